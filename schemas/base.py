@@ -1,0 +1,128 @@
+"""The ground every document, event and message stands on.
+
+`Model` is frozen and refuses unknown fields. The scalar types below carry the unit and the range of
+every number that crosses a boundary.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION_TEXT = r"^(\d+(\.\d+)?(ms|s|m|h|d))+$"
+
+
+class Model(BaseModel):
+    """Frozen; an unknown field is an error that names it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_timedelta="float")
+
+
+def parse_duration(value: Any) -> timedelta:
+    """Read a duration such as `90s`, `5m`, `1h30m` or `250ms`.
+
+    Args:
+        value: text of one or more number-unit pairs (ms, s, m, h, d), a `timedelta`, or a number
+            of seconds (how durations travel in messages between our own processes).
+
+    Raises:
+        ValueError: anything else, or a negative length.
+    """
+    if isinstance(value, timedelta):
+        length = value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        length = timedelta(seconds=value)
+    elif isinstance(value, str) and re.match(_DURATION_TEXT, value):
+        seconds = sum(float(n) * _UNITS[unit] for n, unit in _DURATION.findall(value))
+        length = timedelta(seconds=seconds)
+    else:
+        raise ValueError("expected a duration such as 90s, 5m, 1h30m or 250ms")
+    if length < timedelta(0):
+        raise ValueError("expected a duration that is not negative")
+    return length
+
+
+def format_duration(length: timedelta) -> str:
+    """Write a duration the way `parse_duration` reads it: `1h30m`, `45s`, `250ms`, `0s`."""
+    milliseconds = round(length.total_seconds() * 1000)
+    parts: list[str] = []
+    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        count, milliseconds = divmod(milliseconds, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def _percent(value: Any) -> float:
+    if isinstance(value, str) and value.endswith("%"):
+        value = value[:-1].strip()
+        try:
+            value = float(value)
+        except ValueError:
+            raise ValueError("expected a percentage such as 5, 0.5 or 5%") from None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("expected a percentage such as 5, 0.5 or 5%")  # noqa: TRY004 - pydantic wants ValueError
+    if not 0 <= value <= 100:  # noqa: PLR2004 - a percentage
+        raise ValueError("expected a percentage from 0 to 100")
+    rounded = round(value, 2)
+    if abs(rounded - value) > 1e-9:  # noqa: PLR2004 - float noise
+        raise ValueError("expected a percentage in steps of 0.01")
+    return float(rounded)
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": _DURATION_TEXT,
+            "description": "A length of time: 90s, 5m, 1h30m, 250ms.",
+            "examples": ["30s", "5m"],
+        }
+    ),
+]
+"""A length of time that is not negative, written `90s`, `5m`, `1h30m`, `250ms`."""
+
+Percent = Annotated[
+    float,
+    BeforeValidator(_percent),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 100},
+                {"type": "string", "pattern": r"^\d+(\.\d{1,2})?%$"},
+            ],
+            "description": "A share of requests in percent, in steps of 0.01.",
+        }
+    ),
+]
+"""A share of requests in percent, 0 to 100, in steps of 0.01 (the routers count in 1/10,000)."""
+
+ServiceName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        description="A DNS label: lower-case letters, digits and hyphens, at most 63.",
+    ),
+]
+Version = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9.+_-]{0,127}$",
+        description="A version as the pipeline names it: letters, digits and . + _ -, at most 128.",
+    ),
+]
+ReleaseId = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+        description="Letters, digits and . _ -, at most 128; the same id is the same release.",
+    ),
+]
