@@ -1,0 +1,89 @@
+"""What Aviary needs of the outside, as protocols; `aviary.wiring` chooses the adapters.
+
+Every method raises `adapters.errors.Retryable` or `Terminal`, and nothing else, for what goes wrong
+outside. `tests/contract` holds one suite for each port that every member passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from schemas.alert import Alert
+from schemas.notice import Notice
+from schemas.events import CloudEvent
+from schemas.route import Confirmation, Route
+
+
+class Router(Protocol):
+    """Carries the traffic of services and splits it between two versions."""
+
+    async def read(self, service: str) -> Route:
+        """The route as applied now.
+
+        Raises:
+            UnknownRoute: the router has no such service.
+        """
+
+    async def apply(self, route: Route) -> Confirmation:
+        """Make the route so, and return once the router confirms that it serves it.
+
+        The same route again is a success without effect. A generation that is not larger than what
+        is applied is refused: that is what makes a late attempt harmless.
+
+        Raises:
+            StaleGeneration: the applied generation is as large or larger, and another route.
+            UnknownRoute: no such service, or a version without a pool of instances.
+            Terminal: the router rejected the configuration.
+            Retryable: the router did not confirm in time, or could not be reached.
+        """
+
+    def pool(self, service: str, version: str) -> str:
+        """The router's own name for the instances of one version, as its metrics show it."""
+
+
+class Sample(Protocol):
+    """One series of an instant query: its labels and its value."""
+
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+
+    @property
+    def value(self) -> float: ...
+
+    @property
+    def at(self) -> datetime: ...
+
+
+class MetricsSource(Protocol):
+    """Answers instant queries in PromQL."""
+
+    async def query(self, promql: str) -> Sequence[Sample]:
+        """Every series of the answer; empty when there is no data.
+
+        Raises:
+            Terminal: the query itself is wrong.
+            Retryable: the source could not be reached or answered with an error of its own.
+        """
+
+
+class AlertSource(Protocol):
+    """Knows which alerts fire now (asked before a canary starts)."""
+
+    async def firing(self) -> Sequence[Alert]:
+        """All alerts that fire now, silenced and inhibited ones left out."""
+
+
+class EventLog(Protocol):
+    """Keeps what happened for other systems."""
+
+    async def publish(self, events: Sequence[CloudEvent]) -> None:
+        """Append the events in order; returns once they are durable."""
+
+
+class Notifier(Protocol):
+    """Tells people."""
+
+    async def notify(self, notice: Notice) -> None:
+        """Deliver one notice."""

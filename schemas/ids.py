@@ -1,0 +1,56 @@
+"""Names that more than one process must agree on: workflow ids, task queues, topics, handlers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+RELEASE_WORKFLOW: Final = "aviary.release"
+CANARY_WORKFLOW: Final = "aviary.canary"
+
+TOPIC_DEPLOYS: Final = "aviary.deploys"
+TOPIC_ALERTS: Final = "aviary.alerts"
+TOPIC_EVENTS: Final = "aviary.events"
+TOPIC_DEADLETTERS: Final = "aviary.deadletters"
+
+SIGNAL_ALERT: Final = "alert"
+"""To a canary, from the bridge: an `schemas.alert.Alert` about its service."""
+SIGNAL_REPORT: Final = "canary_report"
+"""To a release, from its canary: a `schemas.release.CanaryReport`."""
+SIGNAL_FINALIZE: Final = "finalize"
+"""To a canary, from its release: become stable."""
+SIGNAL_PAUSE: Final = "pause"
+SIGNAL_RESUME: Final = "resume"
+SIGNAL_APPROVE: Final = "approve"
+SIGNAL_SKIP: Final = "skip"
+SIGNAL_ROLLBACK: Final = "rollback"
+"""The five commands, as signals and as updates of the same names, to a release or a canary.
+
+Each takes one optional `schemas.release.Command`.
+"""
+QUERY_STATUS: Final = "status"
+"""On a release: `ReleaseStatus`; on a canary: `CanaryStatus`."""
+
+
+def release_workflow_id(release: str) -> str:
+    """The workflow id of a release: one release id, one workflow."""
+    return f"release/{release}"
+
+
+def canary_workflow_id(service: str) -> str:
+    """The workflow id of a service's canary: its lock, and the address of alerts about it."""
+    return f"canary/{service}"
+
+
+def routers_queue(prefix: str) -> str:
+    """The task queue of router writes, apart so that slow queries never delay a rollback."""
+    return f"{prefix}-routers"
+
+
+def judging_queue(prefix: str) -> str:
+    """The task queue of judging: many slots, long activities."""
+    return f"{prefix}-judging"
+
+
+def effects_queue(prefix: str) -> str:
+    """The task queue of events, notices and preflight questions."""
+    return f"{prefix}-effects"

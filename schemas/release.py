@@ -1,0 +1,247 @@
+"""What a release and its canaries are told, say of themselves, and end with.
+
+These are the inputs, results, commands and states of the two workflows: everything that the bridge,
+the command line and the workflows say to each other.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from schemas.alert import Alert
+from schemas.base import Duration, Model, Percent, ReleaseId, ServiceName, Version
+from schemas.catalog import AlertPolicy, RouterSpec, Strategy
+from schemas.judging import JudgeSpec, MetricSpec
+from schemas.route import Route
+from schemas.verdict import Verdict
+
+
+class CanaryPhase(StrEnum):
+    """Where one service of a release is."""
+
+    WAITING = "waiting"
+    """Not begun: a dependency in this release does not hold yet."""
+    PREFLIGHT = "preflight"
+    """Begun, no traffic yet: an alert already fires on the service, or the route is being read."""
+    SHIFTING = "shifting"
+    BAKING = "baking"
+    GATED = "gated"
+    """Waits for a person: a gate of the strategy, or a bake that ended inconclusive."""
+    PAUSED = "paused"
+    HOLDING = "holding"
+    FINALIZING = "finalizing"
+    FINALIZED = "finalized"
+    ROLLING_BACK = "rolling_back"
+    STUCK = "stuck"
+    """A rollback that still fails; it is retried for ever."""
+    ROLLED_BACK = "rolled_back"
+    SKIPPED = "skipped"
+    """Never begun, because the release went back first."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more will happen to the service in this release."""
+        return self in {CanaryPhase.FINALIZED, CanaryPhase.ROLLED_BACK, CanaryPhase.SKIPPED}
+
+
+class ReleasePhase(StrEnum):
+    """Where a release is."""
+
+    RUNNING = "running"
+    SOAKING = "soaking"
+    FINALIZING = "finalizing"
+    ROLLING_BACK = "rolling_back"
+    FINALIZED = "finalized"
+    ROLLED_BACK = "rolled_back"
+
+    @property
+    def closed(self) -> bool:
+        """Whether the release has ended."""
+        return self in {ReleasePhase.FINALIZED, ReleasePhase.ROLLED_BACK}
+
+
+class CauseKind(StrEnum):
+    """Why something went back; a closed set, the same in logs, metrics, notices and events."""
+
+    VERDICT = "verdict"
+    ALERT = "alert"
+    COMMAND = "command"
+    CANCELLED = "cancelled"
+    BUSY = "busy"
+    """Another release has a canary of the same service."""
+    ROUTER = "router"
+    """The router refused a write for good."""
+    ERROR = "error"
+    """An activity failed for good."""
+    RELEASE = "release"
+    """Another service of the same release went back."""
+
+
+class Cause(Model):
+    """Why something went back."""
+
+    kind: CauseKind
+    service: ServiceName | None = Field(default=None, description="Where it began.")
+    text: str = Field(description="One sentence that a person understands.")
+    at: datetime
+    by: str = Field(default="", description="Who, for a command.")
+    alert: Alert | None = None
+    verdict: Verdict | None = None
+
+
+class Command(Model):
+    """A person's word to a release or a canary. Every field may be left out.
+
+    Unknown fields are ignored here, unlike everywhere else: a signal from the Temporal UI with one
+    field too many must not be lost when it says "roll back".
+    """
+
+    model_config = {"extra": "ignore"}
+
+    by: str = Field(default="", description="Who says it.")
+    reason: str = ""
+    service: ServiceName | None = Field(
+        default=None, description="To a release: which of its services; all that apply if left out."
+    )
+
+
+class ServicePlan(Model):
+    """One service of a release, with everything its canary needs: a snapshot of the catalog."""
+
+    service: ServiceName
+    version: Version
+    depends_on: tuple[ServiceName, ...] = Field(
+        default=(), description="Services of this release that must hold first (transitively)."
+    )
+    router: RouterSpec
+    strategy_name: str
+    strategy: Strategy
+    judge: JudgeSpec
+    metrics: tuple[MetricSpec, ...] = ()
+    alerts: AlertPolicy
+
+
+class ReleasePlan(Model):
+    """What a release will do, fixed when it starts."""
+
+    release: ReleaseId
+    services: dict[ServiceName, ServicePlan]
+    stages: tuple[tuple[ServiceName, ...], ...] = Field(
+        description="Sets of services that may go at once, dependencies first."
+    )
+    soak: Duration = Field(
+        default=timedelta(0), description="How long all hold together before they are finalized."
+    )
+    max_parallel: int = Field(default=10, ge=1, description="Canaries that move at the same time.")
+    labels: dict[str, str] = Field(default_factory=dict)
+    source: str = Field(default="", description="The deploy event: its CloudEvents source and id.")
+
+
+class Tuning(Model):
+    """Times that tests and the embedded stack shorten; fixed per release so that replay agrees."""
+
+    stuck_after: Duration = Field(
+        default=timedelta(seconds=60), description="A rollback older than this is STUCK."
+    )
+    retry_cap: Duration = Field(
+        default=timedelta(seconds=10), description="Longest pause between attempts of a rollback."
+    )
+    preflight_poll: Duration = Field(
+        default=timedelta(seconds=5), description="How often preflight asks for firing alerts."
+    )
+
+
+class ReleaseInput(Model):
+    """Starts a release."""
+
+    plan: ReleasePlan
+    tuning: Tuning = Tuning()
+
+
+class CanaryInput(Model):
+    """Starts a canary."""
+
+    release: ReleaseId
+    plan: ServicePlan
+    tuning: Tuning = Tuning()
+
+
+class CanaryReport(Model):
+    """A canary's word to its release, on every change of phase."""
+
+    service: ServiceName
+    sequence: int = Field(ge=0, description="Grows with every report; an older one is ignored.")
+    phase: CanaryPhase
+    weight: Percent = 0.0
+    step: int | None = Field(default=None, description="Index from 0 of the current step.")
+    steps: int = 0
+    stable: Version | None = None
+    waits_for: str = Field(default="", description="What it waits for, in words.")
+    verdict: Verdict | None = Field(default=None, description="The last one.")
+    cause: Cause | None = Field(
+        default=None, description="Why it goes back or, while holding, why it must."
+    )
+    at: datetime
+
+
+class CanaryStatus(Model):
+    """Answer of a canary's status query."""
+
+    release: ReleaseId
+    service: ServiceName
+    version: Version
+    phase: CanaryPhase
+    weight: Percent
+    step: int | None
+    steps: int
+    stable: Version | None
+    waits_for: str
+    verdict: Verdict | None
+    cause: Cause | None
+    paused: bool
+    route: Route | None
+    alerts_seen: int
+
+
+class CanaryOutcome(Model):
+    """How a canary ended."""
+
+    service: ServiceName
+    phase: CanaryPhase = Field(description="FINALIZED or ROLLED_BACK.")
+    cause: Cause | None = None
+    unpublished: list[dict[str, Any]] = Field(
+        default_factory=list, description="Events the release must still publish."
+    )
+
+
+class ServiceStatus(Model):
+    """One service in the status of a release."""
+
+    service: ServiceName
+    version: Version
+    depends_on: tuple[ServiceName, ...]
+    phase: CanaryPhase
+    weight: Percent = 0.0
+    step: int | None = None
+    steps: int = 0
+    stable: Version | None = None
+    waits_for: str = ""
+    verdict: Verdict | None = None
+    cause: Cause | None = None
+
+
+class ReleaseStatus(Model):
+    """Answer of a release's status query, and the result of a finished release."""
+
+    release: ReleaseId
+    phase: ReleasePhase
+    paused: bool
+    services: tuple[ServiceStatus, ...] = Field(description="In dependency order.")
+    cause: Cause | None = None
+    started_at: datetime
+    finished_at: datetime | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
