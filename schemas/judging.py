@@ -1,0 +1,387 @@
+"""How a canary is judged: the method, its settings, and the metrics.
+
+The words of the formulas are those of `docs/judging.md`: *alpha* is the chance of failing a good
+canary, *beta* the chance of passing one that is worse than the tolerance, the *margin* is how many
+times stable's rate a canary may have before that counts against it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, TypeAdapter, field_validator, model_validator
+
+from schemas.base import Duration, Model, Percent
+
+_VARIABLE = re.compile(r"\{\{\s*(.*?)\s*\}\}")
+TEMPLATE_VARIABLES = ("service", "version", "pool")
+"""What a PromQL template may use: the service, the arm's version, the router's name for both."""
+
+MetricName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z][a-z0-9_-]{0,62}$",
+        description="Lower-case letters, digits, _ and -, at most 63.",
+    ),
+]
+Rate = Annotated[float, Field(ge=0, le=1, description="A share of requests, 0 to 1.")]
+
+
+class Arm(StrEnum):
+    """The two versions that are compared."""
+
+    CANARY = "canary"
+    STABLE = "stable"
+
+
+class Method(StrEnum):
+    """How evidence becomes a verdict."""
+
+    SHARE = "share"
+    """Bets on the canary's share of the bad requests: holds when errors come in bursts."""
+    LR = "lr"
+    """Likelihood ratio: faster, and only right when requests fail independently."""
+    KAYENTA = "kayenta"
+    """Spinnaker's Mann-Whitney judge, for those who move over: no promise when looked at often."""
+    THRESHOLD = "threshold"
+    """Fixed limits."""
+
+
+class Direction(StrEnum):
+    """Which way is worse."""
+
+    HIGHER_IS_BAD = "higher_is_bad"
+    LOWER_IS_BAD = "lower_is_bad"
+
+
+def render(template: str, variables: Mapping[str, str]) -> str:
+    """Fill the `{{service}}`, `{{version}}` and `{{pool}}` of a PromQL template.
+
+    Values are escaped for a PromQL string in double quotes.
+
+    Raises:
+        ValueError: the template names another variable, or one without a value.
+    """
+
+    def fill(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in TEMPLATE_VARIABLES or name not in variables:
+            raise ValueError(
+                f"PromQL template: unknown variable {{{{{name}}}}}, "
+                f"expected one of {', '.join(TEMPLATE_VARIABLES)}"
+            )
+        return variables[name].replace("\\", "\\\\").replace('"', '\\"')
+
+    return _VARIABLE.sub(fill, template)
+
+
+class _Metric(Model):
+    name: MetricName
+    query: str | None = Field(
+        default=None,
+        description="A query of the pack; the metric's name if neither it nor own PromQL is given.",
+    )
+    direction: Direction = Direction.HIGHER_IS_BAD
+    weight: float = Field(default=1.0, gt=0, description="Share of the evidence, relative.")
+    dry_run: bool = Field(default=False, description="Judged and shown, not acted upon.")
+    margin: float | None = Field(
+        default=None, ge=1, le=100, description="Instead of the judge's margin."
+    )
+    absolute_margin: Rate | None = Field(
+        default=None, description="Instead of the judge's absolute margin."
+    )
+    tolerance: float | None = Field(
+        default=None, gt=0, le=1, description="Instead of the judge's tolerance."
+    )
+
+    @property
+    def templates(self) -> dict[str, str]:
+        """PromQL template per part; empty until the pack's query is filled in."""
+        parts = {part: getattr(self, part) for part in self.part_names()}
+        return {part: text for part, text in parts.items() if text is not None}
+
+    @classmethod
+    def part_names(cls) -> tuple[str, ...]:
+        """The parts whose raw series make up one reading, required ones first."""
+        raise NotImplementedError
+
+    @classmethod
+    def required_parts(cls) -> tuple[str, ...]:
+        """The parts that own PromQL must give."""
+        return cls.part_names()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _query_is_named_like_the_metric(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "name" not in data:
+            return data
+        given = [part for part in ("query", *cls.part_names()) if data.get(part) is not None]
+        return data if given else {**data, "query": data["name"]}
+
+    @model_validator(mode="after")
+    def _query_or_own(self) -> Self:
+        own = self.templates
+        if own and self.query is not None:
+            raise ValueError(
+                f"metric {self.name}: give query or own PromQL ({', '.join(own)}), not both"
+            )
+        missing = [part for part in self.required_parts() if own and part not in own]
+        if missing:
+            raise ValueError(f"metric {self.name}: own PromQL also needs {', '.join(missing)}")
+        for text in own.values():
+            render(text, dict.fromkeys(TEMPLATE_VARIABLES, ""))
+        return (
+            self if own or self.query is not None else self.model_copy(update={"query": self.name})
+        )
+
+
+class RatioMetric(_Metric):
+    """Bad requests among all requests, from two raw counters."""
+
+    kind: Literal["ratio"] = "ratio"
+    bad: str | None = Field(
+        default=None,
+        description="PromQL of the raw counter of bad requests (of good ones if lower is bad).",
+    )
+    total: str | None = Field(default=None, description="PromQL of the raw counter of requests.")
+    slo: float | None = Field(
+        default=None, gt=0, lt=1, description="Judge against this share instead of stable."
+    )
+
+    @classmethod
+    def part_names(cls) -> tuple[str, ...]:
+        return ("bad", "total")
+
+
+class HistogramMetric(_Metric):
+    """Requests slower than an edge among all requests, for a few existing bucket edges."""
+
+    kind: Literal["histogram"] = "histogram"
+    buckets: str | None = Field(
+        default=None, description="PromQL of the raw, cumulative buckets, label le kept."
+    )
+    total: str | None = Field(
+        default=None, description="PromQL of the raw count; the +Inf bucket if left out."
+    )
+    unit: Literal["s", "ms"] = Field(default="s", description="Unit of the label le.")
+    edges: tuple[float, ...] = Field(
+        default=(),
+        max_length=6,
+        description="Bucket edges in seconds; near stable's p50, p90 and p99 if left out.",
+    )
+    slo: float | None = Field(
+        default=None, gt=0, lt=1, description="Largest share slower than the one edge."
+    )
+
+    @classmethod
+    def part_names(cls) -> tuple[str, ...]:
+        return ("buckets", "total")
+
+    @classmethod
+    def required_parts(cls) -> tuple[str, ...]:
+        return ("buckets",)
+
+    @model_validator(mode="after")
+    def _edges_fit(self) -> Self:
+        if any(edge <= 0 for edge in self.edges) or sorted(set(self.edges)) != list(self.edges):
+            raise ValueError(f"metric {self.name}: edges must be positive and grow")
+        if self.slo is not None and len(self.edges) != 1:
+            raise ValueError(f"metric {self.name}: slo needs exactly one edge")
+        return self
+
+
+class GaugeMetric(_Metric):
+    """A value per instance (memory, CPU), compared as a mean over instances."""
+
+    kind: Literal["gauge"] = "gauge"
+    value: str | None = Field(default=None, description="PromQL: one value per instance, >= 0.")
+    margin: float | None = Field(
+        default=None,
+        ge=1.2,
+        le=100,
+        description="Instead of the judge's margin; instances differ, so at least 1.2.",
+    )
+
+    @classmethod
+    def part_names(cls) -> tuple[str, ...]:
+        return ("value",)
+
+
+class ThresholdMetric(_Metric):
+    """A fixed limit on a value of the canary: nothing statistical."""
+
+    kind: Literal["threshold"] = "threshold"
+    value: str | None = Field(default=None, description="PromQL: every series is checked.")
+    limit: float = Field(description="The last value that is still good.")
+    checks: int = Field(default=1, ge=1, description="Checks in a row beyond the limit that fail.")
+
+    @classmethod
+    def part_names(cls) -> tuple[str, ...]:
+        return ("value",)
+
+
+MetricSpec = Annotated[
+    RatioMetric | HistogramMetric | GaugeMetric | ThresholdMetric, Field(discriminator="kind")
+]
+"""One metric of a canary."""
+
+METRIC: TypeAdapter[MetricSpec] = TypeAdapter(MetricSpec)
+"""Reads one metric from plain data."""
+
+
+class ThresholdSettings(Model):
+    """Limits of `method: threshold`."""
+
+    max_error_ratio: Rate | None = Field(default=0.01, description="Of a ratio metric.")
+    max_latency: Duration | None = Field(
+        default=None, description="Of a histogram metric, at the quantile; None is no limit."
+    )
+    quantile: float = Field(default=0.99, gt=0, lt=1)
+    max_times_stable: float | None = Field(
+        default=None, ge=1, description="Largest ratio to stable, of any metric."
+    )
+    window: Duration = Field(default=timedelta(minutes=1), description="Length of one check.")
+    checks: int = Field(default=1, ge=1, description="Failed checks, in all, that fail the canary.")
+
+    @field_validator("window")
+    @classmethod
+    def _window_positive(cls, value: timedelta) -> timedelta:
+        return _positive(value)
+
+
+class KayentaSettings(Model):
+    """Settings of `method: kayenta`, named as Spinnaker names them."""
+
+    pass_score: float = Field(default=75, ge=0, le=100)
+    marginal_score: float = Field(
+        default=50, ge=0, le=100, description="Below it the canary fails."
+    )
+    step: Duration = Field(default=timedelta(minutes=1), description="Length of one data point.")
+    nan_strategy: Literal["remove", "replace"] = "remove"
+    outlier_strategy: Literal["keep", "remove"] = "keep"
+    effect_size: Literal["meanRatio", "cles"] = "meanRatio"
+    allowed_increase: float | None = Field(
+        default=None, description="Effect below which an increase is not High; Kayenta's default."
+    )
+    allowed_decrease: float | None = None
+    critical: frozenset[MetricName] = Field(
+        default=frozenset(), description="Metrics that fail the canary alone."
+    )
+
+    @field_validator("step")
+    @classmethod
+    def _step_positive(cls, value: timedelta) -> timedelta:
+        return _positive(value)
+
+    @model_validator(mode="after")
+    def _scores_ordered(self) -> Self:
+        if self.marginal_score > self.pass_score:
+            raise ValueError("marginal_score must not be above pass_score")
+        return self
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("expected a duration longer than 0s")
+    return value
+
+
+class JudgeSpec(Model):
+    """How the metrics of a canary are judged. Every field has a default that is safe to keep."""
+
+    method: Method = Method.SHARE
+    pack: str = Field(default="envoy", description="The metric pack that names queries.")
+    alpha: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="Chance to fail a good canary, over the whole rollout and all metrics.",
+    )
+    beta: float = Field(
+        default=0.05, gt=0, lt=1, description="Chance to pass one worse than the tolerance."
+    )
+    margin: float = Field(
+        default=1.25,
+        ge=1,
+        le=100,
+        description="Times stable's rate that is still good; 1.5 where one pod is the canary.",
+    )
+    absolute_margin: Rate = Field(default=0.0, description="Added to what is still good.")
+    tolerance: float = Field(
+        default=0.005,
+        gt=0,
+        le=1,
+        description="Extra share of bad requests that is good enough to go on.",
+    )
+    latency_tolerance: float = Field(
+        default=0.05, gt=0, le=1, description="The same for requests slower than an edge."
+    )
+    cluster: int = Field(
+        default=1, ge=1, description="lr only: errors that may have come as one (M)."
+    )
+    bound_cluster: int = Field(
+        default=5, ge=1, description="The same for the go-on bound and for limits (slo)."
+    )
+    interval: Duration = Field(
+        default=timedelta(seconds=15), description="How often the metrics are read."
+    )
+    warmup: Duration = Field(
+        default=timedelta(0), description="Left out after the canary's start and each pod's."
+    )
+    looks: int = Field(
+        default=240, ge=1, description="Intervals in which a regression may begin (T)."
+    )
+    max_groups: int = Field(
+        default=10, ge=1, le=10, description="Most groups of pods that are compared apart."
+    )
+    threshold: ThresholdSettings = ThresholdSettings()
+    kayenta: KayentaSettings = KayentaSettings()
+
+    @field_validator("interval")
+    @classmethod
+    def _interval_positive(cls, value: timedelta) -> timedelta:
+        return _positive(value)
+
+
+class RampSpec(Model):
+    """A ramp that spends no more than a budget of extra failed requests."""
+
+    budget: float = Field(gt=0, description="Extra failed requests allowed for the rollout (B).")
+    cap: Percent = Field(default=50.0, description="Largest weight before the canary is accepted.")
+    interval: Duration = Field(
+        default=timedelta(seconds=15),
+        description="Time between two decisions, route propagation included.",
+    )
+    tolerance: float = Field(
+        default=0.001, gt=0, le=1, description="Extra share of failed requests that is accepted."
+    )
+    full_after: Duration = Field(
+        default=timedelta(minutes=1),
+        description="Time seen at full_weight or more before the canary gets everything.",
+    )
+    full_weight: Percent = Field(default=25.0)
+    hold_after: Duration = Field(
+        default=timedelta(hours=1), description="A ramp not accepted by then is inconclusive."
+    )
+    pace: Literal["robust", "independent"] = Field(
+        default="robust",
+        description="robust allows for clustered errors; independent is faster and does not.",
+    )
+
+    @field_validator("interval")
+    @classmethod
+    def _interval_positive(cls, value: timedelta) -> timedelta:
+        return _positive(value)
+
+
+def read_metric(value: Any) -> MetricSpec:
+    """Read one metric from plain data.
+
+    Raises:
+        pydantic.ValidationError: an unknown kind or field, or a value out of range.
+    """
+    return METRIC.validate_python(value)

@@ -1,0 +1,94 @@
+"""What the judge says: a verdict, why, and on which evidence."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import Field
+
+from schemas.base import Model
+
+
+class VerdictKind(StrEnum):
+    """The three answers."""
+
+    PASS = "PASS"  # noqa: S105 - a verdict, not a password
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+class Reason(StrEnum):
+    """Why; a closed set, the same in logs, metrics, notices and tests."""
+
+    WORSE_THAN_STABLE = "worse_than_stable"
+    """FAIL: the odds against chance passed 1/alpha."""
+    OVER_LIMIT = "over_limit"
+    """FAIL: a limit (slo, threshold) was broken."""
+    KAYENTA_SCORE = "kayenta_score"
+    """FAIL: Kayenta's score is below the marginal score."""
+    GOOD_ENOUGH = "good_enough"
+    """PASS: the upper bound on the extra failures is within the tolerance, for every metric."""
+    WITHIN_LIMITS = "within_limits"
+    """PASS: every check held until the bake ended, and there was data."""
+    TIME_ELAPSED = "time_elapsed"
+    """PASS: the bake ended and no metric was asked for."""
+    COLLECTING = "collecting"
+    """INCONCLUSIVE, not final: the bake goes on."""
+    NO_DATA = "no_data"
+    """INCONCLUSIVE: at least one metric had nothing to judge."""
+    NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
+    """INCONCLUSIVE: the bake ended before the bound came within the tolerance."""
+    KAYENTA_MARGINAL = "kayenta_marginal"
+    """INCONCLUSIVE: Kayenta's score is between marginal and pass."""
+
+
+class Counts(Model):
+    """What was seen of one arm."""
+
+    bad: float = Field(ge=0, description="Bad requests, or the sum of a gauge over instances.")
+    total: float = Field(ge=0, description="Requests, or instances.")
+    rate: float | None = Field(description="bad / total; None without any.")
+
+
+class MetricEvidence(Model):
+    """The evidence of one metric."""
+
+    name: str
+    canary: Counts
+    stable: Counts
+    e_value: float = Field(ge=0, description="Odds against chance so far; 1 is no evidence.")
+    threshold: float = Field(
+        description="The odds that fail the canary: 1/alpha, over all metrics."
+    )
+    upper_bound: float | None = Field(
+        description="With confidence 1-beta, at most this extra share is bad; None: no bound."
+    )
+    tolerance: float | None = Field(description="The bound at which the metric is good enough.")
+    intervals: int = Field(ge=0, description="Intervals judged.")
+    since: datetime | None = Field(description="Start of the first interval judged.")
+    until: datetime | None = Field(description="End of the last interval judged.")
+    passed_at: datetime | None = Field(
+        default=None, description="When this metric alone passed the odds, or broke its limit."
+    )
+    dry_run: bool = False
+    edge: float | None = Field(
+        default=None, description="Histogram: the edge, in seconds, that the counts are of."
+    )
+    note: str = Field(default="", description="What kept the metric from being judged.")
+
+
+class Verdict(Model):
+    """The judge's word on one step of one canary."""
+
+    kind: VerdictKind
+    reason: Reason
+    sentence: str = Field(description="One line that a person understands.")
+    metrics: tuple[MetricEvidence, ...] = ()
+    at: datetime
+    final: bool = Field(
+        default=True, description="False while the bake goes on and nothing is decided yet."
+    )
+    decided_at: datetime | None = Field(
+        default=None, description="When a FAIL was reached, which may be before `at`."
+    )
