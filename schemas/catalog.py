@@ -1,0 +1,387 @@
+"""The catalog: which services there are, what each depends on, and how it is released.
+
+`schemas.catalog_file.load_catalog` reads one from a file, with line numbers in its errors.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, ValidationError
+
+from schemas.base import Duration, Model, Percent, ServiceName, parse_duration
+from schemas.catalog_check import (
+    Finding,
+    Outline,
+    ServiceOutline,
+    check_outline,
+    check_weights,
+)
+from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
+
+_DURATION_SCHEMA: JsonSchemaValue = {"type": "string", "description": "A duration: min = max."}
+_FULL = 100.0
+
+
+def _refuse(title: str, findings: list[Finding]) -> None:
+    """Raise the findings as errors of a model validator, each at its own place."""
+    if findings:
+        raise ValidationError.from_exception_data(
+            title,
+            [
+                InitErrorDetails(
+                    type=PydanticCustomError(
+                        "aviary_catalog",
+                        "expected {expected}",
+                        {"expected": found.expected},
+                    ),
+                    loc=found.path,
+                    input=found.value,
+                )
+                for found in findings
+            ],
+        )
+
+
+class MemoryRouterSpec(Model):
+    """A router that keeps routes in memory: for tests, dry runs and first steps."""
+
+    kind: Literal["memory"]
+
+
+class EnvoyRouterSpec(Model):
+    """Envoy with routes from the file system (RDS), one file for each service."""
+
+    kind: Literal["envoy"]
+    directory: str = Field(min_length=1, description="Folder of the route files Envoy watches.")
+    admin: tuple[Annotated[str, Field(pattern=r"^https?://[^/\s]+/?$")], ...] = Field(
+        min_length=1,
+        description="Admin address of each Envoy, such as http://127.0.0.1:9901.",
+    )
+
+
+RouterSpec = Annotated[MemoryRouterSpec | EnvoyRouterSpec, Field(discriminator="kind")]
+"""Which router carries a service; `kind` says which."""
+
+
+class Bake(Model):
+    """How long a weight is held and judged; written as one duration, `min` equals `max`."""
+
+    min: Duration = Field(default=timedelta(0), description="Not shorter, however good it looks.")
+    max: Duration = Field(description="Not longer: with no verdict by then it is inconclusive.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_short_form(cls, value: Any) -> Any:
+        if isinstance(value, str | int | float | timedelta):
+            length = parse_duration(value)
+            return {"min": length, "max": length}
+        return value
+
+    @model_validator(mode="after")
+    def _min_up_to_max(self) -> Self:
+        if self.min > self.max:
+            raise ValueError("expected min to be at most max")
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Allow the short form."""
+        return {"anyOf": [_DURATION_SCHEMA, handler(core_schema)]}
+
+
+class Gate(Model):
+    """A step that waits for a person after its bake; written as `true` or as the question."""
+
+    text: str = Field(default="", description="What the person is asked.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_short_form(cls, value: Any) -> Any:
+        if value is True:
+            return {}
+        return {"text": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Allow the short forms."""
+        return {"anyOf": [{"type": "boolean"}, {"type": "string"}, handler(core_schema)]}
+
+
+def _no_gate(value: Any) -> Any:
+    return None if value is False else value
+
+
+class Step(Model):
+    """One step as the document has it; written as a bare number it is only a weight."""
+
+    weight: Annotated[Percent, Field(gt=0)]
+    bake: Bake | None = Field(default=None, description="Left out: the strategy's.")
+    gate: Annotated[Gate | None, BeforeValidator(_no_gate)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_short_form(cls, value: Any) -> Any:
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            return {"weight": value}
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Allow the short forms."""
+        number = {"type": "number", "exclusiveMinimum": 0, "maximum": 100}
+        text = {"type": "string", "pattern": r"^\d+(\.\d{1,2})?%$"}
+        return {"anyOf": [number, text, handler(core_schema)]}
+
+
+class FullStep(Model):
+    """One step as it is carried out, with the strategy's defaults filled in."""
+
+    weight: Percent
+    bake: Bake
+    gate: Gate | None = None
+
+
+class OnInconclusive(StrEnum):
+    """What happens when a bake ends without a verdict. Going on by silence is not among them."""
+
+    GATE = "gate"
+    """A person decides."""
+    ROLL_BACK = "roll_back"
+
+
+class Strategy(Model):
+    """How a canary gets from nothing to all requests."""
+
+    steps: tuple[Step, ...] = Field(
+        min_length=1, description="Weights must grow; a last step of 100 is implied."
+    )
+    bake: Bake = Field(
+        default=Bake(max=timedelta(0)), description="For steps that have none of their own."
+    )
+    soak: Duration = Field(
+        default=timedelta(0),
+        description="How long all services of a release hold together before they are finalized.",
+    )
+    on_inconclusive: OnInconclusive = OnInconclusive.GATE
+
+    @model_validator(mode="after")
+    def _weights_grow(self) -> Self:
+        weights = [step.weight for step in self.steps]
+        _refuse("Strategy", check_weights(weights, ()))
+        return self
+
+    @property
+    def full_steps(self) -> tuple[FullStep, ...]:
+        """The steps as they are carried out: defaults filled in, ending at 100 without a bake."""
+        steps = [
+            FullStep(weight=step.weight, bake=step.bake or self.bake, gate=step.gate)
+            for step in self.steps
+        ]
+        if steps[-1].weight < _FULL:
+            steps.append(FullStep(weight=_FULL, bake=Bake(max=timedelta(0))))
+        return tuple(steps)
+
+
+class AlertAction(StrEnum):
+    """What an alert about a service does to its canary."""
+
+    ROLLBACK = "rollback"
+    PAUSE = "pause"
+    RECORD = "record"
+
+
+SEVERITIES: dict[str, AlertAction] = {
+    "critical": AlertAction.ROLLBACK,
+    "error": AlertAction.ROLLBACK,
+    "page": AlertAction.ROLLBACK,
+    "warning": AlertAction.PAUSE,
+    "info": AlertAction.RECORD,
+}
+"""What each severity does unless a catalog says otherwise."""
+
+
+class AlertPolicy(Model):
+    """What alerts do to a canary of the service that they name."""
+
+    severities: dict[str, AlertAction] = Field(
+        default_factory=lambda: dict(SEVERITIES),
+        description="By severity; what is not named here keeps its default.",
+    )
+    otherwise: AlertAction = Field(
+        default=AlertAction.ROLLBACK, description="For a severity not listed, and for none."
+    )
+    not_canary: AlertAction = Field(
+        default=AlertAction.PAUSE,
+        description="For an alert that names another version, or began before the canary did.",
+    )
+    severity_label: str = Field(default="severity", min_length=1)
+    version_labels: tuple[str, ...] = Field(
+        default=("version",),
+        description="Labels that may name the version; the first found counts.",
+    )
+
+    @field_validator("severities")
+    @classmethod
+    def _keep_defaults(cls, value: dict[str, AlertAction]) -> dict[str, AlertAction]:
+        return {**SEVERITIES, **value}
+
+
+def _nothing_is_empty(value: Any) -> Any:
+    return {} if value is None else value
+
+
+class ServiceSpec(Model):
+    """One service. What it leaves out comes from `defaults`."""
+
+    depends_on: tuple[ServiceName, ...] = Field(
+        default=(), description="Services whose new versions must hold before this one begins."
+    )
+    router: RouterSpec | None = None
+    strategy: str | None = Field(default=None, description="Name of a strategy.")
+    metrics: tuple[MetricSpec, ...] | None = None
+    judge: JudgeSpec | None = None
+    alerts: AlertPolicy | None = None
+
+
+class Defaults(Model):
+    """What a service has that does not say otherwise; each section is replaced as a whole."""
+
+    router: RouterSpec | None = None
+    strategy: str = "standard"
+    metrics: tuple[MetricSpec, ...] | None = Field(
+        default=None, description="Left out: the router's own errors and latency, if it has any."
+    )
+    judge: JudgeSpec = JudgeSpec()
+    alerts: AlertPolicy = AlertPolicy()
+
+
+class AlertLabels(Model):
+    """Where alerts carry what Aviary must know to find the canary."""
+
+    service: tuple[str, ...] = Field(
+        default=("service",),
+        min_length=1,
+        description="Labels that may name the service; the first found counts.",
+    )
+
+
+class ResolvedService(Model):
+    """One service with its defaults filled in."""
+
+    service: ServiceName
+    depends_on: tuple[ServiceName, ...]
+    router: RouterSpec
+    strategy_name: str
+    strategy: Strategy
+    metrics: tuple[MetricSpec, ...]
+    judge: JudgeSpec
+    alerts: AlertPolicy
+
+
+STANDARD = Strategy.model_validate(
+    {"steps": [1, 5, 25, 50], "bake": {"min": "1m", "max": "10m"}, "soak": "5m"}
+)
+"""The strategy of services that name none; a catalog may define its own `standard`."""
+
+BUILT_IN: dict[str, Strategy] = {"standard": STANDARD}
+"""Strategies that every catalog has."""
+
+ROUTER_METRICS: dict[str, tuple[MetricSpec, ...]] = {
+    "memory": (),
+    "envoy": (RatioMetric(name="errors"), HistogramMetric(name="latency")),
+}
+"""By kind of router: the metrics of a service when the catalog names none."""
+
+_NullableService = Annotated[
+    ServiceSpec,
+    BeforeValidator(_nothing_is_empty),
+    WithJsonSchema({"anyOf": [{"type": "null"}, {"$ref": "#/$defs/ServiceSpec"}]}),
+]
+
+
+class Catalog(Model):
+    """A whole catalog."""
+
+    version: Literal[1] = Field(description="Version of the format.")
+    environment: str = Field(
+        default="default", min_length=1, description="Shown, and written on events and metrics."
+    )
+    defaults: Defaults = Defaults()
+    strategies: dict[str, Strategy] = Field(
+        default_factory=dict, description="By name; `standard` is there unless defined here."
+    )
+    services: dict[ServiceName, _NullableService] = Field(min_length=1)
+    alert_labels: AlertLabels = AlertLabels()
+    max_parallel: int = Field(
+        default=10, ge=1, description="Canaries of one release that move at the same time."
+    )
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        _refuse("Catalog", check_outline(self._outline()))
+        return self
+
+    def _outline(self) -> Outline:
+        return Outline(
+            services={
+                name: ServiceOutline(
+                    depends_on=tuple(enumerate(spec.depends_on)),
+                    strategy=spec.strategy,
+                    has_router=spec.router is not None,
+                )
+                for name, spec in self.services.items()
+            },
+            strategies={*BUILT_IN, *self.strategies},
+            default_strategy=self.defaults.strategy,
+            has_router=self.defaults.router is not None,
+        )
+
+    def strategy(self, name: str) -> Strategy | None:
+        """Return a strategy of this catalog, or else a built-in one; None if neither has it."""
+        return self.strategies.get(name) or BUILT_IN.get(name)
+
+    def resolve(self, service: str, strategy: str | None = None) -> ResolvedService:
+        """Fill in what a service leaves out.
+
+        Args:
+            service: its name.
+            strategy: used instead of the service's own, if given.
+
+        Raises:
+            KeyError: the catalog has no such service, or no such strategy.
+        """
+        spec, defaults = self.services[service], self.defaults
+        name = strategy or spec.strategy or defaults.strategy
+        router = spec.router or defaults.router
+        found = self.strategy(name)
+        if found is None or router is None:
+            raise KeyError(name)
+        metrics = spec.metrics if spec.metrics is not None else defaults.metrics
+        return ResolvedService(
+            service=service,
+            depends_on=spec.depends_on,
+            router=router,
+            strategy_name=name,
+            strategy=found,
+            metrics=metrics if metrics is not None else ROUTER_METRICS[router.kind],
+            judge=spec.judge or defaults.judge,
+            alerts=spec.alerts or defaults.alerts,
+        )
