@@ -1,0 +1,75 @@
+# Aviary. `make` alone lists the targets. Each target first makes what it needs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.made
+KEEP ?=
+PYTEST_ARGS ?=
+BENCH_ARGS ?= --quick
+
+# A tool of the environment never asks, and never writes outside the checkout.
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+say = @printf '\033[1m==> %s\033[0m\n' "$(1)"
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## /\1\t/' \
+	  | while IFS=$$'\t' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
+
+.PHONY: venv
+venv: $(STAMP) ## Make .venv from the lock file (needs Python 3.11 or newer)
+
+$(STAMP): requirements-dev.lock pyproject.toml scripts/make-venv.sh
+	$(call say,venv: making $(VENV) from requirements-dev.lock)
+	@scripts/make-venv.sh $(VENV) requirements-dev.lock
+	@touch $@
+
+.PHONY: install
+install: $(STAMP) ## Unpack Debian's Prometheus and Alertmanager below .cache (nothing is installed)
+	$(call say,install: Prometheus and Alertmanager below .cache)
+	@$(PY) -m aviary local install
+
+.PHONY: demo
+demo: install ## Three releases on the embedded stack, under four minutes (KEEP=1 stays up)
+	$(call say,demo: three releases on real parts)
+	@$(PY) -m aviary local demo $(if $(filter-out 0 no false,$(KEEP)),--keep)
+
+.PHONY: test
+test: install ## Run every test and print coverage (PYTEST_ARGS="-k plan" passes through)
+	$(call say,test: unit, contract, workflow, replay and end-to-end tests)
+	@$(PY) -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+.PHONY: check
+check: $(STAMP) ## Lint, formatting, types and layers
+	$(call say,check: ruff)
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	$(call say,check: mypy --strict)
+	@$(VENV)/bin/mypy
+	$(call say,check: layers)
+	@$(VENV)/bin/lint-imports
+
+.PHONY: bench
+bench: install ## Run the benchmarks, each beside its floor (BENCH_ARGS= for the long ones)
+	$(call say,bench)
+	@for file in bench/[a-z]*.py; do \
+	  printf '\n-- %s\n' "$$file"; $(PY) "$$file" $(BENCH_ARGS); done
+
+.PHONY: lock
+lock: $(STAMP) ## Make the lock files again from pyproject.toml
+	$(call say,lock: requirements.lock and requirements-dev.lock)
+	@scripts/lock.sh $(VENV)/bin/uv
+
+.PHONY: clean
+clean: ## Remove what the other targets made: .venv, .cache, .aviary and tool caches
+	$(call say,clean)
+	@if [ -x $(PY) ] && [ -d .aviary ]; then $(PY) -m aviary local down || true; fi
+	@rm -rf $(VENV) .cache .aviary .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	  .import_linter_cache .coverage .coverage.* htmlcov *.egg-info build
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
