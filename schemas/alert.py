@@ -1,13 +1,16 @@
-"""One alert, as it travels from the webhook over Kafka to a canary."""
+"""One alert, as it travels from Alertmanager over the webhook and Kafka to a canary."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Container, Sequence
+from datetime import MINYEAR, UTC
 from enum import StrEnum
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.base import Model
+from schemas.rejection import Rejected, RejectReason, explain, load_json, show
 
 
 class AlertStatus(StrEnum):
@@ -24,8 +27,8 @@ class Alert(Model):
     fingerprint: str = Field(min_length=1, description="Alertmanager's identity of the label set.")
     labels: dict[str, str]
     annotations: dict[str, str] = Field(default_factory=dict)
-    starts_at: datetime
-    ends_at: datetime | None = Field(
+    starts_at: AwareDatetime
+    ends_at: AwareDatetime | None = Field(
         default=None, description="When it ended; None while it fires (year 1 on the wire)."
     )
     generator_url: str = ""
@@ -39,4 +42,96 @@ class Alert(Model):
     @property
     def identity(self) -> str:
         """Equal for repeats of the same notification, from one Alertmanager or from a pair."""
-        return f"{self.fingerprint}/{self.starts_at.isoformat()}/{self.status}"
+        return f"{self.fingerprint}/{self.starts_at.astimezone(UTC).isoformat()}/{self.status}"
+
+
+class _Tolerant(BaseModel):
+    # The payload is Alertmanager's contract: what a newer one adds is not an error here.
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class WebhookAlert(_Tolerant):
+    """One alert as Alertmanager writes it in its webhook."""
+
+    status: AlertStatus
+    labels: dict[str, str]
+    annotations: dict[str, str] = Field(default_factory=dict)
+    starts_at: AwareDatetime = Field(alias="startsAt")
+    ends_at: AwareDatetime | None = Field(default=None, alias="endsAt")
+    generator_url: str = Field(default="", alias="generatorURL")
+    fingerprint: str = Field(min_length=1)
+
+    def to_alert(self, external_url: str = "") -> Alert:
+        """The same alert in Aviary's words; an end in year 1 means that it has none."""
+        ends_at = self.ends_at
+        return Alert(
+            status=self.status,
+            fingerprint=self.fingerprint,
+            labels=self.labels,
+            annotations=self.annotations,
+            starts_at=self.starts_at,
+            ends_at=None if ends_at is None or ends_at.year == MINYEAR else ends_at,
+            generator_url=self.generator_url,
+            external_url=external_url,
+        )
+
+
+class WebhookPayload(_Tolerant):
+    """Alertmanager's webhook payload, version 4; also the value of a record of `aviary.alerts`.
+
+    Fields not named here (`truncatedAlerts`, `groupLabels`, …) are allowed and not used.
+    """
+
+    version: Literal["4"]
+    external_url: str = Field(default="", alias="externalURL")
+    receiver: str = ""
+    group_key: str = Field(default="", alias="groupKey")
+    alerts: tuple[WebhookAlert, ...] = Field(min_length=1)
+
+    @classmethod
+    def parse(cls, value: bytes | None) -> Self:
+        """Read a payload.
+
+        Raises:
+            Rejected: `unparsable` for what is not JSON, `invalid_data` for what is not version 4.
+        """
+        document: Any = load_json(value)
+        if not isinstance(document, dict):
+            text = f"document: got {show(document)}, expected an Alertmanager payload (version 4)"
+            raise Rejected(RejectReason.INVALID_DATA, text)
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise Rejected(RejectReason.INVALID_DATA, explain(error)) from error
+
+    def split(self) -> tuple[Self, ...]:
+        """One payload for each alert, in their order: the unit of a Kafka record."""
+        return tuple(self.model_copy(update={"alerts": (alert,)}) for alert in self.alerts)
+
+    def wire(self) -> bytes:
+        """The payload as JSON, with Alertmanager's own field names."""
+        return self.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+    def to_alerts(self) -> tuple[Alert, ...]:
+        """All its alerts, in their order."""
+        return tuple(alert.to_alert(self.external_url) for alert in self.alerts)
+
+
+def find_service(
+    labels: dict[str, str], names: Sequence[str], known: Container[str] | None = None
+) -> str | None:
+    """The service that an alert is about.
+
+    Args:
+        labels: the alert's labels.
+        names: names of labels that may hold a service, the most trusted first.
+        known: the catalog's services. A label that holds one of them wins over an earlier label
+            that holds something else (`service` is often the scraped Kubernetes object).
+
+    Returns:
+        The value of the label that decides; None when the alert has none of these labels.
+    """
+    values = [labels[name] for name in names if labels.get(name)]
+    if known is not None:
+        values.sort(key=lambda value: value not in known)
+    return values[0] if values else None

@@ -1,0 +1,262 @@
+"""The deploy event: what a pipeline says when versions should go out together.
+
+Accepted are CloudEvents 1.0 on Kafka, in structured and in binary mode, of Aviary's own type and of
+CDEvents' `service.deployed` and `service.upgraded`.
+
+The envelope is read here and not by the `cloudevents` package (2.2): that one lets `TypeError`,
+`UnicodeDecodeError` and its formats' own errors through beside its own, does not name the value it
+refuses, and fails on a record whose key is not UTF-8. Every bad record must become exactly one dead
+letter with a reason, so the one small model below is the simpler way.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import re
+from base64 import b64decode
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, Self, TypeVar
+from urllib.parse import parse_qs, unquote
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from schemas.base import Model, ReleaseId, ServiceName, Version
+from schemas.rejection import Rejected, RejectReason, explain, load_json, show
+
+__all__ = [
+    "DEPLOY_TYPE",
+    "DeployEvent",
+    "DeployRequested",
+    "RejectReason",
+    "Rejected",
+    "ServiceVersion",
+    "parse_deploy",
+]
+
+DEPLOY_TYPE: Final = "dev.aviary.release.requested.v1"
+_CDEVENT: Final = re.compile(r"dev\.cdevents\.service\.(deployed|upgraded)(\.\d[\w.+-]*)?")
+_ACCEPTED: Final = f"{DEPLOY_TYPE}, dev.cdevents.service.deployed.* or .upgraded.*"
+_STRUCTURED: Final = "application/cloudevents"
+_BATCH: Final = "application/cloudevents-batch"
+_PURL: Final = re.compile(r"pkg:[^@?#]+@(?P<version>[^@?#]+)(\?(?P<qualifiers>[^#]*))?(#.*)?")
+_JSON_TYPE: Final = re.compile(r"[\w.-]+/(json|[\w.-]+\+json)\s*(;.*)?", re.IGNORECASE)
+
+_M = TypeVar("_M", bound=BaseModel)
+
+Headers = Mapping[str, bytes] | Iterable[tuple[str, bytes]]
+
+
+class ServiceVersion(Model):
+    """One service and the version it shall have."""
+
+    service: ServiceName
+    version: Version
+
+
+class DeployRequested(Model):
+    """The data of a deploy event: one release."""
+
+    release: ReleaseId
+    services: tuple[ServiceVersion, ...] = Field(json_schema_extra={"minItems": 1})
+    strategy: str | None = Field(
+        default=None, min_length=1, description="For all services; else what the catalog says."
+    )
+    labels: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("services")
+    @classmethod
+    def _each_once(cls, services: tuple[ServiceVersion, ...]) -> tuple[ServiceVersion, ...]:
+        # Not `min_length`: pydantic would say "too short" of items it refused for another reason.
+        if not services:
+            raise ValueError("expected at least one service")
+        seen: set[str] = set()
+        for item in services:
+            if item.service in seen:
+                raise ValueError(f"expected each service once, {item.service} is there twice")
+            seen.add(item.service)
+        return services
+
+
+class DeployEvent(Model):
+    """A deploy event with what its envelope says."""
+
+    type: str
+    source: str
+    id: str
+    time: AwareDatetime | None = None
+    environment: str | None = Field(
+        default=None, description="The environment it is meant for, where the event says so."
+    )
+    deploy: DeployRequested
+
+    @property
+    def origin(self) -> str:
+        """CloudEvents' identity of an event: its source and id."""
+        return f"{self.source}#{self.id}"
+
+
+class _Envelope(BaseModel):
+    """CloudEvents 1.0, JSON format. Extension attributes are other people's and are left alone."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    specversion: Literal["1.0"]
+    type: str = Field(min_length=1)
+    source: str = Field(min_length=1)
+    id: str = Field(min_length=1)
+    time: AwareDatetime | None = None
+    datacontenttype: str | None = None
+    data: Any = None
+    data_base64: str | None = None
+
+    @model_validator(mode="after")
+    def _data_is_json(self) -> Self:
+        if self.data is not None and self.data_base64 is not None:
+            raise ValueError("expected data or data_base64, got both")
+        kind = self.datacontenttype
+        if kind is not None and not _JSON_TYPE.fullmatch(kind.strip()):
+            raise ValueError(f"expected datacontenttype application/json, got {show(kind)}")
+        return self
+
+
+class _Named(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str = Field(min_length=1)
+
+
+class _CdContent(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    environment: _Named
+    artifact_id: str = Field(alias="artifactId", min_length=1)
+
+
+class _CdSubject(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str = Field(min_length=1)
+    content: _CdContent
+
+
+class _CdEvent(BaseModel):
+    """The part of a CDEvent that names service, artifact and environment."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    subject: _CdSubject
+
+
+def parse_deploy(value: bytes | None, headers: Headers = ()) -> DeployEvent:
+    """Read one record of `aviary.deploys`.
+
+    Args:
+        value: the record's value, None for a tombstone.
+        headers: the record's headers; `content-type` and `ce_*` decide about the mode.
+
+    Raises:
+        Rejected: with the reason and a text that names field, value and expectation.
+    """
+    envelope = _envelope(value, _texts(headers))
+    data = _data(envelope)
+    if envelope.type == DEPLOY_TYPE:
+        environment, deploy = None, _validated(DeployRequested, data)
+    elif _CDEVENT.fullmatch(envelope.type):
+        environment, deploy = _from_cdevent(envelope, data)
+    else:
+        text = f"type: unknown event type {show(envelope.type)}, expected {_ACCEPTED}"
+        raise Rejected(RejectReason.UNKNOWN_TYPE, text)
+    return DeployEvent(
+        type=envelope.type,
+        source=envelope.source,
+        id=envelope.id,
+        time=envelope.time,
+        environment=environment,
+        deploy=deploy,
+    )
+
+
+def _texts(headers: Headers) -> dict[str, str]:
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return {k.lower(): (v or b"").decode("utf-8", "backslashreplace") for k, v in pairs}
+
+
+def _envelope(value: bytes | None, headers: dict[str, str]) -> _Envelope:
+    kind = headers.get("content-type", "").strip().lower()
+    if kind.startswith(_BATCH):
+        text = f"content-type: got {show(kind)}, expected one event a record ({_STRUCTURED}+json)"
+        raise Rejected(RejectReason.NOT_CLOUDEVENT, text)
+    if "ce_specversion" in headers and not kind.startswith(_STRUCTURED):
+        fields: Any = {k[3:]: v for k, v in headers.items() if k.startswith("ce_")}
+        fields.pop("data_base64", None)
+        fields |= {"data": load_json(value), "datacontenttype": kind or None}
+    else:
+        fields = load_json(value)
+    if not isinstance(fields, dict):
+        text = f"value: got {show(fields)}, expected a CloudEvents 1.0 object"
+        raise Rejected(RejectReason.NOT_CLOUDEVENT, text)
+    try:
+        return _Envelope.model_validate(fields)
+    except ValidationError as error:
+        raise Rejected(RejectReason.NOT_CLOUDEVENT, explain(error)) from error
+
+
+def _data(envelope: _Envelope) -> Any:
+    if envelope.data_base64 is None:
+        return envelope.data
+    try:
+        return load_json(b64decode(envelope.data_base64, validate=True))
+    except binascii.Error as error:
+        text = f"data_base64: {error}, got {show(envelope.data_base64)}, expected Base64"
+        raise Rejected(RejectReason.UNPARSABLE, text) from error
+
+
+def _validated(model: type[_M], data: Any) -> _M:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise Rejected(RejectReason.INVALID_DATA, explain(error, "data")) from error
+
+
+def _from_cdevent(envelope: _Envelope, data: Any) -> tuple[str, DeployRequested]:
+    subject = _validated(_CdEvent, data).subject
+    version = _purl_version(subject.content.artifact_id)
+    # The same event is the same release, however often it is delivered.
+    identity = f"{envelope.source}\n{envelope.id}".encode("utf-8", "backslashreplace")
+    digest = hashlib.sha256(identity).hexdigest()[:12]
+    words = re.sub(r"[^A-Za-z0-9._-]", "-", f"{subject.id[:63]}-{version[:40]}")
+    fields = {
+        "release": f"{words}-{digest}",
+        "services": [{"service": subject.id, "version": version}],
+        "labels": {
+            "artifact": subject.content.artifact_id,
+            "environment": subject.content.environment.id,
+        },
+    }
+    try:
+        deploy = DeployRequested.model_validate(fields)
+    except ValidationError as error:
+        text = explain(error, "data.subject (as a release)")
+        raise Rejected(RejectReason.INVALID_DATA, text) from error
+    return subject.content.environment.id, deploy
+
+
+def _purl_version(purl: str) -> str:
+    """The version of a package URL: its `tag` for an image named by digest, else after the `@`."""
+    found = _PURL.fullmatch(purl)
+    if found is None:
+        where = "data.subject.content.artifactId"
+        text = f"{where}: got {show(purl)}, expected a package URL such as pkg:oci/checkout@1.4.2"
+        raise Rejected(RejectReason.INVALID_DATA, text)
+    version = unquote(found["version"])
+    tags = parse_qs(found["qualifiers"] or "").get("tag", [])
+    return tags[0] if tags and ":" in version else version
