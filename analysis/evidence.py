@@ -1,0 +1,171 @@
+"""The evidence of one metric: an e-process and a bound for each of its streams (edges).
+
+An average of e-processes is one under any dependence, so the edges of a histogram are averaged, and
+so are the metrics of a canary. For going on, every edge must be within the tolerance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from analysis.bound import ExcessBound
+from analysis.evalues import RATIOS, STAKES, StartMixture, Tally, lr_factors, share_factors
+
+
+class Plan(NamedTuple):
+    """What one metric is tested for; all of it fixed before the first look."""
+
+    bets: bool
+    """Share-betting, else likelihood ratio."""
+    margin: float
+    """Relative margin; 0 tests against the limit `delta` alone."""
+    delta: float
+    cluster: int
+    looks: int
+    beta: float
+    bound_cluster: int
+    tolerance: float | None
+    """None: there is no bound (gauges)."""
+    swapped: bool = False
+    """Lower is bad, of a gauge: the arms change places."""
+
+
+class Stream:
+    """One stream of tallies of a metric."""
+
+    __slots__ = ("_plan", "bad_b", "bad_c", "bound", "mixture", "n_b", "n_c")
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self.mixture = StartMixture(len(STAKES if plan.bets else RATIOS), plan.looks)
+        self.bound = ExcessBound(plan.beta, plan.bound_cluster, against_stable=plan.margin > 0)
+        self.bad_c = self.n_c = self.bad_b = self.n_b = 0.0
+
+    def count(self, groups: Sequence[Tally]) -> None:
+        """Count one interval."""
+        plan = self._plan
+        whole = groups[0] if len(groups) == 1 else _pool(groups)
+        if plan.bets:
+            flipped = [_swap(tally) for tally in groups] if plan.swapped else groups
+            self.mixture.update(self._bet(flipped))
+        else:
+            self.mixture.update(lr_factors(whole, plan.margin, plan.delta, plan.cluster))
+        if plan.tolerance is not None:
+            self.bound.add(whole)
+        self.bad_c += whole.bad_c
+        self.n_c += whole.n_c
+        self.bad_b += whole.bad_b
+        self.n_b += whole.n_b
+
+    def _bet(self, groups: Sequence[Tally]) -> list[float]:
+        margin, delta = self._plan.margin, self._plan.delta
+        if delta <= 0:
+            return share_factors(groups, margin)
+        if self.n_b <= 0:
+            return [1.0] * len(STAKES)
+        seen = self.bad_b + 0.5
+        low = max(seen - math.sqrt(seen), 0.25) / self.n_b
+        return share_factors(groups, margin + delta / low)
+
+    def dump(self) -> list[Any]:
+        """The state as plain data."""
+        totals = [self.bad_c, self.n_c, self.bad_b, self.n_b]
+        return [totals, self.mixture.dump(), self.bound.dump()]
+
+    def restore(self, state: Sequence[Any]) -> None:
+        """Take up a dumped state."""
+        plan = self._plan
+        (self.bad_c, self.n_c, self.bad_b, self.n_b), mixture, bound = state
+        self.mixture = StartMixture.load(mixture, plan.looks)
+        self.bound = ExcessBound.load(
+            bound, plan.beta, plan.bound_cluster, against_stable=plan.margin > 0
+        )
+
+
+class SequentialTest:
+    """All streams of one metric, judged by e-process and bound."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self.streams: list[Stream] = []
+
+    @property
+    def e_value(self) -> float:
+        """Odds against the canary being good, from this metric alone."""
+        if not self.streams:
+            return 1.0
+        return math.fsum(stream.mixture.value for stream in self.streams) / len(self.streams)
+
+    @property
+    def tolerance(self) -> float | None:
+        """The bound at which the metric is good enough; None: it has no bound."""
+        return self._plan.tolerance
+
+    @property
+    def broken(self) -> bool:
+        """Whether a fixed limit was broken; never, here."""
+        return False
+
+    def count(self, streams: Sequence[Sequence[Tally]], start: float, end: float) -> None:
+        """Count one interval."""
+        del start, end
+        if not self.streams:
+            self.streams = [Stream(self._plan) for _ in streams]
+        for stream, groups in zip(self.streams, streams, strict=True):
+            stream.count(groups)
+
+    def within(self) -> bool | None:
+        """Whether every stream's bound is within the tolerance; None: there is no bound."""
+        tolerance = self._plan.tolerance
+        if tolerance is None:
+            return None
+        return bool(self.streams) and all(s.bound.within(tolerance) for s in self.streams)
+
+    def upper(self) -> float | None:
+        """The largest bound of all streams."""
+        if self._plan.tolerance is None:
+            return None
+        return max((stream.bound.upper() for stream in self.streams), default=1.0)
+
+    def telling(self) -> int:
+        """Index of the stream that says most."""
+        odds = [stream.mixture.value for stream in self.streams]
+        return odds.index(max(odds)) if odds else 0
+
+    def totals(self) -> Tally:
+        """What the telling stream has seen."""
+        if not self.streams:
+            return Tally(0.0, 0.0, 0.0, 0.0)
+        stream = self.streams[self.telling()]
+        return Tally(stream.bad_c, stream.n_c, stream.bad_b, stream.n_b)
+
+    def dump(self) -> Any:
+        """The state as plain data."""
+        return [stream.dump() for stream in self.streams]
+
+    def restore(self, state: Any) -> None:
+        """Take up a dumped state."""
+        self.streams = [Stream(self._plan) for _ in state]
+        for stream, part in zip(self.streams, state, strict=True):
+            stream.restore(part)
+
+
+def _pool(groups: Sequence[Tally]) -> Tally:
+    return Tally(*(math.fsum(column) for column in zip(*groups, strict=True)))
+
+
+def _swap(tally: Tally) -> Tally:
+    return Tally(tally.bad_b, tally.n_b, tally.bad_c, tally.n_c)
+
+
+def merge_state(state: Mapping[str, Any], name: str) -> Any:
+    """The part of a dumped state that has this name.
+
+    Raises:
+        ValueError: there is none; the state is of another canary or other settings.
+    """
+    if name not in state:
+        raise ValueError(f"judge state: nothing kept for {name}, expected the same metrics")
+    return state[name]

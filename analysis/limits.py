@@ -1,0 +1,121 @@
+"""Fixed limits: `method: threshold`, and metrics of kind threshold.
+
+No promise about false alarms: a limit knows nothing of chance. Here for those who want it, and as
+the yardstick in the benchmark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from analysis.evalues import Tally
+from schemas.judging import ThresholdSettings
+
+
+class LimitTest:
+    """Checks one metric's rate in windows of fixed length."""
+
+    def __init__(self, settings: ThresholdSettings, limit: float | None) -> None:
+        self._window = settings.window.total_seconds()
+        self._times = settings.max_times_stable
+        self._checks = settings.checks
+        self._limit = limit
+        self._failed = 0
+        self._length = 0.0
+        self._current: list[list[float]] = []
+        self._seen: list[list[float]] = []
+
+    e_value = 1.0
+    tolerance: float | None = None
+
+    @property
+    def broken(self) -> bool:
+        """Whether as many checks failed as fail the canary."""
+        return self._failed >= self._checks
+
+    def count(self, streams: Sequence[Sequence[Tally]], start: float, end: float) -> None:
+        """Count one interval, and check once a window is full."""
+        if not self._seen:
+            self._seen = [[0.0] * 4 for _ in streams]
+            self._current = [[0.0] * 4 for _ in streams]
+        for index, groups in enumerate(streams):
+            for tally in groups:
+                self._current[index] = _plus(self._current[index], tally)
+                self._seen[index] = _plus(self._seen[index], tally)
+        self._length += end - start
+        if self._length >= self._window * (1 - 1e-9):
+            self._failed += any(self._over(totals) for totals in self._current)
+            self._current = [[0.0] * 4 for _ in streams]
+            self._length = 0.0
+
+    def _over(self, totals: Sequence[float]) -> bool:
+        bad_c, n_c, bad_b, n_b = totals
+        if n_c <= 0:
+            return False
+        if self._limit is not None and bad_c / n_c > self._limit:
+            return True
+        return self._times is not None and n_b > 0 and bad_c / n_c > self._times * bad_b / n_b
+
+    def within(self) -> bool | None:
+        """There is no bound."""
+        return None
+
+    def upper(self) -> float | None:
+        """There is no bound."""
+        return None
+
+    def telling(self) -> int:
+        """Index of the stream with the worst rate."""
+        rates = [totals[0] / totals[1] if totals[1] > 0 else 0.0 for totals in self._seen]
+        return rates.index(max(rates)) if rates else 0
+
+    def totals(self) -> Tally:
+        """What the worst stream has seen."""
+        return Tally(*self._seen[self.telling()]) if self._seen else Tally(0.0, 0.0, 0.0, 0.0)
+
+    def dump(self) -> Any:
+        """The state as plain data."""
+        return [self._failed, self._length, self._current, self._seen]
+
+    def restore(self, state: Any) -> None:
+        """Take up a dumped state."""
+        self._failed, self._length, self._current, self._seen = state
+
+
+class LimitWatch:
+    """Checks every series of a threshold metric's value at each reading."""
+
+    def __init__(self, limit: float, checks: int, *, lower_is_bad: bool) -> None:
+        self._limit = limit
+        self._checks = checks
+        self._lower = lower_is_bad
+        self._in_a_row = 0
+        self.broken = False
+        self.worst = math.nan
+
+    def check(self, values: Sequence[float]) -> bool:
+        """Check one reading; False where there was nothing to check."""
+        known = [value for value in values if math.isfinite(value)]
+        if not known:
+            return False
+        self.worst = min(known) if self._lower else max(known)
+        beyond = self.worst < self._limit if self._lower else self.worst > self._limit
+        self._in_a_row = self._in_a_row + 1 if beyond else 0
+        self.broken = self.broken or self._in_a_row >= self._checks
+        return True
+
+    def dump(self) -> Any:
+        """The state as plain data."""
+        worst = None if math.isnan(self.worst) else self.worst
+        return [self._in_a_row, self.broken, worst]
+
+    def restore(self, state: Any) -> None:
+        """Take up a dumped state."""
+        self._in_a_row, self.broken, worst = state
+        self.worst = math.nan if worst is None else worst
+
+
+def _plus(totals: Sequence[float], tally: Tally) -> list[float]:
+    return [total + value for total, value in zip(totals, tally, strict=True)]
