@@ -13,7 +13,6 @@ from pydantic import (
     BeforeValidator,
     Field,
     GetJsonSchemaHandler,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -60,15 +59,21 @@ class MemoryRouterSpec(Model):
     kind: Literal["memory"]
 
 
+_Admin = Annotated[
+    str,
+    Field(
+        pattern=r"^https?://[^/\s]+/?$",
+        description="An Envoy's admin address, such as http://127.0.0.1:9901.",
+    ),
+]
+
+
 class EnvoyRouterSpec(Model):
     """Envoy with routes from the file system (RDS), one file for each service."""
 
     kind: Literal["envoy"]
     directory: str = Field(min_length=1, description="Folder of the route files Envoy watches.")
-    admin: tuple[Annotated[str, Field(pattern=r"^https?://[^/\s]+/?$")], ...] = Field(
-        min_length=1,
-        description="Admin address of each Envoy, such as http://127.0.0.1:9901.",
-    )
+    admin: tuple[_Admin, ...] = Field(min_length=1, description="Admin addresses of all Envoys.")
 
 
 RouterSpec = Annotated[MemoryRouterSpec | EnvoyRouterSpec, Field(discriminator="kind")]
@@ -244,10 +249,6 @@ class AlertPolicy(Model):
         return {**SEVERITIES, **value}
 
 
-def _nothing_is_empty(value: Any) -> Any:
-    return {} if value is None else value
-
-
 class ServiceSpec(Model):
     """One service. What it leaves out comes from `defaults`."""
 
@@ -259,6 +260,18 @@ class ServiceSpec(Model):
     metrics: tuple[MetricSpec, ...] | None = None
     judge: JudgeSpec | None = None
     alerts: AlertPolicy | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_empty(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Allow `ledger:` with nothing after it."""
+        return {"anyOf": [{"type": "null"}, handler(core_schema)]}
 
 
 class Defaults(Model):
@@ -310,12 +323,6 @@ ROUTER_METRICS: dict[str, tuple[MetricSpec, ...]] = {
 }
 """By kind of router: the metrics of a service when the catalog names none."""
 
-_NullableService = Annotated[
-    ServiceSpec,
-    BeforeValidator(_nothing_is_empty),
-    WithJsonSchema({"anyOf": [{"type": "null"}, {"$ref": "#/$defs/ServiceSpec"}]}),
-]
-
 
 class Catalog(Model):
     """A whole catalog."""
@@ -328,7 +335,7 @@ class Catalog(Model):
     strategies: dict[str, Strategy] = Field(
         default_factory=dict, description="By name; `standard` is there unless defined here."
     )
-    services: dict[ServiceName, _NullableService] = Field(min_length=1)
+    services: dict[ServiceName, ServiceSpec] = Field(min_length=1)
     alert_labels: AlertLabels = AlertLabels()
     max_parallel: int = Field(
         default=10, ge=1, description="Canaries of one release that move at the same time."
