@@ -54,6 +54,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
+class _Hints:
+    """Suggests close names for the first few; a search among 10,000 is not for every mistake."""
+
+    def __init__(self, known: Collection[str]) -> None:
+        self._known = known
+        self._left = 10
+
+    def __call__(self, name: str) -> str:
+        self._left -= 1
+        return nearest(name, self._known) if self._left >= 0 else ""
+
+
 def check_outline(outline: Outline) -> list[Finding]:
     """Return every disagreement, each once, in the order of the document."""
     found = [
@@ -63,8 +75,9 @@ def check_outline(outline: Outline) -> list[Finding]:
     ]
     if outline.default_strategy is not None:
         found += _check_strategy(outline.default_strategy, outline, ("defaults", "strategy"))
+    hints = _Hints(outline.services)
     for name, service in outline.services.items():
-        found += _check_service(name, service, outline)
+        found += _check_service(name, service, outline, hints)
     return found + _check_cycles(outline.services)
 
 
@@ -95,7 +108,9 @@ def _check_strategy(name: str, outline: Outline, path: Path) -> list[Finding]:
     return [Finding(path=path, value=name, expected=expected)]
 
 
-def _check_service(name: str, service: ServiceOutline, outline: Outline) -> list[Finding]:
+def _check_service(
+    name: str, service: ServiceOutline, outline: Outline, hints: _Hints
+) -> list[Finding]:
     path: Path = ("services", name)
     found: list[Finding] = []
     if not service.has_router and not outline.has_router:
@@ -112,7 +127,7 @@ def _check_service(name: str, service: ServiceOutline, outline: Outline) -> list
         elif need in seen:
             found.append(Finding(path=at, value=need, expected="each dependency once"))
         elif need not in outline.services:
-            expected = f"a service of this catalog{nearest(need, outline.services)}"
+            expected = f"a service of this catalog{hints(need)}"
             found.append(Finding(path=at, value=need, expected=expected))
         seen.add(need)
     return found

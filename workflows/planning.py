@@ -1,0 +1,141 @@
+"""Turns a catalog and a deploy request into the plan of a release. Pure: no clock, no I/O."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from enum import StrEnum
+
+from schemas.catalog import BUILT_IN, Catalog, ServiceSpec
+from schemas.catalog_check import nearest
+from schemas.deploy import DeployRequested
+from schemas.graph import levels
+from schemas.release import ReleasePlan, ServicePlan
+
+_NAMED = 5
+"""Most names that an error spells out."""
+
+
+class PlanReason(StrEnum):
+    """Why there is no plan; a closed set, the same in dead letters and metrics."""
+
+    UNKNOWN_SERVICE = "unknown_service"
+    DUPLICATE_SERVICE = "duplicate_service"
+    UNKNOWN_STRATEGY = "unknown_strategy"
+
+
+class PlanError(ValueError):
+    """A deploy request can't be planned with this catalog."""
+
+    def __init__(self, reason: PlanReason, text: str) -> None:
+        """Keep the reason apart from the text, so that it can be counted."""
+        super().__init__(text)
+        self.reason = reason
+        self.text = text
+
+
+def plan_release(catalog: Catalog, deploy: DeployRequested, *, source: str = "") -> ReleasePlan:
+    """Plan a release: what depends on what, what may go at once, and how each service goes.
+
+    A service waits for those services of the release that it depends on, directly or through
+    services outside the release. The soak is the longest of all strategies in the release.
+
+    Args:
+        catalog: the services and strategies; the plan keeps a copy of what it needs.
+        deploy: what shall be released.
+        source: the deploy event's identity, kept for the record.
+
+    Raises:
+        PlanError: a service or the strategy is not in the catalog, or a service is there twice.
+    """
+    versions = _versions(catalog, deploy)
+    _known_strategy(catalog, deploy.strategy)
+    needs = _needs_within(catalog.services, versions)
+    services = {
+        name: _service_plan(catalog, name, version, needs[name], deploy.strategy)
+        for name, version in sorted(versions.items())
+    }
+    return ReleasePlan(
+        release=deploy.release,
+        services=services,
+        stages=tuple(tuple(level) for level in levels(needs)),
+        soak=max((plan.strategy.soak for plan in services.values()), default=timedelta(0)),
+        max_parallel=catalog.max_parallel,
+        labels=deploy.labels,
+        source=source,
+    )
+
+
+def _versions(catalog: Catalog, deploy: DeployRequested) -> dict[str, str]:
+    versions = {item.service: item.version for item in deploy.services}
+    if len(versions) < len(deploy.services):
+        counts = Counter(item.service for item in deploy.services)
+        twice = sorted(name for name, count in counts.items() if count > 1)
+        text = f"services: got {_listed(twice)} more than once, expected each service once"
+        raise PlanError(PlanReason.DUPLICATE_SERVICE, text)
+    unknown = [name for name in versions if name not in catalog.services]
+    if unknown:
+        hint = nearest(unknown[0], catalog.services)
+        text = f"services: got {_listed(unknown)}, expected services of the catalog{hint}"
+        raise PlanError(PlanReason.UNKNOWN_SERVICE, text)
+    return versions
+
+
+def _known_strategy(catalog: Catalog, name: str | None) -> None:
+    if name is None or catalog.strategy(name) is not None:
+        return
+    known = sorted({*BUILT_IN, *catalog.strategies})
+    text = f"strategy: got '{name}', expected one of {', '.join(known)}{nearest(name, known)}"
+    raise PlanError(PlanReason.UNKNOWN_STRATEGY, text)
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:_NAMED])
+    more = len(names) - _NAMED
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _needs_within(
+    services: Mapping[str, ServiceSpec], chosen: Iterable[str]
+) -> dict[str, frozenset[str]]:
+    """For each chosen service: the chosen ones it depends on, directly or through others.
+
+    The way ends at the first chosen service: what lies beyond is that one's own dependency.
+    Without recursion, each service is looked at once.
+    """
+    wanted = set(chosen)
+    needs: dict[str, frozenset[str]] = {}
+    for start in wanted:
+        stack = [start]
+        while stack:
+            name = stack[-1]
+            direct = services[name].depends_on
+            # Chosen ones need no look inside: they count as themselves.
+            ahead = [n for n in direct if n not in wanted and n not in needs]
+            if name in needs:
+                stack.pop()
+            elif ahead:
+                stack.extend(ahead)
+            else:
+                found = (frozenset({n}) if n in wanted else needs[n] for n in direct)
+                needs[name] = frozenset[str]().union(*found)
+                stack.pop()
+    return {name: needs[name] for name in wanted}
+
+
+def _service_plan(
+    catalog: Catalog, name: str, version: str, needs: Iterable[str], strategy: str | None
+) -> ServicePlan:
+    resolved = catalog.resolve(name, strategy)
+    return ServicePlan(
+        service=name,
+        version=version,
+        depends_on=tuple(sorted(needs)),
+        router=resolved.router,
+        strategy_name=resolved.strategy_name,
+        strategy=resolved.strategy,
+        judge=resolved.judge,
+        metrics=resolved.metrics,
+        alerts=resolved.alerts,
+    )
