@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Protocol
 
 from schemas.alert import Alert
-from schemas.notice import Notice
 from schemas.events import CloudEvent
+from schemas.notice import Notice
+from schemas.reading import Series
 from schemas.route import Confirmation, Route
 
 
@@ -42,25 +43,25 @@ class Router(Protocol):
     def pool(self, service: str, version: str) -> str:
         """The router's own name for the instances of one version, as its metrics show it."""
 
+    async def requests(self, service: str) -> Mapping[str, int]:
+        """Requests sent so far to the instances of each version, as the router counts them.
 
-class Sample(Protocol):
-    """One series of an instant query: its labels and its value."""
+        One entry for each version that has a pool. Counted when a request starts and where it went;
+        only those that the split sent there count, not those that ask for a version by header or
+        cookie. The counts begin again when the router restarts: take a smaller reading than the one
+        before as a new beginning.
 
-    @property
-    def labels(self) -> Mapping[str, str]: ...
-
-    @property
-    def value(self) -> float: ...
-
-    @property
-    def at(self) -> datetime: ...
+        Raises:
+            UnknownRoute: the router has no such service.
+            Retryable: the router could not be asked.
+        """
 
 
 class MetricsSource(Protocol):
     """Answers instant queries in PromQL."""
 
-    async def query(self, promql: str) -> Sequence[Sample]:
-        """Every series of the answer; empty when there is no data.
+    async def query(self, promql: str, at: datetime) -> Sequence[Series]:
+        """Every series of the answer as of `at`; empty when there is no data.
 
         Raises:
             Terminal: the query itself is wrong.

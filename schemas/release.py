@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, ValidationError
 
 from schemas.alert import Alert
 from schemas.base import Duration, Model, Percent, ReleaseId, ServiceName, Version
@@ -100,13 +100,28 @@ class Command(Model):
     field too many must not be lost when it says "roll back".
     """
 
-    model_config = {"extra": "ignore"}
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     by: str = Field(default="", description="Who says it.")
     reason: str = ""
     service: ServiceName | None = Field(
         default=None, description="To a release: which of its services; all that apply if left out."
     )
+
+    @classmethod
+    def of(cls, value: Any) -> Self:
+        """Whatever a person sent, as a command; text or junk becomes the reason.
+
+        The word itself is the handler's name: "roll back" with a malformed payload still means it.
+        """
+        if value is None:
+            return cls()
+        if isinstance(value, cls):
+            return value
+        try:
+            return cls.model_validate(value)
+        except ValidationError:
+            return cls(reason=str(value)[:500])
 
 
 class ServicePlan(Model):
@@ -123,6 +138,9 @@ class ServicePlan(Model):
     judge: JudgeSpec
     metrics: tuple[MetricSpec, ...] = ()
     alerts: AlertPolicy
+    service_labels: tuple[str, ...] = Field(
+        default=("service",), description="Alert labels that may name the service."
+    )
 
 
 class ReleasePlan(Model):
@@ -137,6 +155,7 @@ class ReleasePlan(Model):
         default=timedelta(0), description="How long all hold together before they are finalized."
     )
     max_parallel: int = Field(default=10, ge=1, description="Canaries that move at the same time.")
+    environment: str = "default"
     labels: dict[str, str] = Field(default_factory=dict)
     source: str = Field(default="", description="The deploy event: its CloudEvents source and id.")
 
@@ -168,6 +187,15 @@ class CanaryInput(Model):
     release: ReleaseId
     plan: ServicePlan
     tuning: Tuning = Tuning()
+    environment: str = "default"
+    restore: Cause | None = Field(
+        default=None,
+        description="Set when an earlier run was terminated: only take its traffic back, for this.",
+    )
+    promote: bool = Field(
+        default=False,
+        description="Set when an earlier run was terminated while finalizing: only finalize.",
+    )
 
 
 class CanaryReport(Model):
@@ -185,6 +213,7 @@ class CanaryReport(Model):
     cause: Cause | None = Field(
         default=None, description="Why it goes back or, while holding, why it must."
     )
+    paused: bool = False
     at: datetime
 
 
@@ -213,9 +242,7 @@ class CanaryOutcome(Model):
     service: ServiceName
     phase: CanaryPhase = Field(description="FINALIZED or ROLLED_BACK.")
     cause: Cause | None = None
-    unpublished: list[dict[str, Any]] = Field(
-        default_factory=list, description="Events the release must still publish."
-    )
+    version: Version | None = Field(default=None, description="The version that serves now.")
 
 
 class ServiceStatus(Model):

@@ -1,0 +1,54 @@
+"""Say what happened: events for other systems, notices for people."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from temporalio import activity
+from temporalio.common import RetryPolicy
+
+from activities.policy import Policy, forever, terminal_errors
+from adapters.ports import EventLog, Notifier
+from schemas.base import Model
+from schemas.events import CloudEvent
+from schemas.notice import Notice
+
+PUBLISH: Final = "aviary.events.publish"
+NOTIFY: Final = "aviary.notify"
+
+PUBLISH_POLICY = Policy(
+    start_to_close=timedelta(seconds=30), retry=forever(timedelta(seconds=10))
+)
+NOTIFY_POLICY = Policy(
+    start_to_close=timedelta(seconds=15),
+    retry=RetryPolicy(initial_interval=timedelta(seconds=1)),
+    schedule_to_close=timedelta(minutes=1),
+)
+"""A notice is tried for a minute: the state and the events remain, and nothing waits for it."""
+
+
+class Events(Model):
+    """Events to append, in order."""
+
+    events: tuple[CloudEvent, ...]
+
+
+class AnnounceActivities:
+    """Activities over the event log and the notifier."""
+
+    def __init__(self, log: EventLog, notifier: Notifier) -> None:
+        self._log = log
+        self._notifier = notifier
+
+    @activity.defn(name=PUBLISH)
+    async def publish(self, batch: Events) -> None:
+        """Append events in order; a retry may append some again, under the same ids."""
+        with terminal_errors():
+            await self._log.publish(batch.events)
+
+    @activity.defn(name=NOTIFY)
+    async def notify(self, notice: Notice) -> None:
+        """Deliver one notice."""
+        with terminal_errors():
+            await self._notifier.notify(notice)

@@ -1,0 +1,202 @@
+"""Judge: one long activity for each bake, or for as long as a canary is watched.
+
+It reads the metrics once per interval, keeps its evidence in heartbeats, and returns as soon as the
+evidence is enough. Another attempt goes on from the last heartbeat; cancelled, it hands back the
+evidence so far, which the next step starts from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from temporalio import activity
+
+from activities.policy import Policy, forever, terminal_errors
+from adapters.errors import Retryable
+from adapters.ports import MetricsSource, Router
+from analysis.judge import Judge
+from schemas.base import Model, Percent, ServiceName, Version
+from schemas.catalog import Bake, RouterSpec
+from schemas.judging import JudgeSpec, MetricSpec, render
+from schemas.reading import ArmReading, MetricReading, Snapshot
+from schemas.verdict import Reason, Verdict, VerdictKind
+
+JUDGE: Final = "aviary.judge"
+
+HEARTBEAT = timedelta(seconds=5)
+JUDGE_POLICY = Policy(
+    start_to_close=timedelta(days=30), retry=forever(timedelta(seconds=5)), heartbeat=HEARTBEAT
+)
+
+Clock = Callable[[], datetime]
+Sleep = Callable[[float], Awaitable[None]]
+Resolve = Callable[[JudgeSpec, MetricSpec], MetricSpec]
+
+
+class JudgeRequest(Model):
+    """Judge a canary against its stable version."""
+
+    router: RouterSpec
+    service: ServiceName
+    stable: Version
+    canary: Version
+    spec: JudgeSpec
+    metrics: tuple[MetricSpec, ...]
+    weight: Percent
+    weight_changed_at: datetime
+    bake: Bake | None = None
+    """How long; None: until it fails or is cancelled."""
+    evidence: dict[str, Any] | None = None
+    """What an earlier step collected."""
+
+
+class JudgeResult(Model):
+    """The verdict, and the evidence for the next step."""
+
+    verdict: Verdict
+    evidence: dict[str, Any]
+
+
+class JudgeActivities:
+    """Activities over the metrics source.
+
+    Args:
+        source: answers the queries.
+        router_for: finds the router that names the pools of a service.
+        resolve: fills in a metric's PromQL from its pack.
+        clock: now, in UTC.
+        sleep: waits that many seconds.
+    """
+
+    def __init__(
+        self,
+        source: MetricsSource,
+        router_for: Callable[[RouterSpec], Router],
+        resolve: Resolve,
+        clock: Clock = lambda: datetime.now(UTC),
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._source = source
+        self._router_for = router_for
+        self._resolve = resolve
+        self._clock = clock
+        self._sleep = sleep
+
+    @activity.defn(name=JUDGE)
+    async def judge(self, request: JudgeRequest) -> JudgeResult:
+        """Judge until the evidence is enough, the bake is over, or the activity is cancelled."""
+        metrics = tuple(self._resolve(request.spec, metric) for metric in request.metrics)
+        judge = Judge(request.spec, metrics)
+        evidence = _newest_evidence(request)
+        if evidence is not None:
+            judge.load(evidence)
+        async with _heartbeats(judge):
+            try:
+                verdict = await self._watch(judge, request, metrics)
+            except asyncio.CancelledError:
+                if activity.is_worker_shutdown():
+                    raise
+                verdict = _interrupted(self._clock())
+        return JudgeResult(verdict=verdict, evidence=judge.dump())
+
+    async def _watch(
+        self, judge: Judge, request: JudgeRequest, metrics: tuple[MetricSpec, ...]
+    ) -> Verdict:
+        interval = request.spec.interval.total_seconds()
+        while True:
+            now = self._clock()
+            judge.observe(await self._snapshot(now, request, metrics))
+            verdict = judge.verdict(
+                now=now, started_at=request.weight_changed_at, bake=request.bake
+            )
+            activity.heartbeat(judge.dump())
+            if verdict.final:
+                return verdict
+            await self._sleep(min(interval, _until_end(request, self._clock(), interval)))
+
+    async def _snapshot(
+        self, at: datetime, request: JudgeRequest, metrics: tuple[MetricSpec, ...]
+    ) -> Snapshot:
+        router = self._router_for(request.router)
+        arms = [
+            {"service": request.service, "version": version, "pool": pool}
+            for version in (request.canary, request.stable)
+            for pool in (router.pool(request.service, version),)
+        ]
+        readings = await asyncio.gather(
+            *(self._arm(metric, arm, at) for metric in metrics for arm in arms)
+        )
+        pairs = zip(readings[::2], readings[1::2], strict=True)
+        return Snapshot(
+            at=at,
+            weight=request.weight,
+            weight_changed_at=request.weight_changed_at,
+            metrics={
+                metric.name: MetricReading(canary=canary, stable=stable)
+                for metric, (canary, stable) in zip(metrics, pairs, strict=True)
+            },
+        )
+
+    async def _arm(
+        self, metric: MetricSpec, variables: dict[str, str], at: datetime
+    ) -> ArmReading | None:
+        """One arm's series, or None when the source did not answer: a gap delays."""
+        parts = {}
+        for part, template in metric.templates.items():
+            try:
+                with terminal_errors():
+                    parts[part] = tuple(
+                        await self._source.query(render(template, variables), at)
+                    )
+            except Retryable as error:
+                activity.logger.warning(
+                    "metrics source did not answer",
+                    extra={"metric": metric.name, "part": part, "error": str(error)},
+                )
+                return None
+        return ArmReading(parts=parts)
+
+
+def _newest_evidence(request: JudgeRequest) -> dict[str, Any] | None:
+    details = activity.info().heartbeat_details
+    return details[0] if details else request.evidence
+
+
+def _until_end(request: JudgeRequest, now: datetime, interval: float) -> float:
+    """Seconds until the bake may end, so that it ends on time and not an interval later."""
+    if request.bake is None:
+        return interval
+    ends = (request.weight_changed_at + length for length in (request.bake.min, request.bake.max))
+    ahead = [(end - now).total_seconds() for end in ends if end > now]
+    return min(ahead, default=interval)
+
+
+def _interrupted(now: datetime) -> Verdict:
+    return Verdict(
+        kind=VerdictKind.INCONCLUSIVE,
+        reason=Reason.COLLECTING,
+        sentence="judging was interrupted before there was a verdict",
+        at=now,
+        final=False,
+    )
+
+
+@asynccontextmanager
+async def _heartbeats(judge: Judge) -> AsyncIterator[None]:
+    """Heartbeat between polls, which may be further apart than the heartbeat time-out."""
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT.total_seconds() / 3)
+            activity.heartbeat(judge.dump())
+
+    task = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,151 @@
+"""Where every service of a release is, by what its canary last reported. Pure."""
+
+from __future__ import annotations
+
+from schemas.release import (
+    CanaryOutcome,
+    CanaryPhase,
+    CanaryReport,
+    Command,
+    ReleasePhase,
+    ReleasePlan,
+    ServiceStatus,
+)
+from workflows import describe
+from workflows.commands import Word
+
+_APPLIES = {
+    Word.APPROVE: {CanaryPhase.GATED},
+    Word.SKIP: {CanaryPhase.BAKING},
+}
+"""Phases in which a canary can take the command."""
+
+
+class Board:
+    """The services of one release, in dependency order."""
+
+    def __init__(self, plan: ReleasePlan) -> None:
+        self._plan = plan
+        self._order = tuple(service for stage in plan.stages for service in stage)
+        self._reports: dict[str, CanaryReport] = {}
+        self.depends_on = {name: plan.services[name].depends_on for name in self._order}
+        self.phases = dict.fromkeys(self._order, CanaryPhase.WAITING)
+
+    def set_phase(self, service: str, phase: CanaryPhase) -> None:
+        """Record a phase that no report tells."""
+        self.phases[service] = phase
+
+    def take(self, report: CanaryReport) -> bool:
+        """Keep a report; False when a newer one is known, or the service has closed."""
+        known = self._reports.get(report.service)
+        if report.service not in self.phases or self.phases[report.service].closed:
+            return False
+        if known is not None and known.sequence >= report.sequence:
+            return False
+        self._reports[report.service] = report
+        if not report.phase.closed:  # closed is the workflow's end, not its word
+            self.phases[report.service] = report.phase
+        return True
+
+    def close(self, service: str, outcome: CanaryOutcome) -> None:
+        """A canary has ended."""
+        self.phases[service] = outcome.phase
+
+    def lost(self, service: str) -> None:
+        """A canary was lost: it may have traffic, and a new run counts its reports from 0."""
+        self._reports.pop(service, None)
+        self.phases[service] = CanaryPhase.HOLDING
+
+    @property
+    def any_paused(self) -> bool:
+        """Whether a canary pauses: the release then starts and finalizes nothing."""
+        return any(
+            report.paused and not self.phases[service].closed
+            for service, report in self._reports.items()
+        )
+
+    def statuses(self) -> tuple[ServiceStatus, ...]:
+        """Every service, for people."""
+        return tuple(self._status(service) for service in self._order)
+
+    def _status(self, service: str) -> ServiceStatus:
+        planned = self._plan.services[service]
+        report = self._reports.get(service)
+        phase = self.phases[service]
+        waits_for = ""
+        if phase is CanaryPhase.WAITING:
+            needs = [
+                need
+                for need in planned.depends_on
+                if self.phases[need] is not CanaryPhase.HOLDING
+            ]
+            waits_for = ", ".join(needs) + " to hold" if needs else "a free place"
+        common = {
+            "service": service,
+            "version": planned.version,
+            "depends_on": planned.depends_on,
+            "phase": phase,
+        }
+        if report is None:
+            return ServiceStatus.model_validate({**common, "waits_for": waits_for})
+        return ServiceStatus.model_validate(
+            {
+                **common,
+                "weight": _final_weight(phase, report),
+                "step": report.step,
+                "steps": report.steps,
+                "stable": report.stable,
+                "waits_for": "" if phase.closed else report.waits_for,
+                "verdict": report.verdict,
+                "cause": report.cause,
+            }
+        )
+
+    def targets(self, word: Word, command: Command) -> list[str]:
+        """The services a command is for: the one it names, or all that it applies to."""
+        if command.service is not None:
+            return [command.service]
+        return [
+            service
+            for service, phase in self.phases.items()
+            if not phase.closed
+            and phase is not CanaryPhase.WAITING
+            and phase in _APPLIES.get(word, {phase})
+        ]
+
+    def refusal(
+        self, word: Word, command: Command, release: ReleasePhase, *, paused: bool
+    ) -> str | None:
+        """Why a command makes no sense now, in words; None when it does."""
+        if command.service is not None and command.service not in self.phases:
+            return f"service: {command.service} is not in this release: {', '.join(self._order)}"
+        if release is ReleasePhase.ROLLING_BACK:
+            if word is Word.ROLLBACK and command.service is not None:
+                return None
+            return "too late: the release is rolling back"
+        if release in {ReleasePhase.FINALIZING, ReleasePhase.FINALIZED, ReleasePhase.ROLLED_BACK}:
+            return f"too late: the release is {release.value.replace('_', ' ')}"
+        if word is Word.PAUSE and paused:
+            return "the release is paused already"
+        if word is Word.RESUME and not (paused or self.any_paused):
+            return "the release is not paused"
+        if word in _APPLIES:
+            return self._nothing_applies(word, command)
+        return None
+
+    def _nothing_applies(self, word: Word, command: Command) -> str | None:
+        wanted = _APPLIES[word]
+        if any(self.phases[service] in wanted for service in self.targets(word, command)):
+            return None
+        where = "; ".join(
+            f"{one.service} is {describe.phase(one.phase, one.step, one.steps)}"
+            for one in self.statuses()
+            if command.service in {None, one.service}
+        )
+        return f"no {'gate is open' if word is Word.APPROVE else 'bake is running'}; {where}"
+
+
+def _final_weight(phase: CanaryPhase, report: CanaryReport) -> float:
+    if phase is CanaryPhase.ROLLED_BACK:
+        return 0.0
+    return 100.0 if phase is CanaryPhase.FINALIZED else report.weight

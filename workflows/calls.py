@@ -1,0 +1,76 @@
+"""The activity calls of a canary, each with its policy, queue and summary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.judge import JUDGE, JUDGE_POLICY, JudgeRequest, JudgeResult
+    from activities.preflight import PREFLIGHT, PREFLIGHT_POLICY, Preflight
+    from schemas.base import format_duration
+    from schemas.catalog import Bake
+    from schemas.ids import effects_queue, judging_queue
+    from schemas.release import ServicePlan, Tuning
+    from workflows.unwind import Traffic
+
+
+async def ask_preflight(
+    plan: ServicePlan, tuning: Tuning, known: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    """The alerts that fire on the service, once they are others than `known`."""
+    request = Preflight(
+        service=plan.service, labels=plan.service_labels, poll=tuning.preflight_poll, known=known
+    )
+    firing: tuple[str, ...] = await workflow.execute_activity(
+        PREFLIGHT,
+        request,
+        result_type=tuple[str, ...],
+        task_queue=effects_queue(workflow.info().task_queue),
+        start_to_close_timeout=PREFLIGHT_POLICY.start_to_close,
+        heartbeat_timeout=PREFLIGHT_POLICY.heartbeat,
+        retry_policy=PREFLIGHT_POLICY.retry,
+        summary=f"{plan.service}: does an alert fire?",
+    )
+    return tuple(firing)
+
+
+def start_judging(
+    plan: ServicePlan,
+    traffic: Traffic,
+    bake: Bake | None,
+    evidence: dict[str, Any] | None,
+) -> workflow.ActivityHandle[JudgeResult]:
+    """Begin to judge the weight that is confirmed now; without a bake, until cancelled.
+
+    Cancelled, it still hands back its evidence (`WAIT_CANCELLATION_COMPLETED`); a rollback does not
+    wait for that.
+    """
+    route, changed_at = traffic.route, traffic.confirmed_at
+    if route is None or route.canary is None or changed_at is None:
+        raise RuntimeError("there is no confirmed canary to judge")
+    request = JudgeRequest(
+        router=plan.router,
+        service=plan.service,
+        stable=route.stable,
+        canary=route.canary,
+        spec=plan.judge,
+        metrics=plan.metrics,
+        weight=route.weight,
+        weight_changed_at=changed_at,
+        bake=bake,
+        evidence=evidence,
+    )
+    length = format_duration(bake.max) if bake else "until further notice"
+    return workflow.start_activity(
+        JUDGE,
+        request,
+        result_type=JudgeResult,
+        task_queue=judging_queue(workflow.info().task_queue),
+        start_to_close_timeout=JUDGE_POLICY.start_to_close,
+        heartbeat_timeout=JUDGE_POLICY.heartbeat,
+        retry_policy=JUDGE_POLICY.retry,
+        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        summary=f"judge {plan.service} at {route.weight:g} % {length}",
+    )

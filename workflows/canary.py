@@ -1,0 +1,392 @@
+"""The canary of one service: shift, bake, gate, hold; back to stable when anything is wrong.
+
+The workflow id `canary/<service>` is the lock of the service, and the address of alerts about it.
+Handlers only record; `run` acts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.judge import JudgeResult
+    from schemas.alert import Alert
+    from schemas.catalog import AlertAction, Bake, FullStep, OnInconclusive
+    from schemas.ids import (
+        CANARY_WORKFLOW,
+        QUERY_STATUS,
+        SIGNAL_ALERT,
+        SIGNAL_FINALIZE,
+        SIGNAL_UNWIND,
+    )
+    from schemas.release import (
+        CanaryInput,
+        CanaryOutcome,
+        CanaryPhase,
+        CanaryReport,
+        CanaryStatus,
+        Cause,
+        CauseKind,
+        Command,
+    )
+    from schemas.verdict import Verdict, VerdictKind
+    from workflows import describe
+    from workflows.alerts import AlertMemory, action_for
+    from workflows.calls import ask_preflight, start_judging
+    from workflows.commands import Commands, Word
+    from workflows.outbox import Reports
+    from workflows.unwind import Traffic, run_to_end
+
+
+class BakeFailed(Exception):  # noqa: N818 - a turn of the story, not an error
+    """The judge said FAIL, or was silent where the strategy takes that as one."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.sentence)
+        self.verdict = verdict
+
+
+@workflow.defn(name=CANARY_WORKFLOW)
+class CanaryWorkflow(Commands):
+    """One canary, from before its first request until it is finalized or rolled back."""
+
+    @workflow.init
+    def __init__(self, start: CanaryInput) -> None:
+        self._start = start
+        self._plan = start.plan
+        self._steps = start.plan.strategy.full_steps
+        self._traffic = Traffic(start.release, start.plan, start.tuning)
+        self._reports = Reports()
+        self._sequence = 0
+        self._phase = CanaryPhase.PREFLIGHT
+        self._waits_for = ""
+        self._step: int | None = None
+        self._weight = 0.0
+        self._verdict: Verdict | None = None
+        self._evidence: dict[str, Any] | None = None
+        self._alerts = AlertMemory()
+        self._trouble: Cause | None = None
+        self._abort: Cause | None = None
+        self._pause_text: str | None = None
+        self._approved = False
+        self._skip = False
+        self._finalize = False
+
+    # --- the story ---
+
+    @workflow.run
+    async def run(self, start: CanaryInput) -> CanaryOutcome:
+        """Release one version of one service.
+
+        Returns:
+            How it ended. Trouble never raises: a canary that goes back is an outcome.
+        """
+        self._reports.start()
+        self._abort = start.restore
+        self._traffic.touched = start.restore is not None
+        if self._abort is None:
+            await self._go_forward()
+        if self._abort is not None:
+            await run_to_end(asyncio.create_task(self._go_back(self._abort)))
+        await run_to_end(asyncio.create_task(self._reports.finish()))
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return CanaryOutcome(
+            service=self._plan.service,
+            phase=self._phase,
+            cause=self._abort,
+            version=self._traffic.stable,
+        )
+
+    async def _go_forward(self) -> None:
+        """Release until finalized, or until there is a cause to go back."""
+        forward = asyncio.create_task(self._release())
+        while not forward.done() and self._abort is None:
+            try:
+                await workflow.wait_condition(
+                    lambda: forward.done() or self._abort is not None or self._left_alone
+                )
+            except asyncio.CancelledError:
+                self._in_trouble(self._cause(CauseKind.CANCELLED, "the canary was cancelled"))
+            if self._left_alone:
+                self._abort = self._trouble
+        if self._phase in {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED}:
+            self._abort = None
+            await run_to_end(forward)
+        elif forward.done():
+            self._abort = self._abort or self._failure(forward)
+        else:
+            forward.cancel()
+
+    @property
+    def _left_alone(self) -> bool:
+        """In trouble while holding, with no release left that could order the rollback."""
+        return self._trouble is not None and self._reports.orphaned and not self._finalize
+
+    def _failure(self, forward: asyncio.Task[None]) -> Cause:
+        error = forward.exception()
+        if isinstance(error, BakeFailed):
+            return self._judged(error.verdict)
+        if isinstance(error, FailureError):
+            return self._cause(CauseKind.ERROR, describe.failure(error))
+        if error is None:
+            raise RuntimeError("a canary ended without being finalized")
+        raise error  # a bug: fail the workflow task, which is retried until it is mended
+
+    async def _release(self) -> None:
+        if not self._start.promote:
+            await self._bring_to_hold()
+        self._enter(CanaryPhase.FINALIZING)
+        await self._traffic.make_stable()
+        self._enter(CanaryPhase.FINALIZED)
+
+    async def _bring_to_hold(self) -> None:
+        await self._preflight()
+        await self._traffic.take()
+        if not self._traffic.unchanged:
+            for index, step in enumerate(self._steps):
+                await self._pause_if_told()
+                await self._shift(index, step)
+                await self._bake(step)
+                await self._gate(step)
+        await self._hold()
+
+    async def _go_back(self, cause: Cause) -> None:
+        """Give stable everything again: never given up, however long it takes."""
+        self._trouble = cause
+        if self._traffic.touched:
+            self._enter(CanaryPhase.ROLLING_BACK, "the router to confirm that stable has all")
+            undo = asyncio.create_task(self._traffic.give_back())
+            try:
+                await workflow.wait_condition(
+                    undo.done, timeout=self._start.tuning.stuck_after.total_seconds()
+                )
+            except TimeoutError:
+                self._enter(CanaryPhase.STUCK, "the router, still tried; a person should look")
+            await undo
+        self._weight = 0.0
+        self._enter(CanaryPhase.ROLLED_BACK)
+
+    # --- its parts ---
+
+    async def _preflight(self) -> None:
+        firing: tuple[str, ...] | None = None
+        while firing is None or firing:
+            firing = await ask_preflight(self._plan, self._start.tuning, firing)
+            if firing:
+                text = f"alerts on {self._plan.service} to end: {', '.join(firing)}"
+                self._enter(CanaryPhase.PREFLIGHT, text)
+
+    async def _shift(self, index: int, step: FullStep) -> None:
+        self._step = index
+        self._phase = CanaryPhase.SHIFTING
+        self._waits_for = f"the router to confirm {step.weight:g} %"
+        await self._traffic.shift(step.weight)
+        self._weight = step.weight
+        self._waits_for = ""
+
+    async def _bake(self, step: FullStep) -> None:
+        self._skip = False
+        if step.bake.max == timedelta(0):
+            return
+        self._enter(CanaryPhase.BAKING, f"the bake of step {self._place}")
+        verdict = await self._judge(step.bake, lambda: self._skip)
+        if verdict is not None and verdict.kind is VerdictKind.INCONCLUSIVE:
+            if self._plan.strategy.on_inconclusive is OnInconclusive.ROLL_BACK:
+                raise BakeFailed(verdict)
+            await self._wait_for_approval(verdict.sentence)
+
+    async def _gate(self, step: FullStep) -> None:
+        if step.gate is not None:
+            await self._wait_for_approval(step.gate.text or f"the gate of step {self._place}")
+
+    async def _wait_for_approval(self, text: str) -> None:
+        self._approved = False
+        self._enter(CanaryPhase.GATED, f"approval: {text}")
+        await self._judge(None, lambda: self._approved)
+
+    async def _pause_if_told(self) -> None:
+        if self._pause_text is not None:
+            self._enter(CanaryPhase.PAUSED, f"resume: {self._pause_text}")
+            await self._judge(None, lambda: self._pause_text is None)
+
+    async def _hold(self) -> None:
+        self._enter(CanaryPhase.HOLDING, "the rest of the release")
+        try:
+            await self._judge(None, lambda: self._finalize)
+        except BakeFailed as failed:
+            self._in_trouble(self._judged(failed.verdict))
+        await workflow.wait_condition(lambda: self._finalize)
+
+    async def _judge(self, bake: Bake | None, until: Callable[[], bool]) -> Verdict | None:
+        """Judge for a bake, or without one until told; None when `until` came first.
+
+        Raises:
+            BakeFailed: the verdict is FAIL.
+        """
+        if not self._weight or (bake is None and not self._plan.metrics):
+            await workflow.wait_condition(until)
+            return None
+        judging = start_judging(self._plan, self._traffic, bake, self._evidence)
+        try:
+            await workflow.wait_condition(lambda: judging.done() or until())
+        finally:
+            judging.cancel()
+        result = await self._result_of(judging)
+        if result is None:
+            return None
+        self._evidence = result.evidence
+        if not result.verdict.final:
+            return None
+        self._verdict = result.verdict
+        if result.verdict.kind is VerdictKind.FAIL:
+            raise BakeFailed(result.verdict)
+        return result.verdict
+
+    async def _result_of(
+        self, judging: workflow.ActivityHandle[JudgeResult]
+    ) -> JudgeResult | None:
+        try:
+            return await judging
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                return None  # told to stop before any worker had begun
+            raise
+
+    def _enter(self, phase: CanaryPhase, waits_for: str = "") -> None:
+        self._phase = phase
+        self._waits_for = waits_for
+        self._tell()
+
+    def _tell(self) -> None:
+        """Report to the release, and show at the top of the workflow's page."""
+        report = CanaryReport(
+            service=self._plan.service,
+            sequence=self._sequence,
+            phase=self._phase,
+            weight=self._weight,
+            step=self._step,
+            steps=len(self._steps),
+            stable=self._traffic.stable,
+            waits_for=self._waits_for,
+            verdict=self._verdict,
+            cause=self._trouble,
+            paused=self._pause_text is not None,
+            at=workflow.now(),
+        )
+        self._sequence += 1
+        self._reports.put(report)
+        workflow.set_current_details(describe.canary(self._start, report))
+
+    @property
+    def _place(self) -> str:
+        return f"{(self._step or 0) + 1} of {len(self._steps)}"
+
+    # --- what comes in ---
+
+    @workflow.signal(name=SIGNAL_ALERT, description="From the bridge: an alert on this service.")
+    def alert(self, alert: Alert | None = None) -> None:
+        """Act on an alert, once; the catalog says how."""
+        if alert is None or not self._alerts.is_new(alert):
+            return
+        action = action_for(
+            alert,
+            self._plan.alerts,
+            version=self._plan.version,
+            began_at=self._traffic.began_at,
+        )
+        workflow.logger.info("alert", extra={"alert": alert.name, "action": action})
+        text = f"alert {alert.name} fired on {self._plan.service}"
+        if action is AlertAction.ROLLBACK:
+            self._in_trouble(self._cause(CauseKind.ALERT, text, alert=alert))
+        elif action is AlertAction.PAUSE and self._pause_text is None:
+            self._pause_text = text
+            self._tell()
+
+    @workflow.signal(name=SIGNAL_UNWIND, description="From the release: roll back now.")
+    def unwind(self, cause: Cause | None = None) -> None:
+        """The release's order, which a canary obeys while holding, too."""
+        if self._abort is None:
+            self._abort = cause or self._cause(CauseKind.RELEASE, "the release goes back")
+
+    @workflow.signal(name=SIGNAL_FINALIZE, description="From the release: become stable.")
+    def finalize(self, _: Any = None) -> None:
+        """The release's order, once all of its services hold."""
+        self._finalize = True
+
+    @workflow.query(name=QUERY_STATUS, description="Where this canary is, and why. No input.")
+    def status(self, _: Any = None) -> CanaryStatus:
+        """Where this canary is."""
+        return CanaryStatus(
+            release=self._start.release,
+            service=self._plan.service,
+            version=self._plan.version,
+            phase=self._phase,
+            weight=self._weight,
+            step=self._step,
+            steps=len(self._steps),
+            stable=self._traffic.stable,
+            waits_for=self._waits_for,
+            verdict=self._verdict,
+            cause=self._trouble,
+            paused=self._pause_text is not None,
+            route=self._traffic.route,
+            alerts_seen=self._alerts.count,
+        )
+
+    def _refusal(self, word: Word, command: Command) -> str | None:
+        return describe.canary_refusal(
+            word,
+            self._phase,
+            paused=self._pause_text is not None,
+            at=f"{self._plan.service} is {describe.phase(self._phase, self._step, len(self._steps))}",
+        )
+
+    def _obey(self, word: Word, command: Command) -> str:
+        said = describe.command(word, command)
+        service = self._plan.service
+        match word:
+            case Word.PAUSE:
+                self._pause_text = said
+                self._tell()
+                answer = f"{service} goes no further than {self._weight:g} %"
+            case Word.RESUME:
+                self._pause_text = None
+                self._tell()
+                answer = f"{service} goes on"
+            case Word.APPROVE:
+                self._approved = True
+                answer = f"the gate of {service} is open"
+            case Word.SKIP:
+                self._skip = True
+                answer = f"the bake of {service} ends"
+            case Word.ROLLBACK:
+                self._in_trouble(self._cause(CauseKind.COMMAND, said, by=command.by))
+                answer = f"{service} goes back, and the release with it"
+        workflow.logger.info("command", extra={"command": word, "by": command.by})
+        return answer
+
+    # --- trouble ---
+
+    def _in_trouble(self, cause: Cause) -> None:
+        """Go back at once; while holding, tell the release, which takes the dependents first."""
+        if self._phase in {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED} or self._trouble:
+            return
+        self._trouble = cause
+        if self._phase is CanaryPhase.HOLDING:
+            self._tell()
+        else:
+            self._abort = cause
+
+    def _cause(self, kind: CauseKind, text: str, **more: Any) -> Cause:
+        return Cause(
+            kind=kind, service=self._plan.service, text=text, at=workflow.now(), **more
+        )
+
+    def _judged(self, verdict: Verdict) -> Cause:
+        return self._cause(CauseKind.VERDICT, verdict.sentence, verdict=verdict)

@@ -1,0 +1,139 @@
+"""The five commands of a person, each as an update (with an answer) and as a plain signal.
+
+The update is for people: a wrong one is refused at once, with a reason, and leaves no trace in the
+history. The signal of the same name needs no worker to be taken, and no input at all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from enum import StrEnum
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from schemas.ids import (
+        SIGNAL_APPROVE,
+        SIGNAL_PAUSE,
+        SIGNAL_RESUME,
+        SIGNAL_ROLLBACK,
+        SIGNAL_SKIP,
+    )
+    from schemas.release import Command
+
+
+class Word(StrEnum):
+    """What a person may say."""
+
+    PAUSE = SIGNAL_PAUSE
+    RESUME = SIGNAL_RESUME
+    APPROVE = SIGNAL_APPROVE
+    SKIP = SIGNAL_SKIP
+    ROLLBACK = SIGNAL_ROLLBACK
+
+
+_INPUT = 'Input may be left out, or JSON: {"by": "ann", "reason": "why"}'
+_PAUSE = f"Go no further: hold the weight, and judge on. {_INPUT}"
+_RESUME = f"Go on after a pause. {_INPUT}"
+_APPROVE = f"Open the gate that waits. {_INPUT}"
+_SKIP = f"End the bake that runs, and go on. {_INPUT}"
+_ROLLBACK = f"Take the whole release back. {_INPUT}"
+
+
+class Commands(ABC):
+    """Handlers of the five commands; the workflow says what it refuses and what it does."""
+
+    @abstractmethod
+    def _refusal(self, word: Word, command: Command) -> str | None:
+        """Why the command makes no sense now, for a person; None when it does."""
+
+    @abstractmethod
+    def _obey(self, word: Word, command: Command) -> str:
+        """Record the command; returns the answer for a person."""
+
+    @workflow.signal(name=SIGNAL_PAUSE, description=_PAUSE)
+    def pause_signal(self, value: Any = None) -> None:
+        """Pause."""
+        self._signalled(Word.PAUSE, value)
+
+    @workflow.signal(name=SIGNAL_RESUME, description=_RESUME)
+    def resume_signal(self, value: Any = None) -> None:
+        """Resume."""
+        self._signalled(Word.RESUME, value)
+
+    @workflow.signal(name=SIGNAL_APPROVE, description=_APPROVE)
+    def approve_signal(self, value: Any = None) -> None:
+        """Approve."""
+        self._signalled(Word.APPROVE, value)
+
+    @workflow.signal(name=SIGNAL_SKIP, description=_SKIP)
+    def skip_signal(self, value: Any = None) -> None:
+        """Skip."""
+        self._signalled(Word.SKIP, value)
+
+    @workflow.signal(name=SIGNAL_ROLLBACK, description=_ROLLBACK)
+    def rollback_signal(self, value: Any = None) -> None:
+        """Roll back."""
+        self._signalled(Word.ROLLBACK, value)
+
+    @workflow.update(name=SIGNAL_PAUSE, description=_PAUSE)
+    async def pause(self, value: Any = None) -> str:
+        """Pause; answers what happens."""
+        return self._obey(Word.PAUSE, Command.of(value))
+
+    @pause.validator
+    def _check_pause(self, value: Any = None) -> None:
+        self._check(Word.PAUSE, value)
+
+    @workflow.update(name=SIGNAL_RESUME, description=_RESUME)
+    async def resume(self, value: Any = None) -> str:
+        """Resume; answers what happens."""
+        return self._obey(Word.RESUME, Command.of(value))
+
+    @resume.validator
+    def _check_resume(self, value: Any = None) -> None:
+        self._check(Word.RESUME, value)
+
+    @workflow.update(name=SIGNAL_APPROVE, description=_APPROVE)
+    async def approve(self, value: Any = None) -> str:
+        """Approve; answers what happens."""
+        return self._obey(Word.APPROVE, Command.of(value))
+
+    @approve.validator
+    def _check_approve(self, value: Any = None) -> None:
+        self._check(Word.APPROVE, value)
+
+    @workflow.update(name=SIGNAL_SKIP, description=_SKIP)
+    async def skip(self, value: Any = None) -> str:
+        """Skip; answers what happens."""
+        return self._obey(Word.SKIP, Command.of(value))
+
+    @skip.validator
+    def _check_skip(self, value: Any = None) -> None:
+        self._check(Word.SKIP, value)
+
+    @workflow.update(name=SIGNAL_ROLLBACK, description=_ROLLBACK)
+    async def rollback(self, value: Any = None) -> str:
+        """Roll back; answers what happens."""
+        return self._obey(Word.ROLLBACK, Command.of(value))
+
+    @rollback.validator
+    def _check_rollback(self, value: Any = None) -> None:
+        self._check(Word.ROLLBACK, value)
+
+    def _check(self, word: Word, value: Any) -> None:
+        refusal = self._refusal(word, Command.of(value))
+        if refusal is not None:
+            raise ApplicationError(refusal, type="Refused")
+
+    def _signalled(self, word: Word, value: Any) -> None:
+        command = Command.of(value)
+        refusal = self._refusal(word, command)
+        if refusal is not None:
+            workflow.logger.warning(
+                "command ignored", extra={"command": word, "by": command.by, "why": refusal}
+            )
+            return
+        self._obey(word, command)

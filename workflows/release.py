@@ -1,0 +1,298 @@
+"""A release: its services go out in dependency order, and come back in reverse.
+
+`workflows.plan` decides; this workflow carries it out, and keeps what the decision needs: where each
+service is. Handlers only record; `run` acts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ChildWorkflowError, FailureError, WorkflowAlreadyStartedError
+
+with workflow.unsafe.imports_passed_through():
+    from schemas.ids import (
+        CANARY_WORKFLOW,
+        QUERY_STATUS,
+        RELEASE_WORKFLOW,
+        SIGNAL_FINALIZE,
+        SIGNAL_REPORT,
+        SIGNAL_UNWIND,
+        canary_workflow_id,
+    )
+    from schemas.release import (
+        CanaryInput,
+        CanaryOutcome,
+        CanaryPhase,
+        CanaryReport,
+        Cause,
+        CauseKind,
+        Command,
+        ReleaseInput,
+        ReleasePhase,
+        ReleaseStatus,
+    )
+    from workflows import describe, plan
+    from workflows.board import Board
+    from workflows.commands import Commands, Word
+    from workflows.outbox import Announcer
+    from workflows.story import Story
+    from workflows.unwind import run_to_end
+
+TASK_TIMEOUT = timedelta(seconds=2)
+"""With the workers' short sticky time-out, a killed worker delays the next alert by 1 to 2 s."""
+
+
+@workflow.defn(name=RELEASE_WORKFLOW)
+class ReleaseWorkflow(Commands):
+    """One release, from the deploy event until it is finalized or rolled back."""
+
+    @workflow.init
+    def __init__(self, start: ReleaseInput) -> None:
+        self._start = start
+        self._plan = start.plan
+        self._board = Board(start.plan)
+        self._announcer = Announcer()
+        self._story = Story(start.plan, self._announcer)
+        self._phase = ReleasePhase.RUNNING
+        self._cause: Cause | None = None
+        self._paused = False
+        self._soaked = False
+        self._ordered: set[str] = set()
+        self._forced: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._handles: dict[str, workflow.ChildWorkflowHandle[Any, CanaryOutcome]] = {}
+        self._started_at = workflow.now()
+        self._finished_at: datetime | None = None
+        self._changed = True
+
+    # --- the story ---
+
+    @workflow.run
+    async def run(self, start: ReleaseInput) -> ReleaseStatus:
+        """Release all services of the plan.
+
+        Returns:
+            How it ended. Trouble never raises: a release that goes back is an outcome.
+        """
+        self._announcer.start()
+        self._story.release(self._phase, None)
+        while not self._phase.closed:
+            try:
+                await workflow.wait_condition(lambda: self._changed)
+            except asyncio.CancelledError:
+                self._go_back(self._because(CauseKind.CANCELLED, "the release was cancelled"))
+            self._changed = False
+            for action in plan.next_actions(self._view()):
+                self._carry_out(action)
+            workflow.set_current_details(describe.release(self.status()))
+        await run_to_end(asyncio.create_task(self._announcer.finish()))
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return self.status()
+
+    def _view(self) -> plan.View:
+        return plan.View(
+            depends_on=self._board.depends_on,
+            phases=self._board.phases,
+            max_parallel=self._plan.max_parallel,
+            paused=self._paused or self._board.any_paused,
+            aborting=self._phase is ReleasePhase.ROLLING_BACK,
+            soaked=self._soaked,
+            finalizing=self._phase is ReleasePhase.FINALIZING,
+            ordered=frozenset(self._ordered),
+            forced=frozenset(self._forced),
+        )
+
+    def _carry_out(self, action: plan.Action) -> None:
+        match action:
+            case plan.Start(service):
+                self._board.set_phase(service, CanaryPhase.PREFLIGHT)
+                self._background(self._run_canary(service))
+            case plan.Skip(service):
+                self._board.set_phase(service, CanaryPhase.SKIPPED)
+                self._changed = True
+            case plan.RollBack(service):
+                self._ordered.add(service)
+                self._background(self._order_back(service))
+            case plan.Soak():
+                if self._phase is ReleasePhase.RUNNING:
+                    self._enter(ReleasePhase.SOAKING)
+                    self._background(self._soak())
+            case plan.BeginFinalize():
+                self._enter(ReleasePhase.FINALIZING)
+            case plan.Finalize(service):
+                self._ordered.add(service)
+                self._background(self._order_final(service))
+            case plan.Finish(rolled_back=back):
+                self._enter(ReleasePhase.ROLLED_BACK if back else ReleasePhase.FINALIZED)
+
+    async def _soak(self) -> None:
+        if self._plan.soak:
+            await workflow.sleep(self._plan.soak, summary="soak: all services hold together")
+        self._soaked = True
+        self._changed = True
+
+    # --- its canaries ---
+
+    async def _run_canary(
+        self, service: str, restore: Cause | None = None, *, promote: bool = False
+    ) -> None:
+        """Start a canary and see it to its end; `restore` and `promote` mend a lost one."""
+        try:
+            handle = await workflow.start_child_workflow(
+                CANARY_WORKFLOW,
+                CanaryInput(
+                    release=self._plan.release,
+                    plan=self._plan.services[service],
+                    tuning=self._start.tuning,
+                    environment=self._plan.environment,
+                    restore=restore,
+                    promote=promote,
+                ),
+                result_type=CanaryOutcome,
+                id=canary_workflow_id(service),
+                parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+                task_timeout=TASK_TIMEOUT,
+                static_summary=f"{service} {self._plan.services[service].version}",
+                static_details=f"Release {self._plan.release}",
+            )
+        except WorkflowAlreadyStartedError:
+            self._board.set_phase(service, CanaryPhase.SKIPPED)
+            text = f"{service} is busy: another release has a canary of it"
+            self._go_back(self._because(CauseKind.BUSY, text, service))
+            return
+        self._handles[service] = handle
+        self._changed = True
+        try:
+            self._closed(service, await handle)
+        except ChildWorkflowError as error:
+            self._lost(service, describe.failure(error))
+
+    def _closed(self, service: str, outcome: CanaryOutcome) -> None:
+        self._board.close(service, outcome)
+        self._changed = True
+        if outcome.phase is CanaryPhase.ROLLED_BACK:
+            text = f"{service} went back"
+            self._go_back(outcome.cause or self._because(CauseKind.ERROR, text, service))
+
+    def _lost(self, service: str, text: str) -> None:
+        """A canary ended without a word (terminated): another run of it mends its traffic."""
+        del self._handles[service]
+        self._go_back(
+            self._because(CauseKind.ERROR, f"the canary of {service} was lost: {text}", service)
+        )
+        self._board.lost(service)
+        self._ordered.discard(service)
+        self._changed = True
+
+    async def _order_back(self, service: str) -> None:
+        cause = self._cause or self._because(CauseKind.RELEASE, "the release goes back")
+        if service in self._handles:
+            await self._signal(service, SIGNAL_UNWIND, cause)
+        elif self._board.phases[service] is CanaryPhase.HOLDING:
+            self._board.set_phase(service, CanaryPhase.ROLLING_BACK)
+            await self._run_canary(service, restore=cause)
+        else:
+            self._ordered.discard(service)  # it is being started: asked again once it has
+
+    async def _order_final(self, service: str) -> None:
+        if service in self._handles:
+            await self._signal(service, SIGNAL_FINALIZE)
+        else:
+            await self._run_canary(service, promote=True)
+
+    async def _signal(self, service: str, name: str, argument: Any = None) -> None:
+        """Tell a canary; one that has closed meanwhile has its outcome already."""
+        try:
+            await self._handles[service].signal(name, argument)
+        except FailureError as error:
+            workflow.logger.warning(
+                "a canary does not hear", extra={"service": service, "error": str(error)}
+            )
+
+    @workflow.signal(name=SIGNAL_REPORT, description="From a canary: where it is.")
+    def canary_report(self, report: CanaryReport | None = None) -> None:
+        """Keep the newest report of a service, tell the world, and act on trouble."""
+        if report is None or not self._board.take(report):
+            return
+        self._changed = True
+        self._story.canary(report)
+        if report.cause is not None:
+            self._go_back(report.cause)
+
+    # --- going back ---
+
+    def _go_back(self, cause: Cause) -> None:
+        """Start nothing more, and take back what was touched; too late once finalizing."""
+        if self._phase not in {ReleasePhase.RUNNING, ReleasePhase.SOAKING}:
+            return
+        self._cause = cause
+        self._enter(ReleasePhase.ROLLING_BACK)
+
+    def _because(self, kind: CauseKind, text: str, service: str | None = None) -> Cause:
+        return Cause(kind=kind, service=service, text=text, at=workflow.now())
+
+    def _enter(self, phase: ReleasePhase) -> None:
+        self._phase = phase
+        self._changed = True
+        if phase.closed:
+            self._finished_at = workflow.now()
+        self._story.release(phase, self._cause)
+
+    def _background(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- what people ask and say ---
+
+    @workflow.query(name=QUERY_STATUS, description="Where every service is, and why. No input.")
+    def status(self, _: Any = None) -> ReleaseStatus:
+        """Where the release is."""
+        return ReleaseStatus(
+            release=self._plan.release,
+            phase=self._phase,
+            paused=self._paused,
+            services=self._board.statuses(),
+            cause=self._cause,
+            started_at=self._started_at,
+            finished_at=self._finished_at,
+            labels=self._plan.labels,
+        )
+
+    def _refusal(self, word: Word, command: Command) -> str | None:
+        return self._board.refusal(word, command, self._phase, paused=self._paused)
+
+    def _obey(self, word: Word, command: Command) -> str:
+        said = describe.command(word, command)
+        workflow.logger.info("command", extra={"command": word, "by": command.by})
+        match word:
+            case Word.ROLLBACK:
+                return self._told_back(said, command)
+            case Word.PAUSE | Word.RESUME:
+                self._paused = word is Word.PAUSE
+                self._story.paused(paused=self._paused, text=said)
+        targets = self._board.targets(word, command)
+        for service in targets:
+            self._background(self._signal(service, word, command))
+        self._changed = True
+        return f"{said}: {', '.join(targets) or 'nothing moves yet'}"
+
+    def _told_back(self, said: str, command: Command) -> str:
+        if self._phase is ReleasePhase.ROLLING_BACK and command.service is not None:
+            self._forced.add(command.service)
+            self._changed = True
+            return f"{command.service} goes back now, out of order"
+        self._go_back(
+            Cause(
+                kind=CauseKind.COMMAND,
+                service=command.service,
+                text=said,
+                at=workflow.now(),
+                by=command.by,
+            )
+        )
+        return "the release goes back"

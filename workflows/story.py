@@ -1,0 +1,106 @@
+"""What a release tells the world: one event for each change, and notices for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from schemas.events import CANARY_EVENTS, RELEASE_EVENTS, EventType, event
+    from schemas.ids import release_workflow_id
+    from schemas.notice import Notice, NoticeKind
+    from schemas.release import CanaryPhase, CanaryReport, Cause, ReleasePhase, ReleasePlan
+    from workflows.outbox import Announcer
+
+_RELEASE_NOTICES = {
+    ReleasePhase.RUNNING: NoticeKind.STARTED,
+    ReleasePhase.ROLLING_BACK: NoticeKind.ROLLING_BACK,
+    ReleasePhase.ROLLED_BACK: NoticeKind.ROLLED_BACK,
+    ReleasePhase.FINALIZED: NoticeKind.FINISHED,
+}
+_CANARY_NOTICES = {
+    CanaryPhase.GATED: NoticeKind.WAITING,
+    CanaryPhase.STUCK: NoticeKind.STUCK,
+}
+
+
+class Story:
+    """Turns changes into events and notices, numbered in the order they were seen."""
+
+    def __init__(self, plan: ReleasePlan, announcer: Announcer) -> None:
+        self._plan = plan
+        self._announcer = announcer
+        self._sequence = 0
+        self._told: dict[str, CanaryReport] = {}
+
+    def release(self, phase: ReleasePhase, cause: Cause | None) -> None:
+        """The release entered a phase."""
+        data: dict[str, Any] = {"labels": self._plan.labels, "cause": _plain(cause)}
+        if phase is ReleasePhase.RUNNING:
+            data["services"] = {
+                name: one.version for name, one in self._plan.services.items()
+            }
+            data["stages"] = self._plan.stages
+        self._event(RELEASE_EVENTS[phase], self._plan.release, data)
+        kind = _RELEASE_NOTICES.get(phase)
+        if kind is not None:
+            text = f"release {self._plan.release} is {phase.value.replace('_', ' ')}"
+            self._notice(kind, None, f"{text}: {cause.text}" if cause else text)
+
+    def paused(self, *, paused: bool, text: str) -> None:
+        """A person paused or resumed the release."""
+        kind = EventType.RELEASE_PAUSED if paused else EventType.RELEASE_RESUMED
+        self._event(kind, self._plan.release, {"text": text})
+
+    def canary(self, report: CanaryReport) -> None:
+        """A canary reported."""
+        before = self._told.get(report.service)
+        self._told[report.service] = report
+        if report.weight and (before is None or before.weight != report.weight):
+            self._canary_event(EventType.CANARY_SHIFTED, report)
+        if report.verdict and (before is None or before.verdict != report.verdict):
+            self._canary_event(EventType.CANARY_JUDGED, report)
+        changed = before is None or (before.phase, before.step) != (report.phase, report.step)
+        kind = CANARY_EVENTS.get(report.phase)
+        if changed and kind is not None:
+            self._canary_event(kind, report)
+        notice = _CANARY_NOTICES.get(report.phase)
+        if changed and notice is not None:
+            text = f"{report.service} is {report.phase}: waits for {report.waits_for}"
+            self._notice(notice, report.service, text)
+
+    def _canary_event(self, kind: EventType, report: CanaryReport) -> None:
+        planned = self._plan.services[report.service]
+        data = report.model_dump(mode="json", exclude={"sequence", "at"})
+        self._event(kind, report.service, {"version": planned.version, **data})
+
+    def _event(self, kind: EventType, subject: str, data: dict[str, Any]) -> None:
+        release = self._plan.release
+        self._announcer.publish(
+            event(
+                release_workflow_id(release),
+                self._sequence,
+                kind,
+                release=release,
+                subject=subject,
+                time=workflow.now(),
+                data={"release": release, "environment": self._plan.environment, **data},
+            )
+        )
+        self._sequence += 1
+
+    def _notice(self, kind: NoticeKind, service: str | None, text: str) -> None:
+        self._announcer.notify(
+            Notice(
+                kind=kind,
+                release=self._plan.release,
+                service=service,
+                text=text,
+                at=workflow.now(),
+            )
+        )
+
+
+def _plain(cause: Cause | None) -> dict[str, Any] | None:
+    return cause.model_dump(mode="json") if cause else None

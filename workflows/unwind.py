@@ -1,0 +1,155 @@
+"""Traffic during one canary: each do beside its undo, and how an undo is run to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.traffic import APPLY, READ, ApplyRoute, ReadRoute, traffic_policy
+    from schemas.ids import routers_queue
+    from schemas.release import ServicePlan, Tuning
+    from schemas.route import Confirmation, Route
+
+
+async def run_to_end(task: asyncio.Task[None]) -> None:
+    """Wait for a task that a cancellation must not cut short, however often it comes."""
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise
+    task.result()
+
+
+class Traffic:
+    """The route of one service while this canary owns it.
+
+    Every write is recorded in `route` before it is sent, so that one with an unknown outcome is
+    undone as well; each has a larger generation than the one before, so that a late attempt is
+    refused.
+    """
+
+    def __init__(self, release: str, plan: ServicePlan, tuning: Tuning) -> None:
+        self._release = release
+        self._plan = plan
+        self._tuning = tuning
+        self.route: Route | None = None
+        """As last read, applied or meant."""
+        self.touched = False
+        """Whether a route with this canary was ever sent."""
+        self.began_at: datetime | None = None
+        """When the first share of requests was sent to the canary."""
+        self.confirmed_at: datetime | None = None
+        """When the router confirmed the last write."""
+
+    @property
+    def stable(self) -> str | None:
+        """The version that serves beside the canary, once it is known."""
+        return self.route.stable if self.route else None
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the version to release already is the stable one."""
+        return self.stable == self._plan.version
+
+    async def take(self) -> None:
+        """Read the route, and clear what an earlier canary may have left on it."""
+        self.route = await self._read()
+        await self._insist(self._without_canary, "clear an earlier canary")
+
+    async def shift(self, weight: float) -> None:
+        """Do: give the canary a share of the requests, in percent.
+
+        Raises:
+            ActivityError: the router refused for good.
+        """
+        route = self._known()
+        stable = route.stable
+        summary = f"{self._plan.service} {route.weight:g} % → {weight:g} %"
+        self.touched = True
+        self.began_at = self.began_at or workflow.now()
+        self.route = self._next(stable=stable, canary=self._plan.version, weight=weight)
+        await self._apply(self.route, summary)
+
+    async def give_back(self) -> None:
+        """Undo: stable has everything again. Never given up."""
+        if self.route is None:
+            self.route = await self._read()
+        await self._insist(self._without_own_canary, "back to stable")
+
+    async def make_stable(self) -> None:
+        """Finalize: the canary's version becomes stable. Never given up."""
+        if self.route is None:
+            self.route = await self._read()
+        await self._insist(self._promoted, "finalize")
+
+    def _without_canary(self, current: Route) -> Route | None:
+        return None if current.canary is None else self._next(stable=current.stable)
+
+    def _without_own_canary(self, current: Route) -> Route | None:
+        mine = current.canary == self._plan.version and current.owner == self._release
+        return self._next(stable=current.stable) if mine else None
+
+    def _promoted(self, current: Route) -> Route | None:
+        mine = current.canary == self._plan.version and current.owner == self._release
+        return self._next(stable=self._plan.version) if mine else None
+
+    def _next(self, *, stable: str, canary: str | None = None, weight: float = 0.0) -> Route:
+        return Route(
+            service=self._plan.service,
+            stable=stable,
+            canary=canary,
+            weight=weight,
+            generation=self._known().generation + 1,
+            owner=self._release,
+        )
+
+    def _known(self) -> Route:
+        if self.route is None:
+            raise RuntimeError("the route must be read before it is written")
+        return self.route
+
+    async def _insist(self, goal: Callable[[Route], Route | None], why: str) -> None:
+        """Write until the goal has nothing left to write, reading anew after each refusal."""
+        while (wanted := goal(self._known())) is not None:
+            self.route = wanted
+            try:
+                await self._apply(wanted, f"{self._plan.service}: {why}")
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                workflow.logger.warning(
+                    "router refused; reading its route anew",
+                    extra={"service": self._plan.service, "error": str(error.cause)},
+                )
+                self.route = await self._read()
+                await workflow.sleep(self._tuning.retry_cap)
+
+    async def _read(self) -> Route:
+        request = ReadRoute(router=self._plan.router, service=self._plan.service)
+        route: Route = await self._call(READ, request, Route, f"{self._plan.service}: read route")
+        return route
+
+    async def _apply(self, route: Route, summary: str) -> None:
+        await self._call(APPLY, ApplyRoute(router=self._plan.router, route=route), Confirmation, summary)
+        self.confirmed_at = workflow.now()
+
+    async def _call(self, name: str, request: Any, answer: type, summary: str) -> Any:
+        policy = traffic_policy(self._tuning.retry_cap)
+        return await workflow.execute_activity(
+            name,
+            request,
+            result_type=answer,
+            task_queue=routers_queue(workflow.info().task_queue),
+            start_to_close_timeout=policy.start_to_close,
+            retry_policy=policy.retry,
+            cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+            summary=summary,
+        )
