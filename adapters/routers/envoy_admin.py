@@ -1,0 +1,107 @@
+"""One Envoy's admin port: what it serves, what it rejected, how many requests it sent where.
+
+Error texts name the address without user, password or query, and never repeat a header or a body:
+a client may carry a secret in any of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from adapters.errors import Retryable
+from adapters.routers.envoy_names import ROUTES_NAME, STAT_PREFIX, pool_name
+from adapters.routers.envoy_routes import route_in
+from schemas.route import Route
+
+_HTTP_OK = 200
+
+
+@dataclass(frozen=True)
+class Served:
+    """The route configuration that an Envoy uses; empty if it has none yet."""
+
+    version: str = ""
+    config: Mapping[str, Any] | None = None
+
+    def routes(self) -> dict[str, Route]:
+        """Aviary's routes in it by service."""
+        return routes_in(self.config)
+
+
+def routes_in(config: Mapping[str, Any] | None) -> dict[str, Route]:
+    """Aviary's routes in a route configuration by service."""
+    hosts = config.get("virtual_hosts", []) if config is not None else []
+    routes = (route_in(host) for host in hosts)
+    return {route.service: route for route in routes if route is not None}
+
+
+class EnvoyAdmin:
+    """Reads an Envoy's admin port. Every method raises `Retryable` when it gets no sound answer.
+
+    Args:
+        url: address such as `http://127.0.0.1:9901`.
+        client: its own time-out applies where `within` is longer; not closed here.
+        within: seconds that one answer may take.
+
+    Raises:
+        ValueError: the address is not an HTTP one.
+    """
+
+    def __init__(self, url: str, client: httpx.AsyncClient, within: float) -> None:
+        parsed = httpx.URL(url)
+        if parsed.scheme not in {"http", "https"} or not parsed.host:
+            raise ValueError("admin address: expected http://host:port")
+        self._url = parsed
+        self._client = client
+        self._within = within
+        self.name = f"{parsed.scheme}://{parsed.netloc.decode()}"
+
+    async def served(self) -> Served:
+        """The route configuration that this Envoy uses now."""
+        answer = await self._get("config_dump", {"resource": "dynamic_route_configs"})
+        for entry in answer.get("configs", []):
+            config = entry.get("route_config", {})
+            if config.get("name") == ROUTES_NAME:
+                return Served(version=entry.get("version_info", ""), config=config)
+        return Served()
+
+    async def rejections(self) -> int:
+        """How many route files it has refused since it started, for their form or their sense."""
+        pattern = rf"^http\.{STAT_PREFIX}\.rds\.{ROUTES_NAME}\.update_(rejected|failure)$"
+        return sum((await self._counters(pattern)).values())
+
+    async def requests(self, service: str, versions: frozenset[str]) -> dict[str, int]:
+        """How many requests it has sent to the pool of each version since it started."""
+        # "total" is counted where the request really went, also behind an aggregate, and when it
+        # starts: a request that was still under way when the weight fell is not counted late.
+        pattern = rf"^cluster\.{re.escape(service)}@[^/.]+\.upstream_rq_total$"
+        counters = await self._counters(pattern)
+        names = {v: f"cluster.{pool_name(service, v)}.upstream_rq_total" for v in versions}
+        return {version: counters.get(name, 0) for version, name in names.items()}
+
+    async def _counters(self, pattern: str) -> dict[str, int]:
+        answer = await self._get("stats", {"format": "json", "filter": pattern})
+        stats = answer.get("stats", [])
+        return {stat["name"]: int(stat["value"]) for stat in stats if "name" in stat}
+
+    async def _get(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+        url = self._url.join(f"/{path}")
+        try:
+            answer = await self._client.get(url, params=query, timeout=self._within)
+        except httpx.HTTPError as error:
+            # The class is enough: the text of some errors repeats the whole address.
+            raise Retryable(f"Envoy at {self.name}: {type(error).__name__}") from None
+        if answer.status_code != _HTTP_OK:
+            raise Retryable(f"Envoy at {self.name}: /{path} answered {answer.status_code}")
+        try:
+            document = answer.json()
+        except ValueError:
+            raise Retryable(f"Envoy at {self.name}: /{path} answered no JSON") from None
+        if not isinstance(document, dict):
+            raise Retryable(f"Envoy at {self.name}: /{path} answered no JSON object")
+        return document

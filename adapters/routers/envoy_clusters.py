@@ -1,0 +1,180 @@
+"""What the fleet's files say to Envoy, as plain data: bootstrap, listener, clusters.
+
+The numbers are chosen so that an instance that dies costs its callers nothing (retry budget,
+detection of failed connections, fallback) while an instance that *answers badly* is left in place:
+its errors are the canary's evidence and must not be hidden by taking it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby, permutations
+from pathlib import Path
+from typing import Any
+
+from adapters.routers.envoy_names import (
+    CLUSTER_TYPE,
+    LISTENER_TYPE,
+    TYPES,
+    forced_name,
+    guarded_name,
+    pool_name,
+    tagged,
+)
+
+_EXTENSIONS = f"{TYPES}envoy.extensions"
+
+
+def address(host: str, port: int) -> dict[str, Any]:
+    """One TCP address."""
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def watched(path: Path) -> dict[str, Any]:
+    """Read a file, and again whenever something is renamed into its directory."""
+    return {
+        "path_config_source": {
+            "path": str(path),
+            "watched_directory": {"path": str(path.parent)},
+        },
+        "resource_api_version": "V3",
+    }
+
+
+def bootstrap(directory: Path, admin_host: str, admin_port: int) -> dict[str, Any]:
+    """What Envoy is started with; all else it reads from the directory."""
+    return {
+        "node": {"id": f"aviary-{admin_port}", "cluster": "aviary"},
+        "admin": {"address": address(admin_host, admin_port)},
+        "dynamic_resources": {
+            "cds_config": watched(directory / "cds.yaml"),
+            "lds_config": watched(directory / "lds.yaml"),
+        },
+        # Otherwise a scrape sees histograms that are up to five seconds old.
+        "stats_flush_on_admin": True,
+    }
+
+
+def listener(
+    host: str, port: int, stat_prefix: str, routes: str, source: dict[str, Any]
+) -> dict[str, Any]:
+    """One port for all services; which one is meant, the request's host says."""
+    router = f"{_EXTENSIONS}.filters.http.router.v3.Router"
+    manager = {
+        "@type": f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": stat_prefix,
+        "rds": {"route_config_name": routes, "config_source": source},
+        "http_filters": [{"name": "router", "typed_config": {"@type": router}}],
+    }
+    return {
+        "@type": LISTENER_TYPE,
+        "name": "aviary",
+        "address": address(host, port),
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    }
+
+
+def for_pools(
+    pools: Sequence[tuple[str, str]], directory: Path, health_path: str | None
+) -> list[dict[str, Any]]:
+    """All clusters of these pools (service, version), which are ordered by service."""
+    found: list[dict[str, Any]] = []
+    for service, group in groupby(pools, key=lambda pool: pool[0]):
+        versions = [version for _, version in group]
+        for version in versions:
+            found.append(_pool(service, version, directory, health_path))
+            found.append(_forced(service, version, directory))
+        found += [_guarded(service, one, other) for one, other in permutations(versions, 2)]
+    return found
+
+
+def _pool(service: str, version: str, directory: Path, health_path: str | None) -> dict[str, Any]:
+    cluster = _instances(pool_name(service, version), service, version, directory)
+    cluster["metadata"] = tagged({"service": service, "version": version})
+    cluster["health_checks"] = [_health_check(health_path)]
+    return cluster
+
+
+def _forced(service: str, version: str, directory: Path) -> dict[str, Any]:
+    # No health check of its own: whoever asks for this version gets it, or its error.
+    return _instances(forced_name(service, version), service, version, directory)
+
+
+def _instances(name: str, service: str, version: str, directory: Path) -> dict[str, Any]:
+    instances = pool_name(service, version)
+    return {
+        "@type": CLUSTER_TYPE,
+        "name": name,
+        "type": "EDS",
+        "eds_cluster_config": {
+            "service_name": instances,
+            "eds_config": watched(directory / "eds" / f"{instances}.yaml"),
+        },
+        "connect_timeout": "1s",
+        # Envoy hands out the cookie of sticky users only with a hashing policy.
+        "lb_policy": "MAGLEV",
+        "circuit_breakers": {"thresholds": [_threshold()]},
+        "outlier_detection": _outlier_detection(),
+    }
+
+
+def _threshold() -> dict[str, Any]:
+    # The default of three retries at once is what makes one dead instance cost thousands of 503s.
+    return {
+        "retry_budget": {"budget_percent": {"value": 25.0}, "min_retry_concurrency": 20},
+        "max_connections": 16384,
+        "max_pending_requests": 16384,
+        "max_requests": 16384,
+    }
+
+
+def _outlier_detection() -> dict[str, Any]:
+    return {
+        "split_external_local_origin_errors": True,
+        "consecutive_local_origin_failure": 2,
+        "enforcing_consecutive_local_origin_failure": 100,
+        "enforcing_local_origin_success_rate": 0,
+        "enforcing_consecutive_5xx": 0,
+        "enforcing_consecutive_gateway_failure": 0,
+        "enforcing_success_rate": 0,
+        "enforcing_failure_percentage": 0,
+        "interval": "1s",
+        "base_ejection_time": "5s",
+        "max_ejection_time": "30s",
+        "max_ejection_percent": 100,
+    }
+
+
+def _health_check(path: str | None) -> dict[str, Any]:
+    check: dict[str, Any] = {
+        "timeout": "1s",
+        "interval": "1s",
+        # The default is a minute: a canary without traffic yet would count as dead for so long.
+        "no_traffic_interval": "1s",
+        "unhealthy_threshold": 2,
+        "healthy_threshold": 1,
+    }
+    if path is None:
+        return {**check, "tcp_health_check": {}}
+    return {**check, "http_health_check": {"path": path}}
+
+
+def _guarded(service: str, version: str, fallback: str) -> dict[str, Any]:
+    names = [pool_name(service, version), pool_name(service, fallback)]
+    return {
+        "@type": CLUSTER_TYPE,
+        "name": guarded_name(service, version, fallback),
+        # Envoy counts responses in the cluster that the route names, so the aggregate counts into
+        # its pool; what an aggregate has no instances to count (requests sent, members) it leaves.
+        "alt_stat_name": pool_name(service, version),
+        "connect_timeout": "1s",
+        "lb_policy": "CLUSTER_PROVIDED",
+        "cluster_type": {
+            "name": "envoy.clusters.aggregate",
+            "typed_config": {
+                "@type": f"{_EXTENSIONS}.clusters.aggregate.v3.ClusterConfig",
+                "clusters": names,
+            },
+        },
+        "circuit_breakers": {"thresholds": [_threshold()]},
+    }

@@ -1,0 +1,127 @@
+"""The file of all routes: the one store of what is applied, shared by all who write it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from adapters.errors import Retryable, Terminal
+from adapters.routers.envoy_admin import Served, routes_in
+from adapters.routers.envoy_fleet import EnvoyFleet
+from adapters.routers.envoy_names import resource_file
+from adapters.routers.envoy_routes import Domains, virtual_host
+from adapters.routers.fence import check_generation, check_pools, overtaken, route_of
+from adapters.routers.files import locked, read_document, write_whole
+from schemas.route import Route
+
+
+class RouteFile:
+    """Reads and replaces `rds.yaml`. Its methods block, and raise `Retryable` for file trouble.
+
+    Args:
+        directory: the fleet's.
+        domains: the hosts of a service.
+        lock_within: seconds to wait for another writer.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        domains: Domains,
+        lock_within: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fleet = EnvoyFleet(directory)
+        self._path = self._fleet.routes_path
+        self._domains = domains
+        self._lock_within = lock_within
+        self._clock = clock
+
+    def versions(self, service: str) -> frozenset[str]:
+        """The versions of a service that have a pool."""
+        return self._fleet.versions(service)
+
+    def read(self, service: str) -> Route:
+        """The route of a service.
+
+        Raises:
+            UnknownRoute: it has none.
+        """
+        return route_of(routes_in(self._config()), service)
+
+    def register(self, route: Route) -> Route:
+        """Add a route for a service that has none; return the route it has.
+
+        Raises:
+            UnknownRoute: its version has no pool.
+        """
+        with self._locked():
+            config = self._config()
+            there = routes_in(config).get(route.service)
+            if there is not None:
+                return there
+            check_pools(route, self._fleet.versions(route.service))
+            self._replace(config, virtual_host(route, self._domains))
+            return route
+
+    def write(self, route: Route) -> Mapping[str, Any]:
+        """Put a route in, if the fence lets it through; return the configuration before.
+
+        Raises:
+            StaleGeneration, UnknownRoute: see `adapters.ports.Router.apply`.
+        """
+        with self._locked():
+            config = self._config()
+            check_generation(route, route_of(routes_in(config), route.service))
+            check_pools(route, self._fleet.versions(route.service))
+            # The same route is written again as well: it may never have reached an Envoy.
+            self._replace(config, virtual_host(route, self._domains))
+            return config
+
+    def settle_rejection(self, route: Route, by: str, served: Served, before: Any) -> None:
+        """After Envoy `by` has rejected the file: put back what it serves.
+
+        Returns if the file had changes of others too: the route then stands in it by itself, and
+        the others find theirs taken out.
+
+        Raises:
+            Terminal: the route was the only change; it is taken out.
+            StaleGeneration: a newer route has replaced it.
+            Retryable: it was taken out by another writer who settled this rejection.
+        """
+        reason = f"{route.service}: {by} rejected the file with generation {route.generation}"
+        with self._locked():
+            wanted, good = self._config(), served.config or before
+            now, then = routes_in(wanted), routes_in(good)
+            mine = now.get(route.service)
+            if mine is not None and mine.generation > route.generation:
+                raise overtaken(route, mine)
+            if mine != route:
+                raise Retryable(f"{reason}, which was taken back with other changes")
+            others = {s for s in now.keys() | then.keys() if now.get(s) != then.get(s)}
+            if others - {route.service}:
+                host = next(h for h in wanted["virtual_hosts"] if h["name"] == route.service)
+                self._replace(good, host)
+                return
+            write_whole(self._path, resource_file([good]))
+        raise Terminal(f"{reason}; it was taken back (Envoy's log says why it was rejected)")
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return locked(self._fleet.directory, self._lock_within, self._clock)
+
+    def _config(self) -> Mapping[str, Any]:
+        resources = read_document(self._path).get("resources")
+        if not isinstance(resources, list) or len(resources) != 1:
+            raise Retryable(f"{self._path}: expected exactly one route configuration")
+        config: Mapping[str, Any] = resources[0]
+        return config
+
+    def _replace(self, config: Mapping[str, Any], host: Mapping[str, Any]) -> None:
+        hosts: Sequence[Mapping[str, Any]] = config.get("virtual_hosts", [])
+        others = [other for other in hosts if other.get("name") != host["name"]]
+        ordered = sorted([*others, host], key=lambda one: str(one.get("name")))
+        write_whole(self._path, resource_file([{**config, "virtual_hosts": ordered}]))

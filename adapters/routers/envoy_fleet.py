@@ -1,0 +1,220 @@
+"""The files of an Envoy fleet in one directory: bootstrap, listener, pools and their instances.
+
+    directory/
+    ├── envoy-<admin port>.yaml   bootstrap, one for each Envoy
+    ├── lds.yaml                  one listener; its routes come from rds.yaml
+    ├── cds.yaml                  the clusters of all pools
+    ├── eds/<pool>.yaml           the instances of one pool
+    ├── rds.yaml                  the routes: `adapters.routers.envoy` writes them
+    └── .lock                     held by whoever writes
+
+All are JSON, which Envoy reads under these names. Instances and pools are written before routes can
+name them, and a pool that a route names can't be removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from adapters.errors import Terminal
+from adapters.routers import envoy_clusters as clusters
+from adapters.routers.envoy_names import (
+    ENDPOINTS_TYPE,
+    ROUTES_NAME,
+    ROUTES_TYPE,
+    STAT_PREFIX,
+    pool_name,
+    resource_file,
+    tag_of,
+)
+from adapters.routers.files import locked, read_document, said_by_path, write_whole
+from schemas.base import Model, ServiceName, Version
+
+_LOCK_WITHIN = 5.0
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Pool(Model):
+    """The instances of one version of a service."""
+
+    service: ServiceName
+    version: Version
+    endpoints: tuple[tuple[str, Port], ...] = Field(
+        description="Host and port of each instance; may be empty while none runs."
+    )
+
+    @property
+    def name(self) -> str:
+        """The pool's cluster, as Envoy's metrics show it."""
+        return pool_name(self.service, self.version)
+
+
+class EnvoyFleet:
+    """Writes what every Envoy of one directory reads. Its methods block: a few milliseconds each.
+
+    Args:
+        directory: created if it is not there; shared with each Envoy under the same path.
+        health_path: path of an HTTP health check; None checks that a connection can be made.
+
+    Every method raises `Retryable` for a failure of the file system.
+    """
+
+    def __init__(self, directory: Path, *, health_path: str | None = None) -> None:
+        self.directory = directory.absolute()
+        self._health_path = health_path
+
+    def bootstrap(
+        self,
+        admin_port: int,
+        listener_port: int,
+        *,
+        listener_host: str = "127.0.0.1",
+        admin_host: str = "127.0.0.1",
+    ) -> Path:
+        """Write the bootstrap of one Envoy and the listener that all share; return its path.
+
+        Pools and routes that are already there stay. Start with `envoy -c <path>`. The admin port
+        can stop Envoy and change its config: leave it on loopback or on a network of its own.
+        """
+        path = self.directory / f"envoy-{admin_port}.yaml"
+        with said_by_path(self.directory):
+            (self.directory / "eds").mkdir(parents=True, exist_ok=True)
+        with locked(self.directory, _LOCK_WITHIN):
+            if not self._clusters_path.exists():
+                write_whole(self._clusters_path, resource_file([]))
+            if not self.routes_path.exists():
+                write_whole(self.routes_path, resource_file([_no_routes()]))
+            write_whole(self.directory / "lds.yaml", self._listener(listener_host, listener_port))
+            write_whole(path, clusters.bootstrap(self.directory, admin_host, admin_port))
+        return path
+
+    @property
+    def routes_path(self) -> Path:
+        """The file of all routes."""
+        return self.directory / "rds.yaml"
+
+    def set_pools(self, pools: Sequence[Pool]) -> None:
+        """Make these the pools; no others stay.
+
+        Raises:
+            Terminal: two pools of one version, or a route names a pool that would go.
+        """
+        with locked(self.directory, _LOCK_WITHIN):
+            self._set(pools)
+
+    def put_pool(self, pool: Pool) -> None:
+        """Add a pool, or give it other instances; the other pools stay."""
+        with locked(self.directory, _LOCK_WITHIN):
+            others = [old for old in self._read() if old.name != pool.name]
+            self._set([*others, pool])
+
+    def drop_pool(self, service: str, version: str) -> None:
+        """Remove a pool, if it is there.
+
+        Raises:
+            Terminal: a route still names it.
+        """
+        gone = pool_name(service, version)
+        with locked(self.directory, _LOCK_WITHIN):
+            self._set([pool for pool in self._read() if pool.name != gone])
+
+    def pools(self) -> Sequence[Pool]:
+        """All pools with their instances, ordered by service and version."""
+        with locked(self.directory, _LOCK_WITHIN):
+            return self._read()
+
+    def versions(self, service: str) -> frozenset[str]:
+        """The versions of a service that have a pool."""
+        return frozenset(version for name, version in self._known() if name == service)
+
+    @property
+    def _clusters_path(self) -> Path:
+        return self.directory / "cds.yaml"
+
+    def _instances_path(self, name: str) -> Path:
+        return self.directory / "eds" / f"{name}.yaml"
+
+    def _known(self) -> list[tuple[str, str]]:
+        document = read_document(self._clusters_path)
+        tags = (tag_of(resource) for resource in document.get("resources", []))
+        return sorted((tag["service"], tag["version"]) for tag in tags if tag is not None)
+
+    def _read(self) -> list[Pool]:
+        return [self._read_pool(service, version) for service, version in self._known()]
+
+    def _read_pool(self, service: str, version: str) -> Pool:
+        document = read_document(self._instances_path(pool_name(service, version)))
+        instances = document["resources"][0]["endpoints"][0]["lb_endpoints"]
+        addresses = [item["endpoint"]["address"]["socket_address"] for item in instances]
+        endpoints = tuple((item["address"], item["port_value"]) for item in addresses)
+        return Pool(service=service, version=version, endpoints=endpoints)
+
+    def _set(self, pools: Sequence[Pool]) -> None:
+        names = [pool.name for pool in pools]
+        for pool in pools:
+            if names.count(pool.name) > 1:
+                raise Terminal(f"pools: {pool.service} {pool.version} is named twice")
+        self._refuse_if_routed({(pool.service, pool.version) for pool in pools})
+        ordered = sorted(pools, key=lambda pool: (pool.service, pool.version))
+        for pool in ordered:
+            self._write_changed(self._instances_path(pool.name), _instances(pool))
+        described = clusters.for_pools(
+            [(pool.service, pool.version) for pool in ordered], self.directory, self._health_path
+        )
+        self._write_changed(self._clusters_path, resource_file(described))
+        self._remove_instances_but(set(names))
+
+    def _refuse_if_routed(self, kept: set[tuple[str, str]]) -> None:
+        resources = read_document(self.routes_path)["resources"]
+        for host in resources[0].get("virtual_hosts", []):
+            tag = tag_of(host) or {}
+            for version in (tag.get("stable"), tag.get("canary")):
+                if version is not None and (tag["service"], version) not in kept:
+                    raise Terminal(
+                        f"pools: the route of {tag['service']} still names version {version}; "
+                        "expected it to go from the route before its pool goes"
+                    )
+
+    def _write_changed(self, path: Path, document: dict[str, object]) -> None:
+        # A cluster's file that is written again would be read again by each Envoy for nothing.
+        if not path.exists() or read_document(path) != document:
+            write_whole(path, document)
+
+    def _remove_instances_but(self, names: set[str]) -> None:
+        directory = self.directory / "eds"
+        with said_by_path(directory):
+            for path in directory.glob("*.yaml"):
+                if path.stem not in names:
+                    with contextlib.suppress(FileNotFoundError):
+                        path.unlink()
+
+    def _listener(self, host: str, port: int) -> dict[str, object]:
+        source = clusters.watched(self.routes_path)
+        return resource_file(
+            [clusters.listener(host, port, STAT_PREFIX, ROUTES_NAME, source)],
+        )
+
+
+def _instances(pool: Pool) -> dict[str, object]:
+    endpoints = [
+        {"endpoint": {"address": clusters.address(host, port)}} for host, port in pool.endpoints
+    ]
+    return resource_file(
+        [
+            {
+                "@type": ENDPOINTS_TYPE,
+                "cluster_name": pool.name,
+                "endpoints": [{"lb_endpoints": endpoints}],
+            }
+        ]
+    )
+
+
+def _no_routes() -> dict[str, object]:
+    return {"@type": ROUTES_TYPE, "name": ROUTES_NAME, "virtual_hosts": []}

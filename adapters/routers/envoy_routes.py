@@ -1,0 +1,155 @@
+"""Between Aviary's route and Envoy's virtual host: pure data, both ways.
+
+A virtual host carries the whole `Route` in its metadata, so that the file is the only store: what
+is applied, its generation and its owner survive whatever dies, and `config_dump` shows them.
+
+In one virtual host, first match first:
+
+1. header `x-canary: always` or `never`, then cookie `canary=always` or `never`: that version;
+   these matches are there only while there is a canary;
+2. the split, for methods that may safely be repeated (`GET`, `HEAD`, `OPTIONS`);
+3. the split, for all others, which are repeated only if no instance has seen the request.
+
+Stable stands first in the split, the total is always 10,000, and the bucket is a hash of the user:
+so users keep their version while the weight grows, and the same ones come back when it shrinks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from adapters.errors import Retryable
+from adapters.routers.envoy_names import (
+    TYPES,
+    forced_name,
+    guarded_name,
+    pool_name,
+    tag_of,
+    tagged,
+)
+from adapters.routers.fence import parts
+from schemas.route import Route
+
+USER_HEADER = "x-user-id"
+USER_COOKIE = "aviary-user"
+FORCE_HEADER = "x-canary"
+FORCE_COOKIE = "canary"
+
+Domains = Callable[[str], Sequence[str]]
+
+_PREDICATES = f"{TYPES}envoy.extensions.retry"
+_UNSEEN = "connect-failure,refused-stream,reset-before-request"
+_SAFE_METHODS = "GET|HEAD|OPTIONS"
+
+
+def local_domains(service: str) -> Sequence[str]:
+    """Hosts of a service by default: `payments` and `payments.local`, with or without a port."""
+    return [service, f"{service}:*", f"{service}.local", f"{service}.local:*"]
+
+
+def virtual_host(route: Route, domains: Domains) -> dict[str, Any]:
+    """Describe a route to Envoy."""
+    safe = {":method": {"safe_regex": {"regex": _SAFE_METHODS}}}
+    return {
+        "name": route.service,
+        "domains": list(domains(route.service)),
+        # A bare 5.0 comes back as text, since Envoy reads YAML; written as text it stays the same.
+        "metadata": tagged({**route.model_dump(mode="json"), "weight": f"{route.weight}%"}),
+        "routes": [
+            *_forced(route),
+            _split(route, safe, f"{_UNSEEN},reset"),
+            _split(route, {}, _UNSEEN),
+        ],
+    }
+
+
+def route_in(host: Mapping[str, Any]) -> Route | None:
+    """The route that a virtual host carries; None for one that is not Aviary's.
+
+    Raises:
+        Retryable: Aviary's values are there but damaged: somebody must repair them.
+    """
+    tag = tag_of(host)
+    if tag is None:
+        return None
+    try:
+        return Route.model_validate(dict(tag))
+    except ValidationError as error:
+        name = host.get("name")
+        raise Retryable(f"virtual host {name}: expected Aviary's route: {error}") from error
+
+
+def _forced(route: Route) -> list[dict[str, Any]]:
+    if route.canary is None:
+        return []
+    wishes = {
+        "always": forced_name(route.service, route.canary),
+        "never": forced_name(route.service, route.stable),
+    }
+    by_header = [
+        ({"headers": _headers({FORCE_HEADER: {"exact": wish}})}, cluster)
+        for wish, cluster in wishes.items()
+    ]
+    by_cookie = [
+        ({"cookies": [{"name": FORCE_COOKIE, "string_match": {"exact": wish}}]}, cluster)
+        for wish, cluster in wishes.items()
+    ]
+    return [
+        {"match": {"prefix": "/", **match}, "route": {"cluster": cluster, **_sticky()}}
+        for match, cluster in (*by_header, *by_cookie)
+    ]
+
+
+def _split(route: Route, headers: Mapping[str, Any], retry_on: str) -> dict[str, Any]:
+    action: dict[str, Any] = {**_sticky(), "retry_policy": _retries(retry_on)}
+    if route.canary is None:
+        action["cluster"] = pool_name(route.service, route.stable)
+    else:
+        stable, canary = parts(route.weight)
+        guarded = guarded_name(route.service, route.canary, route.stable)
+        action["weighted_clusters"] = {
+            "use_hash_policy": True,
+            "clusters": [
+                {"name": pool_name(route.service, route.stable), "weight": stable},
+                {"name": guarded, "weight": canary},
+            ],
+        }
+    match: dict[str, Any] = {"prefix": "/"}
+    if headers:
+        match["headers"] = _headers(headers)
+    return {"match": match, "route": action}
+
+
+def _headers(matches: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"name": name, "string_match": match} for name, match in matches.items()]
+
+
+def _sticky() -> dict[str, Any]:
+    cookie = {"name": USER_COOKIE, "ttl": "2592000s", "path": "/"}
+    return {
+        "hash_policy": [
+            {"header": {"header_name": USER_HEADER}, "terminal": True},
+            {"cookie": cookie},
+        ]
+    }
+
+
+def _retries(retry_on: str) -> dict[str, Any]:
+    hosts = f"{_PREDICATES}.host.previous_hosts.v3.PreviousHostsPredicate"
+    priorities = f"{_PREDICATES}.priority.previous_priorities.v3.PreviousPrioritiesConfig"
+    return {
+        "retry_on": retry_on,
+        "num_retries": 2,
+        "retry_host_predicate": [
+            {"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": {"@type": hosts}}
+        ],
+        "host_selection_retry_max_attempts": 3,
+        # In the aggregate the canary is the first priority and stable the second.
+        "retry_priority": {
+            "name": "envoy.retry_priorities.previous_priorities",
+            "typed_config": {"@type": priorities, "update_frequency": 1},
+        },
+    }

@@ -1,0 +1,122 @@
+"""Files that several processes write and a router reads: whole or not at all, one writer at a time.
+
+Every failure of the file system is `Retryable` and says the path and the system's own words, since
+a full disk or a missing volume can be put right without a change to the call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from adapters.errors import Retryable
+
+LOCK_NAME = ".lock"
+_LOCK_POLL = 0.002
+
+
+@contextlib.contextmanager
+def said_by_path(path: Path) -> Iterator[None]:
+    """Turn an `OSError` into `Retryable` with the path and the system's text."""
+    try:
+        yield
+    except OSError as error:
+        raise Retryable(f"{error.filename or path}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def locked(
+    directory: Path, within: float, clock: Callable[[], float] = time.monotonic
+) -> Iterator[None]:
+    """Be the only writer of a directory, among processes and threads.
+
+    The kernel frees the lock when its holder dies.
+
+    Args:
+        directory: where the lock file is (it is created beside the files it guards).
+        within: seconds to wait for another writer.
+        clock: seconds that only grow.
+
+    Raises:
+        Retryable: another writer held on for longer, or the directory is not there.
+    """
+    path = directory / LOCK_NAME
+    with said_by_path(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        deadline = clock() + within
+        while not _try_lock(handle, path):
+            if clock() >= deadline:
+                raise Retryable(f"{path}: another writer has held the lock for over {within} s")
+            time.sleep(_LOCK_POLL)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _try_lock(handle: int, path: Path) -> bool:
+    with said_by_path(path):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def write_whole(path: Path, document: Any) -> None:
+    """Replace a file by a JSON document, durably, so that a reader sees the old or the new one.
+
+    A reader that watches the directory sees one rename into it. Readable for all, as the router may
+    run as another user.
+
+    Raises:
+        Retryable: nothing was replaced (disk full, directory gone), and nothing is left behind.
+    """
+    content = json.dumps(document, indent=1).encode()
+    with said_by_path(path):
+        handle, temp = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+            Path(temp).rename(path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                Path(temp).unlink()
+            raise
+        _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    # The rename itself must outlive a power cut, or a rolled back canary could come back.
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        Retryable: the file is not there, or is not a JSON object: somebody must repair it.
+    """
+    with said_by_path(path):
+        content = path.read_bytes()
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise Retryable(f"{path}: expected JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise Retryable(f"{path}: expected a JSON object, found {type(document).__name__}")
+    return document

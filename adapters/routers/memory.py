@@ -1,0 +1,108 @@
+"""A router in this process, for tests, trials and services without a real one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from adapters.errors import AdapterError
+from adapters.routers.envoy_names import pool_name
+from adapters.routers.fence import (
+    TOTAL_WEIGHT,
+    check_generation,
+    check_pools,
+    parts,
+    route_of,
+)
+from schemas.route import Confirmation, Route
+
+
+@dataclass(frozen=True)
+class Fault:
+    """How one call of `apply` goes wrong, after the fence has let it through.
+
+    Attributes:
+        error: raised, or None for a router that says yes.
+        effect: whether the traffic changes all the same. An error with effect is a lost answer;
+            neither is a router that says yes and does nothing.
+    """
+
+    error: AdapterError | None
+    effect: bool
+
+
+class MemoryRouter:
+    """A `Router` that keeps its routes while it lives.
+
+    `send` stands for a user's request: it picks a version as the split says and counts it.
+    """
+
+    def __init__(self) -> None:
+        self._pools: dict[str, dict[str, int]] = defaultdict(dict)
+        self._routes: dict[str, Route] = {}
+        self._traffic: dict[str, Route] = {}
+        self._faults: deque[Fault] = deque()
+
+    def add_pool(self, service: str, version: str) -> None:
+        """Let a version take traffic."""
+        self._pools[service].setdefault(version, 0)
+
+    def inject(self, fault: Fault, times: int = 1) -> None:
+        """Let the next calls of `apply` go wrong so; several faults come in order."""
+        self._faults.extend([fault] * times)
+
+    def send(self, service: str, user: str) -> str:
+        """Count one request of a user and return the version that answers it.
+
+        A user keeps the version while the weight grows.
+
+        Raises:
+            UnknownRoute: no such service.
+        """
+        route = route_of(self._traffic, service)
+        digest = hashlib.sha256(user.encode()).digest()
+        bucket = int.from_bytes(digest[:8], "big") % TOTAL_WEIGHT
+        stable, _ = parts(route.weight)
+        version = route.stable if bucket < stable or route.canary is None else route.canary
+        self._pools[service][version] += 1
+        return version
+
+    def pool(self, service: str, version: str) -> str:
+        """The same name as Envoy's."""
+        return pool_name(service, version)
+
+    async def register(self, service: str, stable: str) -> Route:
+        """Give a service its first route, all to `stable`; return the route that it has.
+
+        Raises:
+            UnknownRoute: `stable` has no pool.
+        """
+        if service not in self._routes:
+            route = Route(service=service, stable=stable)
+            check_pools(route, self._pools[route.service])
+            self._routes[service] = self._traffic[service] = route
+        return self._routes[service]
+
+    async def read(self, service: str) -> Route:
+        """The route as applied last."""
+        return route_of(self._routes, service)
+
+    async def apply(self, route: Route) -> Confirmation:
+        """Take the route over at once (see the port)."""
+        check_generation(route, route_of(self._routes, route.service))
+        check_pools(route, self._pools[route.service])
+        fault = self._faults.popleft() if self._faults else Fault(error=None, effect=True)
+        if fault.error is None or fault.effect:
+            self._routes[route.service] = route
+        if fault.effect:
+            self._traffic[route.service] = route
+        if fault.error is not None:
+            raise fault.error
+        return Confirmation(route=route, mark=f"{route.service}/{route.generation}")
+
+    async def requests(self, service: str) -> Mapping[str, int]:
+        """Requests that `send` has counted per version."""
+        route_of(self._routes, service)
+        return dict(self._pools[service])
