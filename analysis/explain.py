@@ -1,0 +1,130 @@
+"""Evidence and verdicts in the words of people."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+from analysis.tracks import Track, WatchTrack
+from schemas.judging import Direction, GaugeMetric, HistogramMetric
+from schemas.verdict import Counts, MetricEvidence
+
+_MINUTE = 60.0
+_HOUR = 3600.0
+
+
+def moment(seconds: float | None) -> datetime | None:
+    """Seconds since the epoch as a time in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def evidence(track: Track | WatchTrack, threshold: float) -> MetricEvidence:
+    """The numbers of one metric."""
+    none = Counts(bad=0.0, total=0.0, rate=None)
+    canary, stable, e_value, edge = none, none, 1.0, None
+    upper: float | None = None
+    if isinstance(track, WatchTrack):
+        worst = None if math.isnan(track.watch.worst) else track.watch.worst
+        canary, tolerance, note = Counts(bad=0.0, total=0.0, rate=worst), None, track.note
+    else:
+        totals = track.test.totals()
+        canary, stable = _counts(totals.bad_c, totals.n_c), _counts(totals.bad_b, totals.n_b)
+        e_value, tolerance, note = track.test.e_value, track.test.tolerance, track.intake.note
+        upper = track.test.upper()
+        if isinstance(track.metric, HistogramMetric) and track.intake.edges:
+            edge = track.intake.edges[min(track.test.telling(), len(track.intake.edges) - 1)]
+    return MetricEvidence(
+        name=track.metric.name,
+        canary=canary,
+        stable=stable,
+        e_value=e_value,
+        threshold=threshold,
+        upper_bound=upper,
+        tolerance=tolerance,
+        intervals=track.intervals,
+        since=moment(track.since),
+        until=moment(track.until),
+        passed_at=moment(track.passed_at),
+        dry_run=track.metric.dry_run,
+        edge=None if edge is None or math.isnan(edge) else edge,
+        note=note,
+    )
+
+
+def _counts(bad: float, total: float) -> Counts:
+    return Counts(bad=bad, total=total, rate=bad / total if total > 0 else None)
+
+
+def comparison(subject: str, track: Track, numbers: MetricEvidence) -> str:
+    """What was observed of both arms: "payments 2.0.1 fails 0.52 % of requests against ..."."""
+    metric, canary, stable = track.metric, numbers.canary, numbers.stable
+    if isinstance(metric, GaugeMetric):
+        means = f"{plain(canary.rate)} per instance against {plain(stable.rate)} on stable"
+        return f"{subject} has a {metric.name} of {means}"
+    rate, other = percent(canary.rate), percent(stable.rate)
+    slower = "faster" if metric.direction is Direction.LOWER_IS_BAD else "slower"
+    if isinstance(metric, HistogramMetric):
+        what = f"answers {rate} of requests {slower} than {length(numbers.edge)}"
+    elif metric.name == "errors":
+        what = f"fails {rate} of requests"
+    else:
+        what = f"has {rate} bad requests by {metric.name}"
+    if metric.slo is not None:
+        return f"{subject} {what}; the limit is {percent(metric.slo)} ({requests(numbers)})"
+    return f"{subject} {what} against {other} on stable ({requests(numbers)})"
+
+
+def requests(numbers: MetricEvidence) -> str:
+    """How much was seen, and in which time."""
+    seen = f"{numbers.canary.total:,.0f}"
+    if numbers.stable.total > 0:
+        seen += f" and {numbers.stable.total:,.0f}"
+    if numbers.since is None or numbers.until is None:
+        return f"{seen} requests"
+    return f"{seen} requests in {span((numbers.until - numbers.since).total_seconds())}"
+
+
+def bounded(numbers: MetricEvidence) -> str:
+    """The bound against the tolerance."""
+    upper = 1.0 if numbers.upper_bound is None else numbers.upper_bound
+    accepted = percent(numbers.tolerance)
+    name = numbers.name if numbers.edge is None else f"{numbers.name} ({length(numbers.edge)})"
+    return f"{name}: at most {percent(max(upper, 0.0))} extra, {accepted} is accepted"
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage with two significant digits: 0.0052 is "0.52 %"."""
+    if share is None:
+        return "none"
+    value = 100 * share
+    if value == 0:
+        return "0 %"
+    digits = max(0, 1 - math.floor(math.log10(abs(value))))
+    text = f"{value:.{digits}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + " %"
+
+
+def plain(value: float | None) -> str:
+    """A number with three significant digits."""
+    return "none" if value is None else f"{value:.3g}"
+
+
+def length(seconds: float | None) -> str:
+    """A latency: 0.25 is "250 ms"."""
+    if seconds is None:
+        return "the edges"
+    return f"{seconds * 1000:g} ms" if seconds < 1 else f"{seconds:g} s"
+
+
+def span(seconds: float) -> str:
+    """A length of time, roughly: "45 s", "3 min", "2.5 h"."""
+    if seconds < 2 * _MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * _HOUR:
+        return f"{seconds / _MINUTE:.0f} min"
+    return f"{seconds / _HOUR:.1f} h"
+
+
+def clock(seconds: float) -> str:
+    """A time of day, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S")

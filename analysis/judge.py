@@ -1,0 +1,307 @@
+"""The judge of one canary: resumable, pure, and free to be asked at any time.
+
+All metrics share one alpha for the whole rollout: their e-values are averaged with fixed weights,
+and an average of e-processes is one. The evidence goes on from step to step and is never reset.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Self
+
+from analysis import explain, kayenta
+from analysis.evalues import Tally
+from analysis.evidence import SequentialTest, merge_state
+from analysis.tracks import PointTest, Track, WatchTrack, make_track
+from schemas.judging import GaugeMetric, JudgeSpec, Method, MetricSpec, RatioMetric
+from schemas.reading import MetricReading, Snapshot
+from schemas.verdict import MetricEvidence, Reason, Verdict, VerdictKind
+
+_STATE_VERSION = 1
+
+
+class Failure(NamedTuple):
+    """When, why and on which metric the canary failed; it stays failed."""
+
+    at: float
+    reason: Reason
+    metric: str
+
+
+class Judge:
+    """Collects the evidence of one canary, and says what it amounts to.
+
+    Args:
+        spec: the method and its settings.
+        metrics: what to judge by; none of them means by time alone.
+        subject: how sentences call the canary, such as "payments 2.0.1".
+
+    Raises:
+        ValueError: two metrics of one name, or a critical metric that does not exist.
+    """
+
+    def __init__(
+        self, spec: JudgeSpec, metrics: Sequence[MetricSpec], *, subject: str = "the canary"
+    ) -> None:
+        names = [metric.name for metric in metrics]
+        if len(set(names)) != len(names):
+            raise ValueError(f"metrics: each name once, got {', '.join(names)}")
+        if unknown := spec.kayenta.critical - set(names):
+            raise ValueError(f"kayenta.critical: unknown metric {', '.join(sorted(unknown))}")
+        self._spec = spec
+        self._subject = subject
+        self._threshold = 1.0 / spec.alpha
+        self._tracks = {metric.name: make_track(metric, spec) for metric in metrics}
+        self._acting = [t for t in self._tracks.values() if not t.metric.dry_run]
+        self._counted = [t for t in self._acting if isinstance(t, Track)]
+        self._weight = math.fsum(track.metric.weight for track in self._counted)
+        self._last_at: float | None = None
+        self._warm_at: float | None = None
+        self._score: float | None = None
+        self._points = 0
+        self.failure: Failure | None = None
+
+    @property
+    def e_value(self) -> float:
+        """Odds against the canary being good, over all metrics that are acted upon."""
+        if not self._counted:
+            return 1.0
+        weighted = (t.metric.weight * t.test.e_value for t in self._counted)
+        return math.fsum(weighted) / self._weight
+
+    @property
+    def upper_bound(self) -> float | None:
+        """The largest bound of all metrics that have one."""
+        bounds = [t.test.upper() for t in self._counted]
+        return max((bound for bound in bounds if bound is not None), default=None)
+
+    def observe(self, snapshot: Snapshot) -> None:
+        """Take one reading of all metrics; one that is not newer than the last is ignored.
+
+        Raises:
+            ValueError: a metric that the judge does not have, or buckets without the label le.
+        """
+        at = snapshot.at.timestamp()
+        if unknown := set(snapshot.metrics) - set(self._tracks):
+            raise ValueError(f"snapshot: unknown metric {', '.join(sorted(unknown))}")
+        if self._last_at is not None and at <= self._last_at:
+            return
+        self._last_at = at
+        changed = snapshot.weight_changed_at.timestamp()
+        if self._warm_at is None:
+            self._warm_at = changed + self._spec.warmup.total_seconds()
+        not_before = max(changed, self._warm_at)
+        missing = MetricReading(canary=None, stable=None)
+        for name, track in self._tracks.items():
+            reading = snapshot.metrics.get(name, missing)
+            if isinstance(track, Track):
+                interval = track.intake.take(reading, at, not_before)
+                if interval is not None:
+                    track.count(interval.streams, interval.start, interval.end)
+            elif at > not_before:
+                track.check(_values(reading), at)
+        self._decide(at)
+
+    def observe_counts(self, counts: Mapping[str, Tally], start: float, end: float) -> None:
+        """Take one interval that is counted already.
+
+        Args:
+            counts: bad and all requests of both arms, per metric; a metric may be missing.
+            start: begin of the interval, in seconds.
+            end: its end.
+
+        Raises:
+            KeyError: a metric that the judge does not have, or one that is not counted.
+        """
+        for name, tally in counts.items():
+            track = self._tracks[name]
+            if not isinstance(track, Track):
+                raise KeyError(name)
+            track.intake.note = ""
+            track.count(((tally,),), start, end)
+        self._decide(end)
+
+    def good_enough(self, since: float = -math.inf) -> bool:
+        """Whether every metric has data after `since`, and every bound is within its tolerance."""
+        tracks = self._acting
+        bounds = [t.test.within() for t in self._counted]
+        return (
+            bool(tracks)
+            and all(t.until is not None and t.until > since for t in tracks)
+            and all(bound is not False for bound in bounds)
+        )
+
+    def _decide(self, at: float) -> None:
+        for track in self._tracks.values():
+            broken = track.test.broken if isinstance(track, Track) else track.watch.broken
+            odds = track.test.e_value if isinstance(track, Track) else 1.0
+            if track.passed_at is None and (broken or odds >= self._threshold):
+                track.passed_at = at
+            if broken and not track.metric.dry_run and self.failure is None:
+                self.failure = Failure(at, Reason.OVER_LIMIT, track.metric.name)
+        if self.failure is None and self.e_value >= self._threshold:
+            worst = max(self._counted, key=lambda t: t.metric.weight * t.test.e_value)
+            limit = not isinstance(worst.metric, GaugeMetric) and worst.metric.slo is not None
+            reason = Reason.OVER_LIMIT if limit else Reason.WORSE_THAN_STABLE
+            self.failure = Failure(at, reason, worst.metric.name)
+        if self._spec.method is Method.KAYENTA:
+            self._decide_by_kayenta(at)
+
+    def _decide_by_kayenta(self, at: float) -> None:
+        tests = [(t, t.test) for t in self._counted if isinstance(t.test, PointTest)]
+        points = sum(test.taken for _, test in tests)
+        if points == self._points or not all(test.points and test.points[0] for _, test in tests):
+            return
+        self._points = points
+        results = {t.metric.name: test.results() for t, test in tests}
+        if any(r.label is kayenta.Label.NODATA for rs in results.values() for r in rs):
+            return
+        groups = [(100 * t.metric.weight / self._weight, results[t.metric.name]) for t, _ in tests]
+        self._score = kayenta.score(groups)
+        if self._score < self._spec.kayenta.marginal_score and self.failure is None:
+            worst = max(results, key=lambda name: sum(r.label != "Pass" for r in results[name]))
+            self.failure = Failure(at, Reason.KAYENTA_SCORE, worst)
+
+    def verdict(
+        self, now: datetime, *, started_at: datetime, bake_min: timedelta, bake_max: timedelta
+    ) -> Verdict:
+        """The verdict on a step: FAIL at once, PASS after `bake_min`, at the latest at `bake_max`.
+
+        Without enough evidence by then it is INCONCLUSIVE, never PASS.
+
+        Args:
+            now: the time.
+            started_at: when the step began; every metric must have data from after it.
+            bake_min: shortest time of the step, also for a PASS.
+            bake_max: its longest time.
+        """
+        numbers = tuple(explain.evidence(t, self._threshold) for t in self._tracks.values())
+        elapsed = now - started_at
+        ended = elapsed >= bake_max
+        kind, reason = self._outcome(started_at.timestamp(), ended, elapsed >= bake_min)
+        final = kind is not VerdictKind.INCONCLUSIVE or ended
+        if not final:
+            reason = Reason.COLLECTING
+        failed_at = self.failure.at if kind is VerdictKind.FAIL and self.failure else None
+        return Verdict(
+            kind=kind,
+            reason=reason,
+            sentence=self._sentence(reason, numbers),
+            metrics=numbers,
+            at=now,
+            final=final,
+            decided_at=explain.moment(failed_at),
+        )
+
+    def _outcome(self, started: float, ended: bool, ripe: bool) -> tuple[VerdictKind, Reason]:
+        if self.failure is not None:
+            return VerdictKind.FAIL, self.failure.reason
+        if any(t.until is None or t.until <= started for t in self._acting):
+            return VerdictKind.INCONCLUSIVE, Reason.NO_DATA
+        if any(t.test.tolerance is not None for t in self._counted):
+            if ripe and self.good_enough(started):
+                return VerdictKind.PASS, Reason.GOOD_ENOUGH
+            return VerdictKind.INCONCLUSIVE, Reason.NOT_ENOUGH_EVIDENCE
+        reason = self._by_rule()
+        good = ended and reason in {Reason.TIME_ELAPSED, Reason.WITHIN_LIMITS}
+        return VerdictKind.PASS if good else VerdictKind.INCONCLUSIVE, reason
+
+    def _by_rule(self) -> Reason:
+        """Where no metric has a bound: how things stand at the end of the bake."""
+        if not self._acting:
+            return Reason.TIME_ELAPSED
+        if self._spec.method is Method.KAYENTA and self._counted:
+            if self._score is None:
+                return Reason.NO_DATA
+            if self._score < self._spec.kayenta.pass_score:
+                return Reason.KAYENTA_MARGINAL
+        return Reason.WITHIN_LIMITS
+
+    def _sentence(self, reason: Reason, numbers: tuple[MetricEvidence, ...]) -> str:
+        if self.failure is not None:
+            return self._why_failed(self.failure, numbers)
+        acting = [one for one in numbers if not one.dry_run]
+        bounds = "; ".join(explain.bounded(n) for n in acting if n.tolerance and n.intervals)
+        notes = "; ".join(f"{n.name}: {n.note}" for n in acting if n.note)
+        sure = f"{100 * (1 - self._spec.beta):g} % sure"
+        seen = f"({explain.requests(acting[0])})" if acting else ""
+        score = f"Kayenta's score of {self._subject} is {self._score}"
+        return {
+            Reason.GOOD_ENOUGH: f"{self._subject} is good enough, {sure}: {bounds} {seen}",
+            Reason.WITHIN_LIMITS: f"{self._subject} kept within every limit {seen}",
+            Reason.TIME_ELAPSED: f"{self._subject} has no metrics; the bake ended",
+            Reason.NO_DATA: f"nothing to judge {self._subject} by: {notes or 'no data yet'}",
+            Reason.NOT_ENOUGH_EVIDENCE: f"too little was seen of {self._subject}: {bounds} {seen}",
+            Reason.KAYENTA_MARGINAL: f"{score}, below {self._spec.kayenta.pass_score:g}",
+        }.get(reason, f"collecting evidence on {self._subject}: {bounds or notes or seen}".rstrip())
+
+    def _why_failed(self, failure: Failure, numbers: tuple[MetricEvidence, ...]) -> str:
+        track = self._tracks[failure.metric]
+        shown = next(one for one in numbers if one.name == failure.metric)
+        time = explain.clock(failure.at)
+        if isinstance(track, WatchTrack):
+            limit, worst = explain.plain(track.metric.limit), explain.plain(shown.canary.rate)
+            side = f"{failure.metric} of {self._subject} is {worst}"
+            return f"{side}; the limit is {limit}, passed at {time}"
+        observed = explain.comparison(self._subject, track, shown)
+        if failure.reason is Reason.KAYENTA_SCORE:
+            return f"{observed}; Kayenta's score was {self._score} at {time}"
+        if not isinstance(track.test, SequentialTest):
+            return f"{observed}; it broke its limit at {time}"
+        together = " over all metrics" if len(self._counted) > 1 else ""
+        return (
+            f"{observed}; the odds against chance{together} passed {self._threshold:g}:1 at {time}"
+        )
+
+    def dump(self) -> dict[str, Any]:
+        """The state as plain data, for JSON: what a retried attempt goes on from."""
+        failure = self.failure
+        return {
+            "state": _STATE_VERSION,
+            "method": self._spec.method.value,
+            "times": [self._last_at, self._warm_at],
+            "kayenta": [self._score, self._points],
+            "failure": None if failure is None else [failure.at, failure.reason, failure.metric],
+            "tracks": {name: track.dump() for name, track in self._tracks.items()},
+        }
+
+    @classmethod
+    def load(
+        cls,
+        spec: JudgeSpec,
+        metrics: Sequence[MetricSpec],
+        state: Mapping[str, Any],
+        *,
+        subject: str = "the canary",
+    ) -> Self:
+        """Take up a dumped state.
+
+        Raises:
+            ValueError: the state is of another version, method or set of metrics.
+        """
+        judge = cls(spec, metrics, subject=subject)
+        if state.get("state") != _STATE_VERSION or state.get("method") != spec.method.value:
+            raise ValueError(
+                f"judge state: version {state.get('state')}, method {state.get('method')}; "
+                f"expected {_STATE_VERSION}, {spec.method.value}"
+            )
+        judge._last_at, judge._warm_at = state["times"]
+        judge._score, judge._points = state["kayenta"]
+        if state["failure"] is not None:
+            at, reason, metric = state["failure"]
+            judge.failure = Failure(at, Reason(reason), metric)
+        for name, track in judge._tracks.items():
+            track.restore(merge_state(state["tracks"], name))
+        return judge
+
+
+def _values(reading: MetricReading) -> list[float]:
+    arm = reading.canary
+    return [] if arm is None else [series.value for series in arm.parts.get("value", ())]
+
+
+def counted_metrics(names: Sequence[str]) -> tuple[RatioMetric, ...]:
+    """Metrics for `observe_counts`: one ratio per name."""
+    return tuple(RatioMetric(name=name) for name in names)

@@ -1,0 +1,297 @@
+"""What the judge keeps for each metric: how it is read, how it is tested, and when."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from analysis.evalues import Tally
+from analysis.evidence import Plan, SequentialTest
+from analysis.intake import CounterIntake, GaugeIntake, Timing
+from analysis.kayenta import KayentaMetric, Result, classify
+from analysis.limits import LimitTest, LimitWatch
+from schemas.judging import (
+    Direction,
+    GaugeMetric,
+    HistogramMetric,
+    JudgeSpec,
+    KayentaSettings,
+    Method,
+    MetricSpec,
+    RatioMetric,
+    ThresholdMetric,
+)
+
+_GAUGE_MARGIN = 1.2
+_MOST_POINTS = 240
+
+
+class MetricTest(Protocol):
+    """How one metric is tested; fed one interval at a time."""
+
+    @property
+    def e_value(self) -> float:
+        """Odds against the canary being good; 1 where the method has none."""
+
+    @property
+    def tolerance(self) -> float | None:
+        """The bound at which the metric is good enough."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether a fixed limit was broken."""
+
+    def count(self, streams: Sequence[Sequence[Tally]], start: float, end: float) -> None:
+        """Count one interval; times in seconds."""
+
+    def within(self) -> bool | None:
+        """Whether the bound is within the tolerance; None: there is no bound."""
+
+    def upper(self) -> float | None:
+        """The bound."""
+
+    def telling(self) -> int:
+        """Index of the stream that says most."""
+
+    def totals(self) -> Tally:
+        """What that stream has seen."""
+
+    def dump(self) -> Any:
+        """The state as plain data."""
+
+    def restore(self, state: Any) -> None:
+        """Take up a dumped state."""
+
+
+class PointTest:
+    """Collects the points that Kayenta's judge compares; at most the last 240."""
+
+    e_value = 1.0
+    tolerance: float | None = None
+    broken = False
+
+    def __init__(self, settings: KayentaSettings, config: KayentaMetric, scale: float) -> None:
+        self._step = settings.step.total_seconds()
+        self._config = config
+        self._scale = scale
+        self._length = 0.0
+        self._current: list[list[float]] = []
+        self._seen: list[list[float]] = []
+        self.points: list[list[tuple[float, float]]] = []
+        self.taken = 0
+
+    def count(self, streams: Sequence[Sequence[Tally]], start: float, end: float) -> None:
+        """Count one interval, and add a point once a step is full."""
+        if not self._seen:
+            self._seen = [[0.0] * 4 for _ in streams]
+            self._current = [[0.0] * 4 for _ in streams]
+            self.points = [[] for _ in streams]
+        for index, groups in enumerate(streams):
+            for sums in (self._seen[index], self._current[index]):
+                sums[:] = [s + sum(t[i] for t in groups) for i, s in enumerate(sums)]
+        self._length += end - start
+        if self._length >= self._step * (1 - 1e-9):
+            for index, (bad_c, n_c, bad_b, n_b) in enumerate(self._current):
+                point = (self._point(bad_c, n_c), self._point(bad_b, n_b))
+                self.points[index] = [*self.points[index], point][-_MOST_POINTS:]
+            self._current = [[0.0] * 4 for _ in streams]
+            self._length = 0.0
+            self.taken += 1
+
+    def _point(self, bad: float, total: float) -> float:
+        return round(self._scale * bad / total, 6) if total > 0 else math.nan
+
+    def results(self) -> list[Result]:
+        """Kayenta's classification of each stream; empty before the first point."""
+        return [
+            classify([c for c, _ in points], [b for _, b in points], self._config)
+            for points in self.points
+            if points
+        ]
+
+    def within(self) -> bool | None:
+        """There is no bound."""
+        return None
+
+    def upper(self) -> float | None:
+        """There is no bound."""
+        return None
+
+    def telling(self) -> int:
+        """Index of the stream with the worst rate."""
+        rates = [seen[0] / seen[1] if seen[1] > 0 else 0.0 for seen in self._seen]
+        return rates.index(max(rates)) if rates else 0
+
+    def totals(self) -> Tally:
+        """What that stream has seen."""
+        return Tally(*self._seen[self.telling()]) if self._seen else Tally(0.0, 0.0, 0.0, 0.0)
+
+    def dump(self) -> Any:
+        """The state as plain data."""
+        points = [
+            [[None if math.isnan(value) else value for value in point] for point in stream]
+            for stream in self.points
+        ]
+        return [self.taken, self._length, self._current, self._seen, points]
+
+    def restore(self, state: Any) -> None:
+        """Take up a dumped state."""
+        self.taken, self._length, current, seen, points = state
+        self._current = [list(sums) for sums in current]
+        self._seen = [list(sums) for sums in seen]
+        self.points = [
+            [(math.nan if c is None else c, math.nan if b is None else b) for c, b in stream]
+            for stream in points
+        ]
+
+
+class Track:
+    """One counted metric (ratio, histogram, gauge): intake, test, and when it was judged."""
+
+    def __init__(
+        self, metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec
+    ) -> None:
+        self.metric = metric
+        self.test = _test(metric, spec)
+        timing = Timing(spec.interval.total_seconds(), spec.warmup.total_seconds(), spec.max_groups)
+        self.intake = (
+            GaugeIntake(metric)
+            if isinstance(metric, GaugeMetric)
+            else CounterIntake(_with_edges(metric, spec), timing)
+        )
+        self.intervals = 0
+        self.since: float | None = None
+        self.until: float | None = None
+        self.passed_at: float | None = None
+
+    def count(self, streams: Sequence[Sequence[Tally]], start: float, end: float) -> None:
+        """Count one interval; times in seconds."""
+        self.test.count(streams, start, end)
+        self.intervals += 1
+        self.since = start if self.since is None else self.since
+        self.until = end
+
+    def dump(self) -> dict[str, Any]:
+        """The state as plain data."""
+        return {
+            "times": [self.intervals, self.since, self.until, self.passed_at],
+            "intake": self.intake.dump(),
+            "test": self.test.dump(),
+        }
+
+    def restore(self, state: Any) -> None:
+        """Take up a dumped state."""
+        self.intervals, self.since, self.until, self.passed_at = state["times"]
+        self.intake.restore(state["intake"])
+        self.test.restore(state["test"])
+
+
+class WatchTrack:
+    """One threshold metric."""
+
+    def __init__(self, metric: ThresholdMetric) -> None:
+        lower = metric.direction is Direction.LOWER_IS_BAD
+        self.metric = metric
+        self.watch = LimitWatch(metric.limit, metric.checks, lower_is_bad=lower)
+        self.note = "nothing was read yet"
+        self.intervals = 0
+        self.since: float | None = None
+        self.until: float | None = None
+        self.passed_at: float | None = None
+
+    def check(self, values: Sequence[float], at: float) -> None:
+        """Check one reading; time in seconds."""
+        if not self.watch.check(values):
+            self.note = "no values of canary"
+            return
+        self.note = ""
+        self.intervals += 1
+        self.since = at if self.since is None else self.since
+        self.until = at
+
+    def dump(self) -> dict[str, Any]:
+        """The state as plain data."""
+        times = [self.intervals, self.since, self.until, self.passed_at]
+        return {"times": times, "note": self.note, "test": self.watch.dump()}
+
+    def restore(self, state: Any) -> None:
+        """Take up a dumped state."""
+        self.intervals, self.since, self.until, self.passed_at = state["times"]
+        self.note = state["note"]
+        self.watch.restore(state["test"])
+
+
+def make_track(metric: MetricSpec, spec: JudgeSpec) -> Track | WatchTrack:
+    """What the judge keeps for this metric."""
+    if isinstance(metric, ThresholdMetric):
+        return WatchTrack(metric)
+    return Track(metric, spec)
+
+
+def _test(metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec) -> MetricTest:
+    if spec.method is Method.THRESHOLD:
+        return LimitTest(spec.threshold, _limit(metric, spec))
+    if spec.method is Method.KAYENTA:
+        scale = 1.0 if isinstance(metric, GaugeMetric) else 100.0
+        return PointTest(spec.kayenta, _kayenta_config(metric, spec.kayenta), scale)
+    return SequentialTest(_plan(metric, spec))
+
+
+def _plan(metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec) -> Plan:
+    margin = spec.margin if metric.margin is None else metric.margin
+    delta = spec.absolute_margin if metric.absolute_margin is None else metric.absolute_margin
+    lr = spec.method is Method.LR
+    cluster, bound_cluster = spec.cluster, max(spec.bound_cluster, spec.cluster if lr else 1)
+    tolerance: float | None = metric.tolerance or spec.tolerance
+    if isinstance(metric, GaugeMetric):
+        lr, margin, delta, tolerance = False, max(margin, _GAUGE_MARGIN), 0.0, None
+    elif isinstance(metric, HistogramMetric):
+        cluster = bound_cluster
+        tolerance = metric.tolerance or spec.latency_tolerance
+    bets = not lr
+    if not isinstance(metric, GaugeMetric) and metric.slo is not None:
+        bets, margin, delta, cluster = False, 0.0, metric.slo, bound_cluster
+        tolerance = metric.tolerance or metric.slo
+    swapped = isinstance(metric, GaugeMetric) and metric.direction is Direction.LOWER_IS_BAD
+    return Plan(
+        bets, margin, delta, cluster, spec.looks, spec.beta, bound_cluster, tolerance, swapped
+    )
+
+
+def _limit(metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec) -> float | None:
+    if isinstance(metric, GaugeMetric):
+        return None
+    if metric.slo is not None:
+        return metric.slo
+    if isinstance(metric, RatioMetric):
+        return spec.threshold.max_error_ratio
+    return 1.0 - spec.threshold.quantile if spec.threshold.max_latency is not None else None
+
+
+def _with_edges(
+    metric: RatioMetric | HistogramMetric, spec: JudgeSpec
+) -> RatioMetric | HistogramMetric:
+    latency = spec.threshold.max_latency
+    if (
+        spec.method is Method.THRESHOLD
+        and isinstance(metric, HistogramMetric)
+        and metric.slo is None
+        and latency is not None
+    ):
+        return metric.model_copy(update={"edges": (latency.total_seconds(),)})
+    return metric
+
+
+def _kayenta_config(metric: MetricSpec, settings: KayentaSettings) -> KayentaMetric:
+    # Ratios and histograms already count what is bad: only a gauge keeps its own direction.
+    lower = isinstance(metric, GaugeMetric) and metric.direction is Direction.LOWER_IS_BAD
+    return KayentaMetric(
+        direction="decrease" if lower else "increase",
+        nan_strategy=settings.nan_strategy,
+        outlier_strategy=settings.outlier_strategy,
+        effect_size=settings.effect_size,
+        allowed_increase=settings.allowed_increase,
+        allowed_decrease=settings.allowed_decrease,
+        critical=metric.name in settings.critical,
+    )
