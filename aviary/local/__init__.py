@@ -1,0 +1,12 @@
+"""The embedded stack: real servers, a shop, its users and Aviary itself on one machine.
+
+    debian.py    Prometheus and Alertmanager from Debian's packages, unpacked
+    process.py   children that never outlive their parent; records.py ends what is left
+    parts.py     each part as a child process; configs.py and catalog.yaml are what they read
+    stack.py     all of them together
+    shop.py      one version of one service; load.py its users, tally.py what they saw
+    pipeline.py  the deploy events
+    demo.py      three releases that show what Aviary does
+
+Needs the packages of the extra `local`.
+"""

@@ -46,7 +46,7 @@ class ChildSpec:
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
-    """Added to the parent's environment."""
+    """Added to the parent's environment without its `AVIARY_` settings, which are not ours."""
     cwd: Path | None = None
     probe: Probe | None = None
     ready_within: float = 60.0
@@ -191,7 +191,7 @@ class Supervisor:
                 stdout=descriptor,
                 stderr=descriptor,
                 cwd=spec.cwd,
-                env={**os.environ, **spec.env},
+                env={**_neutral_environment(), **spec.env},
                 start_new_session=True,  # a terminal's Ctrl-C is for the parent, which stops us
                 preexec_fn=_die_with(os.getpid()),
             )
@@ -230,6 +230,10 @@ class Supervisor:
         if self._children.get(child.name) is child:
             del self._children[child.name]
         self._records.remove(child.pid)
+
+
+def _neutral_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("AVIARY_")}
 
 
 async def _asked(probe: Probe | None) -> str | None:

@@ -1,0 +1,81 @@
+"""The pipeline's part in the play: it tells Kafka that versions should go out together."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from aiokafka import AIOKafkaProducer
+
+from schemas.deploy import DEPLOY_TYPE
+from schemas.events import STRUCTURED_CONTENT_TYPE
+from schemas.ids import TOPIC_DEPLOYS
+
+_SOURCE: Final = "/pipeline/shop"
+
+
+class Pipeline:
+    """Writes deploy events as CloudEvents, structured mode, as any pipeline would."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            aiokafka.errors.KafkaError: the broker can't be reached.
+        """
+        producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all")
+        await producer.start()
+        self._producer = producer
+
+    async def close(self) -> None:
+        """Disconnect, if connected."""
+        if self._producer is not None:
+            producer, self._producer = self._producer, None
+            await producer.stop()
+
+    async def request(
+        self, release: str, services: Mapping[str, str], strategy: str | None = None
+    ) -> bytes:
+        """Ask for a release of these versions by service; returns the event once it is durable.
+
+        Raises:
+            RuntimeError: not connected.
+            aiokafka.errors.KafkaError: the broker did not take it.
+        """
+        if self._producer is None:
+            raise RuntimeError("pipeline: not connected; start it first")
+        event = deploy_event(release, services, strategy, at=datetime.now(UTC))
+        await self._producer.send_and_wait(
+            TOPIC_DEPLOYS,
+            value=event,
+            key=release.encode(),
+            headers=[("content-type", STRUCTURED_CONTENT_TYPE.encode())],
+        )
+        return event
+
+
+def deploy_event(
+    release: str, services: Mapping[str, str], strategy: str | None, *, at: datetime
+) -> bytes:
+    """A deploy event on the wire."""
+    document = {
+        "specversion": "1.0",
+        "type": DEPLOY_TYPE,
+        "source": _SOURCE,
+        "id": str(uuid.uuid4()),
+        "time": at.isoformat(),
+        "data": {
+            "release": release,
+            "services": [{"service": name, "version": v} for name, v in services.items()],
+            "strategy": strategy,
+            "labels": {},
+        },
+    }
+    return json.dumps(document).encode()

@@ -1,0 +1,86 @@
+"""When is a part of the stack ready: one question for each kind of part."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Final
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from aviary.local.http1 import fetch
+from aviary.local.ports import LOOPBACK
+from aviary.local.process import NotReady, Probe
+
+_OK: Final = 200
+
+
+def http(port: int, path: str) -> Probe:
+    """Answers 200 at a path."""
+
+    async def probe() -> None:
+        response = await fetch(port, path)
+        if response.status != _OK:
+            said = response.body[:200].decode(errors="replace")
+            raise NotReady(f"GET {path} answers {response.status}: {said}")
+
+    return probe
+
+
+def kafka(port: int) -> Probe:
+    """Tells a client about its cluster."""
+
+    async def probe() -> None:
+        await _listens(port)  # the client logs an error for each refused connection
+        client = AIOKafkaClient(bootstrap_servers=f"{LOOPBACK}:{port}")
+        try:
+            await client.bootstrap()
+        except KafkaError as error:
+            raise NotReady(str(error)) from error
+        finally:
+            await client.close()
+
+    return probe
+
+
+def temporal(port: int, namespace: str) -> Probe:
+    """Serves a namespace."""
+
+    async def probe() -> None:
+        await _listens(port)
+        try:
+            client = await Client.connect(f"{LOOPBACK}:{port}", namespace=namespace)
+            await client.count_workflows()
+        except (RPCError, RuntimeError) as error:
+            raise NotReady(str(error)) from error
+
+    return probe
+
+
+async def unhealthy_pools(admin_port: int, pools: set[str]) -> set[str]:
+    """Those of the pools that Envoy does not know, or has no healthy instance of.
+
+    Raises:
+        OSError: Envoy's admin port does not answer.
+    """
+    response = await fetch(admin_port, "/clusters?format=json")
+    statuses = json.loads(response.body).get("cluster_statuses", [])
+    healthy = {
+        status["name"]
+        for status in statuses
+        if any(_is_healthy(host["health_status"]) for host in status.get("host_statuses", []))
+    }
+    return pools - healthy
+
+
+def _is_healthy(status: dict[str, object]) -> bool:
+    failing = ("failed_active_health_check", "failed_outlier_check", "pending_active_hc")
+    return not any(status.get(flag) for flag in failing)
+
+
+async def _listens(port: int) -> None:
+    _, writer = await asyncio.open_connection(LOOPBACK, port)
+    writer.close()
