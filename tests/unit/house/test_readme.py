@@ -60,7 +60,7 @@ def test_every_make_target_that_the_pages_name_is_there() -> None:
     named = {
         target
         for page in PAGES
-        for target in re.findall(r"(?:`|^)make (\w+)", page.read_text(), re.M)
+        for target in re.findall(r"(?:`|^)make (\w+)", page.read_text(), re.MULTILINE)
     }
     assert {"demo", "test"} <= named
     assert named <= targets
