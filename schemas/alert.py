@@ -79,13 +79,16 @@ class WebhookAlert(_Tolerant):
 class WebhookPayload(_Tolerant):
     """Alertmanager's webhook payload, version 4; also the value of a record of `aviary.alerts`.
 
-    Fields not named here (`truncatedAlerts`, `groupLabels`, …) are allowed and not used.
+    Fields not named here (`groupLabels`, `commonLabels`, …) are allowed and not used.
     """
 
     version: Literal["4"]
     external_url: str = Field(default="", alias="externalURL")
     receiver: str = ""
     group_key: str = Field(default="", alias="groupKey")
+    truncated_alerts: int = Field(
+        default=0, ge=0, alias="truncatedAlerts", description="Left out by its `max_alerts`."
+    )
     alerts: tuple[WebhookAlert, ...] = Field(min_length=1)
 
     @classmethod
@@ -106,7 +109,10 @@ class WebhookPayload(_Tolerant):
 
     def split(self) -> tuple[Self, ...]:
         """One payload for each alert, in their order: the unit of a Kafka record."""
-        return tuple(self.model_copy(update={"alerts": (alert,)}) for alert in self.alerts)
+        return tuple(
+            self.model_copy(update={"alerts": (alert,), "truncated_alerts": 0})
+            for alert in self.alerts
+        )
 
     def wire(self) -> bytes:
         """The payload as JSON, with Alertmanager's own field names."""

@@ -1,0 +1,94 @@
+"""Alertmanager's API (version 2): which alerts fire now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Final, Literal
+
+import httpx
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from adapters.errors import Retryable, Terminal
+from schemas.alert import Alert, AlertStatus
+from schemas.rejection import explain
+
+_QUERY: Final = {"active": "true", "silenced": "false", "inhibited": "false", "unprocessed": "true"}
+_LATER: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+
+
+class _Tolerant(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Status(_Tolerant):
+    state: Literal["active", "suppressed", "unprocessed"]
+
+
+class _Gettable(_Tolerant):
+    labels: dict[str, str]
+    annotations: dict[str, str] = Field(default_factory=dict)
+    fingerprint: str = Field(min_length=1)
+    starts_at: AwareDatetime = Field(alias="startsAt")
+    generator_url: str = Field(default="", alias="generatorURL")
+    status: _Status
+
+
+_ANSWER: Final = TypeAdapter(list[_Gettable])
+
+
+class AlertmanagerAlerts:
+    """`adapters.ports.AlertSource` over Alertmanager's HTTP API."""
+
+    def __init__(self, url: str, client: httpx.AsyncClient, *, timeout_s: float = 5.0) -> None:
+        """Ask through a client that somebody else closes.
+
+        Args:
+            url: Alertmanager's address with its route prefix, such as http://127.0.0.1:9093.
+            client: carries the requests.
+            timeout_s: seconds for one question.
+        """
+        self._url = url.rstrip("/")
+        self._client = client
+        self._timeout_s = timeout_s
+
+    async def firing(self) -> Sequence[Alert]:
+        """All alerts that fire now, silenced and inhibited ones left out.
+
+        One that Alertmanager has not yet held against its silences counts as firing.
+
+        Raises:
+            Retryable: no answer, one of the server's own errors, or one that is not its API's.
+            Terminal: Alertmanager refused the question (4xx).
+        """
+        where = f"Alertmanager at {self._url}"
+        try:
+            answer = await self._client.get(
+                f"{self._url}/api/v2/alerts", params=_QUERY, timeout=self._timeout_s
+            )
+        except httpx.InvalidURL as error:
+            raise Terminal(f"{where}: not a URL: {error}") from error
+        except httpx.HTTPError as error:
+            raise Retryable(f"{where}: {type(error).__name__}: {error}") from error
+        if answer.status_code != HTTPStatus.OK:
+            text = f"{where}: answered {answer.status_code}, expected 200"
+            never = answer.is_client_error and answer.status_code not in _LATER
+            raise Terminal(text) if never else Retryable(text)
+        try:
+            found = _ANSWER.validate_json(answer.content)
+        except ValidationError as error:
+            text = f"{where}: not an answer of its API: {explain(error)}"
+            raise Retryable(text) from error
+        return tuple(self._alert(item) for item in found if item.status.state != "suppressed")
+
+    def _alert(self, item: _Gettable) -> Alert:
+        # Here endsAt is when Alertmanager would give a silent alert up, not its end.
+        return Alert(
+            status=AlertStatus.FIRING,
+            fingerprint=item.fingerprint,
+            labels=item.labels,
+            annotations=item.annotations,
+            starts_at=item.starts_at,
+            generator_url=item.generator_url,
+            external_url=self._url,
+        )

@@ -1,0 +1,98 @@
+"""One lane for each partition: its records one after the other, lanes side by side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
+
+import structlog
+
+from adapters.errors import Retryable
+
+_log = structlog.get_logger("aviary.bridge")
+
+FIRST_BACKOFF_S: Final = 0.1
+CAP_BACKOFF_S: Final = 2.0
+"""The longest pause between attempts: also how late an alert may be once Temporal is back."""
+
+
+class Lane:
+    """Does the records of one partition in order, each until it is done."""
+
+    def __init__(
+        self,
+        work: Callable[[Any], Awaitable[object]],
+        on_done: Callable[[], None],
+        on_retry: Callable[[], None],
+    ) -> None:
+        """Begin at once, in a task of its own.
+
+        Args:
+            work: does one record; raises `Retryable` when it must be repeated.
+            on_done: called after each record that is done.
+            on_retry: called after each attempt that failed.
+        """
+        self._work = work
+        self._on_done = on_done
+        self._on_retry = on_retry
+        self._queue: asyncio.Queue[Any] = asyncio.Queue()
+        self._closing = asyncio.Event()
+        self.next_offset: int | None = None
+        """The offset after the last record that is done; None before the first."""
+        self._task = asyncio.create_task(self._run(), name="lane")
+
+    @property
+    def backlog(self) -> int:
+        """Records taken and not begun."""
+        return self._queue.qsize()
+
+    def put(self, records: Iterable[Any]) -> None:
+        """Take records, in the order of their offsets."""
+        for record in records:
+            self._queue.put_nowait(record)
+
+    async def _run(self) -> None:
+        while True:
+            record = await self._queue.get()
+            if record is None or self._closing.is_set() or not await self._finish(record):
+                return
+            self.next_offset = record.offset + 1
+            self._on_done()
+
+    async def _finish(self, record: Any) -> bool:
+        """Repeat one record until it is done; False if the lane closes before that."""
+        delay = FIRST_BACKOFF_S
+        where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        while True:
+            try:
+                await self._work(record)
+            except Retryable as error:
+                _log.warning("will_retry", **where, delay_s=delay, error=str(error))
+            except Exception:  # noqa: BLE001 - a record must be neither skipped nor crash us
+                # A fault of ours: loud, and waiting for a version of us that can do it.
+                _log.exception("will_retry_after_a_fault", **where, delay_s=delay)
+            else:
+                return True
+            self._on_retry()
+            if await self._closes_within(delay):
+                return False
+            delay = min(delay * 2, CAP_BACKOFF_S)
+
+    async def _closes_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self, grace_s: float) -> None:
+        """Finish the record at hand if that takes at most `grace_s` seconds; begin no other."""
+        self._closing.set()
+        self._queue.put_nowait(None)
+        done, _ = await asyncio.wait({self._task}, timeout=grace_s)
+        if not done:
+            # It will be delivered again, and doing it twice has one effect.
+            self._task.cancel()
+            await asyncio.wait({self._task})

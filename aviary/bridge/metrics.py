@@ -1,0 +1,91 @@
+"""What the bridge counts, for Prometheus."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from schemas.rejection import RejectReason
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+
+
+class Outcome(StrEnum):
+    """What became of a record."""
+
+    STARTED = "started"
+    DUPLICATE = "duplicate"
+    """Its release was known already."""
+    SIGNALLED = "signalled"
+    UNMATCHED = "unmatched"
+    """An alert about a service without a canary: nothing to do."""
+    DEAD_LETTER = "dead_letter"
+
+
+class BridgeMetrics:
+    """Counters of one bridge."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register all of them."""
+        self._records = Counter(
+            "aviary_bridge_records",
+            "Records done, by topic and outcome.",
+            ["topic", "outcome"],
+            registry=registry,
+        )
+        self._dead = Counter(
+            "aviary_bridge_dead_letters",
+            "Records put on the dead letters, by topic and reason.",
+            ["topic", "reason"],
+            registry=registry,
+        )
+        self._unmatched = Counter(
+            "aviary_bridge_unmatched_alerts",
+            "Alerts about a service without a canary.",
+            registry=registry,
+        )
+        self._retries = Counter(
+            "aviary_bridge_retries",
+            "Attempts that failed and will be repeated, by topic.",
+            ["topic"],
+            registry=registry,
+        )
+        self._lag = Gauge(
+            "aviary_bridge_lag_records",
+            "Records of a partition of ours that are not done yet.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "aviary_bridge_accepted_seconds",
+            "Seconds from the record's timestamp until it was done.",
+            ["topic"],
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+
+    def done(self, topic: str, outcome: Outcome, seconds: float) -> None:
+        """Count a record that needs nothing more; `seconds` since its timestamp."""
+        self._records.labels(topic, outcome.value).inc()
+        self._seconds.labels(topic).observe(max(0.0, seconds))
+
+    def dead_letter(self, topic: str, reason: RejectReason) -> None:
+        """Count a dead letter."""
+        self._dead.labels(topic, reason.value).inc()
+
+    def unmatched(self) -> None:
+        """Count an alert about a service without a canary."""
+        self._unmatched.inc()
+
+    def retry(self, topic: str) -> None:
+        """Count an attempt that will be repeated."""
+        self._retries.labels(topic).inc()
+
+    def lag(self, topic: str, partition: int, records: int) -> None:
+        """Say how many records of a partition are not done."""
+        self._lag.labels(topic, str(partition)).set(max(0, records))
+
+    def gone(self, topic: str, partition: int) -> None:
+        """Forget a partition that is no longer ours."""
+        self._lag.remove(topic, str(partition))

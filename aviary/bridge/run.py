@@ -1,0 +1,137 @@
+"""The bridge as a process: connects, consumes, and answers for its health."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+import structlog
+from aiokafka.errors import KafkaError
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from adapters.errors import Retryable
+from adapters.kafka import Sender, ensure_topics, make_consumer
+from aviary.bridge.accept import Acceptor
+from aviary.bridge.consume import Consumption
+from aviary.bridge.lanes import CAP_BACKOFF_S, FIRST_BACKOFF_S
+from aviary.bridge.metrics import BridgeMetrics
+from aviary.bridge.temporal import TemporalIntake
+from aviary.catalog_watch import CatalogWatch
+from aviary.connect import connect_temporal, kafka_options
+from aviary.http import add_health, listen, serve
+from aviary.settings import Settings
+from schemas import ids
+
+_T = TypeVar("_T")
+_TOPICS: Final = (ids.TOPIC_DEPLOYS, ids.TOPIC_ALERTS)
+_log = structlog.get_logger("aviary.bridge")
+
+
+class _Bridge:
+    """The parts of a running bridge, as far as they are there."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read the catalog; connects to nothing yet."""
+        self.registry = CollectorRegistry()
+        self._settings = settings
+        self._options = kafka_options(settings)
+        self._catalog = CatalogWatch(settings.catalog, self.registry)
+        self._metrics = BridgeMetrics(self.registry)
+        self._intake: TemporalIntake | None = None
+        self._consumption: Consumption | None = None
+        self._sender: Sender | None = None
+
+    async def ready(self) -> None:
+        """Raise `Retryable` with the reason while records are not being done."""
+        if self._intake is None:
+            raise Retryable(f"Temporal at {self._settings.temporal_address}: not connected yet")
+        if self._consumption is None or self._sender is None:
+            raise Retryable(f"Kafka at {self._settings.kafka_bootstrap}: not connected yet")
+        await self._intake.check()
+        await self._sender.check()
+        self._consumption.check()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Connect, however long that takes, and consume until `stop`."""
+        try:
+            consumption = await _unless(stop, self._connect())
+            if consumption is not None:
+                await consumption.run(stop)
+        finally:
+            if self._sender is not None:
+                await self._sender.close()
+
+    async def _connect(self) -> Consumption:
+        client = await _persist("temporal", lambda: connect_temporal(self._settings))
+        self._intake = TemporalIntake(client, self._settings.task_queue)
+        created = await _persist("topics", lambda: ensure_topics(self._options))
+        if created:
+            _log.info("topics_created", topics=created)
+        self._sender = Sender(self._options)
+        self._sender.start()
+        acceptor = Acceptor(self._intake, self._sender, self._catalog.current, self._metrics)
+        consumer = await _persist("kafka", self._consumer)
+        self._consumption = Consumption(consumer, _TOPICS, acceptor.accept, self._metrics)
+        return self._consumption
+
+    async def _consumer(self) -> Any:
+        consumer = make_consumer(self._options, self._settings.kafka_group)
+        try:
+            await consumer.start()
+        except (KafkaError, OSError) as error:
+            await consumer.stop()
+            raise Retryable(f"consumer: {type(error).__name__}: {error}") from error
+        except BaseException:
+            await consumer.stop()
+            raise
+        return consumer
+
+
+async def _persist(what: str, attempt: Callable[[], Awaitable[_T]]) -> _T:
+    """Repeat an attempt with a capped backoff until it does not raise `Retryable`."""
+    delay = FIRST_BACKOFF_S
+    while True:
+        try:
+            return await attempt()
+        except Retryable as error:
+            _log.warning("waiting", waits_for=what, error=str(error), delay_s=delay)
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, CAP_BACKOFF_S)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, _T]) -> _T | None:
+    """Do some work; give it up, and return None, when `stop` is set first."""
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)
+
+
+async def run_bridge(settings: Settings, stop: asyncio.Event) -> None:
+    """Run a bridge until `stop` is set.
+
+    It waits for Temporal and Kafka at start and whenever they are away. Health and metrics are on
+    `metrics_host`:`metrics_port`.
+
+    Raises:
+        CatalogError: the catalog is not valid at start.
+        Terminal: a topic is missing and may not be created.
+        OSError: the address for health and metrics is taken.
+    """
+    bridge = _Bridge(settings)
+    health = add_health(FastAPI(title="Aviary bridge"), bridge.ready, bridge.registry)
+    taken = listen(settings.metrics_host, settings.metrics_port)
+    over = asyncio.Event()
+    serving = asyncio.create_task(serve(health, taken, over, name="bridge"))
+    try:
+        await bridge.run(stop)
+    finally:
+        over.set()
+        await serving

@@ -1,0 +1,67 @@
+"""The catalog as it is now: read at start, and again whenever the file changes."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import structlog
+from prometheus_client import CollectorRegistry, Gauge
+
+from schemas.catalog import Catalog
+from schemas.catalog_file import CatalogError, load_catalog
+
+_log = structlog.get_logger("aviary.catalog")
+
+
+class CatalogWatch:
+    """Gives the newest valid catalog; safe to ask from several threads."""
+
+    def __init__(self, path: Path, registry: CollectorRegistry) -> None:
+        """Read the catalog.
+
+        Raises:
+            CatalogError: it is not valid; there is no older one to go on with.
+        """
+        self._path = path
+        self._lock = threading.Lock()
+        self._seen = _mark(path)
+        self._catalog = load_catalog(path)
+        self._valid = Gauge(
+            "aviary_catalog_valid",
+            "1 if the catalog file as it is now is valid; 0 while an older one is in use.",
+            registry=registry,
+        )
+        self._valid.set(1)
+
+    def current(self) -> Catalog:
+        """Return the catalog, read again if its file has changed.
+
+        A changed file that is not valid is reported once, and the last valid catalog stays in use.
+        """
+        with self._lock:
+            mark = _mark(self._path)
+            if mark != self._seen:
+                self._seen = mark
+                self._read()
+            return self._catalog
+
+    def _read(self) -> None:
+        try:
+            self._catalog = load_catalog(self._path)
+        except CatalogError as error:
+            self._valid.set(0)
+            _log.error("catalog_invalid", path=str(self._path), problems=str(error), kept="old")
+        else:
+            self._valid.set(1)
+            services = len(self._catalog.services)
+            _log.info("catalog_read", path=str(self._path), services=services)
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    """What differs after a change, also through a link as Kubernetes swaps them; None if gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

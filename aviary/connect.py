@@ -1,0 +1,39 @@
+"""How Aviary's processes reach Temporal and Kafka, from the settings."""
+
+from __future__ import annotations
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from adapters.errors import Retryable
+from adapters.kafka import KafkaOptions
+from aviary.settings import Settings
+
+
+async def connect_temporal(settings: Settings) -> Client:
+    """Connect to Temporal with the data converter that all of Aviary uses.
+
+    Raises:
+        Retryable: Temporal could not be reached.
+    """
+    key = settings.temporal_api_key
+    try:
+        return await Client.connect(
+            settings.temporal_address,
+            namespace=settings.temporal_namespace,
+            api_key=key.get_secret_value() if key else None,
+            tls=settings.temporal_tls,
+            data_converter=pydantic_data_converter,
+        )
+    except RuntimeError as error:  # the SDK has no type of its own for this
+        raise Retryable(f"Temporal at {settings.temporal_address}: {error}") from error
+
+
+def kafka_options(settings: Settings) -> KafkaOptions:
+    """Return the settings that concern Kafka."""
+    return KafkaOptions(
+        bootstrap=settings.kafka_bootstrap,
+        idempotent=settings.kafka_idempotent,
+        partitions=settings.topic_partitions,
+        replication=settings.topic_replication,
+    )

@@ -1,0 +1,85 @@
+"""The small HTTP side of a process: health, readiness, metrics, and the server for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from http import HTTPStatus
+
+import structlog
+import uvicorn
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from adapters.errors import Retryable
+
+_log = structlog.get_logger("aviary.http")
+
+Ready = Callable[[], Awaitable[None]]
+"""Asks whether a process can do its work now; raises `Retryable` with the reason if not."""
+
+
+def add_health(app: FastAPI, ready: Ready, registry: CollectorRegistry) -> FastAPI:
+    """Add `/healthz` (the process lives), `/readyz` (it can work) and `/metrics` to an app."""
+
+    @app.get("/healthz", tags=["health"])
+    async def healthz() -> dict[str, str]:
+        """Say that the process lives."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["health"], responses={503: {"description": "Not ready, with why."}})
+    async def readyz() -> JSONResponse:
+        """Say whether the process can do its work now."""
+        try:
+            await ready()
+        except Retryable as error:
+            body = {"status": "not ready", "reason": str(error)}
+            return JSONResponse(body, status_code=HTTPStatus.SERVICE_UNAVAILABLE)
+        return JSONResponse({"status": "ready"})
+
+    @app.get("/metrics", tags=["health"], response_class=Response)
+    async def metrics() -> Response:
+        """Metrics in Prometheus' text format."""
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the command that runs it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take an address, a free port for port 0.
+
+    Raises:
+        OSError: the address is in use or not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=512)
+
+
+async def serve(app: FastAPI, taken: socket.socket, stop: asyncio.Event, *, name: str) -> None:
+    """Serve an app on an address taken with `listen`, until `stop` is set; then close it."""
+    host, port = taken.getsockname()[:2]
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[taken]), name=f"http-{name}")
+    stopping = asyncio.create_task(stop.wait(), name=f"stop-{name}")
+    _log.info("listening", server=name, host=host, port=port)
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        server.should_exit = True
+        await serving
+        taken.close()

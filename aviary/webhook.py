@@ -1,0 +1,238 @@
+"""The webhook: Alertmanager's notifications onto Kafka, and a 2xx only once they are durable."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, Protocol
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from prometheus_client import CollectorRegistry, Counter
+from pydantic import SecretStr
+
+from adapters.errors import Retryable, Terminal
+from adapters.kafka import Outgoing, Sender
+from aviary.catalog_watch import CatalogWatch
+from aviary.connect import kafka_options
+from aviary.http import add_health, listen, serve
+from aviary.settings import Settings
+from schemas import ids
+from schemas.alert import WebhookPayload, find_service
+from schemas.events import JSON_CONTENT_TYPE
+from schemas.rejection import Rejected, RejectReason
+
+_log = structlog.get_logger("aviary.webhook")
+_TRACE_HEADERS: Final = ("traceparent", "tracestate")
+_BEARER: Final = "bearer "
+
+
+class AlertWriter(Protocol):
+    """What the webhook asks of Kafka."""
+
+    async def send(self, records: Sequence[Outgoing]) -> None: ...
+
+    async def check(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class WebhookOptions:
+    """How the webhook treats its callers."""
+
+    token: SecretStr | None = None
+    """The bearer token that every notification must carry; none is demanded if None."""
+    max_body: int = 1_048_576
+    """Largest body, in bytes."""
+    patience_s: float = 5.0
+    """Seconds that Kafka may take; after that Alertmanager is told to come again."""
+
+
+class _Refused(Exception):  # noqa: N818 - an answer, not a failure
+    """A notification that is answered with something other than 200."""
+
+    def __init__(self, status: HTTPStatus, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.reason = reason
+        self.detail = detail
+
+
+class _Receiver:
+    """Turns one request into records of `aviary.alerts`."""
+
+    def __init__(
+        self,
+        options: WebhookOptions,
+        writer: AlertWriter,
+        service_of: Callable[[dict[str, str]], str | None],
+        registry: CollectorRegistry,
+    ) -> None:
+        self._options = options
+        self._writer = writer
+        self._service_of = service_of
+        self._requests = Counter(
+            "aviary_webhook_requests",
+            "Notifications, by the status of their answer.",
+            ["status"],
+            registry=registry,
+        )
+        self._alerts = Counter(
+            "aviary_webhook_alerts", "Alerts written to Kafka.", registry=registry
+        )
+        self._truncated = Counter(
+            "aviary_webhook_truncated_alerts",
+            "Alerts that Alertmanager left out of its notifications (max_alerts).",
+            registry=registry,
+        )
+
+    async def answer(self, request: Request) -> JSONResponse:
+        """Answer one notification."""
+        try:
+            self._authorize(request)
+            written = await self._receive(request)
+        except _Refused as refused:
+            _log.warning(
+                "refused", status=refused.status, reason=refused.reason, detail=refused.detail
+            )
+            status, headers = refused.status, {}
+            if status is HTTPStatus.UNAUTHORIZED:
+                headers["WWW-Authenticate"] = "Bearer"
+            body: dict[str, object] = {"reason": refused.reason, "detail": refused.detail}
+        else:
+            status, headers, body = HTTPStatus.OK, {}, {"alerts": written}
+        self._requests.labels(str(status.value)).inc()
+        return JSONResponse(body, status_code=status, headers=headers)
+
+    def _authorize(self, request: Request) -> None:
+        if self._options.token is None:
+            return
+        given = request.headers.get("authorization", "")
+        scheme, secret = given[: len(_BEARER)], given[len(_BEARER) :]
+        wanted = self._options.token.get_secret_value().encode()
+        same = hmac.compare_digest(secret.strip().encode("utf-8", "replace"), wanted)
+        if scheme.lower() != _BEARER or not same:
+            text = "authorization: missing or wrong, expected the bearer token of this webhook"
+            raise _Refused(HTTPStatus.UNAUTHORIZED, "unauthorized", text)
+
+    async def _receive(self, request: Request) -> int:
+        try:
+            payload = WebhookPayload.parse(await self._body(request))
+        except Rejected as why:
+            unparsable = why.reason is RejectReason.UNPARSABLE
+            status = HTTPStatus.BAD_REQUEST if unparsable else HTTPStatus.UNPROCESSABLE_ENTITY
+            raise _Refused(status, why.reason.value, why.text) from why
+        if payload.truncated_alerts:
+            self._truncated.inc(payload.truncated_alerts)
+            _log.warning("truncated_by_alertmanager", alerts=payload.truncated_alerts)
+        await self._write(self._records(payload, request))
+        self._alerts.inc(len(payload.alerts))
+        return len(payload.alerts)
+
+    async def _body(self, request: Request) -> bytes:
+        body = bytearray()
+        # Counted as it comes, since a chunked body does not say its length.
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > self._options.max_body:
+                text = f"body: larger than expected, at most {self._options.max_body} bytes"
+                raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", text)
+        return bytes(body)
+
+    def _records(self, payload: WebhookPayload, request: Request) -> list[Outgoing]:
+        trace = [
+            (name, request.headers[name].encode("utf-8", "replace"))
+            for name in _TRACE_HEADERS
+            if name in request.headers
+        ]
+        headers = (("content-type", JSON_CONTENT_TYPE.encode()), *trace)
+        records = []
+        for single in payload.split():
+            service = self._service_of(single.alerts[0].labels)
+            key = service.encode("utf-8", "replace") if service else None
+            records.append(Outgoing(ids.TOPIC_ALERTS, single.wire(), key, headers))
+        return records
+
+    async def _write(self, records: list[Outgoing]) -> None:
+        try:
+            async with asyncio.timeout(self._options.patience_s):
+                await self._writer.send(records)
+        except (Retryable, TimeoutError) as error:
+            text = f"Kafka did not confirm within {self._options.patience_s} s: {error}"
+            raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "kafka_away", text) from error
+        except Terminal as error:
+            raise _Refused(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "kafka_refused", str(error)
+            ) from error
+
+
+def create_app(
+    options: WebhookOptions,
+    writer: AlertWriter,
+    service_of: Callable[[dict[str, str]], str | None],
+    registry: CollectorRegistry | None = None,
+) -> FastAPI:
+    """Build the webhook's app.
+
+    Args:
+        options: how callers are treated.
+        writer: writes to Kafka; `send` returns only when all is durable.
+        service_of: names the service of an alert by its labels: the Kafka key.
+        registry: where metrics go; one of its own if left out.
+    """
+    registry = registry or CollectorRegistry()
+    receiver = _Receiver(options, writer, service_of, registry)
+    app = FastAPI(title="Aviary webhook", description="Receives Alertmanager's notifications.")
+
+    @app.post(
+        "/alertmanager",
+        responses={
+            200: {"description": "All alerts are durable on Kafka."},
+            400: {"description": "Not JSON."},
+            401: {"description": "Missing or wrong bearer token."},
+            413: {"description": "Body too large."},
+            422: {"description": "JSON, but not a version 4 payload."},
+            503: {"description": "Kafka is away; send the notification again."},
+        },
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {JSON_CONTENT_TYPE: {"schema": {"type": "object"}}},
+            }
+        },
+    )
+    async def alertmanager(request: Request) -> JSONResponse:
+        """Take a notification (webhook version 4): one Kafka record for each alert."""
+        return await receiver.answer(request)
+
+    return add_health(app, writer.check, registry)
+
+
+async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
+    """Run the webhook on `webhook_host`:`webhook_port` until `stop` is set.
+
+    It answers 503 while Kafka is away, at start as well.
+
+    Raises:
+        CatalogError: the catalog is not valid at start.
+        OSError: the address is taken.
+    """
+    registry = CollectorRegistry()
+    catalog = CatalogWatch(settings.catalog, registry)
+
+    def service_of(labels: dict[str, str]) -> str | None:
+        now = catalog.current()
+        return find_service(labels, now.alert_labels.service, now.services)
+
+    options = WebhookOptions(token=settings.webhook_token, max_body=settings.webhook_max_body)
+    taken = listen(settings.webhook_host, settings.webhook_port)
+    sender = Sender(kafka_options(settings), (ids.TOPIC_ALERTS,))
+    sender.start()
+    try:
+        app = create_app(options, sender, service_of, registry)
+        await serve(app, taken, stop, name="webhook")
+    finally:
+        await sender.close()
