@@ -54,6 +54,12 @@ class DebianTools:
         return [p for p in (self.prometheus, self.promtool, self.alertmanager) if not p.exists()]
 
 
+def cache_folder() -> Path:
+    """Where downloads are kept: `AVIARY_CACHE`, else below the checkout."""
+    chosen = os.environ.get("AVIARY_CACHE")
+    return Path(chosen) if chosen else Path(__file__).resolve().parents[2] / ".cache" / "aviary"
+
+
 async def install(cache: Path) -> DebianTools:
     """Fetch and unpack the packages below `cache` unless that is done already.
 

