@@ -63,6 +63,7 @@ def plan_release(catalog: Catalog, deploy: DeployRequested, *, source: str = "")
         soak=max((plan.strategy.soak for plan in services.values()), default=timedelta(0)),
         max_parallel=catalog.max_parallel,
         labels=deploy.labels,
+        environment=catalog.environment,
         source=source,
     )
 
@@ -138,4 +139,5 @@ def _service_plan(
         judge=resolved.judge,
         metrics=resolved.metrics,
         alerts=resolved.alerts,
+        service_labels=catalog.alert_labels.service,
     )

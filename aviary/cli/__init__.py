@@ -1,0 +1,25 @@
+"""The command line: parsing and printing only. Heavy libraries are imported inside the commands."""
+
+from __future__ import annotations
+
+import typer
+
+from aviary.cli.failing import Group
+
+
+def build_app() -> typer.Typer:
+    """Assemble all commands."""
+    from aviary.cli import catalogs, processes, releases  # noqa: PLC0415 - no import side effects
+
+    app = typer.Typer(
+        cls=Group,
+        name="aviary",
+        help="Canary releases that span several dependent services.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    catalogs.register(app)
+    releases.register(app)
+    processes.register(app)
+    return app

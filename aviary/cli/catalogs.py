@@ -1,0 +1,151 @@
+"""Commands that need no server: plan, validate, schema, version."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aviary import __version__
+from aviary.cli.failing import ExitCode
+from aviary.cli.options import CatalogOption, Format, FormatOption, print_json
+
+if TYPE_CHECKING:
+    from schemas.release import ReleasePlan, ServicePlan
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(plan)
+    app.command()(validate)
+    app.command()(schema)
+    app.command()(version)
+
+
+def plan(
+    event: Annotated[
+        Path,
+        typer.Option(
+            "--event", "-e", help="Deploy event (CloudEvent or only its data); - is stdin."
+        ),
+    ],
+    catalog: CatalogOption = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show what a release would do: order, stages, steps. Needs no server."""
+    from aviary.cli.events import read_event  # noqa: PLC0415 - keeps --help fast
+    from aviary.settings import load_settings  # noqa: PLC0415
+    from schemas.catalog_file import load_catalog  # noqa: PLC0415
+    from workflows.planning import plan_release  # noqa: PLC0415
+
+    found = load_catalog(load_settings(catalog=catalog).catalog)
+    deploy, source = read_event(event)
+    planned = plan_release(found, deploy, source=source)
+    if output is Format.JSON:
+        print_json(plan_as_data(planned))
+    else:
+        from aviary.cli.tables import print_plan  # noqa: PLC0415
+
+        print_plan(planned)
+
+
+def plan_as_data(planned: ReleasePlan) -> dict[str, Any]:
+    """A plan as plain data: what `aviary plan --format json` prints."""
+    from schemas.base import format_duration  # noqa: PLC0415
+
+    stage_of = {name: at for at, stage in enumerate(planned.stages) for name in stage}
+    return {
+        "release": planned.release,
+        "stages": [list(stage) for stage in planned.stages],
+        "services": {
+            name: {"version": service.version, "stage": stage_of[name], **_details(service)}
+            for name, service in planned.services.items()
+        },
+        "soak": format_duration(planned.soak),
+        "max_parallel": planned.max_parallel,
+        "environment": planned.environment,
+        "labels": planned.labels,
+        "source": planned.source,
+    }
+
+
+def _details(service: ServicePlan) -> dict[str, Any]:
+    return {
+        "depends_on": list(service.depends_on),
+        "router": service.router.kind,
+        "strategy": service.strategy_name,
+        "metrics": [metric.name for metric in service.metrics],
+        "steps": [step.model_dump(mode="json") for step in service.strategy.full_steps],
+    }
+
+
+def validate(
+    catalogs: Annotated[list[Path], typer.Argument(help="Catalog files.", metavar="CATALOG...")],
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Check catalogs and tell everything that is wrong with them; exit code 2 if anything is."""
+    from schemas.catalog_file import CatalogError, load_catalog  # noqa: PLC0415
+
+    valid = True
+    results = []
+    for path in catalogs:
+        try:
+            count = len(load_catalog(path).services)
+        except CatalogError as error:
+            valid = False
+            results.append({"file": str(path), "valid": False, "problems": _problems(error)})
+            if output is Format.TABLE:
+                typer.echo(str(error), err=True)
+        else:
+            results.append({"file": str(path), "valid": True, "services": count, "problems": []})
+            if output is Format.TABLE:
+                typer.echo(f"{path}: valid, {count} service{'' if count == 1 else 's'}")
+    if output is Format.JSON:
+        print_json(results)
+    if not valid:
+        raise typer.Exit(int(ExitCode.BAD_INPUT))
+
+
+def _problems(error: Any) -> list[dict[str, Any]]:
+    return [problem.to_json() for problem in error.problems]
+
+
+def schema(
+    target: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; default: stdout.")
+    ] = None,
+) -> None:
+    """Print the JSON Schema of catalogs, for editors."""
+    text = schema_text()
+    if target is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        typer.echo(
+            f"--output: got '{target}', expected a writable file ({error.strerror})", err=True
+        )
+        raise typer.Exit(int(ExitCode.BAD_INPUT)) from None
+
+
+def schema_text() -> str:
+    """The JSON Schema of catalogs, as `docs/catalog.schema.json` has it."""
+    from schemas.catalog import Catalog  # noqa: PLC0415
+
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Catalog.model_json_schema(),
+        "title": "Aviary catalog",
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def version(output: FormatOption = Format.TABLE) -> None:
+    """Print Aviary's version."""
+    if output is Format.JSON:
+        print_json({"version": __version__})
+    else:
+        typer.echo(f"aviary {__version__}")

@@ -1,0 +1,79 @@
+"""Reads a deploy event from a file or stdin, as the bridge would read it from Kafka."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from aviary.cli.failing import CommandError, ExitCode
+from schemas.deploy import DeployRequested, parse_deploy
+from schemas.rejection import explain, load_json
+
+STDIN = Path("-")
+
+
+def read_event(path: Path) -> tuple[DeployRequested, str]:
+    """Read a structured CloudEvent, or only its data.
+
+    Args:
+        path: a file, or `-` for stdin.
+
+    Returns:
+        What shall be released, and the event's identity (empty for bare data).
+
+    Raises:
+        CommandError: the file can't be read.
+        schemas.rejection.Rejected: it is no deploy event.
+    """
+    value = _bytes(path)
+    data = load_json(value)
+    if isinstance(data, dict) and "specversion" in data:
+        event = parse_deploy(value)
+        return event.deploy, event.origin
+    return _deploy(data, str(path)), ""
+
+
+def deploy_from_options(
+    release: str, services: list[str], strategy: str | None, labels: list[str]
+) -> DeployRequested:
+    """Make a deploy request from `--service checkout=1.4.2` and `--label team=shop`.
+
+    Raises:
+        CommandError: a text without `=`, a service twice, or a value out of range.
+    """
+    pairs = [_pair("--service", text, "checkout=1.4.2") for text in services]
+    return _deploy(
+        {
+            "release": release,
+            "services": [{"service": service, "version": version} for service, version in pairs],
+            "strategy": strategy,
+            "labels": dict(_pair("--label", text, "team=shop") for text in labels),
+        },
+        "release start",
+    )
+
+
+def _bytes(path: Path) -> bytes:
+    if path == STDIN:
+        return sys.stdin.buffer.read()
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        text = f"--event: got '{path}', expected a readable file ({error.strerror or error})"
+        raise CommandError(ExitCode.BAD_INPUT, text) from None
+
+
+def _deploy(data: object, where: str) -> DeployRequested:
+    try:
+        return DeployRequested.model_validate(data)
+    except ValidationError as error:
+        raise CommandError(ExitCode.BAD_INPUT, f"{where}: {explain(error)}") from None
+
+
+def _pair(option: str, text: str, example: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not (key and separator and value):
+        raise CommandError(ExitCode.BAD_INPUT, f"{option}: got '{text}', expected {example}")
+    return key, value

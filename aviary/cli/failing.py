@@ -1,0 +1,63 @@
+"""How a command fails: one line on stderr and a documented exit code, never a traceback."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+
+class ExitCode(IntEnum):
+    """What the command line ends with; documented in `docs/reference/cli.md`."""
+
+    OK = 0
+    FAILURE = 1
+    """A server can't be reached, or it refused."""
+    BAD_INPUT = 2
+    """An option, a document or an event is wrong."""
+    ROLLED_BACK = 3
+    """`release watch`: the release went back."""
+    NOT_FOUND = 4
+    """There is no such release."""
+
+
+class CommandError(Exception):
+    """Ends a command with a text for stderr and an exit code."""
+
+    def __init__(self, code: ExitCode, text: str) -> None:
+        """Keep both."""
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+class Group(TyperGroup):
+    """Turns the errors that users cause into a text on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except CommandError as error:
+            raise _ended(error.text, error.code) from None
+        except ValueError as error:
+            if isinstance(error, _bad_input()):
+                raise _ended(str(error), ExitCode.BAD_INPUT) from None
+            raise
+
+
+def _ended(text: str, code: ExitCode) -> typer.Exit:
+    typer.echo(text, err=True)
+    return typer.Exit(int(code))
+
+
+def _bad_input() -> tuple[type[ValueError], ...]:
+    """Errors that mean a wrong document, event or setting; imported only when one is at hand."""
+    from aviary.settings import SettingsError  # noqa: PLC0415
+    from schemas.catalog_file import CatalogError  # noqa: PLC0415
+    from schemas.rejection import Rejected  # noqa: PLC0415
+    from workflows.planning import PlanError  # noqa: PLC0415
+
+    return CatalogError, PlanError, Rejected, SettingsError

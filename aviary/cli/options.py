@@ -1,0 +1,37 @@
+"""Options that several commands share, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class Format(StrEnum):
+    """How a result is printed on stdout."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="How to print the result.")]
+CatalogOption = Annotated[
+    Path | None,
+    typer.Option("--catalog", "-c", help="The catalog; default: AVIARY_CATALOG or catalog.yaml."),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option("--address", help="host:port of Temporal; default: AVIARY_TEMPORAL_ADDRESS."),
+]
+NamespaceOption = Annotated[
+    str | None,
+    typer.Option("--namespace", help="Namespace; default: AVIARY_TEMPORAL_NAMESPACE."),
+]
+
+
+def print_json(value: Any) -> None:
+    """Print plain data as JSON on one stdout document."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

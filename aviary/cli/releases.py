@@ -1,0 +1,242 @@
+"""`aviary release …`: start, list, look at and steer releases."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from aviary.cli.failing import CommandError, ExitCode, Group
+from aviary.cli.options import (
+    AddressOption,
+    CatalogOption,
+    Format,
+    FormatOption,
+    NamespaceOption,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from aviary.cli.remote import Releases
+    from aviary.settings import Settings
+    from schemas.deploy import DeployRequested
+    from schemas.release import ReleasePlan
+
+_T = TypeVar("_T")
+ReleaseArgument = Annotated[str, typer.Argument(help="The release id.", metavar="RELEASE")]
+
+
+class State(StrEnum):
+    """The states a release can be in, for `--state`."""
+
+    RUNNING = "running"
+    SOAKING = "soaking"
+    FINALIZING = "finalizing"
+    ROLLING_BACK = "rolling_back"
+    FINALIZED = "finalized"
+    ROLLED_BACK = "rolled_back"
+
+
+def register(app: typer.Typer) -> None:
+    """Add `aviary release` to the command line."""
+    release = typer.Typer(
+        cls=Group, no_args_is_help=True, help="Start, list, look at and steer releases."
+    )
+    release.command()(start)
+    release.command(name="list")(list_releases)
+    release.command()(status)
+    release.command()(watch)
+    release.command()(_command("pause", "Go no further until resumed; judging goes on."))
+    release.command()(_command("resume", "Go on after a pause."))
+    release.command()(_command("approve", "Open the gate that waits."))
+    release.command()(_command("skip", "End the bake that runs, and go on."))
+    release.command()(_command("rollback", "Take the whole release back."))
+    app.add_typer(release, name="release")
+
+
+def start(  # noqa: PLR0913 - one parameter an option
+    *,
+    release: Annotated[str | None, typer.Argument(help="The release id, with --service.")] = None,
+    event: Annotated[
+        Path | None, typer.Option("--event", "-e", help="Deploy event; - is stdin.")
+    ] = None,
+    service: Annotated[
+        list[str] | None, typer.Option("--service", "-s", help="Such as checkout=1.4.2; repeat it.")
+    ] = None,
+    strategy: Annotated[str | None, typer.Option(help="For all services of the release.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Such as team=shop; repeat it.")] = None,
+    catalog: CatalogOption = None,
+    address: AddressOption = None,
+    namespace: NamespaceOption = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Start a release directly in Temporal, from an event or from --service options."""
+    from aviary.settings import load_settings  # noqa: PLC0415 - keeps --help fast
+
+    settings = load_settings(
+        catalog=catalog, temporal_address=address, temporal_namespace=namespace
+    )
+    deploy, source = _deploy(release, event, service or [], strategy, label or [])
+    planned = _planned(settings, deploy, source)
+
+    async def run(releases: Releases) -> bool:
+        return await releases.start(planned)
+
+    started = _with_releases(settings, run)
+    if output is Format.JSON:
+        print_json({"release": planned.release, "started": started})
+    elif started:
+        typer.echo(f"release {planned.release}: started")
+    else:
+        typer.echo(f"release {planned.release}: known already, nothing started")
+
+
+def _deploy(
+    release: str | None,
+    event: Path | None,
+    services: list[str],
+    strategy: str | None,
+    labels: list[str],
+) -> tuple[DeployRequested, str]:
+    from aviary.cli.events import deploy_from_options, read_event  # noqa: PLC0415
+
+    if event is not None:
+        if release is not None or services or strategy is not None or labels:
+            text = "--event: expected alone, without RELEASE, --service, --strategy and --label"
+            raise CommandError(ExitCode.BAD_INPUT, text)
+        return read_event(event)
+    if release is None or not services:
+        text = "expected --event, or RELEASE with at least one --service such as checkout=1.4.2"
+        raise CommandError(ExitCode.BAD_INPUT, text)
+    return deploy_from_options(release, services, strategy, labels), ""
+
+
+def _planned(settings: Settings, deploy: DeployRequested, source: str) -> ReleasePlan:
+    from schemas.catalog_file import load_catalog  # noqa: PLC0415
+    from workflows.planning import plan_release  # noqa: PLC0415
+
+    return plan_release(load_catalog(settings.catalog), deploy, source=source)
+
+
+def list_releases(
+    state: Annotated[State | None, typer.Option(help="Only releases in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most to list.")] = 20,
+    address: AddressOption = None,
+    namespace: NamespaceOption = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """List releases, newest first."""
+    from aviary.cli.tables import found_as_data, print_found  # noqa: PLC0415
+    from schemas.release import ReleasePhase  # noqa: PLC0415
+
+    phase = ReleasePhase(state) if state is not None else None
+    found = _with_releases(
+        _settings(address, namespace), lambda releases: releases.find(phase, limit)
+    )
+    if output is Format.JSON:
+        print_json([found_as_data(one) for one in found])
+    else:
+        print_found(found)
+
+
+def status(
+    release: ReleaseArgument,
+    address: AddressOption = None,
+    namespace: NamespaceOption = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show where a release and its services are, and why."""
+    from aviary.cli.tables import print_status, status_as_data  # noqa: PLC0415
+
+    async def run(releases: Releases) -> Any:
+        found = await releases.status(release)
+        return found, await releases.canaries(found)
+
+    found, canaries = _with_releases(_settings(address, namespace), run)
+    if output is Format.JSON:
+        print_json(status_as_data(found, canaries))
+    else:
+        print_status(found, canaries)
+
+
+def watch(
+    release: ReleaseArgument,
+    interval: Annotated[float, typer.Option(min=0.05, max=60, help="Seconds between looks.")] = 1.0,
+    address: AddressOption = None,
+    namespace: NamespaceOption = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Follow a release until it ends; exit code 0 when finalized, 3 when rolled back."""
+    from aviary.cli.watch import follow  # noqa: PLC0415
+    from schemas.release import ReleasePhase  # noqa: PLC0415
+
+    ended = _with_releases(
+        _settings(address, namespace),
+        lambda releases: follow(releases, release, interval, as_json=output is Format.JSON),
+    )
+    if ended.phase is ReleasePhase.ROLLED_BACK:
+        raise typer.Exit(int(ExitCode.ROLLED_BACK))
+
+
+def _command(word: str, meaning: str) -> Callable[..., None]:
+    """One of the five words that a person may say to a release."""
+
+    def run(  # noqa: PLR0913 - one parameter an option
+        *,
+        release: ReleaseArgument,
+        service: Annotated[
+            str | None, typer.Option("--service", "-s", help="Only this service.")
+        ] = None,
+        by: Annotated[str | None, typer.Option(help="Who says it; default: login name.")] = None,
+        reason: Annotated[str, typer.Option("--reason", "-r", help="Why; recorded.")] = "",
+        timeout: Annotated[
+            float, typer.Option(min=0.1, max=600, help="Seconds to wait for an answer.")
+        ] = 10.0,
+        address: AddressOption = None,
+        namespace: NamespaceOption = None,
+        output: FormatOption = Format.TABLE,
+    ) -> None:
+        from schemas.release import Command  # noqa: PLC0415 - keeps --help fast
+
+        command = Command(by=by or _login(), reason=reason, service=service)
+        patience = timedelta(seconds=timeout)
+        answer = _with_releases(
+            _settings(address, namespace),
+            lambda releases: releases.command(word, release, command, patience),
+        )
+        if output is Format.JSON:
+            print_json({"release": release, "command": word, "answer": answer})
+        else:
+            typer.echo(f"release {release}: {answer}")
+
+    run.__name__ = word
+    run.__doc__ = meaning
+    return run
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run as a user without a name
+        return "unknown"
+
+
+def _settings(address: str | None, namespace: str | None) -> Settings:
+    from aviary.settings import load_settings  # noqa: PLC0415
+
+    return load_settings(temporal_address=address, temporal_namespace=namespace)
+
+
+def _with_releases(settings: Settings, use: Callable[[Releases], Awaitable[_T]]) -> _T:
+    from aviary.cli.remote import Releases  # noqa: PLC0415 - brings in Temporal's SDK
+
+    async def run() -> _T:
+        return await use(await Releases.connect(settings))
+
+    return asyncio.run(run())

@@ -1,0 +1,247 @@
+"""What the command line asks of Temporal about releases, with every failure in one line."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+from uuid import uuid4
+
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from adapters.errors import Retryable
+from aviary.bridge.temporal import TemporalIntake
+from aviary.cli.failing import CommandError, ExitCode
+from aviary.connect import connect_temporal
+from aviary.settings import Settings
+from schemas import ids
+from schemas.release import CanaryStatus, Command, ReleasePhase, ReleasePlan, ReleaseStatus
+
+_T = TypeVar("_T")
+_LOOK_TIMEOUT = timedelta(seconds=5)
+_AT_ONCE = 10
+_NO_WORKER = "no worker has answered; is `aviary worker` running?"
+
+
+@dataclass(frozen=True)
+class Found:
+    """One release in a list; `status` is None where Temporal alone could say nothing more."""
+
+    release: str
+    execution: str
+    """Temporal's own word: running, completed, terminated, …"""
+    started_at: datetime
+    status: ReleaseStatus | None
+
+
+@asynccontextmanager
+async def failures_told(doing: str) -> AsyncIterator[None]:
+    """Turn what can go wrong with Temporal into one line and exit code 1."""
+    try:
+        yield
+    except Retryable as error:
+        raise CommandError(ExitCode.FAILURE, _one_line(str(error))) from None
+    except RPCError as error:
+        text = _one_line(f"{doing}: {error.status.name}: {error.message}")
+        raise CommandError(ExitCode.FAILURE, text) from None
+
+
+class Releases:
+    """The releases of one namespace."""
+
+    def __init__(self, client: Client, settings: Settings) -> None:
+        """Work on the namespace that the client is connected to."""
+        self._client = client
+        self._settings = settings
+
+    @classmethod
+    async def connect(cls, settings: Settings) -> Releases:
+        """Connect to Temporal.
+
+        Raises:
+            CommandError: it can't be reached.
+        """
+        try:
+            return cls(await connect_temporal(settings), settings)
+        except Retryable as error:
+            # The SDK prints its native error with all its layers; the innermost says it.
+            reasons = re.findall(r'message: "([^"]+)"', str(error))
+            why = f" ({reasons[-1]})" if reasons else f": {_one_line(str(error))}"
+            text = f"Temporal at {settings.temporal_address} can't be reached{why}"
+            raise CommandError(ExitCode.FAILURE, text) from None
+
+    async def start(self, plan: ReleasePlan) -> bool:
+        """Start a release as the bridge does; False if that release id is known already."""
+        intake = TemporalIntake(self._client, self._settings.task_queue)
+        async with failures_told(f"starting release {plan.release}"):
+            return await intake.start(plan, str(uuid4()))
+
+    async def status(self, release: str) -> ReleaseStatus:
+        """Where a release is: its own answer while it runs, its result once it has ended.
+
+        Raises:
+            CommandError: no such release (4); no worker answers, or it ended without a result (1).
+        """
+        described = await self._describe(release)
+        status = await self._status_of(described, release)
+        if status is None:
+            state = _word(described.status)
+            why = _NO_WORKER if state == "running" else f"it was {state} without a result"
+            raise CommandError(ExitCode.FAILURE, f"release {release}: {why}")
+        return status
+
+    async def canaries(self, status: ReleaseStatus) -> dict[str, CanaryStatus]:
+        """The canaries of a release that run and answer, by service."""
+        names = [s.service for s in status.services if not s.phase.closed]
+        limit = asyncio.Semaphore(_AT_ONCE)
+
+        async def ask(service: str) -> CanaryStatus | None:
+            handle = self._client.get_workflow_handle(ids.canary_workflow_id(service))
+            async with limit:
+                found = await _query(handle, CanaryStatus)
+            return found if found is not None and found.release == status.release else None
+
+        answers = await asyncio.gather(*(ask(name) for name in names))
+        return {answer.service: answer for answer in answers if answer is not None}
+
+    async def find(self, state: ReleasePhase | None, limit: int) -> list[Found]:
+        """The latest releases, newest first, at most `limit` of them."""
+        query = f"WorkflowType = '{ids.RELEASE_WORKFLOW}'"
+        if state is not None:
+            query += f" AND ExecutionStatus {'!=' if state.closed else '='} 'Running'"
+        found: list[Found] = []
+        async with failures_told("listing releases"):
+            batch: list[WorkflowHandle[object, object]] = []
+            listed = self._client.list_workflows(query, page_size=min(limit, 100))
+            async for execution in listed:
+                handle = self._client.get_workflow_handle(execution.id, run_id=execution.run_id)
+                batch.append(handle)
+                if len(batch) == _AT_ONCE:
+                    found += await self._look_at(batch, state)
+                    batch = []
+                if len(found) >= limit:
+                    return found[:limit]
+            found += await self._look_at(batch, state)
+        return found[:limit]
+
+    async def _look_at(
+        self, handles: list[WorkflowHandle[object, object]], state: ReleasePhase | None
+    ) -> list[Found]:
+        found = await asyncio.gather(*(self._look(handle) for handle in handles))
+        return [one for one in found if state is None or (one.status and one.status.phase is state)]
+
+    async def _look(self, handle: WorkflowHandle[object, object]) -> Found:
+        described = await handle.describe(rpc_timeout=_LOOK_TIMEOUT)
+        release = described.id.removeprefix(ids.release_workflow_id(""))
+        status = await self._status_of(described, release)
+        return Found(release, _word(described.status), described.start_time, status)
+
+    async def command(self, word: str, release: str, command: Command, patience: timedelta) -> str:
+        """Say a word to a release and return its answer.
+
+        A rollback that no worker takes within the time-out is left as a signal: Temporal keeps it
+        until one does.
+
+        Raises:
+            CommandError: no such release (4); refused, ended already, or nobody answers (1).
+        """
+        handle = self._client.get_workflow_handle(ids.release_workflow_id(release))
+        try:
+            answer: str = await handle.execute_update(
+                word, command, result_type=str, rpc_timeout=patience, id=str(uuid4())
+            )
+        except WorkflowUpdateFailedError as error:
+            reason = str(error.cause or error)
+            raise CommandError(ExitCode.FAILURE, f"release {release}: refused: {reason}") from None
+        except WorkflowUpdateRPCTimeoutOrCancelledError:
+            return await self._unanswered(handle, word, release, command)
+        except RPCError as error:
+            await self._ended_or_missing(error, release)
+            raise CommandError(
+                ExitCode.FAILURE, _one_line(f"{word} {release}: {error.status.name}: {error}")
+            ) from None
+        return answer
+
+    async def _unanswered(
+        self, handle: WorkflowHandle[object, object], word: str, release: str, command: Command
+    ) -> str:
+        await self._describe(release)
+        if word != ids.SIGNAL_ROLLBACK:
+            raise CommandError(ExitCode.FAILURE, f"release {release}: {_NO_WORKER}")
+        async with failures_told(f"{word} {release}"):
+            await handle.signal(word, command)
+        return "no worker has answered yet; Temporal keeps the rollback until one does"
+
+    async def _ended_or_missing(self, error: RPCError, release: str) -> None:
+        """Tell what NOT_FOUND means: no such release, or one that has ended."""
+        if error.status == RPCStatusCode.NOT_FOUND:
+            described = await self._describe(release)
+            text = f"release {release}: has ended ({_word(described.status)})"
+            raise CommandError(ExitCode.FAILURE, text)
+
+    async def _describe(self, release: str) -> WorkflowExecutionDescription:
+        handle = self._client.get_workflow_handle(ids.release_workflow_id(release))
+        async with failures_told(f"release {release}"):
+            try:
+                return await handle.describe(rpc_timeout=_LOOK_TIMEOUT)
+            except RPCError as error:
+                namespace = self._settings.temporal_namespace
+                if error.status != RPCStatusCode.NOT_FOUND or "amespace" in error.message:
+                    raise
+                text = f"release {release}: there is no such release in namespace {namespace}"
+                raise CommandError(ExitCode.NOT_FOUND, text) from None
+
+    async def _status_of(
+        self, described: WorkflowExecutionDescription, release: str
+    ) -> ReleaseStatus | None:
+        """Its result if it has one (needs no worker), else its own answer, else None."""
+        if described.status is WorkflowExecutionStatus.COMPLETED:
+            handle = self._client.get_workflow_handle(
+                described.id, run_id=described.run_id, result_type=ReleaseStatus
+            )
+            async with failures_told(f"release {release}"):
+                try:
+                    result: ReleaseStatus = await handle.result(rpc_timeout=_LOOK_TIMEOUT)
+                except WorkflowFailureError:
+                    return None
+                return result
+        return await _query(
+            self._client.get_workflow_handle(described.id, run_id=described.run_id), ReleaseStatus
+        )
+
+
+async def _query(handle: WorkflowHandle[object, object], answer: type[_T]) -> _T | None:
+    """Ask a workflow for its status; None if it isn't there or nobody answers for it."""
+    try:
+        answered: _T = await handle.query(
+            ids.QUERY_STATUS, result_type=answer, rpc_timeout=_LOOK_TIMEOUT
+        )
+    except WorkflowQueryFailedError:
+        return None
+    except RPCError as error:
+        if error.status is RPCStatusCode.UNAVAILABLE:
+            raise
+        return None
+    return answered
+
+
+def _word(status: WorkflowExecutionStatus | None) -> str:
+    return status.name.lower() if status is not None else "unknown"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,167 @@
+"""Tables of plans and releases for people, and the same as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from schemas.base import format_duration
+from schemas.catalog import FullStep
+from schemas.release import (
+    CanaryStatus,
+    Cause,
+    ReleasePlan,
+    ReleaseStatus,
+    ServiceStatus,
+)
+
+if TYPE_CHECKING:
+    from aviary.cli.remote import Found
+
+_STYLES = {
+    "finalized": "green",
+    "holding": "green",
+    "rolled_back": "red",
+    "rolling_back": "red",
+    "stuck": "bold red",
+    "gated": "yellow",
+    "paused": "yellow",
+}
+
+
+def new_console() -> Console:
+    """A console on stdout; without a terminal it never wraps a line."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=4000)
+
+
+def print_plan(plan: ReleasePlan) -> None:
+    """Print a plan: one row a service, in the order in which they may go."""
+    console = new_console()
+    soak = f", soak {format_duration(plan.soak)}" if plan.soak else ""
+    stages = len(plan.stages)
+    title = f"release {plan.release}: {len(plan.services)} services, {stages} stages{soak}"
+    console.print(Text(title, style="bold"))
+    table = _table("stage", "service", "version", "after", "strategy", "steps")
+    for number, stage in enumerate(plan.stages, start=1):
+        for name in stage:
+            service = plan.services[name]
+            steps = " → ".join(_step(step) for step in service.strategy.full_steps)
+            after = ", ".join(service.depends_on)
+            row = (str(number), name, service.version, after, service.strategy_name, steps)
+            table.add_row(*row)
+    console.print(table)
+
+
+def _step(step: FullStep) -> str:
+    shortest, longest = format_duration(step.bake.min), format_duration(step.bake.max)
+    bake = "" if not step.bake.max else f" {shortest}"
+    bake += "" if shortest == longest else f" to {longest}"
+    return f"{step.weight:g}%{bake}{' gate' if step.gate else ''}"
+
+
+def print_found(found: list[Found]) -> None:
+    """Print a list of releases."""
+    console = new_console()
+    if not found:
+        console.print("no releases")
+        return
+    table = _table("release", "state", "started", "services", "why")
+    for one in found:
+        status = one.status
+        names = " ".join(f"{s.service}={s.version}" for s in status.services) if status else ""
+        state = status.phase.value if status else one.execution
+        why = _why(status.cause) if status else ""
+        started = one.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(one.release, _state(state), started, names, why)
+    console.print(table)
+
+
+def found_as_data(found: Found) -> dict[str, Any]:
+    """One release of a list as plain data."""
+    status = found.status
+    return {
+        "release": found.release,
+        "state": status.phase.value if status else found.execution,
+        "started_at": found.started_at.isoformat(),
+        "finished_at": _iso(status.finished_at) if status else None,
+        "services": {s.service: s.version for s in status.services} if status else {},
+        "cause": status.cause.model_dump(mode="json") if status and status.cause else None,
+        "labels": status.labels if status else {},
+    }
+
+
+def _iso(moment: Any) -> str | None:
+    return moment.isoformat() if moment is not None else None
+
+
+def print_status(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> None:
+    """Print where a release is."""
+    new_console().print(status_view(status, canaries))
+
+
+def status_view(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> Table:
+    """A release as a table: a headline, then one row a service, dependencies first."""
+    view = Table.grid(padding=(0, 0))
+    view.add_row(Text.assemble((headline(status), "bold")))
+    table = _table("service", "version", "state", "weight", "step", "waits for, verdict, why")
+    for service in status.services:
+        canary = canaries.get(service.service)
+        weight = canary.weight if canary else service.weight
+        step = f"{service.step + 1}/{service.steps}" if service.step is not None else ""
+        state = _state(canary.phase.value if canary else service.phase.value)
+        row = (service.service, service.version, state, f"{weight:g}%", step)
+        table.add_row(*row, told(service, canary))
+    view.add_row(table)
+    return view
+
+
+def headline(status: ReleaseStatus) -> str:
+    """One line: which release, where it is, why."""
+    paused = ", paused" if status.paused else ""
+    why = f": {_why(status.cause)}" if status.cause else ""
+    return f"release {status.release} is {status.phase.value}{paused}{why}"
+
+
+def told(service: ServiceStatus, canary: CanaryStatus | None) -> str:
+    """What there is to say of a service: what it waits for, its last verdict, why it goes back."""
+    source = canary or service
+    parts = []
+    if source.cause is not None:
+        parts.append(_why(source.cause))
+    elif source.waits_for:
+        parts.append(f"waits for {source.waits_for}")
+    if source.verdict is not None:
+        parts.append(source.verdict.sentence)
+    return "; ".join(dict.fromkeys(parts))
+
+
+def _why(cause: Cause | None) -> str:
+    if cause is None:
+        return ""
+    return (
+        f"{cause.text} (by {cause.by})" if cause.by and cause.by not in cause.text else cause.text
+    )
+
+
+def status_as_data(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> dict[str, Any]:
+    """A release as plain data; `canaries` holds the running ones' own answers."""
+    return {
+        **status.model_dump(mode="json"),
+        "canaries": {name: canary.model_dump(mode="json") for name, canary in canaries.items()},
+    }
+
+
+def _state(word: str) -> Text:
+    return Text(word, style=_STYLES.get(word, ""))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
