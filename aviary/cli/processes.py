@@ -77,9 +77,9 @@ def _run(parts: list[Run], settings: Settings) -> NoReturn:
     A process that ends right after its Temporal worker stopped can abort in the SDK's native
     threads (sdk-python#300); leaving by `os._exit` with everything flushed does not.
     """
-    from aviary.cli.logs import configure_logging  # noqa: PLC0415
+    from aviary.logs import configure_logs  # noqa: PLC0415
 
-    configure_logging(settings.log_format, settings.log_level)
+    configure_logs(level=settings.log_level, fmt=settings.log_format)
     try:
         asyncio.run(run_parts(parts, settings))
         code = ExitCode.OK
