@@ -20,7 +20,7 @@ from adapters.errors import Retryable
 from adapters.routers.envoy_admin import EnvoyAdmin, Served
 from adapters.routers.envoy_file import RouteFile
 from adapters.routers.envoy_names import pool_name
-from adapters.routers.envoy_routes import Domains, local_domains
+from adapters.routers.envoy_routes import Domains, clusters_of, local_domains
 from adapters.routers.fence import overtaken
 from schemas.route import Confirmation, Route
 
@@ -31,6 +31,8 @@ class Pace:
 
     confirm_within: float = 2.0
     """For all Envoys to serve a route; keep it below the time-out of the calling activity."""
+    answer_within: float = 0.5
+    """For one answer of an Envoy; one that hangs delays a write by no more than this."""
     poll_every: float = 0.01
     """Between two questions to an Envoy."""
     doubt: float = 0.1
@@ -87,7 +89,7 @@ class EnvoyRouter:
         if not admin_urls:
             raise ValueError("admin_urls: expected the address of at least one Envoy")
         self._file = RouteFile(directory, domains, pace.lock_within)
-        self._admins = [EnvoyAdmin(url, client, pace.confirm_within) for url in admin_urls]
+        self._admins = [EnvoyAdmin(url, client, pace.answer_within) for url in admin_urls]
         self._pace = pace
         self._clock = clock
         self._sleep = sleep
@@ -113,9 +115,12 @@ class EnvoyRouter:
 
     async def apply(self, route: Route) -> Confirmation:
         """Write the route, and return once every Envoy serves it (see the port)."""
+        deadline = self._clock() + self._pace.confirm_within
+        if route.weight > 0:
+            await asyncio.to_thread(self._file.check, route)
+            await self._await_clusters(route, deadline)
         waits = await self._begin()
         before = await asyncio.to_thread(self._file.write, route)
-        deadline = self._clock() + self._pace.confirm_within
         mark = ""
         while True:
             await self._look_all(waits)
@@ -149,6 +154,22 @@ class EnvoyRouter:
         asked = (admin.requests(service, versions) for admin in self._admins)
         counts = await asyncio.gather(*asked)
         return {version: sum(count[version] for count in counts) for version in sorted(versions)}
+
+    async def _await_clusters(self, route: Route, deadline: float) -> None:
+        """Wait until every Envoy knows the pools, for it answers 503 for one it does not know.
+
+        Only asked before traffic goes to a canary: nothing may stand in the way of a rollback.
+        """
+        clusters = clusters_of(route)
+        while True:
+            found = await asyncio.gather(*(admin.missing(clusters) for admin in self._admins))
+            missing = frozenset[str]().union(*found)
+            if not missing:
+                return
+            if self._clock() >= deadline:
+                names = ", ".join(sorted(missing))
+                raise Retryable(f"{route.service}: Envoy does not know its clusters yet: {names}")
+            await self._sleep(self._pace.poll_every)
 
     async def _begin(self) -> dict[EnvoyAdmin, _Wait]:
         looks = await asyncio.gather(*(self._count(admin) for admin in self._admins))

@@ -45,7 +45,7 @@ class EnvoyAdmin:
 
     Args:
         url: address such as `http://127.0.0.1:9901`.
-        client: its own time-out applies where `within` is longer; not closed here.
+        client: closed by its owner.
         within: seconds that one answer may take.
 
     Raises:
@@ -69,6 +69,13 @@ class EnvoyAdmin:
             if config.get("name") == ROUTES_NAME:
                 return Served(version=entry.get("version_info", ""), config=config)
         return Served()
+
+    async def missing(self, clusters: frozenset[str]) -> frozenset[str]:
+        """Which of these clusters it does not know yet, or is still getting ready."""
+        pattern = f"^({'|'.join(re.escape(name) for name in sorted(clusters))})$"
+        query = {"resource": "dynamic_active_clusters", "name_regex": pattern}
+        answer = await self._get("config_dump", query)
+        return clusters - {entry["cluster"]["name"] for entry in answer.get("configs", [])}
 
     async def rejections(self) -> int:
         """How many route files it has refused since it started, for their form or their sense."""

@@ -68,6 +68,11 @@ class RouteFile:
             self._replace(config, virtual_host(route, self._domains))
             return route
 
+    def check(self, route: Route) -> None:
+        """Raise what `write` would raise for this route now; write nothing."""
+        check_generation(route, self.read(route.service))
+        check_pools(route, self._fleet.versions(route.service))
+
     def write(self, route: Route) -> Mapping[str, Any]:
         """Put a route in, if the fence lets it through; return the configuration before.
 
@@ -82,7 +87,9 @@ class RouteFile:
             self._replace(config, virtual_host(route, self._domains))
             return config
 
-    def settle_rejection(self, route: Route, by: str, served: Served, before: Any) -> None:
+    def settle_rejection(
+        self, route: Route, by: str, served: Served, before: Mapping[str, Any]
+    ) -> None:
         """After Envoy `by` has rejected the file: put back what it serves.
 
         Returns if the file had changes of others too: the route then stands in it by itself, and

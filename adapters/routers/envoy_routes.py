@@ -66,6 +66,16 @@ def virtual_host(route: Route, domains: Domains) -> dict[str, Any]:
     }
 
 
+def clusters_of(route: Route) -> frozenset[str]:
+    """Name every cluster that the virtual host of a route sends requests to."""
+    stable = pool_name(route.service, route.stable)
+    if route.canary is None:
+        return frozenset({stable})
+    guarded = guarded_name(route.service, route.canary, route.stable)
+    forced = (forced_name(route.service, version) for version in (route.stable, route.canary))
+    return frozenset({stable, guarded, *forced})
+
+
 def route_in(host: Mapping[str, Any]) -> Route | None:
     """The route that a virtual host carries; None for one that is not Aviary's.
 

@@ -1,0 +1,33 @@
+"""The memory router as the catalog's `kind: memory` means it: it knows every service."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from adapters.routers.memory import MemoryRouter
+from schemas.route import Confirmation, Route
+
+FIRST_STABLE: Final = "0"
+"""The version that a service has before its first release."""
+
+
+class TrialRouter(MemoryRouter):
+    """A `MemoryRouter` in which every service and every version exists.
+
+    For first steps and dry runs with a one-line catalog: no traffic is moved, and the routes are
+    gone with the worker.
+    """
+
+    async def read(self, service: str) -> Route:
+        """The route as applied last, or all to `FIRST_STABLE`."""
+        self.add_pool(service, FIRST_STABLE)
+        await self.register(service, FIRST_STABLE)
+        return await super().read(service)
+
+    async def apply(self, route: Route) -> Confirmation:
+        """Apply a route of any service and version."""
+        await self.read(route.service)
+        for version in (route.stable, route.canary):
+            if version is not None:
+                self.add_pool(route.service, version)
+        return await super().apply(route)

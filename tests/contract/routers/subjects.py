@@ -1,0 +1,61 @@
+"""What the contract suite needs of a member of the port: services to route, and users."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from adapters.ports import Router
+from adapters.routers.envoy import EnvoyRouter
+from adapters.routers.memory import MemoryRouter
+from schemas.route import Route
+from tests.contract.routers.live import LiveEnvoy
+from tests.contract.routers.wire import Caller
+
+
+class Registering(Router, Protocol):
+    """A router to which services can be introduced."""
+
+    async def register(self, service: str, stable: str) -> Route: ...
+
+
+class Subject(Protocol):
+    """One member of the port, under test."""
+
+    @property
+    def router(self) -> Registering: ...
+
+    def put_up(self, *versions: str) -> str:
+        """Start a new service in these versions and return its name; it has no route yet."""
+
+    async def call(self, service: str, users: Iterable[str]) -> Mapping[str, str]:
+        """Send one request of each user; return the version that each got."""
+
+
+class MemorySubject:
+    def __init__(self) -> None:
+        self.router = MemoryRouter()
+        self._names = itertools.count(1)
+
+    def put_up(self, *versions: str) -> str:
+        service = f"svc-{next(self._names)}"
+        for version in versions:
+            self.router.add_pool(service, version)
+        return service
+
+    async def call(self, service: str, users: Iterable[str]) -> Mapping[str, str]:
+        return {user: self.router.send(service, user) for user in users}
+
+
+class EnvoySubject:
+    def __init__(self, envoy: LiveEnvoy, router: EnvoyRouter) -> None:
+        self.envoy = envoy
+        self.router = router
+
+    def put_up(self, *versions: str) -> str:
+        return self.envoy.add_service(*versions)
+
+    async def call(self, service: str, users: Iterable[str]) -> Mapping[str, str]:
+        async with Caller(self.envoy.port, service) as caller:
+            return await caller.users(users)

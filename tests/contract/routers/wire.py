@@ -1,0 +1,150 @@
+"""A small HTTP client and small servers, so that thousands of requests cost little."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a caller got; status 0 for a connection that broke."""
+
+    status: int
+    version: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Caller:
+    """Calls one service through the router over one keep-alive connection."""
+
+    def __init__(self, port: int, service: str) -> None:
+        self._port = port
+        self._service = service
+        self._writer: asyncio.StreamWriter | None = None
+        self._reader: asyncio.StreamReader | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        await self._hang_up()
+
+    async def get(self, **headers: str) -> Answer:
+        """Send one request; `_` in a header's name stands for `-`. Never tries twice."""
+        return await self.send("GET", **headers)
+
+    async def send(self, method: str, **headers: str) -> Answer:
+        lines = [f"{method} / HTTP/1.1", f"host: {self._service}"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        try:
+            if self._reader is None or self._writer is None:
+                self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+            self._writer.write("\r\n".join([*lines, "", ""]).encode())
+            return await _answer(self._reader)
+        except (OSError, asyncio.IncompleteReadError):
+            await self._hang_up()
+            return Answer(0)
+
+    async def users(self, users: Iterable[str]) -> dict[str, str]:
+        """The version that each user gets; fails if one gets none."""
+        got = {}
+        for user in users:
+            answer = await self.get(x_user_id=user)
+            assert answer.status == 200, f"user {user}: {answer}"
+            got[user] = answer.version
+        return got
+
+    async def _hang_up(self) -> None:
+        writer, self._reader, self._writer = self._writer, None, None
+        if writer is not None:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
+async def _answer(reader: asyncio.StreamReader) -> Answer:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in head[1:] if ": " in line)
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Answer(int(head[0].split()[1]), body.decode(), headers)
+
+
+async def serve_version(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, version: str
+) -> None:
+    """Answer every request of a connection with the version, until the peer hangs up."""
+    body = version.encode()
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            await writer.drain()
+    writer.close()
+
+
+class Instances:
+    """One server for each version name, on a loop in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._servers: dict[str, asyncio.Server] = {}
+        self._connections: set[asyncio.Task[None]] = set()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def port(self, version: str) -> int:
+        """Port of the server that answers with this version."""
+        starting = asyncio.run_coroutine_threadsafe(self._start(version), self._loop)
+        return starting.result()
+
+    async def _start(self, version: str) -> int:
+        if version not in self._servers:
+
+            def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                task = self._loop.create_task(serve_version(reader, writer, version))
+                self._connections.add(task)
+                task.add_done_callback(self._connections.discard)
+
+            self._servers[version] = await asyncio.start_server(connected, "127.0.0.1", 0)
+        port: int = self._servers[version].sockets[0].getsockname()[1]
+        return port
+
+    async def _stop(self) -> None:
+        for server in self._servers.values():
+            server.close()
+        for task in list(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+
+def shares(versions: Mapping[str, str]) -> Mapping[str, float]:
+    """The share of users that got each version."""
+    counts = Counter(versions.values())
+    return {version: count / len(versions) for version, count in counts.items()}
