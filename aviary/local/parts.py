@@ -21,11 +21,19 @@ from aviary.local import probes
 from aviary.local.debian import DebianTools
 from aviary.local.ports import LOOPBACK, FreePorts
 from aviary.local.process import ChildSpec
+from schemas.ids import effects_queue, judging_queue, routers_queue
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 """The checkout: Aviary runs as `python -m aviary` from here."""
 NAMESPACE: Final = "default"
 KAFKA_PARTITIONS: Final = 3
+_TASK_QUEUE: Final = "aviary"
+_QUEUES: Final = (
+    _TASK_QUEUE,
+    routers_queue(_TASK_QUEUE),
+    judging_queue(_TASK_QUEUE),
+    effects_queue(_TASK_QUEUE),
+)
 _SERVICES: Final = ("worker", "bridge", "webhook")
 
 
@@ -178,6 +186,7 @@ def settings(ports: Ports, folder: Path, token: str) -> dict[str, str]:
         "AVIARY_CATALOG": str(folder / "catalog.yaml"),
         "AVIARY_TEMPORAL_ADDRESS": f"{LOOPBACK}:{ports.temporal}",
         "AVIARY_TEMPORAL_NAMESPACE": NAMESPACE,
+        "AVIARY_TASK_QUEUE": _TASK_QUEUE,
         "AVIARY_KAFKA_BOOTSTRAP": f"{LOOPBACK}:{ports.kafka}",
         "AVIARY_KAFKA_IDEMPOTENT": "false",  # the embedded broker has no idempotent producer
         "AVIARY_TOPIC_PARTITIONS": str(KAFKA_PARTITIONS),
@@ -193,17 +202,18 @@ def aviary(name: str, ports: Ports, env: Mapping[str, str]) -> ChildSpec:
     """One of Aviary's own services: worker, bridge or webhook."""
     if name not in _SERVICES:
         raise ValueError(f"{name}: expected one of {', '.join(_SERVICES)}")
-    health = {
-        "worker": ports.worker_metrics,
-        "bridge": ports.bridge_metrics,
-        "webhook": ports.webhook,
-    }[name]
+    health = {"worker": ports.worker_metrics, "bridge": ports.bridge_metrics}.get(
+        name, ports.webhook
+    )
+    probe = probes.http(health, "/readyz")
+    if name == "worker":
+        probe = probes.polled(ports.temporal, NAMESPACE, _QUEUES)
     return ChildSpec(
         name,
         (sys.executable, "-m", "aviary", name),
         env={**env, "AVIARY_METRICS_PORT": str(health), "PYTHONUNBUFFERED": "1"},
         cwd=ROOT,
-        probe=probes.http(health, "/readyz"),
+        probe=probe,
     )
 
 

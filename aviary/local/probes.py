@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Final
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -58,6 +62,33 @@ def temporal(port: int, namespace: str) -> Probe:
             raise NotReady(str(error)) from error
 
     return probe
+
+
+def polled(port: int, namespace: str, queues: Sequence[str]) -> Probe:
+    """Every task queue has a worker that asks Temporal for tasks."""
+
+    async def probe() -> None:
+        try:
+            client = await Client.connect(f"{LOOPBACK}:{port}", namespace=namespace)
+            for queue in queues:
+                request = DescribeTaskQueueRequest(
+                    namespace=namespace,
+                    task_queue=TaskQueue(name=queue),
+                    task_queue_type=_queue_type(queue, queues),
+                )
+                if not (await client.workflow_service.describe_task_queue(request)).pollers:
+                    raise NotReady(f"task queue {queue}: nobody asks for tasks")
+        except (RPCError, RuntimeError) as error:
+            raise NotReady(str(error)) from error
+
+    return probe
+
+
+def _queue_type(queue: str, queues: Sequence[str]) -> TaskQueueType.ValueType:
+    """The first queue is that of workflows, the others are of activities."""
+    if queue == queues[0]:
+        return TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
+    return TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
 
 
 async def unhealthy_pools(admin_port: int, pools: set[str]) -> set[str]:
