@@ -32,6 +32,9 @@ JUDGE_POLICY = Policy(
     start_to_close=timedelta(days=30), retry=forever(timedelta(seconds=5)), heartbeat=HEARTBEAT
 )
 
+_NEVER = timedelta.max
+"""A bake that only a failure or a cancellation ends."""
+
 Clock = Callable[[], datetime]
 Sleep = Callable[[float], Awaitable[None]]
 Resolve = Callable[[JudgeSpec, MetricSpec], MetricSpec]
@@ -90,10 +93,7 @@ class JudgeActivities:
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         """Judge until the evidence is enough, the bake is over, or the activity is cancelled."""
         metrics = tuple(self._resolve(request.spec, metric) for metric in request.metrics)
-        judge = Judge(request.spec, metrics)
-        evidence = _newest_evidence(request)
-        if evidence is not None:
-            judge.load(evidence)
+        judge = _judge(request, metrics)
         async with _heartbeats(judge):
             try:
                 verdict = await self._watch(judge, request, metrics)
@@ -110,9 +110,7 @@ class JudgeActivities:
         while True:
             now = self._clock()
             judge.observe(await self._snapshot(now, request, metrics))
-            verdict = judge.verdict(
-                now=now, started_at=request.weight_changed_at, bake=request.bake
-            )
+            verdict = _verdict(judge, request, now)
             activity.heartbeat(judge.dump())
             if verdict.final:
                 return verdict
@@ -161,9 +159,25 @@ class JudgeActivities:
         return ArmReading(parts=parts)
 
 
-def _newest_evidence(request: JudgeRequest) -> dict[str, Any] | None:
+def _judge(request: JudgeRequest, metrics: tuple[MetricSpec, ...]) -> Judge:
+    """A judge with the newest evidence: of an earlier attempt, else of an earlier step."""
     details = activity.info().heartbeat_details
-    return details[0] if details else request.evidence
+    evidence = details[0] if details else request.evidence
+    subject = f"{request.service} {request.canary}"
+    if evidence is None:
+        return Judge(request.spec, metrics, subject=subject)
+    return Judge.load(request.spec, metrics, evidence, subject=subject)
+
+
+def _verdict(judge: Judge, request: JudgeRequest, now: datetime) -> Verdict:
+    """The verdict now; while only watching, nothing but FAIL is one."""
+    started = request.weight_changed_at
+    if request.bake is not None:
+        return judge.verdict(
+            now, started_at=started, bake_min=request.bake.min, bake_max=request.bake.max
+        )
+    verdict = judge.verdict(now, started_at=started, bake_min=_NEVER, bake_max=_NEVER)
+    return verdict.model_copy(update={"final": verdict.kind is VerdictKind.FAIL})
 
 
 def _until_end(request: JudgeRequest, now: datetime, interval: float) -> float:

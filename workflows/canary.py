@@ -229,9 +229,8 @@ class CanaryWorkflow(Commands):
         Raises:
             BakeFailed: the verdict is FAIL.
         """
-        if not self._weight or (bake is None and not self._plan.metrics):
-            await workflow.wait_condition(until)
-            return None
+        if not self._weight or not self._plan.metrics:
+            return await self._let_time_pass(bake, until)
         judging = start_judging(self._plan, self._traffic, bake, self._evidence)
         try:
             await workflow.wait_condition(lambda: judging.done() or until())
@@ -247,6 +246,21 @@ class CanaryWorkflow(Commands):
         if result.verdict.kind is VerdictKind.FAIL:
             raise BakeFailed(result.verdict)
         return result.verdict
+
+    async def _let_time_pass(
+        self, bake: Bake | None, until: Callable[[], bool]
+    ) -> Verdict | None:
+        """A bake without metrics: a timer instead of an activity."""
+        try:
+            await workflow.wait_condition(
+                until,
+                timeout=bake.max if bake else None,
+                timeout_summary=f"bake {self._plan.service} at {self._weight:g} %",
+            )
+        except TimeoutError:
+            self._verdict = describe.time_elapsed(self._plan, workflow.now())
+            return self._verdict
+        return None
 
     async def _result_of(
         self, judging: workflow.ActivityHandle[JudgeResult]

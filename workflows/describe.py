@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from temporalio.exceptions import FailureError
 
@@ -12,8 +13,10 @@ from schemas.release import (
     CanaryReport,
     Command,
     ReleaseStatus,
+    ServicePlan,
     ServiceStatus,
 )
+from schemas.verdict import Reason, Verdict, VerdictKind
 from workflows.commands import Word
 
 _PAST = {
@@ -76,6 +79,16 @@ def canary_refusal(word: Word, where: CanaryPhase, *, paused: bool, at: str) -> 
     if word is Word.PAUSE and paused:
         return f"it is paused already; {at}"
     return None
+
+
+def time_elapsed(plan: ServicePlan, at: datetime) -> Verdict:
+    """The verdict of a bake that has no metrics."""
+    return Verdict(
+        kind=VerdictKind.PASS,
+        reason=Reason.TIME_ELAPSED,
+        sentence=f"{plan.service} {plan.version} has no metrics; the bake ended",
+        at=at,
+    )
 
 
 def canary(start: CanaryInput, report: CanaryReport) -> str:

@@ -92,6 +92,11 @@ class Announcer:
             batch = Events(events=tuple(self._events))
             self._events.clear()
             self._publishing = True
+            await self._publish_batch(batch)
+            self._publishing = False
+
+    async def _publish_batch(self, batch: Events) -> None:
+        try:
             await workflow.execute_activity(
                 PUBLISH,
                 batch,
@@ -100,7 +105,11 @@ class Announcer:
                 retry_policy=PUBLISH_POLICY.retry,
                 summary=", ".join(event.type.split(".")[-2] for event in batch.events[:4]),
             )
-            self._publishing = False
+        except FailureError as error:  # terminal only: Kafka will never take it
+            workflow.logger.error(
+                "events could not be published; this history keeps them",
+                extra={"events": [event.id for event in batch.events], "error": str(error)},
+            )
 
     async def _notify(self, notice: Notice) -> None:
         try:

@@ -1,0 +1,65 @@
+"""Logs: structlog everywhere, the standard library's loggers included."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+_EXTRA = structlog.stdlib.ExtraAdder()
+
+
+def configure_logs(*, level: str, fmt: str) -> None:
+    """Write logs to stderr, for a person on a terminal and as JSON otherwise.
+
+    Args:
+        level: debug, info, warning or error.
+        fmt: console, json, or auto (console on a terminal).
+    """
+    console = fmt == "console" or (fmt == "auto" and sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, _EXTRA, _without_temporal_noise],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("httpx", "httpcore", "aiokafka", "urllib3", "uvicorn.error"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+
+
+def _without_temporal_noise(
+    _logger: Any, _name: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Keep of the SDK's context what finds a run again."""
+    for field in ("temporal_workflow", "temporal_activity"):
+        context = event.pop(field, None)
+        if isinstance(context, dict):
+            event["workflow_id"] = context.get("workflow_id")
+            event["attempt"] = context.get("attempt")
+    return event

@@ -1,0 +1,78 @@
+"""The Temporal workers of one process: one for each task queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from aviary.settings import Settings
+from schemas.ids import effects_queue, judging_queue, routers_queue
+from workflows.canary import CanaryWorkflow
+from workflows.guard import GuardInterceptor
+from workflows.release import ReleaseWorkflow
+
+Activity = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Deeds:
+    """The activities of a worker, by task queue."""
+
+    routers: Sequence[Activity]
+    judging: Sequence[Activity]
+    effects: Sequence[Activity]
+
+
+WORKFLOWS: Sequence[type] = (ReleaseWorkflow, CanaryWorkflow)
+STICKY_TIMEOUT = timedelta(seconds=1)
+"""A killed worker's cached runs move on after this (the SDK's default is 10 s)."""
+GRACE = timedelta(seconds=3)
+_PASSED_THROUGH = ("schemas", "activities", "adapters", "analysis", "pydantic", "httpx")
+
+
+def sandbox() -> SandboxedWorkflowRunner:
+    """The workflow sandbox, with what is free of side effects passed through."""
+    return SandboxedWorkflowRunner(
+        restrictions=SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH)
+    )
+
+
+def build_workers(client: Client, settings: Settings, deeds: Deeds) -> list[Worker]:
+    """One worker per queue: slow queries never take the place of a rollback."""
+    prefix = settings.task_queue
+    common: dict[str, Any] = {
+        "graceful_shutdown_timeout": GRACE,
+        "max_heartbeat_throttle_interval": timedelta(seconds=4),
+    }
+    return [
+        Worker(
+            client,
+            task_queue=prefix,
+            workflows=WORKFLOWS,
+            interceptors=[GuardInterceptor()],
+            workflow_runner=sandbox(),
+            sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+            **common,
+        ),
+        Worker(
+            client,
+            task_queue=routers_queue(prefix),
+            activities=deeds.routers,
+            max_concurrent_activities=settings.router_slots,
+            **common,
+        ),
+        Worker(
+            client,
+            task_queue=judging_queue(prefix),
+            activities=deeds.judging,
+            max_concurrent_activities=settings.judging_slots,
+            **common,
+        ),
+        Worker(client, task_queue=effects_queue(prefix), activities=deeds.effects, **common),
+    ]

@@ -1,0 +1,77 @@
+"""From settings to adapters to activities: the only place that knows them all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from activities.announce import AnnounceActivities
+from activities.judge import JudgeActivities
+from activities.preflight import PreflightActivities
+from activities.traffic import TrafficActivities
+from adapters.alertmanager import AlertmanagerAlerts
+from adapters.kafka import KafkaEventLog, Sender
+from adapters.memory import MemoryAlertSource
+from adapters.metrics.packs import resolve_metric
+from adapters.metrics.prometheus import PrometheusMetrics
+from adapters.notifiers import LogNotifier
+from adapters.ports import AlertSource, Router
+from adapters.routers.envoy import EnvoyRouter
+from adapters.routers.trial import TrialRouter
+from aviary.connect import kafka_options
+from aviary.queues import Deeds
+from aviary.settings import Settings
+from schemas.catalog import EnvoyRouterSpec, MemoryRouterSpec, RouterSpec
+
+class Routers:
+    """One router per specification, made when it is first asked for."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+        self._made: dict[RouterSpec, Router] = {}
+
+    def __call__(self, spec: RouterSpec) -> Router:
+        """The router of a specification."""
+        if spec not in self._made:
+            self._made[spec] = self._make(spec)
+        return self._made[spec]
+
+    def _make(self, spec: RouterSpec) -> Router:
+        match spec:
+            case EnvoyRouterSpec(directory=directory, admin=admin):
+                return EnvoyRouter(Path(directory), admin, client=self._client)
+            case MemoryRouterSpec():
+                return TrialRouter()
+
+
+@asynccontextmanager
+async def wire(settings: Settings) -> AsyncIterator[Deeds]:
+    """Build every adapter and the activities over them; close them at the end."""
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(httpx.AsyncClient(timeout=5.0))
+        routers = Routers(client)
+        metrics = PrometheusMetrics(
+            settings.prometheus_url, timeout_s=settings.prometheus_timeout_s
+        )
+        stack.callback(metrics.close)
+        sender = Sender(kafka_options(settings))
+        sender.start()
+        stack.push_async_callback(sender.close)
+        traffic = TrafficActivities(routers)
+        judge = JudgeActivities(metrics, routers, resolve_metric)
+        announce = AnnounceActivities(KafkaEventLog(sender), LogNotifier())
+        preflight = PreflightActivities(_alerts(settings, client))
+        yield Deeds(
+            routers=[traffic.read, traffic.apply],
+            judging=[judge.judge],
+            effects=[announce.publish, announce.notify, preflight.preflight],
+        )
+
+
+def _alerts(settings: Settings, client: httpx.AsyncClient) -> AlertSource:
+    if settings.alertmanager_url is None:
+        return MemoryAlertSource()  # nothing to ask: nothing fires
+    return AlertmanagerAlerts(settings.alertmanager_url, client)

@@ -1,0 +1,283 @@
+"""Given, when, then for workflow tests: real workflows and activities over in-memory adapters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from temporalio import activity
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.worker import Worker
+
+from activities.announce import AnnounceActivities
+from activities.judge import JUDGE, JudgeRequest, JudgeResult
+from activities.preflight import PreflightActivities
+from activities.traffic import TrafficActivities
+from adapters.memory import MemoryAlertSource, MemoryEventLog, MemoryNotifier
+from adapters.routers.trial import TrialRouter
+from aviary.queues import STICKY_TIMEOUT, WORKFLOWS, sandbox
+from schemas.alert import Alert, AlertStatus
+from schemas.catalog import Catalog
+from schemas.deploy import DeployRequested
+from schemas.ids import (
+    QUERY_STATUS,
+    RELEASE_WORKFLOW,
+    SIGNAL_ALERT,
+    canary_workflow_id,
+    effects_queue,
+    judging_queue,
+    release_workflow_id,
+    routers_queue,
+)
+from schemas.release import CanaryStatus, ReleaseInput, ReleaseStatus, Tuning
+from schemas.route import Confirmation, Route
+from schemas.verdict import Reason, Verdict, VerdictKind
+from workflows.guard import GuardInterceptor
+from workflows.planning import plan_release
+
+METRIC = {"kind": "threshold", "name": "errors", "value": "vector(0)", "limit": 1}
+QUICK = Tuning(
+    stuck_after=timedelta(seconds=1),
+    retry_cap=timedelta(milliseconds=100),
+    preflight_poll=timedelta(milliseconds=50),
+)
+
+
+class RecordingRouter(TrialRouter):
+    """A trial router that remembers what it was told, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.applied: list[Route] = []
+
+    async def apply(self, route: Route) -> Confirmation:
+        confirmation = await super().apply(route)
+        if route not in self.applied:
+            self.applied.append(route)
+        return confirmation
+
+    def weights(self, service: str) -> list[float]:
+        return [route.weight for route in self.applied if route.service == service]
+
+    def last_back(self) -> list[str]:
+        """Services in the order in which they went back to stable alone."""
+        return [route.service for route in self.applied if route.canary is None]
+
+
+class ScriptedJudge:
+    """Says what the test wants; PASS where it says nothing."""
+
+    def __init__(self) -> None:
+        self.says: dict[tuple[str, float], VerdictKind] = {}
+        self.blocked: set[tuple[str, float]] = set()
+        self.failing: set[str] = set()
+        self.requests: list[JudgeRequest] = []
+
+    @activity.defn(name=JUDGE)
+    async def judge(self, request: JudgeRequest) -> JudgeResult:
+        self.requests.append(request)
+        place = (request.service, request.weight)
+        try:
+            while request.service not in self.failing and (
+                request.bake is None or place in self.blocked
+            ):
+                activity.heartbeat()
+                await asyncio.sleep(0.02)
+        except asyncio.CancelledError:
+            return self._result(request, VerdictKind.INCONCLUSIVE, final=False)
+        if request.service in self.failing:
+            return self._result(request, VerdictKind.FAIL)
+        return self._result(request, self.says.get(place, VerdictKind.PASS))
+
+    def _result(
+        self, request: JudgeRequest, kind: VerdictKind, *, final: bool = True
+    ) -> JudgeResult:
+        reasons = {
+            VerdictKind.PASS: Reason.GOOD_ENOUGH,
+            VerdictKind.FAIL: Reason.WORSE_THAN_STABLE,
+            VerdictKind.INCONCLUSIVE: Reason.NO_DATA,
+        }
+        verdict = Verdict(
+            kind=kind,
+            reason=reasons[kind],
+            sentence=f"{request.service} at {request.weight:g} %: {kind}",
+            at=datetime.now(UTC),
+            final=final,
+        )
+        steps = (request.evidence or {}).get("steps", 0)
+        return JudgeResult(verdict=verdict, evidence={"steps": steps + 1})
+
+
+class World:
+    """A worker with everything in memory, and words to use it."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.queue = f"test-{uuid4()}"
+        self.router = RecordingRouter()
+        self.judge = ScriptedJudge()
+        self.log = MemoryEventLog()
+        self.notifier = MemoryNotifier()
+        self.alerts = MemoryAlertSource()
+        self.names: dict[str, str] = {}
+        self._suffix = uuid4().hex[:8]
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Run the workers of all queues."""
+        traffic = TrafficActivities(lambda _: self.router)
+        announce = AnnounceActivities(self.log, self.notifier)
+        preflight = PreflightActivities(self.alerts)
+        quick: dict[str, Any] = {
+            "max_heartbeat_throttle_interval": timedelta(milliseconds=50),
+            "default_heartbeat_throttle_interval": timedelta(milliseconds=50),
+        }
+        async with (
+            Worker(
+                self.client,
+                task_queue=self.queue,
+                workflows=WORKFLOWS,
+                interceptors=[GuardInterceptor()],
+                workflow_runner=sandbox(),
+                sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+            ),
+            Worker(
+                self.client,
+                task_queue=routers_queue(self.queue),
+                activities=[traffic.read, traffic.apply],
+            ),
+            Worker(
+                self.client,
+                task_queue=judging_queue(self.queue),
+                activities=[self.judge.judge],
+                **quick,
+            ),
+            Worker(
+                self.client,
+                task_queue=effects_queue(self.queue),
+                activities=[announce.publish, announce.notify, preflight.preflight],
+                **quick,
+            ),
+        ):
+            yield
+
+    def service(self, name: str) -> str:
+        """A service name of this test alone: `canary/<service>` is a lock of the whole server."""
+        return f"{name}-{self._suffix}"
+
+    def short(self, names: Sequence[str]) -> list[str]:
+        """The names as the test wrote them."""
+        return [name.removesuffix(f"-{self._suffix}") for name in names]
+
+    async def release(
+        self,
+        graph: Mapping[str, Sequence[str]],
+        *,
+        strategy: Mapping[str, Any] | None = None,
+        metrics: bool = True,
+        tuning: Tuning = QUICK,
+        name: str | None = None,
+        version: str = "2",
+        **catalog: Any,
+    ) -> Release:
+        """Start a release of all services of a graph `{service: its dependencies}`."""
+        document = {
+            "version": 1,
+            "defaults": {
+                "router": {"kind": "memory"},
+                "metrics": [METRIC] if metrics else [],
+                "strategy": "test",
+                **catalog.pop("defaults", {}),
+            },
+            "strategies": {"test": strategy or {"steps": [10, 50], "bake": "1m"}},
+            "services": {
+                self.service(one): {"depends_on": [self.service(need) for need in needs]}
+                for one, needs in graph.items()
+            },
+            **catalog,
+        }
+        release = name or f"r-{uuid4().hex[:12]}"
+        deploy = DeployRequested.model_validate(
+            {
+                "release": release,
+                "services": [
+                    {"service": self.service(one), "version": version} for one in graph
+                ],
+            }
+        )
+        plan = plan_release(Catalog.model_validate(document), deploy)
+        handle = await self.client.start_workflow(
+            RELEASE_WORKFLOW,
+            ReleaseInput(plan=plan, tuning=tuning),
+            id=release_workflow_id(release),
+            task_queue=self.queue,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            result_type=ReleaseStatus,
+        )
+        return Release(self, handle)
+
+
+class Release:
+    """A release under test."""
+
+    def __init__(self, world: World, handle: WorkflowHandle[Any, ReleaseStatus]) -> None:
+        self.world = world
+        self.handle = handle
+
+    def canary(self, service: str) -> WorkflowHandle[Any, Any]:
+        """The canary of a service."""
+        return self.world.client.get_workflow_handle(
+            canary_workflow_id(self.world.service(service))
+        )
+
+    async def status(self) -> ReleaseStatus:
+        return await self.handle.query(QUERY_STATUS, result_type=ReleaseStatus)
+
+    async def canary_status(self, service: str) -> CanaryStatus:
+        return await self.canary(service).query(QUERY_STATUS, result_type=CanaryStatus)
+
+    async def phases(self) -> dict[str, str]:
+        status = await self.status()
+        names = self.world.short([one.service for one in status.services])
+        return dict(zip(names, (one.phase.value for one in status.services), strict=True))
+
+    async def until(self, **phases: str) -> ReleaseStatus:
+        """Wait until the named services are in the named phases."""
+
+        async def there() -> bool:
+            now = await self.phases()
+            return all(now[service] == phase for service, phase in phases.items())
+
+        await eventually(there)
+        return await self.status()
+
+    async def alert(self, service: str, **labels: str) -> None:
+        """What the bridge does with an alert."""
+        alert = Alert(
+            status=AlertStatus.FIRING,
+            fingerprint=uuid4().hex,
+            labels={"alertname": "Errors", "severity": "critical", **labels},
+            starts_at=datetime.now(UTC),
+        )
+        await self.canary(service).signal(SIGNAL_ALERT, alert)
+
+    async def result(self) -> ReleaseStatus:
+        async with asyncio.timeout(60):
+            return await self.handle.result()
+
+
+async def eventually(condition: Callable[[], Any], within: float = 30.0) -> None:
+    """Wait for a condition, which may be a coroutine function."""
+    async with asyncio.timeout(within):
+        while True:
+            answer = condition()
+            if asyncio.iscoroutine(answer):
+                answer = await answer
+            if answer:
+                return
+            await asyncio.sleep(0.02)
