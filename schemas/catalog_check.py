@@ -17,6 +17,10 @@ Path = tuple[str | int, ...]
 """Keys and indexes from the top of the document."""
 
 
+MISSING: Any = object()
+"""The value of a finding about something that is not there."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that is wrong, and where."""
@@ -114,9 +118,7 @@ def _check_service(
     path: Path = ("services", name)
     found: list[Finding] = []
     if not service.has_router and not outline.has_router:
-        found.append(
-            Finding(path=(*path, "router"), value=None, expected="a router, here or in defaults")
-        )
+        found.append(Finding((*path, "router"), MISSING, "a router, here or in defaults"))
     if service.strategy is not None:
         found += _check_strategy(service.strategy, outline, (*path, "strategy"))
     seen: set[str] = set()

@@ -11,9 +11,9 @@ from pydantic_core import ErrorDetails
 
 from schemas.base import Percent
 from schemas.catalog import BUILT_IN, Catalog
-from schemas.catalog_check import Finding, Outline, ServiceOutline, check_outline
+from schemas.catalog_check import MISSING, Finding, Outline, ServiceOutline, check_outline
 from schemas.document import Document, read_yaml
-from schemas.problems import Problem, explain, is_missing, show_path, show_value
+from schemas.problems import Problem, document_path, explain, show_path, show_value
 
 _PERCENT: TypeAdapter[float] = TypeAdapter(Percent)
 _AGREEMENT = "aviary_catalog"
@@ -88,7 +88,9 @@ def _invalid(error: ValidationError, document: Document, file: str) -> list[Prob
         for details in error.errors(include_url=False)
         if details["type"] != _AGREEMENT and not _follows(details)
     ]
-    findings += check_outline(_outline(document.data))
+    for found in check_outline(_outline(document.data)):
+        path = document_path(found.path, document.data, missing=found.value is MISSING)
+        findings.append(Finding(path, found.value, found.expected))
     return [_problem(file, found, document.line(found.path)) for found in findings]
 
 
@@ -100,7 +102,7 @@ def _follows(details: ErrorDetails) -> bool:
 
 
 def _problem(file: str, found: Finding, line: int | None) -> Problem:
-    value = "" if is_missing(found) else show_value(found.value)
+    value = "" if found.value is MISSING else show_value(found.value)
     return Problem(file, line, show_path(found.path), value, found.expected)
 
 

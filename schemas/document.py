@@ -211,16 +211,14 @@ class _Reader:
             return text
         if event.tag is None and text in self._scalars:
             return self._scalars[text]
-        tag = event.tag
-        if tag is None or tag == "!":
-            tag = self._resolver.resolve(yaml.ScalarNode, text, event.implicit)
+        tag = event.tag or self._resolver.resolve(yaml.ScalarNode, text, event.implicit)
         value = self._construct(tag, text, event)
         if event.tag is None:
             self._scalars[text] = value
         return value
 
     def _construct(self, tag: str, text: str, event: Any) -> Any:
-        if tag in (_TEXT, _DATE) or text == _MERGE:
+        if tag in (_TEXT, _DATE, "!") or text == _MERGE:
             return text
         node = yaml.ScalarNode(tag, text, event.start_mark, event.end_mark)
         try:

@@ -13,10 +13,9 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from schemas.catalog_check import Finding, Path, nearest
+from schemas.catalog_check import MISSING, Finding, Path, nearest
 from schemas.document import yaml_word
 
-_MISSING = object()
 _NAMES = 12
 _TYPES = {
     "dict_type": "a mapping of fields",
@@ -80,10 +79,10 @@ def explain(error: ErrorDetails, data: Any, schema: Mapping[str, Any]) -> Findin
         schema: JSON Schema of the document, asked for known names and descriptions.
     """
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
-    path = _document_path(error["loc"], data, missing=kind == "missing")
+    path = document_path(error["loc"], data, missing=kind == "missing")
     if kind == "missing":
         meaning = _description(schema, path, data)
-        return Finding(path, _MISSING, f"a value ({meaning})" if meaning else "a value")
+        return Finding(path, MISSING, f"a value ({meaning})" if meaning else "a value")
     if kind == "extra_forbidden":
         return Finding(path, path[-1], _known_fields(schema, path, data))
     if kind == "union_tag_invalid":
@@ -96,11 +95,6 @@ def explain(error: ErrorDetails, data: Any, schema: Mapping[str, Any]) -> Findin
     if "expected" in context:
         return Finding(path, value, str(context["expected"]))
     return Finding(path, value, _expectation(error, path, data, schema))
-
-
-def is_missing(finding: Finding) -> bool:
-    """Whether a finding is about something that is not there."""
-    return finding.value is _MISSING
 
 
 def _expectation(error: ErrorDetails, path: Path, data: Any, schema: Mapping[str, Any]) -> str:
@@ -118,8 +112,14 @@ def _expectation(error: ErrorDetails, path: Path, data: Any, schema: Mapping[str
     return message
 
 
-def _document_path(loc: tuple[int | str, ...], data: Any, *, missing: bool) -> Path:
-    """The part of pydantic's location that is in the document: no union tags, no short forms."""
+def document_path(loc: tuple[int | str, ...], data: Any, *, missing: bool = False) -> Path:
+    """The part of a location that is in the document: no union tags, no spelt-out short forms.
+
+    Args:
+        loc: where pydantic or a check sees it.
+        data: the document.
+        missing: the last part is what is not there, and stays.
+    """
     path: list[str | int] = []
     for position, part in enumerate(loc):
         inside = (isinstance(data, dict) and part in data) or (

@@ -1,0 +1,126 @@
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.deploy import DeployRequested
+from schemas.release import ReleasePlan
+from tests.unit.catalog.builders import catalog, dags, deploy, graph_catalog
+from workflows.planning import PlanError, PlanReason, plan_release
+
+
+def reachable(graph: dict[str, list[str]], start: str) -> set[str]:
+    found: set[str] = set()
+    waiting = list(graph[start])
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += graph[name]
+    return found
+
+
+@st.composite
+def parts(draw: st.DrawFn) -> tuple[dict[str, list[str]], list[str]]:
+    """A graph, and some of its services in any order."""
+    graph = draw(dags())
+    return graph, draw(st.lists(st.sampled_from(sorted(graph)), unique=True, min_size=1))
+
+
+@given(parts())
+def test_order_is_kept_through_services_outside_the_release(
+    case: tuple[dict[str, list[str]], list[str]],
+) -> None:
+    graph, chosen = case
+    plan = plan_release(graph_catalog(graph), deploy(*chosen))
+    stage_of = {name: at for at, stage in enumerate(plan.stages) for name in stage}
+    assert sorted(stage_of) == sorted(chosen)
+    assert sum(map(len, plan.stages)) == len(chosen)
+    needs = {name: set(plan.services[name].depends_on) for name in chosen}
+    for name in chosen:
+        wanted = reachable(graph, name) & set(chosen)
+        assert needs[name] <= wanted
+        # What is not named as a dependency is one of a dependency.
+        assert set().union(needs[name], *(reachable(graph, n) for n in needs[name])) >= wanted
+        assert stage_of[name] == max((stage_of[need] + 1 for need in wanted), default=0)
+
+
+@given(parts(), st.randoms(use_true_random=False))
+def test_the_plan_does_not_depend_on_the_order_of_the_event(
+    case: tuple[dict[str, list[str]], list[str]], random: st.DataObject
+) -> None:
+    graph, chosen = case
+    shuffled = list(chosen)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    found = graph_catalog(graph)
+    first, second = plan_release(found, deploy(*chosen)), plan_release(found, deploy(*shuffled))
+    assert first == second
+    assert ReleasePlan.model_validate_json(first.model_dump_json()) == first
+
+
+def test_a_dependency_outside_the_release_still_orders_it() -> None:
+    found = graph_catalog({"ledger": [], "cart": ["ledger"], "shop": ["cart"]})
+    plan = plan_release(found, deploy("shop", "ledger"))
+    assert plan.stages == (("ledger",), ("shop",))
+    assert plan.services["shop"].depends_on == ("ledger",)
+
+
+def test_a_plan_is_a_snapshot_of_what_the_catalog_says() -> None:
+    found = catalog(
+        {"a": {}, "b": {"depends_on": ["a"], "strategy": "slow"}},
+        strategies={"slow": {"steps": [1], "soak": "1h"}, "fast": {"steps": [50], "soak": "1s"}},
+        environment="prod",
+        max_parallel=3,
+        alert_labels={"service": ["app", "service"]},
+    )
+    plan = plan_release(found, deploy("a", "b", labels={"team": "shop"}), source="/ci#1")
+    assert plan.soak == timedelta(hours=1)
+    assert (plan.environment, plan.max_parallel, plan.source) == ("prod", 3, "/ci#1")
+    assert plan.labels == {"team": "shop"}
+    assert plan.services["a"].strategy_name == "standard"
+    assert plan.services["b"].strategy.steps[0].weight == 1
+    assert plan.services["a"].service_labels == ("app", "service")
+    every = plan_release(found, deploy("a", "b", strategy="fast"))
+    assert {service.strategy_name for service in every.services.values()} == {"fast"}
+    assert every.soak == timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason", "text"),
+    [
+        (
+            deploy("a", "payment"),
+            PlanReason.UNKNOWN_SERVICE,
+            "services: got 'payment', expected services of the catalog; did you mean 'payments'?",
+        ),
+        (
+            deploy("a", strategy="fsat"),
+            PlanReason.UNKNOWN_STRATEGY,
+            "strategy: got 'fsat', expected one of fast, standard; did you mean 'fast'?",
+        ),
+        (
+            DeployRequested.model_construct(
+                release="r", services=(*deploy("a").services, *deploy("a").services), strategy=None
+            ),
+            PlanReason.DUPLICATE_SERVICE,
+            "services: got 'a' more than once, expected each service once",
+        ),
+    ],
+)
+def test_what_cannot_be_planned_says_why(
+    request_: DeployRequested, reason: PlanReason, text: str
+) -> None:
+    found = catalog({"a": {}, "payments": {}}, strategies={"fast": {"steps": [50]}})
+    with pytest.raises(PlanError) as caught:
+        plan_release(found, request_)
+    assert caught.value.reason is reason
+    assert caught.value.text == str(caught.value) == text
+
+
+def test_ten_thousand_services_in_a_chain() -> None:
+    names = [f"s{at}" for at in range(10_000)]
+    found = graph_catalog({name: names[at - 1 : at] for at, name in enumerate(names)})
+    assert len(plan_release(found, deploy(*names)).stages) == 10_000
+    ends = plan_release(found, deploy(names[0], names[-1]))
+    assert ends.stages == ((names[0],), (names[-1],))
