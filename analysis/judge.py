@@ -72,6 +72,14 @@ class Judge:
         return math.fsum(weighted) / self._weight
 
     @property
+    def seen(self) -> bool:
+        """Whether every metric that is acted upon has canary requests (or values) to judge."""
+        return bool(self._acting) and all(
+            t.test.totals().n_c > 0 if isinstance(t, Track) else t.intervals > 0
+            for t in self._acting
+        )
+
+    @property
     def upper_bound(self) -> float | None:
         """The largest bound of all metrics that have one."""
         bounds = [t.test.upper() for t in self._counted]
@@ -204,11 +212,11 @@ class Judge:
             if ripe and self.good_enough(started):
                 return VerdictKind.PASS, Reason.GOOD_ENOUGH
             return VerdictKind.INCONCLUSIVE, Reason.NOT_ENOUGH_EVIDENCE
-        reason = self._by_rule()
+        reason = self.by_rule()
         good = ended and reason in {Reason.TIME_ELAPSED, Reason.WITHIN_LIMITS}
         return VerdictKind.PASS if good else VerdictKind.INCONCLUSIVE, reason
 
-    def _by_rule(self) -> Reason:
+    def by_rule(self) -> Reason:
         """Where no metric has a bound: how things stand at the end of the bake."""
         if not self._acting:
             return Reason.TIME_ELAPSED

@@ -1,0 +1,153 @@
+"""Metric packs: what to ask of each router's metrics, as data in `packs/*.yaml`.
+
+All queries ask for raw series, one per instance: counting is the judge's business, and `rate()` and
+`increase()` would round and extrapolate what it must count exactly.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from schemas.base import Model
+from schemas.judging import (
+    TEMPLATE_VARIABLES,
+    HistogramMetric,
+    JudgeSpec,
+    MetricName,
+    MetricSpec,
+    ThresholdMetric,
+    render,
+)
+
+_FUNCTION = re.compile(r"\b(rate|irate|increase|delta|sum|avg|max|min|histogram_quantile)\s*[(]")
+
+
+class _Query(Model):
+    means: str = Field(description="What it counts, in words.")
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """PromQL template per part, as the metric of the same kind names its parts."""
+        return self.model_dump(exclude={"means", "kind", "unit"}, exclude_none=True)
+
+    @model_validator(mode="after")
+    def _raw(self) -> Self:
+        for part, template in self.parts.items():
+            render(template, dict.fromkeys(TEMPLATE_VARIABLES, ""))
+            if found := _FUNCTION.search(template):
+                raise ValueError(f"{part}: expected raw series, got {found.group(1)}()")
+        return self
+
+
+class RatioQuery(_Query):
+    """Two raw counters."""
+
+    kind: Literal["ratio"]
+    bad: str
+    total: str
+
+
+class HistogramQuery(_Query):
+    """Raw cumulative buckets."""
+
+    kind: Literal["histogram"]
+    buckets: str
+    total: str | None = None
+    unit: Literal["s", "ms"]
+
+
+class GaugeQuery(_Query):
+    """A value per instance."""
+
+    kind: Literal["gauge"]
+    value: str
+
+
+Query = Annotated[RatioQuery | HistogramQuery | GaugeQuery, Field(discriminator="kind")]
+
+
+class PoolName(Model):
+    """How a router calls a version's instances, for judging the past without the router."""
+
+    template: str
+    replace: dict[str, str] = Field(default_factory=dict, description="Characters of the version.")
+
+    def of(self, service: str, version: str) -> str:
+        """The pool of one version."""
+        for old, new in self.replace.items():
+            version = version.replace(old, new)
+        return render(self.template, {"service": service, "version": version})
+
+
+class VersionQuery(Model):
+    """How to find which versions served."""
+
+    query: str
+    label: str
+    pattern: str = Field(description="Regular expression; its group is the version.")
+
+
+class Pack(Model):
+    """What to ask of one kind of router."""
+
+    title: str
+    needs: str = Field(description="What must be set up for the queries to answer.")
+    pool: PoolName
+    versions: VersionQuery | None = None
+    queries: dict[MetricName, Query]
+
+
+def pack_names() -> tuple[str, ...]:
+    """All packs, by name."""
+    folder = files("adapters.metrics") / "packs"
+    names = (entry.name for entry in folder.iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+
+
+@cache
+def load_pack(name: str) -> Pack:
+    """Read and check one pack.
+
+    Raises:
+        ValueError: there is no such pack, or it is wrong.
+    """
+    if name not in pack_names():
+        raise ValueError(f"judge.pack: unknown pack {name}, expected {', '.join(pack_names())}")
+    text = (files("adapters.metrics") / "packs" / f"{name}.yaml").read_text(encoding="utf-8")
+    try:
+        return Pack.model_validate(yaml.safe_load(text))
+    except ValidationError as error:
+        raise ValueError(f"pack {name}: {error}") from error
+
+
+def resolve_metric(spec: JudgeSpec, metric: MetricSpec) -> MetricSpec:
+    """The metric with its PromQL filled in from the judge's pack; one with its own stays.
+
+    Raises:
+        ValueError: the pack has no such query, or it is of another kind.
+    """
+    if metric.query is None:
+        return metric
+    pack = load_pack(spec.pack)
+    query = pack.queries.get(metric.query)
+    if query is None:
+        raise ValueError(
+            f"metric {metric.name}: pack {spec.pack} has no query {metric.query}, "
+            f"expected {', '.join(sorted(pack.queries))}"
+        )
+    wanted = "gauge" if isinstance(metric, ThresholdMetric) else metric.kind
+    if query.kind != wanted:
+        raise ValueError(
+            f"metric {metric.name}: query {metric.query} of pack {spec.pack} is a {query.kind}, "
+            f"expected a {wanted}"
+        )
+    filled: dict[str, str | None] = {**query.parts, "query": None}
+    if isinstance(metric, HistogramMetric) and isinstance(query, HistogramQuery):
+        filled["unit"] = query.unit
+    return metric.model_copy(update=filled)
