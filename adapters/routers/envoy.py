@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from adapters.errors import Retryable
-from adapters.routers.envoy_admin import EnvoyAdmin, Served
+from adapters.routers.envoy_admin import EnvoyAdmin
 from adapters.routers.envoy_file import RouteFile
 from adapters.routers.envoy_names import pool_name
 from adapters.routers.envoy_routes import Domains, clusters_of, local_domains
@@ -36,27 +37,17 @@ class Pace:
     poll_every: float = 0.01
     """Between two questions to an Envoy."""
     doubt: float = 0.1
-    """From a rejection until it is believed: it may be that of an older file."""
+    """Without confirmation, until a rejection is looked for; and again for its answer."""
     lock_within: float = 1.0
     """For other writers of the file."""
 
 
 @dataclass(frozen=True)
-class _Look:
-    """One answer of one Envoy; without `served` it could not be asked, and `problem` says why."""
+class _Probe:
+    """The search for a rejection: since when, and the counts before the file was written again."""
 
-    served: Served | None = None
-    rejections: int | None = None
-    problem: str = "serves another route"
-
-
-@dataclass
-class _Wait:
-    """What is known about an Envoy that has not confirmed yet."""
-
-    rejections: int | None
-    rejected_since: float | None = None
-    look: _Look = field(default_factory=_Look)
+    since: float
+    counts: Mapping[EnvoyAdmin, int] | None = None
 
 
 class EnvoyRouter:
@@ -119,29 +110,9 @@ class EnvoyRouter:
         if route.weight > 0:
             await asyncio.to_thread(self._file.check, route)
             await self._await_clusters(route, deadline)
-        waits = await self._begin()
         before = await asyncio.to_thread(self._file.write, route)
-        mark = ""
-        while True:
-            await self._look_all(waits)
-            for admin, wait in list(waits.items()):
-                served = wait.look.served
-                if served is not None and self._serves(route, served):
-                    mark = served.version
-                    del waits[admin]
-            if not waits:
-                return Confirmation(route=route, mark=mark)
-            rejection = self._believed_rejection(waits)
-            if rejection is not None:
-                admin, served = rejection
-                fresh = await self._begin()
-                await asyncio.to_thread(
-                    self._file.settle_rejection, route, admin.name, served, before
-                )
-                waits = {admin: fresh[admin] for admin in waits}
-            if self._clock() >= deadline:
-                raise self._unconfirmed(route, waits)
-            await self._sleep(self._pace.poll_every)
+        mark = await self._confirm(route, before, deadline)
+        return Confirmation(route=route, mark=mark)
 
     async def requests(self, service: str) -> Mapping[str, int]:
         """Requests sent so far to the instances of each version, over all Envoys.
@@ -171,56 +142,73 @@ class EnvoyRouter:
                 raise Retryable(f"{route.service}: Envoy does not know its clusters yet: {names}")
             await self._sleep(self._pace.poll_every)
 
-    async def _begin(self) -> dict[EnvoyAdmin, _Wait]:
-        looks = await asyncio.gather(*(self._count(admin) for admin in self._admins))
-        return {a: _Wait(rejections=n) for a, n in zip(self._admins, looks, strict=True)}
+    async def _confirm(self, route: Route, before: Mapping[str, Any], deadline: float) -> str:
+        """Wait until all serve the route; return the version of the configuration that has it."""
+        waiting, mark, probe = list(self._admins), "", _Probe(self._clock())
+        while True:
+            looks = await asyncio.gather(*(self._look(route, admin) for admin in waiting))
+            mark = next((look for look in looks if isinstance(look, str)), mark)
+            problems = {
+                admin: look
+                for admin, look in zip(waiting, looks, strict=True)
+                if isinstance(look, Retryable)
+            }
+            waiting = list(problems)
+            if not waiting:
+                return mark
+            if self._clock() >= deadline:
+                raise self._unconfirmed(route, problems)
+            if self._clock() - probe.since >= self._pace.doubt:
+                probe = await self._search_rejection(route, before, waiting, probe)
+            await self._sleep(self._pace.poll_every)
+
+    async def _look(self, route: Route, admin: EnvoyAdmin) -> str | Retryable:
+        """The version of the configuration that serves the route, or why there is none."""
+        try:
+            served = await admin.served()
+            now = served.route(route.service)
+        except Retryable as problem:
+            return problem
+        if now is not None and now.generation > route.generation:
+            raise overtaken(route, now)
+        return served.version if now == route else Retryable(f"{admin.name} serves another route")
+
+    async def _search_rejection(
+        self, route: Route, before: Mapping[str, Any], waiting: Sequence[EnvoyAdmin], probe: _Probe
+    ) -> _Probe:
+        """Find out whether an Envoy rejects the file: it counts rejections but does not name them.
+
+        First the counts are taken and the file is written again as it is (which also wakes an Envoy
+        that missed the first time). A count that has risen the next time is this content's.
+        """
+        asked = await asyncio.gather(*(self._count(admin) for admin in waiting))
+        counts = {a: n for a, n in zip(waiting, asked, strict=True) if n is not None}
+        if probe.counts is None:
+            await asyncio.to_thread(self._file.again, route)
+            return _Probe(self._clock(), counts)
+        for admin, count in counts.items():
+            if count > probe.counts.get(admin, count):
+                await self._settle_rejection(route, before, admin)
+        return _Probe(self._clock())
+
+    async def _settle_rejection(
+        self, route: Route, before: Mapping[str, Any], admin: EnvoyAdmin
+    ) -> None:
+        served = await admin.served()
+        if served.route(route.service) != route:
+            settle = self._file.settle_rejection
+            await asyncio.to_thread(settle, route, admin.name, served, before)
 
     async def _count(self, admin: EnvoyAdmin) -> int | None:
-        # It may be up in a moment; if it is not, `apply` says so at the deadline.
+        # It may be up again in a moment; if it is not, the deadline says so.
         try:
             return await admin.rejections()
         except Retryable:
             return None
 
-    async def _look_all(self, waits: Mapping[EnvoyAdmin, _Wait]) -> None:
-        looks = await asyncio.gather(*(self._look(admin) for admin in waits))
-        for wait, look in zip(waits.values(), looks, strict=True):
-            wait.look = look
-            risen = (
-                (look.rejections or 0) > wait.rejections if wait.rejections is not None else False
-            )
-            if not risen:
-                wait.rejected_since = None
-            elif wait.rejected_since is None:
-                wait.rejected_since = self._clock()
-
-    async def _look(self, admin: EnvoyAdmin) -> _Look:
-        try:
-            # In this order: what is served was asked after the rejection had been counted.
-            rejections = await admin.rejections()
-            return _Look(served=await admin.served(), rejections=rejections)
-        except Retryable as error:
-            return _Look(problem=str(error))
-
-    def _serves(self, route: Route, served: Served) -> bool:
-        now = served.routes().get(route.service)
-        if now is not None and now.generation > route.generation:
-            raise overtaken(route, now)
-        return now == route
-
-    def _believed_rejection(
-        self, waits: Mapping[EnvoyAdmin, _Wait]
-    ) -> tuple[EnvoyAdmin, Served] | None:
-        for admin, wait in waits.items():
-            since, served = wait.rejected_since, wait.look.served
-            if served is None or since is None or self._clock() - since < self._pace.doubt:
-                continue
-            return admin, served
-        return None
-
-    def _unconfirmed(self, route: Route, waits: Mapping[EnvoyAdmin, _Wait]) -> Retryable:
-        details = "; ".join(f"{admin.name}: {wait.look.problem}" for admin, wait in waits.items())
+    def _unconfirmed(self, route: Route, problems: Mapping[EnvoyAdmin, Retryable]) -> Retryable:
+        details = "; ".join(str(problem) for problem in problems.values())
         return Retryable(
             f"{route.service}: generation {route.generation} was written but not confirmed within "
-            f"{self._pace.confirm_within} s ({details})"
+            f"{self._pace.confirm_within} s: {details}"
         )

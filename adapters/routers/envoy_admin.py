@@ -28,16 +28,9 @@ class Served:
     version: str = ""
     config: Mapping[str, Any] | None = None
 
-    def routes(self) -> dict[str, Route]:
-        """Aviary's routes in it by service."""
-        return routes_in(self.config)
-
-
-def routes_in(config: Mapping[str, Any] | None) -> dict[str, Route]:
-    """Aviary's routes in a route configuration by service."""
-    hosts = config.get("virtual_hosts", []) if config is not None else []
-    routes = (route_in(host) for host in hosts)
-    return {route.service: route for route in routes if route is not None}
+    def route(self, service: str) -> Route | None:
+        """The route of a service in it."""
+        return route_in(self.config, service) if self.config is not None else None
 
 
 class EnvoyAdmin:
@@ -92,7 +85,7 @@ class EnvoyAdmin:
         return {version: counters.get(name, 0) for version, name in names.items()}
 
     async def _counters(self, pattern: str) -> dict[str, int]:
-        answer = await self._get("stats", {"format": "json", "filter": pattern})
+        answer = await self._get("stats", {"format": "json", "type": "Counters", "filter": pattern})
         stats = answer.get("stats", [])
         return {stat["name"]: int(stat["value"]) for stat in stats if "name" in stat}
 

@@ -7,7 +7,8 @@ its errors are the canary's evidence and must not be hidden by taking it out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ipaddress
+from collections.abc import Mapping, Sequence
 from itertools import groupby, permutations
 from pathlib import Path
 from typing import Any
@@ -31,14 +32,12 @@ def address(host: str, port: int) -> dict[str, Any]:
 
 
 def watched(path: Path) -> dict[str, Any]:
-    """Read a file, and again whenever something is renamed into its directory."""
-    return {
-        "path_config_source": {
-            "path": str(path),
-            "watched_directory": {"path": str(path.parent)},
-        },
-        "resource_api_version": "V3",
-    }
+    """Read a file, and again whenever something is renamed to it.
+
+    Not whenever its *directory* changes: each new route would have Envoy read all clusters again,
+    a third of a second for sixty services.
+    """
+    return {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
 
 
 def bootstrap(directory: Path, admin_host: str, admin_port: int) -> dict[str, Any]:
@@ -75,47 +74,60 @@ def listener(
 
 
 def for_pools(
-    pools: Sequence[tuple[str, str]], directory: Path, health_path: str | None
+    pools: Mapping[tuple[str, str], Sequence[tuple[str, int]]], health_path: str | None
 ) -> list[dict[str, Any]]:
-    """All clusters of these pools (service, version), which are ordered by service."""
+    """All clusters of these pools: (service, version) and the addresses of its instances."""
     found: list[dict[str, Any]] = []
-    for service, group in groupby(pools, key=lambda pool: pool[0]):
+    for service, group in groupby(sorted(pools), key=lambda pool: pool[0]):
         versions = [version for _, version in group]
         for version in versions:
-            found.append(_pool(service, version, directory, health_path))
-            found.append(_forced(service, version, directory))
+            endpoints = pools[service, version]
+            found.append(_pool(service, version, endpoints, health_path))
+            # No health check of its own: who asks for this version gets it, or its error.
+            found.append(_instances(forced_name(service, version), endpoints))
         found += [_guarded(service, one, other) for one, other in permutations(versions, 2)]
     return found
 
 
-def _pool(service: str, version: str, directory: Path, health_path: str | None) -> dict[str, Any]:
-    cluster = _instances(pool_name(service, version), service, version, directory)
+def endpoints_of(cluster: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """The addresses of a pool's instances."""
+    items = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    sockets = (item["endpoint"]["address"]["socket_address"] for item in items)
+    return [(one["address"], one["port_value"]) for one in sockets]
+
+
+def _pool(
+    service: str, version: str, endpoints: Sequence[tuple[str, int]], health_path: str | None
+) -> dict[str, Any]:
+    cluster = _instances(pool_name(service, version), endpoints)
     cluster["metadata"] = tagged({"service": service, "version": version})
     cluster["health_checks"] = [_health_check(health_path)]
     return cluster
 
 
-def _forced(service: str, version: str, directory: Path) -> dict[str, Any]:
-    # No health check of its own: whoever asks for this version gets it, or its error.
-    return _instances(forced_name(service, version), service, version, directory)
-
-
-def _instances(name: str, service: str, version: str, directory: Path) -> dict[str, Any]:
-    instances = pool_name(service, version)
+def _instances(name: str, endpoints: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    # The instances stand in the cluster: a file of endpoints for each would cost Envoy an inotify
+    # instance each, of which Linux gives a user 128, and Envoy aborts when there are no more.
+    addresses = [{"endpoint": {"address": address(host, port)}} for host, port in endpoints]
     return {
         "@type": CLUSTER_TYPE,
         "name": name,
-        "type": "EDS",
-        "eds_cluster_config": {
-            "service_name": instances,
-            "eds_config": watched(directory / "eds" / f"{instances}.yaml"),
-        },
+        "type": "STATIC" if all(_is_ip(host) for host, _ in endpoints) else "STRICT_DNS",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": addresses}]},
         "connect_timeout": "1s",
         # Envoy hands out the cookie of sticky users only with a hashing policy.
         "lb_policy": "MAGLEV",
         "circuit_breakers": {"thresholds": [_threshold()]},
         "outlier_detection": _outlier_detection(),
     }
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _threshold() -> dict[str, Any]:

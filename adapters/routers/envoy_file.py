@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from adapters.errors import Retryable, Terminal
-from adapters.routers.envoy_admin import Served, routes_in
+from adapters.routers.envoy_admin import Served
 from adapters.routers.envoy_fleet import EnvoyFleet
 from adapters.routers.envoy_names import resource_file
-from adapters.routers.envoy_routes import Domains, virtual_host
-from adapters.routers.fence import check_generation, check_pools, overtaken, route_of
+from adapters.routers.envoy_routes import Domains, route_in, tags_in, virtual_host
+from adapters.routers.fence import check_generation, check_pools, known, overtaken
 from adapters.routers.files import locked, read_document, write_whole
 from schemas.route import Route
 
@@ -51,7 +51,7 @@ class RouteFile:
         Raises:
             UnknownRoute: it has none.
         """
-        return route_of(routes_in(self._config()), service)
+        return _known(self._config(), service)
 
     def register(self, route: Route) -> Route:
         """Add a route for a service that has none; return the route it has.
@@ -61,7 +61,7 @@ class RouteFile:
         """
         with self._locked():
             config = self._config()
-            there = routes_in(config).get(route.service)
+            there = route_in(config, route.service)
             if there is not None:
                 return there
             check_pools(route, self._fleet.versions(route.service))
@@ -81,11 +81,23 @@ class RouteFile:
         """
         with self._locked():
             config = self._config()
-            check_generation(route, route_of(routes_in(config), route.service))
+            check_generation(route, _known(config, route.service))
             check_pools(route, self._fleet.versions(route.service))
             # The same route is written again as well: it may never have reached an Envoy.
             self._replace(config, virtual_host(route, self._domains))
             return config
+
+    def again(self, route: Route) -> None:
+        """Write the file once more as it is, so that every Envoy reads it and says what it thinks.
+
+        Raises:
+            StaleGeneration: a newer route has replaced this one.
+            Retryable: it was taken out by another writer, with a file that was rejected.
+        """
+        with self._locked():
+            config = self._config()
+            self._need_in(config, route)
+            write_whole(self._path, resource_file([config]))
 
     def settle_rejection(
         self, route: Route, by: str, served: Served, before: Mapping[str, Any]
@@ -103,12 +115,8 @@ class RouteFile:
         reason = f"{route.service}: {by} rejected the file with generation {route.generation}"
         with self._locked():
             wanted, good = self._config(), served.config or before
-            now, then = routes_in(wanted), routes_in(good)
-            mine = now.get(route.service)
-            if mine is not None and mine.generation > route.generation:
-                raise overtaken(route, mine)
-            if mine != route:
-                raise Retryable(f"{reason}, which was taken back with other changes")
+            now, then = tags_in(wanted), tags_in(good)
+            self._need_in(wanted, route)
             others = {s for s in now.keys() | then.keys() if now.get(s) != then.get(s)}
             if others - {route.service}:
                 host = next(h for h in wanted["virtual_hosts"] if h["name"] == route.service)
@@ -116,6 +124,16 @@ class RouteFile:
                 return
             write_whole(self._path, resource_file([good]))
         raise Terminal(f"{reason}; it was taken back (Envoy's log says why it was rejected)")
+
+    def _need_in(self, config: Mapping[str, Any], route: Route) -> None:
+        now = route_in(config, route.service)
+        if now is not None and now.generation > route.generation:
+            raise overtaken(route, now)
+        if now != route:
+            raise Retryable(
+                f"{route.service}: generation {route.generation} was in a file that was rejected, "
+                "and was taken back with it"
+            )
 
     def _locked(self) -> AbstractContextManager[None]:
         return locked(self._fleet.directory, self._lock_within, self._clock)
@@ -132,3 +150,7 @@ class RouteFile:
         others = [other for other in hosts if other.get("name") != host["name"]]
         ordered = sorted([*others, host], key=lambda one: str(one.get("name")))
         write_whole(self._path, resource_file([{**config, "virtual_hosts": ordered}]))
+
+
+def _known(config: Mapping[str, Any], service: str) -> Route:
+    return known(route_in(config, service), service)

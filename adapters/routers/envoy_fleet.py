@@ -3,18 +3,16 @@
     directory/
     ├── envoy-<admin port>.yaml   bootstrap, one for each Envoy
     ├── lds.yaml                  one listener; its routes come from rds.yaml
-    ├── cds.yaml                  the clusters of all pools
-    ├── eds/<pool>.yaml           the instances of one pool
+    ├── cds.yaml                  the clusters of all pools, with their instances
     ├── rds.yaml                  the routes: `adapters.routers.envoy` writes them
     └── .lock                     held by whoever writes
 
-All are JSON, which Envoy reads under these names. Instances and pools are written before routes can
-name them, and a pool that a route names can't be removed.
+All are JSON, which Envoy reads under these names. A route can only name a pool that is there, and a
+pool that a route names can't be removed.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +22,6 @@ from pydantic import Field
 from adapters.errors import Terminal
 from adapters.routers import envoy_clusters as clusters
 from adapters.routers.envoy_names import (
-    ENDPOINTS_TYPE,
     ROUTES_NAME,
     ROUTES_TYPE,
     STAT_PREFIX,
@@ -59,7 +56,7 @@ class EnvoyFleet:
     """Writes what every Envoy of one directory reads. Its methods block: a few milliseconds each.
 
     Args:
-        directory: created if it is not there; shared with each Envoy under the same path.
+        directory: created by `bootstrap`; every Envoy must see it under the same path.
         health_path: path of an HTTP health check; None checks that a connection can be made.
 
     Every method raises `Retryable` for a failure of the file system.
@@ -84,7 +81,7 @@ class EnvoyFleet:
         """
         path = self.directory / f"envoy-{admin_port}.yaml"
         with said_by_path(self.directory):
-            (self.directory / "eds").mkdir(parents=True, exist_ok=True)
+            self.directory.mkdir(parents=True, exist_ok=True)
         with locked(self.directory, _LOCK_WITHIN):
             if not self._clusters_path.exists():
                 write_whole(self._clusters_path, resource_file([]))
@@ -131,29 +128,20 @@ class EnvoyFleet:
 
     def versions(self, service: str) -> frozenset[str]:
         """The versions of a service that have a pool."""
-        return frozenset(version for name, version in self._known() if name == service)
+        return frozenset(pool.version for pool in self._read() if pool.service == service)
 
     @property
     def _clusters_path(self) -> Path:
         return self.directory / "cds.yaml"
 
-    def _instances_path(self, name: str) -> Path:
-        return self.directory / "eds" / f"{name}.yaml"
-
-    def _known(self) -> list[tuple[str, str]]:
-        document = read_document(self._clusters_path)
-        tags = (tag_of(resource) for resource in document.get("resources", []))
-        return sorted((tag["service"], tag["version"]) for tag in tags if tag is not None)
-
     def _read(self) -> list[Pool]:
-        return [self._read_pool(service, version) for service, version in self._known()]
-
-    def _read_pool(self, service: str, version: str) -> Pool:
-        document = read_document(self._instances_path(pool_name(service, version)))
-        instances = document["resources"][0]["endpoints"][0]["lb_endpoints"]
-        addresses = [item["endpoint"]["address"]["socket_address"] for item in instances]
-        endpoints = tuple((item["address"], item["port_value"]) for item in addresses)
-        return Pool(service=service, version=version, endpoints=endpoints)
+        found = []
+        for resource in read_document(self._clusters_path).get("resources", []):
+            tag = tag_of(resource)
+            if tag is not None:
+                endpoints = tuple(clusters.endpoints_of(resource))
+                found.append(Pool(**tag, endpoints=endpoints))
+        return found
 
     def _set(self, pools: Sequence[Pool]) -> None:
         names = [pool.name for pool in pools]
@@ -161,14 +149,10 @@ class EnvoyFleet:
             if names.count(pool.name) > 1:
                 raise Terminal(f"pools: {pool.service} {pool.version} is named twice")
         self._refuse_if_routed({(pool.service, pool.version) for pool in pools})
-        ordered = sorted(pools, key=lambda pool: (pool.service, pool.version))
-        for pool in ordered:
-            self._write_changed(self._instances_path(pool.name), _instances(pool))
         described = clusters.for_pools(
-            [(pool.service, pool.version) for pool in ordered], self.directory, self._health_path
+            {(pool.service, pool.version): pool.endpoints for pool in pools}, self._health_path
         )
-        self._write_changed(self._clusters_path, resource_file(described))
-        self._remove_instances_but(set(names))
+        write_whole(self._clusters_path, resource_file(described))
 
     def _refuse_if_routed(self, kept: set[tuple[str, str]]) -> None:
         resources = read_document(self.routes_path)["resources"]
@@ -181,39 +165,11 @@ class EnvoyFleet:
                         "expected it to go from the route before its pool goes"
                     )
 
-    def _write_changed(self, path: Path, document: dict[str, object]) -> None:
-        # A cluster's file that is written again would be read again by each Envoy for nothing.
-        if not path.exists() or read_document(path) != document:
-            write_whole(path, document)
-
-    def _remove_instances_but(self, names: set[str]) -> None:
-        directory = self.directory / "eds"
-        with said_by_path(directory):
-            for path in directory.glob("*.yaml"):
-                if path.stem not in names:
-                    with contextlib.suppress(FileNotFoundError):
-                        path.unlink()
-
     def _listener(self, host: str, port: int) -> dict[str, object]:
         source = clusters.watched(self.routes_path)
         return resource_file(
             [clusters.listener(host, port, STAT_PREFIX, ROUTES_NAME, source)],
         )
-
-
-def _instances(pool: Pool) -> dict[str, object]:
-    endpoints = [
-        {"endpoint": {"address": clusters.address(host, port)}} for host, port in pool.endpoints
-    ]
-    return resource_file(
-        [
-            {
-                "@type": ENDPOINTS_TYPE,
-                "cluster_name": pool.name,
-                "endpoints": [{"lb_endpoints": endpoints}],
-            }
-        ]
-    )
 
 
 def _no_routes() -> dict[str, object]:

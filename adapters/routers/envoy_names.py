@@ -21,7 +21,6 @@ TYPES = "type.googleapis.com/"
 ROUTES_TYPE = f"{TYPES}envoy.config.route.v3.RouteConfiguration"
 CLUSTER_TYPE = f"{TYPES}envoy.config.cluster.v3.Cluster"
 LISTENER_TYPE = f"{TYPES}envoy.config.listener.v3.Listener"
-ENDPOINTS_TYPE = f"{TYPES}envoy.config.endpoint.v3.ClusterLoadAssignment"
 
 ROUTES_NAME = "aviary"
 """Name of the route configuration that holds all services."""

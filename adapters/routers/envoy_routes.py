@@ -76,20 +76,25 @@ def clusters_of(route: Route) -> frozenset[str]:
     return frozenset({stable, guarded, *forced})
 
 
-def route_in(host: Mapping[str, Any]) -> Route | None:
-    """The route that a virtual host carries; None for one that is not Aviary's.
+def route_in(config: Mapping[str, Any], service: str) -> Route | None:
+    """The route of a service in a route configuration; None if there is none.
 
     Raises:
-        Retryable: Aviary's values are there but damaged: somebody must repair them.
+        Retryable: there is one but it is damaged: somebody must repair it.
     """
-    tag = tag_of(host)
+    tag = tags_in(config).get(service)
     if tag is None:
         return None
     try:
         return Route.model_validate(dict(tag))
     except ValidationError as error:
-        name = host.get("name")
-        raise Retryable(f"virtual host {name}: expected Aviary's route: {error}") from error
+        raise Retryable(f"virtual host {service}: expected Aviary's route: {error}") from error
+
+
+def tags_in(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What the virtual hosts of a route configuration carry for Aviary, by service."""
+    tags = {host.get("name", ""): tag_of(host) for host in config.get("virtual_hosts", [])}
+    return {name: tag for name, tag in tags.items() if tag is not None}
 
 
 def _forced(route: Route) -> list[dict[str, Any]]:

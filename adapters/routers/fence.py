@@ -5,7 +5,7 @@ The generation is the fence: it only grows, so a late attempt of an old write ch
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from adapters.errors import StaleGeneration, UnknownRoute
 from schemas.route import Route
@@ -42,27 +42,26 @@ def overtaken(route: Route, newer: Route) -> StaleGeneration:
     )
 
 
-def route_of(routes: Mapping[str, Route], service: str) -> Route:
-    """Find the route of a service.
+def known(route: Route | None, service: str) -> Route:
+    """Insist on the route of a service.
 
     Raises:
-        UnknownRoute: it has none.
+        UnknownRoute: there is none.
     """
-    try:
-        return routes[service]
-    except KeyError:
-        raise UnknownRoute(f"{service}: the router has no such service") from None
+    if route is None:
+        raise UnknownRoute(f"{service}: the router has no such service")
+    return route
 
 
-def check_pools(route: Route, known: Collection[str]) -> None:
+def check_pools(route: Route, versions: Collection[str]) -> None:
     """Check that the versions of a route have pools.
 
     Raises:
         UnknownRoute: one has none.
     """
     for version in (route.stable, route.canary):
-        if version is not None and version not in known:
+        if version is not None and version not in versions:
             raise UnknownRoute(
                 f"{route.service}: version {version} has no pool of instances; expected one of: "
-                f"{', '.join(sorted(known)) or 'none is known'}"
+                f"{', '.join(sorted(versions)) or 'none is known'}"
             )

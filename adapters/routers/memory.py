@@ -13,8 +13,8 @@ from adapters.routers.fence import (
     TOTAL_WEIGHT,
     check_generation,
     check_pools,
+    known,
     parts,
-    route_of,
 )
 from schemas.route import Confirmation, Route
 
@@ -61,7 +61,7 @@ class MemoryRouter:
         Raises:
             UnknownRoute: no such service.
         """
-        route = route_of(self._traffic, service)
+        route = known(self._traffic.get(service), service)
         digest = hashlib.sha256(user.encode()).digest()
         bucket = int.from_bytes(digest[:8], "big") % TOTAL_WEIGHT
         stable, _ = parts(route.weight)
@@ -87,11 +87,11 @@ class MemoryRouter:
 
     async def read(self, service: str) -> Route:
         """The route as applied last."""
-        return route_of(self._routes, service)
+        return known(self._routes.get(service), service)
 
     async def apply(self, route: Route) -> Confirmation:
         """Take the route over at once (see the port)."""
-        check_generation(route, route_of(self._routes, route.service))
+        check_generation(route, known(self._routes.get(route.service), route.service))
         check_pools(route, self._pools[route.service])
         fault = self._faults.popleft() if self._faults else Fault(error=None, effect=True)
         if fault.error is None or fault.effect:
@@ -104,5 +104,5 @@ class MemoryRouter:
 
     async def requests(self, service: str) -> Mapping[str, int]:
         """Requests that `send` has counted per version."""
-        route_of(self._routes, service)
+        known(self._routes.get(service), service)
         return dict(self._pools[service])
