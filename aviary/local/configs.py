@@ -13,10 +13,10 @@ from typing import Any, Final
 
 ALERT: Final = "VersionFails"
 """The rule: most requests to one version of a service fail."""
-ALERT_ABOVE: Final = 0.4
+ALERT_ABOVE: Final = 0.5
 """Share of requests that do not succeed. High: smaller harm is the judge's to find while a canary
 bakes, and this alert's to find when it holds and nobody judges it any more."""
-_ENOUGH_PER_S: Final = 2
+_ENOUGH_PER_S: Final = 5
 _WINDOW: Final = "3s"
 
 # Without the metrics that nobody asks for a scrape is a twentieth of the size.

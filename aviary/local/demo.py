@@ -1,0 +1,69 @@
+"""The demo: three releases on the embedded stack, and a summary from the real parts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from aviary.cli.failing import CommandError
+from aviary.cli.tables import new_console
+from aviary.local.acts import ACTS, Act, Play
+from aviary.local.process import ChildFailedError
+from aviary.local.stack import Stack
+from aviary.local.theatre import Theatre
+
+_TITLES: Final = {True: "as it must", False: "NOT AS IT MUST"}
+
+
+async def play(stack: Stack, *, keep: bool) -> int:
+    """Play the acts on a started stack, print the summary, and say 0 if all ended as they must.
+
+    Args:
+        stack: started.
+        keep: stay up afterwards, until stopped from outside.
+    """
+    console = new_console()
+    began = time.monotonic()
+    console.print(f"\nTemporal's UI, to watch along: {stack.addresses['temporal_ui']}")
+    theatre = Theatre(stack, await stack.temporal())
+    acts = [await _act(console, stack, theatre, one) for one in ACTS]
+    _summary(console, acts, time.monotonic() - began)
+    if keep:
+        _say_kept(console, stack)
+        await asyncio.Event().wait()
+    return 0 if all(act.good for act in acts) else 1
+
+
+async def _act(console: Console, stack: Stack, theatre: Theatre, one: Play) -> Act:
+    title = (one.__doc__ or "").strip()
+    console.print(Text(f"\n{title}", style="bold"))
+    try:
+        act = await one(stack, theatre)
+    except (TimeoutError, CommandError, ChildFailedError, OSError) as error:
+        act = Act(title.partition(".")[0])
+        why = getattr(error, "text", "") or str(error) or type(error).__name__
+        act.check(f"the act could be played to its end: {why}", ok=False)
+    for text, ok in act.checks:
+        console.print(Text(f"  {'✓' if ok else '✗'} {text}", style="green" if ok else "bold red"))
+    return act
+
+
+def _summary(console: Console, acts: Sequence[Act], seconds: float) -> None:
+    console.print(Text(f"\nSummary ({seconds:.0f} s)", style="bold"))
+    for act in acts:
+        style = "green" if act.good else "bold red"
+        console.print(Text(f"{act.title}: {_TITLES[act.good]}", style=style))
+        width = max((len(name) for name in act.facts), default=0)
+        for name, value in act.facts.items():
+            console.print(f"  {name:<{width}}  {value}")
+
+
+def _say_kept(console: Console, stack: Stack) -> None:
+    console.print("\nStays up until Ctrl-C:")
+    for name, address in stack.addresses.items():
+        console.print(f"  {name:<16}  {address}")

@@ -1,0 +1,172 @@
+"""What the real parts say of a release.
+
+Envoy's own configuration and counters, Temporal's own histories, Alertmanager's alerts. The demo
+and the end-to-end tests believe nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client
+
+from adapters.routers.envoy_names import ROUTES_NAME, pool_name
+from aviary.local.http1 import fetch
+from aviary.local.stack import Stack
+from schemas import ids
+from schemas.release import ReleaseStatus
+
+_STARTED: Final = EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED
+_SIGNALED: Final = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+_DONE: Final = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED
+
+
+@dataclass(frozen=True)
+class Canary:
+    """One canary as its history tells it; moments are milliseconds since 1970."""
+
+    service: str
+    signals: Mapping[str, float]
+    """When the first signal of each name came."""
+    ended: float | None
+
+    @property
+    def told_to_go_back(self) -> float | None:
+        """When its release ordered it back."""
+        return self.signals.get(ids.SIGNAL_UNWIND)
+
+
+@dataclass(frozen=True)
+class PoolCount:
+    """Requests that Envoy sent to one version, and what came of them."""
+
+    completed: int
+    failed: int
+
+
+async def canaries(client: Client, release: str) -> dict[str, Canary]:
+    """Every canary that a release began, by service, from Temporal's histories."""
+    events = await _history(client, ids.release_workflow_id(release), None)
+    runs: dict[str, str] = {}
+    for event in events:
+        if event.event_type == _STARTED:
+            child = event.child_workflow_execution_started_event_attributes.workflow_execution
+            runs[child.workflow_id] = child.run_id
+    found = [await _canary(client, workflow, run) for workflow, run in runs.items()]
+    return {canary.service: canary for canary in found}
+
+
+async def status(client: Client, release: str) -> ReleaseStatus:
+    """The result of a finished release, as Temporal keeps it.
+
+    Raises:
+        temporalio.client.WorkflowFailureError: it ended otherwise.
+    """
+    handle = client.get_workflow_handle(ids.release_workflow_id(release), result_type=ReleaseStatus)
+    found: ReleaseStatus = await handle.result()
+    return found
+
+
+async def clusters_routed(stack: Stack, service: str) -> dict[str, int]:
+    """Pools that Envoy's own configuration gives a service's requests to, with their weights.
+
+    Weights are in 1/10,000. Pools that a request must ask for (header, cookie) are left out. Where
+    a pool has a fallback, the pool counts.
+    """
+    response = await fetch(stack.ports.envoy_admin, "/config_dump?resource=dynamic_route_configs")
+    for entry in json.loads(response.body).get("configs", []):
+        config = entry.get("route_config", {})
+        if config.get("name") == ROUTES_NAME:
+            return _weights(config, service)
+    return {}
+
+
+async def pool_counts(stack: Stack) -> Mapping[str, PoolCount]:
+    """Envoy's own counters by pool; zero for one that it does not know."""
+    path = "/stats?format=json&filter=^cluster\\..*\\.upstream_rq_(completed|5xx)$"
+    response = await fetch(stack.ports.envoy_admin, path)
+    values: dict[str, dict[str, int]] = {}
+    for stat in json.loads(response.body)["stats"]:
+        if "value" in stat:
+            _, pool, name = stat["name"].split(".")
+            values.setdefault(pool, {})[name] = int(stat["value"])
+    return defaultdict(_no_requests) | {
+        pool: PoolCount(found.get("upstream_rq_completed", 0), found.get("upstream_rq_5xx", 0))
+        for pool, found in values.items()
+    }
+
+
+def _no_requests() -> PoolCount:
+    return PoolCount(completed=0, failed=0)
+
+
+async def alert_received(stack: Stack, service: str, version: str) -> float | None:
+    """When Alertmanager took the alert on a version, milliseconds since 1970; None: not yet."""
+    response = await fetch(stack.ports.alertmanager, "/api/v2/alerts")
+    for alert in json.loads(response.body):
+        labels = alert["labels"]
+        if (labels.get("service"), labels.get("version")) == (service, version):
+            return datetime.fromisoformat(alert["updatedAt"]).timestamp() * 1000
+    return None
+
+
+def serves_only(routed: Mapping[str, int], service: str, version: str) -> bool:
+    """Whether a service's requests all go to one version."""
+    return {pool for pool, weight in routed.items() if weight} == {pool_name(service, version)}
+
+
+def out_of_order(found: Mapping[str, Canary], depends_on: Mapping[str, Sequence[str]]) -> list[str]:
+    """Pairs that went back in the wrong order; empty if every dependent ended first."""
+    wrong = []
+    for service, needs in depends_on.items():
+        for need in needs:
+            if service not in found or need not in found:
+                continue
+            ended, told = found[service].ended, found[need].told_to_go_back
+            if ended is None or (told is not None and told < ended):
+                wrong.append(f"{need} before {service}")
+    return wrong
+
+
+async def _canary(client: Client, workflow: str, run: str) -> Canary:
+    signals: dict[str, float] = {}
+    ended: float | None = None
+    for event in await _history(client, workflow, run):
+        if event.event_type == _SIGNALED:
+            name = event.workflow_execution_signaled_event_attributes.signal_name
+            signals.setdefault(name, _moment(event))
+        elif event.event_type == _DONE:
+            ended = _moment(event)
+    return Canary(workflow.removeprefix(ids.canary_workflow_id("")), signals, ended)
+
+
+async def _history(client: Client, workflow: str, run: str | None) -> list[HistoryEvent]:
+    handle = client.get_workflow_handle(workflow, run_id=run)
+    return list((await handle.fetch_history()).events)
+
+
+def _moment(event: HistoryEvent) -> float:
+    return event.event_time.ToDatetime(tzinfo=UTC).timestamp() * 1000
+
+
+def _weights(config: Mapping[str, Any], service: str) -> dict[str, int]:
+    host = next((h for h in config.get("virtual_hosts", []) if h["name"] == service), None)
+    if host is None:
+        return {}
+    # The last route is the one without conditions.
+    action = host["routes"][-1]["route"]
+    if "cluster" in action:
+        return {_pool(action["cluster"]): 10_000}
+    weighted = action["weighted_clusters"]["clusters"]
+    return {_pool(item["name"]): int(item.get("weight", 0)) for item in weighted}
+
+
+def _pool(cluster: str) -> str:
+    return cluster.partition("/")[0]

@@ -1,0 +1,91 @@
+"""Where the acts are watched: a live table on a terminal, plain lines without one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from temporalio.client import Client
+
+from aviary.cli.failing import CommandError, ExitCode
+from aviary.cli.remote import Releases
+from aviary.cli.watch import follow
+from aviary.local.stack import Stack
+from aviary.settings import load_settings
+from schemas.release import CanaryStatus, ReleaseStatus
+
+_EVERY_S: Final = 0.5
+_BEGUN_WITHIN_S: Final = 30.0
+_ENDED_WITHIN_S: Final = 120.0
+
+Look = Callable[[ReleaseStatus], Awaitable[None]]
+
+
+class Theatre:
+    """Asks for releases and shows them until they end.
+
+    Args:
+        stack: running.
+        temporal: connected to it.
+    """
+
+    def __init__(self, stack: Stack, temporal: Client) -> None:
+        self.temporal = temporal
+        self._stack = stack
+        settings = load_settings(
+            temporal_address=stack.addresses["temporal"],
+            kafka_bootstrap=stack.addresses["kafka"],
+        )
+        self._releases = Releases(temporal, settings)
+
+    async def watch(
+        self, release: str, versions: Mapping[str, str], look: Look | None = None
+    ) -> ReleaseStatus:
+        """Ask for a release as a pipeline does, and show it until it ends.
+
+        Args:
+            release: its id.
+            versions: by service.
+            look: called with each state that is shown.
+
+        Raises:
+            TimeoutError: it did not end.
+            CommandError: it never began, or nobody answers.
+        """
+        await self._stack.pipeline.request(release, versions)
+        async with asyncio.timeout(_ENDED_WITHIN_S):
+            return await follow(_Looked(self._releases, look), release, _EVERY_S)
+
+
+class _Looked:
+    """A watch's source that waits for the beginning and passes each look on."""
+
+    def __init__(self, releases: Releases, look: Look | None) -> None:
+        self._releases = releases
+        self._look = look
+        self._begun = False
+
+    async def status(self, release: str) -> ReleaseStatus:
+        status = await self._first(release) if not self._begun else await self._now(release)
+        self._begun = True
+        if self._look is not None:
+            await self._look(status)
+        return status
+
+    async def canaries(self, status: ReleaseStatus) -> dict[str, CanaryStatus]:
+        return await self._releases.canaries(status)
+
+    async def _now(self, release: str) -> ReleaseStatus:
+        return await self._releases.status(release)
+
+    async def _first(self, release: str) -> ReleaseStatus:
+        """The bridge needs a moment to begin it."""
+        async with asyncio.timeout(_BEGUN_WITHIN_S):
+            while True:
+                try:
+                    return await self._now(release)
+                except CommandError as error:
+                    if error.code is not ExitCode.NOT_FOUND:
+                        raise
+                await asyncio.sleep(_EVERY_S)
