@@ -1,0 +1,62 @@
+"""The command line as tests use it: in process, and as a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from aviary.cli import build_app
+
+ROOT = Path(__file__).resolve().parents[3]
+Run = Callable[..., Result]
+
+CATALOG = """\
+version: 1
+defaults: {router: {kind: memory}}
+services:
+  ledger:
+  cart: {depends_on: [ledger]}
+  shop: {depends_on: [cart]}
+"""
+EVENT = '{"release": "r1", "services": [%s]}' % ", ".join(
+    f'{{"service": "{name}", "version": "2.0"}}' for name in ("shop", "ledger")
+)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command in this process, without any settings from outside."""
+    monkeypatch.setenv("COLUMNS", "200")
+    app = build_app()
+
+    def invoke(*args: str | Path, text: str | None = None) -> Result:
+        return CliRunner().invoke(app, [str(arg) for arg in args], input=text)
+
+    return invoke
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Path:
+    path = tmp_path / "catalog.yaml"
+    path.write_text(CATALOG)
+    return path
+
+
+@pytest.fixture
+def event(tmp_path: Path) -> Path:
+    path = tmp_path / "event.json"
+    path.write_text(EVENT)
+    return path
+
+
+def aviary(*args: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run `python -m aviary …` and wait for its end."""
+    command = [sys.executable, "-m", "aviary", *map(str, args)]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, **options
+    )  # type: ignore[call-overload, no-any-return]

@@ -1,0 +1,182 @@
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from aviary.cli.catalogs import schema_text
+from tests.unit.cli.conftest import EVENT, ROOT, Run, aviary
+
+
+def test_plan_as_json(run: Run, catalog: Path, event: Path) -> None:
+    result = run("plan", "--catalog", catalog, "--event", event, "--format", "json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    plan = json.loads(result.stdout)
+    assert plan["release"] == "r1"
+    assert plan["stages"] == [["ledger"], ["shop"]]
+    assert plan["services"]["shop"]["depends_on"] == ["ledger"]
+    assert plan["services"]["shop"]["version"] == "2.0"
+    assert [step["weight"] for step in plan["services"]["shop"]["steps"]] == [1, 5, 25, 50, 100]
+
+
+def test_plan_as_table(run: Run, catalog: Path, event: Path) -> None:
+    result = run("plan", "-c", catalog, "-e", event)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == "release r1: 2 services, 2 stages, soak 5m"
+    assert lines[2].split()[:4] == ["1", "ledger", "2.0", "standard"]
+    assert "1% 1m to 10m → 5% 1m to 10m" in lines[2]
+
+
+def test_plan_takes_a_cloudevent_from_stdin(run: Run, catalog: Path) -> None:
+    envelope = {
+        "specversion": "1.0",
+        "type": "dev.aviary.release.requested.v1",
+        "source": "/ci/shop",
+        "id": "7",
+        "data": json.loads(EVENT),
+    }
+    result = run("plan", "-c", catalog, "-e", "-", "--format", "json", text=json.dumps(envelope))
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["source"] == "/ci/shop#7"
+
+
+def test_the_catalog_can_come_from_the_settings(
+    run: Run, catalog: Path, event: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVIARY_CATALOG", str(catalog))
+    assert run("plan", "-e", event).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", "value: empty, expected a JSON document"),
+        ("{", "value: not valid JSON"),
+        ('{"release": "r"}', "services: missing"),
+        ('{"release": "r", "services": [{"service": "a", "version": "1"}]}', "services: got 'a'"),
+        ('{"specversion": "1.0", "type": "x", "source": "s", "id": "1"}', "type: unknown"),
+        (EVENT.replace('"services"', '"strategy": "x", "services"'), "strategy: got 'x'"),
+    ],
+)
+def test_a_bad_event_is_one_line_and_exit_code_2(
+    run: Run, catalog: Path, text: str, error: str
+) -> None:
+    result = run("plan", "-c", catalog, "-e", "-", text=text)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert error in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_bad_catalog_names_every_problem(run: Run, tmp_path: Path, event: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("version: 2\nservices: {a: {depends_on: [b]}}\n")
+    result = run("plan", "-c", path, "-e", event)
+    assert result.exit_code == 2
+    assert [line.split(": ")[0] for line in result.stderr.splitlines()] == [
+        f"{path}:1",
+        f"{path}:2",
+        f"{path}:2",
+    ]
+
+
+@pytest.mark.parametrize("missing", ["catalog", "event"])
+def test_a_missing_file_is_exit_code_2(
+    run: Run, catalog: Path, event: Path, tmp_path: Path, missing: str
+) -> None:
+    files = {"catalog": catalog, "event": event, missing: tmp_path / "none"}
+    result = run("plan", "-c", files["catalog"], "-e", files["event"])
+    assert result.exit_code == 2
+    assert "No such file or directory" in result.stderr
+
+
+def test_validate_says_yes(run: Run, catalog: Path) -> None:
+    result = run("validate", catalog)
+    assert (result.exit_code, result.stdout) == (0, f"{catalog}: valid, 3 services\n")
+
+
+def test_validate_looks_at_all_files_and_fails_if_one_is_wrong(
+    run: Run, catalog: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("version: 1\ndefaults: {router: {kind: memory}}\nservices: {a: {strategy: x}}\n")
+    result = run("validate", bad, catalog)
+    assert result.exit_code == 2
+    assert f"{bad}:3: services.a.strategy" in result.stderr
+    assert f"{catalog}: valid" in result.stdout
+    as_json = run("validate", bad, catalog, "--format", "json")
+    assert as_json.exit_code == 2
+    first, second = json.loads(as_json.stdout)
+    assert (first["valid"], first["problems"][0]["line"]) == (False, 3)
+    assert (second["valid"], second["problems"]) == (True, [])
+
+
+def test_the_schema_in_the_docs_is_current(run: Run, tmp_path: Path) -> None:
+    stored = (ROOT / "docs/catalog.schema.json").read_text(encoding="utf-8")
+    assert stored == schema_text(), "run: python -m aviary schema -o docs/catalog.schema.json"
+    assert run("schema", "-o", tmp_path / "s.json").exit_code == 0
+    assert (tmp_path / "s.json").read_text(encoding="utf-8") == stored
+    assert run("schema").stdout == stored
+    assert run("schema", "-o", tmp_path / "no" / "s.json").exit_code == 2
+
+
+def test_the_version_is_the_package_s(run: Run) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert run("version").stdout == f"aviary {project['version']}\n"
+    assert json.loads(run("version", "--format", "json").stdout) == {"version": project["version"]}
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["nonsense"],
+        ["plan"],
+        ["plan", "--event", "-", "--format", "xml"],
+        ["release", "start"],
+        ["release", "start", "r"],
+        ["release", "start", "r", "-s", "checkout"],
+        ["release", "start", "r", "-s", "a=1", "-s", "a=2"],
+        ["release", "start", "r", "-e", "x.json"],
+        ["release", "start", "r/1", "-s", "a=1"],
+        ["release", "list", "--state", "odd"],
+        ["release", "list", "--limit", "0"],
+        ["release", "pause"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2_and_no_traceback(run: Run, args: list[str]) -> None:
+    result = run(*args)
+    assert result.exit_code == 2
+    assert result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_exit_codes_of_the_real_process(catalog: Path, tmp_path: Path) -> None:
+    good = aviary("validate", catalog)
+    assert (good.returncode, good.stderr) == (0, "")
+    bad = aviary("validate", tmp_path / "none.yaml")
+    assert bad.returncode == 2
+    assert "Traceback" not in bad.stderr
+    wrong_setting = aviary("release", "list", env={"AVIARY_WEBHOOK_PORT": "x"})
+    assert wrong_setting.returncode == 2
+    assert wrong_setting.stderr.startswith("AVIARY_WEBHOOK_PORT: 'x'")
+
+
+def test_plan_and_help_import_no_server_libraries(catalog: Path, event: Path) -> None:
+    code = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from aviary.cli import build_app\n"
+        f"args = ['plan', '-c', {str(catalog)!r}, '-e', {str(event)!r}]\n"
+        "assert CliRunner().invoke(build_app(), ['--help']).exit_code == 0\n"
+        "assert CliRunner().invoke(build_app(), args).exit_code == 0\n"
+        "heavy = {'temporalio', 'aiokafka', 'fastapi', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    import subprocess  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
