@@ -84,6 +84,12 @@ class PoolName(Model):
             version = version.replace(old, new)
         return render(self.template, {"service": service, "version": version})
 
+    def version(self, written: str) -> str:
+        """A version as it is written in a pool's name, written as it was."""
+        for old, new in self.replace.items():
+            written = written.replace(new, old)
+        return written
+
 
 class VersionQuery(Model):
     """How to find which versions served."""

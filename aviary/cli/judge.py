@@ -1,0 +1,182 @@
+"""Commands of the judge that need no server: judge intervals or the past, rehearse a ramp."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
+
+import typer
+
+from aviary.cli.failing import CommandError, ExitCode
+from aviary.cli.options import Format, FormatOption
+from schemas.judging import JudgeSpec, Method, RampSpec
+
+if TYPE_CHECKING:
+    from analysis.rehearsal import Moment
+
+_DEFAULT = JudgeSpec()
+_Spec = TypeVar("_Spec", JudgeSpec, RampSpec)
+
+Alpha = Annotated[float, typer.Option(help="Chance to fail a good canary, over the whole rollout.")]
+Beta = Annotated[float, typer.Option(help="Chance to pass a canary worse than the tolerance.")]
+Margin = Annotated[float, typer.Option(help="Times stable's rate that is still good.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command("judge")(judge)
+    app.command("ramp")(ramp)
+
+
+def judge(  # noqa: PLR0913, PLR0917 - one argument per option
+    file: Annotated[Path | None, typer.Argument(help="JSON Lines; stdin if left out or -.")] = None,
+    alpha: Alpha = _DEFAULT.alpha,
+    beta: Beta = _DEFAULT.beta,
+    margin: Margin = _DEFAULT.margin,
+    absolute_margin: Annotated[
+        float, typer.Option(help="Share of requests added to what is still good.")
+    ] = _DEFAULT.absolute_margin,
+    tolerance: Annotated[
+        float, typer.Option(help="Extra share of bad requests that is good enough to go on.")
+    ] = _DEFAULT.tolerance,
+    method: Annotated[Method, typer.Option(help="How evidence becomes a verdict.")] = Method.SHARE,
+    cluster: Annotated[
+        int, typer.Option(help="lr: errors that may have come as one.")
+    ] = _DEFAULT.cluster,
+    looks: Annotated[
+        int, typer.Option(help="Intervals in which a regression may begin.")
+    ] = _DEFAULT.looks,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on after a PASS, until the input ends.")
+    ] = False,
+    prometheus: Annotated[
+        str | None, typer.Option(help="Judge the past: address of a Prometheus.")
+    ] = None,
+    service: Annotated[str | None, typer.Option(help="The past: which service.")] = None,
+    begin: Annotated[
+        str | None, typer.Option("--from", help="The past: from when, RFC 3339 or Unix time.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="The past: until when.")] = None,
+    canary: Annotated[
+        str | None, typer.Option(help="The past: the new version; found if left out.")
+    ] = None,
+    stable: Annotated[str | None, typer.Option(help="The past: the old version.")] = None,
+    step: Annotated[str, typer.Option(help="The past: length of an interval.")] = "15s",
+    pack: Annotated[str, typer.Option(help="The past: metric pack.")] = _DEFAULT.pack,
+    query: Annotated[
+        list[str] | None, typer.Option(help="The past: queries of the pack; default: errors.")
+    ] = None,
+) -> None:
+    """Judge canaries from counts, one interval a line, or from a Prometheus.
+
+    A line: {"series":"a","interval_s":15,"weight":0.05,"metrics":{"errors":{"canary":[5,750],
+    "stable":[10,14250]}}}, bad and all requests. One line per series is printed at the end.
+    """
+    spec = _checked(
+        JudgeSpec,
+        alpha=alpha,
+        beta=beta,
+        margin=margin,
+        absolute_margin=absolute_margin,
+        tolerance=tolerance,
+        method=method,
+        cluster=cluster,
+        looks=looks,
+        interval=step,
+        pack=pack,
+    )
+    if prometheus is None:
+        from aviary.cli.judge_lines import judge_lines  # noqa: PLC0415 - keeps --help fast
+
+        with _opened(file) as lines:
+            results = judge_lines(lines, spec, watch=watch)
+    else:
+        from aviary.cli.judge_past import Past, judge_past  # noqa: PLC0415
+
+        asked = Past(prometheus, service, begin, end, canary, stable, tuple(query or ["errors"]))
+        results = [judge_past(asked, spec, watch=watch)]
+    for result in results:
+        typer.echo(json.dumps(result, ensure_ascii=False))
+
+
+def ramp(  # noqa: PLR0913, PLR0917 - one argument per option
+    budget: Annotated[float, typer.Option(help="Extra failed requests allowed.")],
+    rate: Annotated[float, typer.Option(help="Stable's share of failed requests.")] = 0.001,
+    canary_rate: Annotated[
+        float | None, typer.Option(help="The canary's; the same if left out.")
+    ] = None,
+    rps: Annotated[float, typer.Option(help="Requests per second of the service.")] = 100.0,
+    tolerance: Annotated[float, typer.Option(help="Extra share that is accepted.")] = 0.001,
+    interval: Annotated[str, typer.Option(help="Time between two decisions.")] = "15s",
+    cap: Annotated[float, typer.Option(help="Largest weight before acceptance, percent.")] = 50.0,
+    alpha: Alpha = _DEFAULT.alpha,
+    beta: Beta = _DEFAULT.beta,
+    margin: Margin = _DEFAULT.margin,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Rehearse a ramp: the weights it would set for a given rate, and what that would cost."""
+    from analysis.ramp import bound_cluster, feasibility  # noqa: PLC0415 - keeps --help fast
+    from analysis.rehearsal import Rates, rehearse  # noqa: PLC0415
+
+    spec = _checked(RampSpec, budget=budget, tolerance=tolerance, interval=interval, cap=cap)
+    judge_spec = _checked(JudgeSpec, alpha=alpha, beta=beta, margin=margin)
+    rates = Rates(rate, rate if canary_rate is None else canary_rate, rps)
+    for name, value, low, high in (
+        ("--rate", rates.stable, 0.0, 1.0),
+        ("--canary-rate", rates.canary, 0.0, 1.0),
+        ("--rps", rps, 0.001, 1e9),
+    ):
+        if not low <= value <= high:
+            raise CommandError(
+                ExitCode.BAD_INPUT, f"{name}: got {value:g}, expected {low:g} to {high:g}"
+            )
+    cluster = bound_cluster(spec, judge_spec)
+    checked = feasibility(spec, rate=rate, rps=rps, cluster=cluster, beta=beta)
+    moments = rehearse(spec, judge_spec, rates)
+    if output is Format.JSON:
+        data = {**checked._asdict(), "schedule": [moment._asdict() for moment in moments]}
+        typer.echo(json.dumps(data))
+        return
+    typer.echo(checked.message)
+    typer.echo("  time   weight %     routed     harm    bound %  event")
+    for moment in moments:
+        typer.echo(_row(moment))
+
+
+def _row(moment: Moment) -> str:
+    minutes, seconds = divmod(int(moment.seconds), 60)
+    return (
+        f"{minutes:>3}:{seconds:02d} {moment.weight:>10.2f} {moment.routed:>10,.0f} "
+        f"{moment.harm:>8,.0f} {100 * moment.bound:>10.3f}  {moment.event}"
+    )
+
+
+def _checked(kind: type[_Spec], **values: Any) -> _Spec:
+    from pydantic import ValidationError  # noqa: PLC0415 - keeps --help fast
+
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + "-".join(str(part) for part in first["loc"]).replace("_", "-")
+        raise CommandError(
+            ExitCode.BAD_INPUT, f"{option}: got {first['input']}, expected: {first['msg']}"
+        ) from None
+
+
+@contextmanager
+def _opened(file: Path | None) -> Iterator[TextIO]:
+    if file is None or str(file) == "-":
+        yield sys.stdin
+        return
+    try:
+        with file.open(encoding="utf-8") as lines:
+            yield lines
+    except OSError as error:
+        raise CommandError(
+            ExitCode.BAD_INPUT, f"{file}: {error.strerror}, expected a file of JSON Lines"
+        ) from None

@@ -1,0 +1,282 @@
+"""Judge the past: replay a Prometheus range as the readings the judge would have seen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import httpx
+
+from adapters.metrics.packs import Pack, load_pack, resolve_metric
+from analysis.judge import Judge
+from aviary.cli.failing import CommandError, ExitCode
+from schemas.judging import (
+    Arm,
+    GaugeMetric,
+    HistogramMetric,
+    JudgeSpec,
+    Method,
+    MetricSpec,
+    RatioMetric,
+    render,
+)
+from schemas.reading import ArmReading, MetricReading, Series, Snapshot
+from schemas.verdict import Reason, Verdict, VerdictKind
+
+_MOST_POINTS = 10_000
+"""Prometheus refuses more than 11,000 points per series and query."""
+_TIMEOUT = 60.0
+_SHOWN = 200
+_KINDS: dict[str, type[RatioMetric | HistogramMetric | GaugeMetric]] = {
+    "ratio": RatioMetric,
+    "histogram": HistogramMetric,
+    "gauge": GaugeMetric,
+}
+
+Matrix = dict[float, list[Series]]
+"""Time in seconds -> the series at that time."""
+
+
+class Past(NamedTuple):
+    """What the command line asks for."""
+
+    url: str
+    service: str | None
+    begin: str | None
+    end: str | None
+    canary: str | None
+    stable: str | None
+    queries: tuple[str, ...]
+
+
+class PrometheusRange:
+    """Raw series of a range of time, at one step.
+
+    Args:
+        client: speaks to the Prometheus.
+        begin: first time.
+        end: last time.
+        step: time between two readings.
+    """
+
+    def __init__(
+        self, client: httpx.Client, begin: datetime, end: datetime, step: timedelta
+    ) -> None:
+        self._client = client
+        self.begin = begin
+        self._step = step.total_seconds()
+        self._count = int((end - begin).total_seconds() / self._step) + 1
+
+    def times(self) -> Iterator[datetime]:
+        """Every time of the range."""
+        for index in range(self._count):
+            yield self.begin + timedelta(seconds=index * self._step)
+
+    def ask(self, promql: str) -> Matrix:
+        """The answer to one query, by time.
+
+        Raises:
+            CommandError: Prometheus could not be reached, or refused.
+        """
+        matrix: Matrix = {}
+        for first in range(0, self._count, _MOST_POINTS):
+            last = min(first + _MOST_POINTS, self._count) - 1
+            for row in self._chunk(promql, first, last):
+                labels = row["metric"]
+                for time, value in row["values"]:
+                    series = Series(labels=labels, value=float(value))
+                    matrix.setdefault(round(float(time), 3), []).append(series)
+        return matrix
+
+    def _chunk(self, promql: str, first: int, last: int) -> list[dict[str, Any]]:
+        start = self.begin.timestamp()
+        asked = {
+            "query": promql,
+            "start": f"{start + first * self._step:.3f}",
+            "end": f"{start + last * self._step:.3f}",
+            "step": f"{self._step:.3f}",
+        }
+        try:
+            answer = self._client.get("/api/v1/query_range", params=asked)
+            data = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            problem = f"{type(error).__name__}: {error}"[:_SHOWN]
+            raise CommandError(
+                ExitCode.FAILURE, f"Prometheus at {self._client.base_url}: {problem}"
+            ) from None
+        if not isinstance(data, dict) or data.get("status") != "success":
+            problem = str(data.get("error", data) if isinstance(data, dict) else data)[:_SHOWN]
+            raise CommandError(
+                ExitCode.FAILURE,
+                f"Prometheus at {self._client.base_url}: {answer.status_code}: {problem}",
+            )
+        rows: list[dict[str, Any]] = data["data"]["result"]
+        return rows
+
+
+def judge_past(asked: Past, spec: JudgeSpec, *, watch: bool) -> dict[str, Any]:
+    """Judge a service in a range of the past.
+
+    Raises:
+        CommandError: an option is missing or wrong, or Prometheus did not answer.
+    """
+    if asked.service is None:
+        raise _bad("--service: missing, expected the name of a service")
+    begin, end = _time("--from", asked.begin), _time("--to", asked.end)
+    if end <= begin:
+        raise _bad(f"--to: got {asked.end}, expected a time after --from ({asked.begin})")
+    try:
+        pack = load_pack(spec.pack)
+        metrics = _metrics(asked.queries, pack, spec)
+    except ValueError as error:
+        raise _bad(str(error)) from None
+    with httpx.Client(base_url=asked.url, timeout=_TIMEOUT) as client:
+        source = PrometheusRange(client, begin, end, spec.interval)
+        arms = _arms(asked, asked.service, pack, source)
+        answers = {
+            (metric.name, arm, part): source.ask(render(template, variables))
+            for metric in metrics
+            for arm, variables in arms.items()
+            for part, template in metric.templates.items()
+        }
+    judge = Judge(spec, metrics, subject=f"{asked.service} {arms[Arm.CANARY]['version']}")
+    snapshots = (_snapshot(at, begin, metrics, answers) for at in source.times())
+    return {"series": asked.service, **_replay(judge, spec, snapshots, watch=watch)}
+
+
+def _replay(
+    judge: Judge, spec: JudgeSpec, snapshots: Iterator[Snapshot], *, watch: bool
+) -> dict[str, Any]:
+    rules = spec.method in {Method.THRESHOLD, Method.KAYENTA}
+    first: datetime | None = None
+    passed: tuple[int, Verdict] | None = None
+    index, at = 0, datetime.min.replace(tzinfo=UTC)
+    for index, snapshot in enumerate(snapshots):
+        at = snapshot.at
+        first = at if first is None else first
+        judge.observe(snapshot)
+        if judge.failure is not None:
+            return _result(judge, _verdict(judge, at, first), index, rules=rules)
+        if passed is None and not rules and judge.good_enough():
+            passed = (index, _verdict(judge, at, first))
+            if not watch:
+                break
+    if passed is not None:
+        return _result(judge, passed[1], passed[0], rules=rules)
+    if first is None:
+        raise _bad("--to: expected a range with at least one reading")
+    verdict = _verdict(judge, at, first)
+    decided = index if verdict.kind is VerdictKind.PASS else None
+    return _result(judge, verdict, decided, rules=rules)
+
+
+def _verdict(judge: Judge, at: datetime, first: datetime) -> Verdict:
+    zero = timedelta(0)
+    return judge.verdict(at, started_at=first, bake_min=zero, bake_max=zero)
+
+
+def _result(judge: Judge, verdict: Verdict, decided: int | None, *, rules: bool) -> dict[str, Any]:
+    return {
+        "verdict": verdict.kind.value,
+        "decided_at": decided,
+        "time": None if decided is None else verdict.at.isoformat(),
+        "e_value": None if rules else judge.e_value,
+        "upper_bound": None if verdict.reason is Reason.NO_DATA else judge.upper_bound,
+        "reason": verdict.reason.value,
+        "sentence": verdict.sentence,
+    }
+
+
+def _metrics(queries: Sequence[str], pack: Pack, spec: JudgeSpec) -> tuple[MetricSpec, ...]:
+    metrics: list[MetricSpec] = []
+    for name in queries:
+        if name not in pack.queries:
+            raise ValueError(
+                f"--query: got {name}, expected one of {', '.join(sorted(pack.queries))}"
+            )
+        metrics.append(resolve_metric(spec, _KINDS[pack.queries[name].kind](name=name)))
+    return tuple(metrics)
+
+
+def _arms(
+    asked: Past, service: str, pack: Pack, source: PrometheusRange
+) -> dict[Arm, dict[str, str]]:
+    canary, stable = asked.canary, asked.stable
+    if canary is None or stable is None:
+        canary, stable = _found(asked, service, pack, source)
+    return {
+        arm: {"service": service, "version": version, "pool": pack.pool.of(service, version)}
+        for arm, version in ((Arm.CANARY, canary), (Arm.STABLE, stable))
+    }
+
+
+def _found(asked: Past, service: str, pack: Pack, source: PrometheusRange) -> tuple[str, str]:
+    """The two versions that served; the canary is the one that came later."""
+    if pack.versions is None:
+        raise _bad("--canary and --stable: missing, and this pack can't find the versions")
+    name = render(pack.versions.query, {"service": service})
+    seen: dict[str, float] = {}
+    for time, rows in sorted(source.ask(name).items()):
+        for series in rows:
+            found = re.fullmatch(pack.versions.pattern, series.labels.get(pack.versions.label, ""))
+            if found is not None:
+                seen.setdefault(pack.pool.version(found.group(1)), time)
+    known = [version for version in (asked.canary, asked.stable) if version is not None]
+    others = [version for version in seen if version not in known]
+    if len(known) + len(others) != 2:  # noqa: PLR2004 - one of each arm
+        shown = ", ".join(seen) or "none"
+        raise _bad(f"--canary and --stable: expected two versions in this range, found {shown}")
+    if asked.canary is not None:
+        return asked.canary, others[0]
+    if asked.stable is not None:
+        return others[0], asked.stable
+    older, newer = sorted(others, key=seen.__getitem__)
+    if seen[older] == seen[newer]:
+        raise _bad(f"--canary: missing, and {older} and {newer} both serve from the start")
+    return newer, older
+
+
+def _snapshot(
+    at: datetime,
+    begin: datetime,
+    metrics: Sequence[MetricSpec],
+    answers: Mapping[tuple[str, Arm, str], Matrix],
+) -> Snapshot:
+    key = round(at.timestamp(), 3)
+
+    def arm(metric: MetricSpec, which: Arm) -> ArmReading:
+        parts = {
+            part: tuple(answers[metric.name, which, part].get(key, ())) for part in metric.templates
+        }
+        return ArmReading(parts=parts)
+
+    # Prometheus does not know when the weight changed: no interval is left out for it.
+    return Snapshot(
+        at=at,
+        weight=0.0,
+        weight_changed_at=begin,
+        metrics={
+            metric.name: MetricReading(
+                canary=arm(metric, Arm.CANARY), stable=arm(metric, Arm.STABLE)
+            )
+            for metric in metrics
+        },
+    )
+
+
+def _time(option: str, text: str | None) -> datetime:
+    if text is None:
+        raise _bad(f"{option}: missing, expected a time such as 2026-01-31T12:00:00Z")
+    try:
+        if re.fullmatch(r"\d+(\.\d+)?", text):
+            return datetime.fromtimestamp(float(text), UTC)
+        time = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise _bad(f"{option}: got {text}, expected a time such as 2026-01-31T12:00:00Z") from None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def _bad(text: str) -> CommandError:
+    return CommandError(ExitCode.BAD_INPUT, text)
