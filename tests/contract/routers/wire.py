@@ -81,15 +81,26 @@ async def _answer(reader: asyncio.StreamReader) -> Answer:
     return Answer(int(head[0].split()[1]), body.decode(), headers)
 
 
+_BETWEEN = 0.002
+"""Seconds between two requests of a caller, so that the load leaves something of the machine."""
+BAD = "bad"
+"""A version that starts so answers 500 to every request."""
+CUT = "cut"
+"""A version that starts so reads each request and then breaks the connection."""
+
+
 async def serve_version(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, version: str
 ) -> None:
     """Answer every request of a connection with the version, until the peer hangs up."""
-    body = version.encode()
-    answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+    status = "500 Bad" if version.startswith(BAD) else "200 OK"
+    answer = f"HTTP/1.1 {status}\r\ncontent-length: {len(version)}\r\n\r\n{version}".encode()
     with contextlib.suppress(OSError, asyncio.IncompleteReadError):
         while True:
             await reader.readuntil(b"\r\n\r\n")
+            if version.startswith(CUT):
+                writer.transport.abort()
+                return
             writer.write(answer)
             await writer.drain()
     writer.close()
@@ -148,3 +159,51 @@ def shares(versions: Mapping[str, str]) -> Mapping[str, float]:
     """The share of users that got each version."""
     counts = Counter(versions.values())
     return {version: count / len(versions) for version, count in counts.items()}
+
+
+class Load:
+    """Requests that go on in the background until the block ends, each counted by its outcome."""
+
+    def __init__(self, port: int, service: str, callers: int = 4) -> None:
+        self._port = port
+        self._service = service
+        self._numbers = range(callers)
+        self._going = True
+        self._tasks: list[asyncio.Task[None]] = []
+        self._answered = asyncio.Condition()
+        self.outcomes: Counter[tuple[int, str]] = Counter()
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(self._run(number)) for number in self._numbers]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._going = False
+        await asyncio.gather(*self._tasks)
+
+    @property
+    def failed(self) -> dict[tuple[int, str], int]:
+        """Outcomes other than 200."""
+        return {outcome: n for outcome, n in self.outcomes.items() if outcome[0] != 200}
+
+    async def until(self, more: int) -> None:
+        """Let so many more requests be answered."""
+        goal = self.outcomes.total() + more
+        async with self._answered:
+            await self._answered.wait_for(lambda: self.outcomes.total() >= goal)
+
+    async def _run(self, number: int) -> None:
+        async with Caller(self._port, self._service) as caller:
+            sent = 0
+            while self._going:
+                answer = await caller.get(x_user_id=f"caller-{number}-{sent}")
+                self.outcomes[answer.status, answer.version] += 1
+                sent += 1
+                async with self._answered:
+                    self._answered.notify_all()
+                await asyncio.sleep(_BETWEEN)
