@@ -12,7 +12,8 @@ ROOT = Path(aviary.__file__).resolve().parent.parent
 
 
 def run(*path: Path) -> subprocess.CompletedProcess[str]:
-    code = f"import sys; sys.path[:0] = {[str(p) for p in path]!r}; import aviary.__main__ as m; m.main()"
+    places = [str(place) for place in path]
+    code = f"import sys; sys.path[:0] = {places!r}; from aviary.__main__ import main; main()"
     return subprocess.run(
         [sys.executable, "-P", "-c", code, "version"],
         capture_output=True,

@@ -181,7 +181,8 @@ class Releases:
     ) -> str:
         await self._describe(release)
         if word != ids.SIGNAL_ROLLBACK:
-            raise CommandError(ExitCode.FAILURE, f"release {release}: {_NO_WORKER}")
+            text = f"release {release}: {_NO_WORKER} (the {word} may still count once one does)"
+            raise CommandError(ExitCode.FAILURE, text)
         async with failures_told(f"{word} {release}"):
             await handle.signal(word, command)
         return "no worker has answered yet; Temporal keeps the rollback until one does"

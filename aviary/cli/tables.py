@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+import typer
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -33,19 +34,23 @@ _STYLES = {
 }
 
 
-def new_console() -> Console:
-    """A console on stdout; without a terminal it never wraps a line."""
+def show(*views: RenderableType) -> None:
+    """Print on stdout; without a terminal, lines neither wrap nor end in blanks."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=4000)
+    if console.is_terminal:
+        console.print(*views, sep="\n")
+        return
+    plain = Console(highlight=False, width=4000)
+    with plain.capture() as captured:
+        plain.print(*views, sep="\n")
+    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def print_plan(plan: ReleasePlan) -> None:
     """Print a plan: one row a service, in the order in which they may go."""
-    console = new_console()
     soak = f", soak {format_duration(plan.soak)}" if plan.soak else ""
     stages = len(plan.stages)
     title = f"release {plan.release}: {len(plan.services)} services, {stages} stages{soak}"
-    console.print(Text(title, style="bold"))
     table = _table("stage", "service", "version", "after", "strategy", "steps")
     for number, stage in enumerate(plan.stages, start=1):
         for name in stage:
@@ -54,7 +59,7 @@ def print_plan(plan: ReleasePlan) -> None:
             after = ", ".join(service.depends_on)
             row = (str(number), name, service.version, after, service.strategy_name, steps)
             table.add_row(*row)
-    console.print(table)
+    show(Text(title, style="bold"), table)
 
 
 def _step(step: FullStep) -> str:
@@ -66,9 +71,8 @@ def _step(step: FullStep) -> str:
 
 def print_found(found: list[Found]) -> None:
     """Print a list of releases."""
-    console = new_console()
     if not found:
-        console.print("no releases")
+        show("no releases")
         return
     table = _table("release", "state", "started", "services", "why")
     for one in found:
@@ -78,7 +82,7 @@ def print_found(found: list[Found]) -> None:
         why = _why(status.cause) if status else ""
         started = one.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(one.release, _state(state), started, names, why)
-    console.print(table)
+    show(table)
 
 
 def found_as_data(found: Found) -> dict[str, Any]:
@@ -101,7 +105,7 @@ def _iso(moment: Any) -> str | None:
 
 def print_status(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> None:
     """Print where a release is."""
-    new_console().print(status_view(status, canaries))
+    show(status_view(status, canaries))
 
 
 def status_view(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> Table:
@@ -111,10 +115,9 @@ def status_view(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> 
     table = _table("service", "version", "state", "weight", "step", "waits for, verdict, why")
     for service in status.services:
         canary = canaries.get(service.service)
-        weight = canary.weight if canary else service.weight
-        step = f"{service.step + 1}/{service.steps}" if service.step is not None else ""
-        state = _state(canary.phase.value if canary else service.phase.value)
-        row = (service.service, service.version, state, f"{weight:g}%", step)
+        at = canary or service
+        step = f"{at.step + 1}/{at.steps}" if at.step is not None else ""
+        row = (service.service, service.version, _state(at.phase.value), f"{at.weight:g}%", step)
         table.add_row(*row, told(service, canary))
     view.add_row(table)
     return view
@@ -122,7 +125,7 @@ def status_view(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> 
 
 def headline(status: ReleaseStatus) -> str:
     """One line: which release, where it is, why."""
-    paused = ", paused" if status.paused else ""
+    paused = ", paused" if status.paused and not status.phase.closed else ""
     why = f": {_why(status.cause)}" if status.cause else ""
     return f"release {status.release} is {status.phase.value}{paused}{why}"
 

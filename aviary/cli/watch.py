@@ -7,9 +7,10 @@ import json
 from typing import Protocol
 
 import typer
+from rich.console import Console
 from rich.live import Live
 
-from aviary.cli.tables import headline, new_console, status_as_data, status_view, told
+from aviary.cli.tables import headline, status_as_data, status_view, told
 from schemas.release import CanaryStatus, ReleaseStatus
 
 
@@ -42,7 +43,7 @@ async def follow(
     Raises:
         CommandError: there is no such release, or nobody answers.
     """
-    console = new_console()
+    console = Console(highlight=False)
     if console.is_terminal and not as_json:
         with Live(console=console, auto_refresh=False) as live:
             while True:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,11 @@ services:
   cart: {depends_on: [ledger]}
   shop: {depends_on: [cart]}
 """
-EVENT = '{"release": "r1", "services": [%s]}' % ", ".join(
-    f'{{"service": "{name}", "version": "2.0"}}' for name in ("shop", "ledger")
+EVENT = json.dumps(
+    {
+        "release": "r1",
+        "services": [{"service": name, "version": "2.0"} for name in ("shop", "ledger")],
+    }
 )
 
 
@@ -54,9 +58,11 @@ def event(tmp_path: Path) -> Path:
     return path
 
 
-def aviary(*args: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+def aviary(
+    *args: str | Path, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run `python -m aviary …` and wait for its end."""
     command = [sys.executable, "-m", "aviary", *map(str, args)]
     return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, **options
-    )  # type: ignore[call-overload, no-any-return]
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, env=env
+    )

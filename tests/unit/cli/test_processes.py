@@ -1,0 +1,92 @@
+"""The long-running commands: stopped by signals, ended by errors, with the documented codes."""
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Any
+
+import pytest
+
+from adapters.errors import Retryable
+from aviary.cli.failing import ExitCode
+from aviary.cli.processes import run_parts, told_and_coded
+from aviary.settings import Settings, SettingsError
+from tests.unit.cli.conftest import ROOT, aviary
+
+_READY = """
+import sys, asyncio
+from aviary.cli import processes
+from aviary.settings import Settings
+
+async def part(settings, stop):
+    print("ready", flush=True)
+    await stop.wait()
+    print("stopped")
+
+processes._run([part, part], Settings(log_format="json"))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_stops_all_parts_and_ends_with_0(number: signal.Signals) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _READY, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    for _ in range(2):
+        assert await process.stdout.readline() == b"ready\n"
+    process.send_signal(number)
+    rest, _ = await process.communicate()
+    assert process.returncode == 0
+    assert rest == b"stopped\nstopped\n"
+
+
+async def test_the_end_of_one_part_stops_the_others() -> None:
+    stopped: list[str] = []
+
+    async def short(_settings: Any, _stop: asyncio.Event) -> None:
+        raise Retryable("Kafka: gone")
+
+    async def long(_settings: Any, stop: asyncio.Event) -> None:
+        await stop.wait()
+        stopped.append("long")
+
+    with pytest.raises(Retryable, match="Kafka: gone"):
+        await run_parts([long, short], Settings())
+    assert stopped == ["long"]
+
+
+async def test_signal_handlers_are_taken_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    async def part(_settings: Any, stop: asyncio.Event) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop.wait()
+
+    await run_parts([part], Settings())
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SettingsError("AVIARY_X: wrong"), ExitCode.BAD_INPUT),
+        (Retryable("Temporal: gone"), ExitCode.FAILURE),
+        (OSError("port in use"), ExitCode.FAILURE),
+        (RuntimeError("a bug"), ExitCode.FAILURE),
+    ],
+)
+def test_errors_become_exit_codes(
+    error: Exception, code: ExitCode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told_and_coded(error) is code
+    assert str(error) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["bridge", "webhook"])
+def test_a_wrong_catalog_or_setting_is_exit_code_2(command: str) -> None:
+    done = aviary(command, "--catalog", "/nonexistent/catalog.yaml")
+    assert done.returncode == 2
+    assert "/nonexistent/catalog.yaml" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,264 @@
+"""`aviary release …` against a real Temporal server, with a stand-in for the workflows."""
+
+import asyncio
+import json
+import re
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from typer.testing import Result
+
+from schemas import ids
+from tests.unit.cli.conftest import Run, aviary
+from tests.unit.cli.stand_in import StandInCanary, StandInRelease
+
+SERVER = Path(sys.executable).parent / "temporal"
+
+
+@dataclass
+class Console:
+    """Runs commands against the server, off the event loop."""
+
+    client: Client
+    queue: str
+    run: Run
+    catalog: Path
+
+    async def __call__(self, *args: str | Path) -> Result:
+        address = self.client.service_client.config.target_host
+        return await asyncio.to_thread(self.run, "release", *args, "--address", address)
+
+    async def start(self, release: str, *more: str) -> Result:
+        services = ("-s", "shop=2.0", "-s", "ledger=2.1")
+        return await self("start", release, *services, "-c", self.catalog, *more)
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        worker = Worker(
+            self.client,
+            task_queue=self.queue,
+            workflows=[StandInRelease, StandInCanary],
+            workflow_runner=UnsandboxedWorkflowRunner(),
+        )
+        async with worker:
+            yield
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def server() -> AsyncIterator[str]:
+    env = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(SERVER), data_converter=pydantic_data_converter
+    )
+    async with env:
+        yield env.client.service_client.config.target_host
+
+
+@pytest.fixture
+async def console(
+    server: str, run: Run, catalog: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Console]:
+    queue = f"q-{uuid4()}"
+    monkeypatch.setenv("AVIARY_TASK_QUEUE", queue)
+    client = await Client.connect(server, data_converter=pydantic_data_converter)
+    yield Console(client, queue, run, catalog)
+    async for execution in client.list_workflows(
+        f"TaskQueue = '{queue}' AND ExecutionStatus = 'Running'"
+    ):
+        await client.get_workflow_handle(execution.id).terminate()
+
+
+def new_id() -> str:
+    return f"r-{uuid4()}"
+
+
+def rename(event: Path) -> str:
+    """Give the event a release id that no other test has."""
+    release = new_id()
+    event.write_text(event.read_text().replace("r1", release))
+    return release
+
+
+async def eventually(look: Callable[[], Awaitable[bool]]) -> None:
+    """Lists lag behind starts: look again until it is so; the test's time-out is the limit."""
+    async with asyncio.timeout(30):
+        while not await look():  # noqa: ASYNC110 - the server tells nobody when a list is current
+            await asyncio.sleep(0.05)
+
+
+async def test_start_is_once_per_release_id(console: Console) -> None:
+    release = new_id()
+    first = await console.start(release, "--label", "team=shop", "--format", "json")
+    assert (first.exit_code, json.loads(first.stdout)) == (
+        0,
+        {"release": release, "started": True},
+    )
+    again = await console.start(release)
+    assert again.exit_code == 0
+    assert again.stdout == f"release {release}: known already, nothing started\n"
+    handle = console.client.get_workflow_handle(ids.release_workflow_id(release))
+    described = await handle.describe()
+    assert described.workflow_type == ids.RELEASE_WORKFLOW
+    assert described.task_queue == console.queue
+    await handle.terminate()
+    assert json.loads((await console.start(release, "--format", "json")).stdout)["started"] is False
+
+
+async def test_start_from_an_event(console: Console, event: Path) -> None:
+    release = rename(event)
+    result = await console("start", "-e", event, "-c", console.catalog)
+    assert result.stdout == f"release {release}: started\n"
+
+
+async def test_status_shows_the_release_and_its_running_canaries(console: Console) -> None:
+    release = new_id()
+    async with console.working():
+        await console.start(release)
+        for service, owner in (("shop", release), ("ledger", "another-release")):
+            await console.client.start_workflow(
+                ids.CANARY_WORKFLOW,
+                args=[service, owner],
+                id=ids.canary_workflow_id(service),
+                task_queue=console.queue,
+            )
+        found = json.loads((await console("status", release, "--format", "json")).stdout)
+        assert (found["release"], found["phase"]) == (release, "running")
+        assert {s["service"]: s["version"] for s in found["services"]} == {
+            "shop": "2.0",
+            "ledger": "2.1",
+        }
+        assert set(found["canaries"]) == {"shop"}
+        table = (await console("status", release)).stdout
+        assert table.startswith(f"release {release} is running\n")
+        assert re.search(r"shop +2\.0 +gated +25% +2/4 +waits for approval of ann", table)
+        assert re.search(r"ledger +2\.1 +baking +5% +1/4", table)
+
+
+async def test_commands_are_answered_or_refused_with_the_reason(console: Console) -> None:
+    release = new_id()
+    async with console.working():
+        await console.start(release)
+        said = await console(
+            "pause", release, "--by", "ann", "--reason", "lunch", "--service", "shop"
+        )
+        assert said.stdout == f"release {release}: paused by ann for lunch at shop\n"
+        again = await console("pause", release)
+        assert again.exit_code == 1
+        assert again.stderr == f"release {release}: refused: it is paused already\n"
+        done = await console("approve", release, "--format", "json")
+        assert json.loads(done.stdout) == {
+            "release": release,
+            "command": "approve",
+            "answer": "approved",
+        }
+        ended = await console("pause", release)
+        assert ended.exit_code == 1
+        assert ended.stderr == f"release {release}: has ended (completed)\n"
+    assert '"finalized"' in (await console("status", release, "--format", "json")).stdout
+
+
+async def test_by_default_the_login_name_says_it(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "bob")
+    release = new_id()
+    async with console.working():
+        await console.start(release)
+        assert "paused by bob" in (await console("pause", release)).stdout
+
+
+async def test_a_rollback_without_a_worker_waits_in_temporal(console: Console) -> None:
+    release = new_id()
+    await console.start(release)
+    accepted = await console("rollback", release, "--by", "ann", "--timeout", "0.5")
+    assert accepted.exit_code == 0
+    assert "Temporal keeps the rollback" in accepted.stdout
+    async with console.working():
+        result = await console("watch", release, "--interval", "0.05")
+    assert result.exit_code == 3
+    assert f"release {release} is rolled_back: ann said so" in result.stdout
+
+
+async def test_a_command_that_nobody_answers_is_exit_code_1(console: Console) -> None:
+    release = new_id()
+    await console.start(release)
+    for command in (("pause", "--timeout", "0.5"), ("status",)):
+        result = await console(command[0], release, *command[1:])
+        assert result.exit_code == 1
+        assert "no worker has answered" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "watch", "pause", "rollback"])
+async def test_no_such_release_is_exit_code_4(console: Console, command: str) -> None:
+    result = await console(command, "nowhere")
+    assert result.exit_code == 4
+    assert result.stderr == "release nowhere: there is no such release in namespace default\n"
+
+
+async def test_no_such_namespace_is_exit_code_1(console: Console) -> None:
+    result = await console("status", "nowhere", "--namespace", "nope")
+    assert result.exit_code == 1
+    assert "nope" in result.stderr
+
+
+async def test_list_filters_by_state_newest_first(console: Console) -> None:
+    names = [new_id() for _ in range(3)]
+
+    async def listed(*options: str) -> dict[str, str]:
+        result = await console("list", "--format", "json", *options)
+        assert result.exit_code == 0
+        rows = json.loads(result.stdout)
+        return {row["release"]: row["state"] for row in rows if row["release"] in names}
+
+    async with console.working():
+        for name in names:
+            await console.start(name)
+        await console("approve", names[0])
+        await console("rollback", names[1])
+
+        async def all_closed() -> bool:
+            return (await listed()) == {
+                names[2]: "running",
+                names[1]: "rolled_back",
+                names[0]: "finalized",
+            }
+
+        await eventually(all_closed)
+        assert list(await listed()) == names[::-1]
+        assert await listed("--state", "finalized") == {names[0]: "finalized"}
+        assert await listed("--state", "rolled_back") == {names[1]: "rolled_back"}
+        assert await listed("--state", "running") == {names[2]: "running"}
+        assert (
+            len(json.loads((await console("list", "--limit", "1", "--format", "json")).stdout)) == 1
+        )
+        table = (await console("list")).stdout
+        assert re.search(f"{names[1]} +rolled_back .*ledger=2.1 shop=2.0 +ann said so", table)
+
+
+async def test_a_terminated_release_is_told_as_such(console: Console) -> None:
+    release = new_id()
+    async with console.working():
+        await console.start(release)
+        await console.client.get_workflow_handle(ids.release_workflow_id(release)).terminate()
+        result = await console("watch", release)
+    assert result.exit_code == 1
+    assert result.stderr == f"release {release}: it was terminated without a result\n"
+
+
+def test_an_unreachable_server_is_one_line_and_exit_code_1() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = aviary("release", "status", "r", "--address", address)
+    assert done.returncode == 1
+    assert done.stderr == f"Temporal at {address} can't be reached (Connection refused)\n"
