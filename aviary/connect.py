@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError
 
 from adapters.errors import Retryable
 from adapters.kafka import KafkaOptions
@@ -27,6 +30,20 @@ async def connect_temporal(settings: Settings) -> Client:
         )
     except RuntimeError as error:  # the SDK has no type of its own for this
         raise Retryable(f"Temporal at {settings.temporal_address}: {error}") from error
+
+
+async def check_temporal(client: Client) -> None:
+    """Ask Temporal whether it is there.
+
+    Raises:
+        Retryable: it is not.
+    """
+    try:
+        healthy = await client.service_client.check_health(timeout=timedelta(seconds=2))
+    except RPCError as error:
+        raise Retryable(f"Temporal: {error.status.name}: {error.message}") from error
+    if not healthy:
+        raise Retryable("Temporal: says that it is not serving")
 
 
 def kafka_options(settings: Settings) -> KafkaOptions:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import structlog
+from fastapi import FastAPI
+from prometheus_client import REGISTRY
+from temporalio.client import Client
 
-from aviary.connect import connect_temporal
+from aviary.connect import check_temporal, connect_temporal
+from aviary.http import add_health, listen, serve
 from aviary.queues import build_workers
 from aviary.settings import Settings
 from aviary.wiring import wire
@@ -15,12 +19,43 @@ _log = structlog.get_logger("aviary.worker")
 
 
 async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
-    """Work until `stop` is set, then finish what runs and hand back the rest.
+    """Work until `stop` is set; health and metrics are on `metrics_host`:`metrics_port`.
+
+    Raises:
+        Retryable: Temporal or Kafka could not be reached.
+        OSError: the address for health and metrics is taken.
+    """
+    client = await connect_temporal(settings)
+
+    async def ready() -> None:
+        await check_temporal(client)
+
+    health = add_health(FastAPI(title="Aviary worker"), ready, REGISTRY)
+    taken = listen(settings.metrics_host, settings.metrics_port)
+    over = asyncio.Event()
+    serving = asyncio.create_task(serve(health, taken, over, name="worker"))
+    try:
+        await work(client, settings, stop)
+    finally:
+        over.set()
+        await serving
+
+
+async def run_bare_worker(settings: Settings, stop: asyncio.Event) -> None:
+    """Work until `stop` is set, in a process whose health another part answers for.
 
     Raises:
         Retryable: Temporal or Kafka could not be reached.
     """
-    client = await connect_temporal(settings)
+    await work(await connect_temporal(settings), settings, stop)
+
+
+async def work(client: Client, settings: Settings, stop: asyncio.Event) -> None:
+    """Work until `stop` is set, then finish what runs and hand back the rest.
+
+    Raises:
+        Retryable: Kafka could not be reached.
+    """
     async with wire(settings) as deeds:
         workers = build_workers(client, settings, deeds)
         running = [asyncio.create_task(worker.run()) for worker in workers]

@@ -19,6 +19,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.errors import Retryable
+from aviary.connect import check_temporal
 from schemas import ids
 from schemas.alert import Alert
 from schemas.rejection import Rejected, RejectReason
@@ -123,12 +124,7 @@ class TemporalIntake:
         Raises:
             Retryable: it is not.
         """
-        try:
-            healthy = await self._client.service_client.check_health(timeout=timedelta(seconds=2))
-        except RPCError as error:
-            raise Retryable(f"Temporal: {error.status.name}: {error.message}") from error
-        if not healthy:
-            raise Retryable("Temporal: says that it is not serving")
+        await check_temporal(self._client)
 
     async def _payloads(self, value: Any) -> Payloads:
         return Payloads(payloads=await self._client.data_converter.encode([value]))

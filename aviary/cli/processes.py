@@ -60,9 +60,9 @@ def serve(
     """Run worker, bridge and webhook in one process."""
     from aviary.bridge import run_bridge  # noqa: PLC0415
     from aviary.webhook import run_webhook  # noqa: PLC0415
-    from aviary.worker import run_worker  # noqa: PLC0415
+    from aviary.worker import run_bare_worker  # noqa: PLC0415
 
-    _run([run_worker, run_bridge, run_webhook], _settings(catalog, address, namespace))
+    _run([run_bare_worker, run_bridge, run_webhook], _settings(catalog, address, namespace))
 
 
 def _settings(catalog: Path | None, address: str | None, namespace: str | None) -> Settings:
