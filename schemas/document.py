@@ -117,20 +117,18 @@ class _Reader:
         self._anchors: dict[str, Any] = {}
         self._scalars: dict[str, Any] = {}
         self._documents = 0
-        self._resolver = yaml.resolver.Resolver()
-        self._constructor = yaml.constructor.SafeConstructor()
+        self._resolver: Any = yaml.resolver.Resolver()
+        self._constructor: Any = yaml.constructor.SafeConstructor()
 
     def take(self, event: Any) -> None:
         if isinstance(event, yaml.ScalarEvent):
             value = self._scalar(event)
             self._keep(event.anchor, value)
-            self._put(value, event, Place(event.start_mark.line + 1))
+            self._put(value, event, Place(_line(event)))
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
-                raise yaml.MarkedYAMLError(
-                    None, None, f"unknown or recursive alias {event.anchor!r}", event.start_mark
-                )
-            self._put(self._anchors[event.anchor], event, Place(event.start_mark.line + 1))
+                raise _fault(f"unknown or recursive alias {event.anchor!r}", event)
+            self._put(self._anchors[event.anchor], event, Place(_line(event)))
         elif isinstance(event, yaml.CollectionStartEvent):
             self._open(event)
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -138,29 +136,27 @@ class _Reader:
         elif isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1
             if self._documents > 1:
-                raise yaml.MarkedYAMLError(None, None, "a second document", event.start_mark)
+                raise _fault("a second document", event)
 
     def _open(self, event: Any) -> None:
         if event.tag not in _PLAIN_TAGS:
-            raise yaml.MarkedYAMLError(None, None, f"unknown tag {event.tag}", event.start_mark)
+            raise _fault(f"unknown tag {event.tag}", event)
         top = self._frames[-1] if self._frames else None
         path: Path = ()
         if top is not None:
             part = len(top.data) if isinstance(top.data, list) else top.key
             if part is _NO_KEY:
-                raise yaml.MarkedYAMLError(None, None, "a key that is not text", event.start_mark)
+                raise _fault("a key that is not text", event)
             path = (*top.path, part)
         data: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
-        self._frames.append(_Frame(data, Place(event.start_mark.line + 1), path, event.anchor))
+        self._frames.append(_Frame(data, Place(_line(event)), path, event.anchor))
 
     def _close(self, event: Any) -> None:
         frame = self._frames.pop()
         for merged in frame.merged:
             for source in merged if isinstance(merged, list) else [merged]:
                 if not isinstance(source, dict):
-                    raise yaml.MarkedYAMLError(
-                        None, None, "expected a mapping to merge after <<", event.start_mark
-                    )
+                    raise _fault("expected a mapping to merge after <<", event)
                 for key, value in source.items():
                     frame.data.setdefault(key, value)
         self._keep(frame.anchor, frame.data)
@@ -191,7 +187,7 @@ class _Reader:
                 frame.place.within[key].within = place.within
 
     def _set_key(self, frame: _Frame, key: Any, event: Any) -> None:
-        line = event.start_mark.line + 1
+        line = _line(event)
         if not isinstance(key, str):
             written = getattr(event, "value", str(key))
             expected = f"text: YAML reads {written} as {yaml_word(key)}, put it in quotes"
@@ -225,7 +221,17 @@ class _Reader:
             return self._constructor.construct_object(node)
         except ValueError as error:
             problem = f"{text!r} is not of type {tag}: {error}"
-            raise yaml.MarkedYAMLError(None, None, problem, event.start_mark) from error
+            raise _fault(problem, event) from error
+
+
+def _line(event: Any) -> int:
+    """An event's line, from 1. The reader of a document always marks its events."""
+    line: int = event.start_mark.line
+    return line + 1
+
+
+def _fault(problem: str, event: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(None, None, problem, event.start_mark)
 
 
 def yaml_word(value: Any) -> str:

@@ -9,7 +9,7 @@ from aviary.cli.failing import Group
 
 def build_app() -> typer.Typer:
     """Assemble all commands."""
-    from aviary.cli import catalogs, local, processes, releases  # noqa: PLC0415 - no import side effects
+    from aviary.cli import catalogs, judge, local, processes, releases  # noqa: PLC0415 - no import side effects
 
     app = typer.Typer(
         cls=Group,
@@ -22,5 +22,6 @@ def build_app() -> typer.Typer:
     catalogs.register(app)
     releases.register(app)
     processes.register(app)
+    judge.register(app)
     local.register(app)
     return app

@@ -34,15 +34,20 @@ _STYLES = {
 }
 
 
+def new_console() -> Console:
+    """A console on stdout; without a terminal it never wraps a line."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=4000)
+
+
 def show(*views: RenderableType) -> None:
     """Print on stdout; without a terminal, lines neither wrap nor end in blanks."""
-    console = Console(highlight=False)
+    console = new_console()
     if console.is_terminal:
         console.print(*views, sep="\n")
         return
-    plain = Console(highlight=False, width=4000)
-    with plain.capture() as captured:
-        plain.print(*views, sep="\n")
+    with console.capture() as captured:
+        console.print(*views, sep="\n")
     typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
