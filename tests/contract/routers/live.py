@@ -38,17 +38,23 @@ def free_port() -> int:
 class LiveEnvoy:
     """One Envoy of a fleet; `restart` kills it as a crash would."""
 
-    def __init__(self, binary: Path, directory: Path, instances: Instances) -> None:
+    def __init__(
+        self, binary: Path, directory: Path, instances: Instances, port: int | None = None
+    ) -> None:
         self._binary = binary
         self._instances = instances
         self.fleet = EnvoyFleet(directory)
-        self.admin_port, self.port = free_port(), free_port()
+        self.admin_port, self.port = free_port(), port or free_port()
         self._config = self.fleet.bootstrap(self.admin_port, self.port)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def admin_url(self) -> str:
         return f"http://127.0.0.1:{self.admin_port}"
+
+    def twin(self) -> LiveEnvoy:
+        """Another Envoy on the same files and the same port."""
+        return LiveEnvoy(self._binary, self.fleet.directory, self._instances, self.port)
 
     def start(self) -> None:
         """Start and wait until it answers that it is live."""
