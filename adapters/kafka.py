@@ -30,6 +30,7 @@ _DEADLETTER_MAX_BYTES: Final = 4 * 1024 * 1024
 _HEADER_TEXT: Final = 4000
 # A consumer that waits for Temporal is alive: the group must not take its partitions away for it.
 _NEVER_IDLE_MS: Final = 2**31 - 1
+_REBALANCE_MS: Final = 10_000
 
 _TERMINAL: Final = (
     kafka_errors.MessageSizeTooLargeError,
@@ -77,8 +78,13 @@ def make_producer(options: KafkaOptions) -> Any:
     )
 
 
-def make_consumer(options: KafkaOptions, group: str) -> Any:
-    """Return a consumer, not started and not subscribed, that commits only when told to."""
+def make_consumer(options: KafkaOptions, group: str | None) -> Any:
+    """Return a consumer, not started and not subscribed, that commits only when told to.
+
+    Args:
+        options: how to reach Kafka.
+        group: the consumer group; None to read all partitions by oneself.
+    """
     return AIOKafkaConsumer(
         bootstrap_servers=options.bootstrap,
         client_id="aviary-bridge",
@@ -87,11 +93,12 @@ def make_consumer(options: KafkaOptions, group: str) -> Any:
         # A group without offsets begins with everything that is kept: nothing is passed over.
         auto_offset_reset="earliest",
         isolation_level="read_committed",
-        request_timeout_ms=round(options.request_timeout_s * 1000),
+        # Joining the group is one request that lasts as long as a rebalance may.
+        request_timeout_ms=max(_REBALANCE_MS + 5_000, round(options.request_timeout_s * 1000)),
         retry_backoff_ms=100,
         session_timeout_ms=10_000,
         heartbeat_interval_ms=1_000,
-        rebalance_timeout_ms=30_000,
+        rebalance_timeout_ms=_REBALANCE_MS,
         max_poll_interval_ms=_NEVER_IDLE_MS,
         metadata_max_age_ms=30_000,
         fetch_max_wait_ms=100,

@@ -139,6 +139,7 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
         while True:
             await self._dirty.wait()
             self._dirty.clear()
+            self._tell_lag()
             if await self._commit(self._offsets(self._lanes)):
                 delay = FIRST_BACKOFF_S
                 continue
@@ -182,7 +183,8 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
             self._metrics.gone(partition.topic, partition.partition)
 
     def _tell_lag(self) -> None:
+        ours = self._consumer.assignment()
         for partition, lane in self._lanes.items():
-            end = self._consumer.highwater(partition)
-            if end is not None and lane.next_offset is not None:
-                self._metrics.lag(partition.topic, partition.partition, end - lane.next_offset)
+            end = self._consumer.highwater(partition) if partition in ours else None
+            if end is not None and lane.position is not None:
+                self._metrics.lag(partition.topic, partition.partition, end - lane.position)

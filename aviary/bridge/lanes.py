@@ -40,6 +40,7 @@ class Lane:
         self._closing = asyncio.Event()
         self.next_offset: int | None = None
         """The offset after the last record that is done; None before the first."""
+        self._first_offset: int | None = None
         self._task = asyncio.create_task(self._run(), name="lane")
 
     @property
@@ -47,9 +48,16 @@ class Lane:
         """Records taken and not begun."""
         return self._queue.qsize()
 
+    @property
+    def position(self) -> int | None:
+        """The offset of the first record that is not done; None before there is any."""
+        return self._first_offset if self.next_offset is None else self.next_offset
+
     def put(self, records: Iterable[Any]) -> None:
         """Take records, in the order of their offsets."""
         for record in records:
+            if self._first_offset is None:
+                self._first_offset = record.offset
             self._queue.put_nowait(record)
 
     async def _run(self) -> None:
