@@ -16,8 +16,14 @@ ALERT: Final = "VersionFails"
 ALERT_ABOVE: Final = 0.5
 """Share of requests that do not succeed. High: smaller harm is the judge's to find while a canary
 bakes, and this alert's to find when it holds and nobody judges it any more."""
-_ENOUGH_PER_S: Final = 5
-_WINDOW: Final = "3s"
+_ENOUGH: Final = 10
+"""Requests in the window."""
+_WINDOW: Final = "2s"
+_POOLS: Final = 'envoy_cluster_name=~"[^@/]+@[^/]+"'
+_SUM: Final = "sum by (envoy_cluster_name)"
+_DONE: Final = f"{_SUM} (envoy_cluster_upstream_rq_completed{{{_POOLS}}}#)"
+_GOOD: Final = f'{_SUM} (envoy_cluster_upstream_rq_xx{{{_POOLS},envoy_response_code_class="2"}}#)'
+_FAILED: Final = f"({_DONE} - ({_GOOD} or 0 * {_DONE}))"
 
 # Without the metrics that nobody asks for a scrape is a twentieth of the size.
 _ENVOY_METRICS: Final = "^cluster\\..*(upstream_rq|upstream_cx|membership|outlier_detection)"
@@ -51,34 +57,34 @@ def _job(name: str, target: str) -> dict[str, Any]:
 def alert_rules() -> str:
     """One rule for every version of every service, from Envoy's own counters.
 
-    Failures are what did not succeed, `1 - rate(2xx) / rate(completed)`: the series of a class of
-    responses does not exist before the first of them, so a rate of 5xx misses what it is there for.
+    Failures are what did not succeed, and both counters are compared with themselves two seconds
+    ago. A `rate()` of responses by class would be wrong just when it matters: such a series does
+    not exist before its first response, so its first seconds are missing, and every new version
+    would seem to fail.
     """
-    pools = 'envoy_cluster_name=~"[^@/]+@[^@/]+"'
-    done = _rate(f"envoy_cluster_upstream_rq_completed{{{pools}}}")
-    good = _rate(f'envoy_cluster_upstream_rq_xx{{{pools},envoy_response_code_class="2"}}')
-    cluster = "$labels.envoy_cluster_name"
+    failed, done = _growth(_FAILED), _growth(_DONE)
+    pool = "$labels.envoy_cluster_name"
     rule = {
         "alert": ALERT,
-        "expr": f"1 - (({good}) or 0 * ({done})) / ({done}) > {ALERT_ABOVE} "
-        f"and ({done}) > {_ENOUGH_PER_S}",
+        "expr": f"{failed} / {done} > {ALERT_ABOVE} and {done} > {_ENOUGH}",
         "labels": {
             "severity": "critical",
-            "service": f'{{{{ reReplaceAll "@.*" "" {cluster} }}}}',
+            "service": f'{{{{ reReplaceAll "@.*" "" {pool} }}}}',
             # The pool's name has ~ for the dots of the version.
-            "version": f'{{{{ reReplaceAll "~" "." (reReplaceAll ".*@" "" {cluster}) }}}}',
+            "version": f'{{{{ reReplaceAll "~" "." (reReplaceAll ".*@" "" {pool}) }}}}',
         },
         "annotations": {
-            "summary": "{{ $value | humanizePercentage }} of requests to "
-            "{{ $labels.envoy_cluster_name }} fail"
+            "summary": f"{{{{ $value | humanizePercentage }}}} of requests to {{{{ {pool} }}}} fail"
         },
     }
     group = {"name": "shop", "interval": "1s", "rules": [rule]}
     return json.dumps({"groups": [group]}, indent=1)
 
 
-def _rate(counter: str) -> str:
-    return f"sum by (envoy_cluster_name) (rate({counter}[{_WINDOW}]))"
+def _growth(counter: str) -> str:
+    """How much a counter grew in the window; `#` stands for the moment in the counter."""
+    now, then = counter.replace("#", ""), counter.replace("#", f" offset {_WINDOW}")
+    return f"({now} - {then})"
 
 
 def alertmanager(webhook: str, token_file: Path) -> str:

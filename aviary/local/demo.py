@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.text import Text
 
 from aviary.cli.failing import CommandError
-from aviary.cli.tables import new_console
 from aviary.local.acts import ACTS, Act, Play
 from aviary.local.process import ChildFailedError
 from aviary.local.stack import Stack
@@ -27,11 +26,15 @@ async def play(stack: Stack, *, keep: bool) -> int:
         stack: started.
         keep: stay up afterwards, until stopped from outside.
     """
-    console = new_console()
+    console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
     console.print(f"\nTemporal's UI, to watch along: {stack.addresses['temporal_ui']}")
     theatre = Theatre(stack, await stack.temporal())
-    acts = [await _act(console, stack, theatre, one) for one in ACTS]
+    acts: list[Act] = []
+    for one in ACTS:
+        acts.append(await _act(console, stack, theatre, one))
+        if not acts[-1].good:  # the next one would begin on ruins, and prove nothing
+            break
     _summary(console, acts, time.monotonic() - began)
     if keep:
         _say_kept(console, stack)

@@ -94,9 +94,9 @@ async def pool_counts(stack: Stack) -> Mapping[str, PoolCount]:
     response = await fetch(stack.ports.envoy_admin, path)
     values: dict[str, dict[str, int]] = {}
     for stat in json.loads(response.body)["stats"]:
-        if "value" in stat:
-            _, pool, name = stat["name"].split(".")
-            values.setdefault(pool, {})[name] = int(stat["value"])
+        _, *pool, name = stat.get("name", ".").split(".")
+        if len(pool) == 1:  # not the part of it that was internal, or external
+            values.setdefault(pool[0], {})[name] = int(stat["value"])
     return defaultdict(_no_requests) | {
         pool: PoolCount(found.get("upstream_rq_completed", 0), found.get("upstream_rq_5xx", 0))
         for pool, found in values.items()

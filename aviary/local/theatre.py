@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from temporalio.client import Client
 
-from aviary.cli.failing import CommandError, ExitCode
+from aviary.cli.failing import CommandError
 from aviary.cli.remote import Releases
 from aviary.cli.watch import follow
 from aviary.local.stack import Stack
@@ -16,7 +17,7 @@ from aviary.settings import load_settings
 from schemas.release import CanaryStatus, ReleaseStatus
 
 _EVERY_S: Final = 0.5
-_BEGUN_WITHIN_S: Final = 30.0
+_PATIENCE_S: Final = 30.0
 _ENDED_WITHIN_S: Final = 120.0
 
 Look = Callable[[ReleaseStatus], Awaitable[None]]
@@ -64,11 +65,9 @@ class _Looked:
     def __init__(self, releases: Releases, look: Look | None) -> None:
         self._releases = releases
         self._look = look
-        self._begun = False
 
     async def status(self, release: str) -> ReleaseStatus:
-        status = await self._first(release) if not self._begun else await self._now(release)
-        self._begun = True
+        status = await self._patiently(release)
         if self._look is not None:
             await self._look(status)
         return status
@@ -76,16 +75,13 @@ class _Looked:
     async def canaries(self, status: ReleaseStatus) -> dict[str, CanaryStatus]:
         return await self._releases.canaries(status)
 
-    async def _now(self, release: str) -> ReleaseStatus:
-        return await self._releases.status(release)
-
-    async def _first(self, release: str) -> ReleaseStatus:
-        """The bridge needs a moment to begin it."""
-        async with asyncio.timeout(_BEGUN_WITHIN_S):
-            while True:
-                try:
-                    return await self._now(release)
-                except CommandError as error:
-                    if error.code is not ExitCode.NOT_FOUND:
-                        raise
-                await asyncio.sleep(_EVERY_S)
+    async def _patiently(self, release: str) -> ReleaseStatus:
+        """The bridge needs a moment to begin a release, and a busy worker one to answer."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return await self._releases.status(release)
+            except CommandError:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(_EVERY_S)
