@@ -2,11 +2,16 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
+
+from aviary.cli import build_app
 
 ROOT = Path(__file__).parents[3]
 README = ROOT / "README.md"
@@ -76,3 +81,35 @@ def test_pages_name_settings_that_there_are() -> None:
     named = set(re.findall(r"\bAVIARY_[A-Z_]+\b", operations))
     assert named - known == set()
     assert known - named == set(), "docs/operations.md lists every setting"
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every command of Aviary's that a page shows, without the program's name."""
+    text = page.read_text().replace("\\\n", " ")
+    shown = re.findall(r"python -m aviary ([^\n`#&|]+)", text)
+    return [shlex.split(line) for line in shown]
+
+
+def known(words: list[str]) -> str | None:
+    """What of a command the command line does not know; None when it knows all of it."""
+    command: Any = typer.main.get_command(build_app())
+    while words and hasattr(command, "commands"):
+        word, *words = words
+        if word not in command.commands:
+            return word
+        command = command.commands[word]
+    options = {name for parameter in command.params for name in parameter.opts}
+    unknown = [word for word in words if word.startswith("--") and word not in options]
+    return unknown[0] if unknown else None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_and_options_are_there(page: Path) -> None:
+    unknown = {shlex.join(words): known(words) for words in commands(page)}
+    assert {line: word for line, word in unknown.items() if word is not None} == {}
+
+
+def test_commands_are_looked_for() -> None:
+    assert known(["release", "strat"]) == "strat"
+    assert known(["plan", "--catalogue", "c.yaml"]) == "--catalogue"
+    assert ["version"] in commands(ROOT / "docs/operations.md")
