@@ -1,0 +1,28 @@
+"""What the reference shows is true."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from schemas.catalog import AlertPolicy, Catalog, Defaults, ServiceSpec, Step, Strategy
+from schemas.catalog_file import parse_catalog
+
+ROOT = Path(__file__).resolve().parents[3]
+REFERENCE = (ROOT / "docs/reference/catalog.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", REFERENCE + README, re.DOTALL))
+def test_every_example_is_a_valid_catalog(text: str) -> None:
+    assert parse_catalog(text).services
+
+
+@pytest.mark.parametrize("model", [Catalog, ServiceSpec, Strategy, Step, AlertPolicy])
+def test_every_field_is_described(model: type[Catalog]) -> None:
+    described = set(re.findall(r"^\| `(\w+)", REFERENCE, re.MULTILINE))
+    assert set(model.model_fields) <= described
+
+
+def test_defaults_know_what_services_know() -> None:
+    assert set(Defaults.model_fields) == set(ServiceSpec.model_fields) - {"depends_on"}
