@@ -1,8 +1,9 @@
 """Kayenta's judge (NetflixACAJudge), exact including its traps, for those who move over.
 
 Its traps: the tolerance scales with the *estimated* shift, so it is a rule of evidence and no
-margin; fewer than five points per arm can never fail; values whose differences are below 1e-3 drown
-in the root finder's absolute tolerance (feed percent); and nothing holds for repeated looks.
+margin; with few points the interval is clamped to the range of the differences, so that two
+separated points can fail; differences below 1e-3 drown in the root finder's absolute tolerance
+(feed percent); and nothing holds for repeated looks.
 
 Source: spinnaker/kayenta, commit a69573b.
 """
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from statistics import NormalDist
@@ -161,9 +164,11 @@ def mann_whitney(
     """
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     low, high = min(x) - max(y), max(x) - min(y)
+    xs, ys = sorted(x), sorted(y)
+    ties = sum(size**3 - size for size in Counter(ys).values())
 
     def statistic(shift: float) -> float:
-        return _statistic([value - shift for value in x], y)
+        return _statistic([value - shift for value in xs], ys, ties)
 
     at_low, at_high = statistic(low), statistic(high)
 
@@ -179,34 +184,29 @@ def mann_whitney(
     return Interval(root(z), root(-z), estimate)
 
 
-def _statistic(x: Sequence[float], y: Sequence[float]) -> float:
-    """Standardized rank sum, with a continuity correction of 1/2 towards 0."""
+def _statistic(x: Sequence[float], y: Sequence[float], ties_y: int) -> float:
+    """Standardized rank sum of sorted x over sorted y, with a continuity correction of 1/2.
+
+    `sum of ranks - n(n+1)/2` is the number of pairs in which x is larger, a tie counting 1/2.
+    """
     n, m = len(x), len(y)
-    ranks, ties = _ranks([*x, *y])
-    centred = math.fsum(ranks[:n]) - n * (n + 1) / 2 - n * m / 2
+    wins, ties, start = 0.0, ties_y, 0
+    while start < n:
+        end = bisect_right(x, x[start], start)
+        below = bisect_left(y, x[start])
+        tied = bisect_right(y, x[start], below) - below
+        mine = end - start
+        wins += mine * (below + tied / 2)
+        both = mine + tied
+        ties += both**3 - both - (tied**3 - tied)
+        start = end
+    centred = wins - n * m / 2
     size = n + m
     variance = n * m / 12 * (size + 1 - ties / (size * (size - 1)))
     if variance <= 0:
         raise ValueError("all values are tied")
     correction = math.copysign(0.5, centred) if centred else 0.0
     return (centred - correction) / math.sqrt(variance)
-
-
-def _ranks(values: Sequence[float]) -> tuple[list[float], float]:
-    order = sorted(range(len(values)), key=values.__getitem__)
-    ranks = [0.0] * len(values)
-    ties = 0.0
-    start = 0
-    while start < len(order):
-        end = start
-        while end + 1 < len(order) and values[order[end + 1]] == values[order[start]]:
-            end += 1
-        size = end - start + 1
-        ties += size**3 - size
-        for place in range(start, end + 1):
-            ranks[order[place]] = (start + end) / 2 + 1
-        start = end + 1
-    return ranks, ties
 
 
 def zeroin(
@@ -294,6 +294,6 @@ def _mean_ratio(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def _cles(x: Sequence[float], y: Sequence[float]) -> float:
-    n = len(x)
-    ranks, _ = _ranks([*x, *y])
-    return (2 * math.fsum(ranks[:n]) - n * (n + 1)) / (2 * n * len(y))
+    ys = sorted(y)
+    wins = math.fsum((bisect_left(ys, v) + bisect_right(ys, v)) / 2 for v in x)
+    return wins / (len(x) * len(y))
