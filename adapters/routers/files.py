@@ -28,7 +28,7 @@ def said_by_path(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Retryable(f"{error.filename or path}: {error.strerror or error}") from error
+        raise Retryable(f"{path}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager

@@ -1,0 +1,104 @@
+"""What Envoy is told, and what is read back from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.errors import Retryable
+from adapters.routers.envoy_names import forced_name, guarded_name, pool_name
+from adapters.routers.envoy_routes import clusters_of, local_domains, route_in, virtual_host
+from adapters.routers.fence import parts
+from schemas.route import Route
+
+VERSIONS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,8}", fullmatch=True)
+SERVICES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,6}[a-z0-9])?", fullmatch=True)
+WEIGHTS = st.integers(0, 10_000).map(lambda share: share / 100)
+
+
+@st.composite
+def any_route(draw: st.DrawFn) -> Route:
+    stable = draw(VERSIONS)
+    canary = draw(st.none() | VERSIONS.filter(lambda version: version != stable))
+    return Route(
+        service=draw(SERVICES),
+        stable=stable,
+        canary=canary,
+        weight=draw(WEIGHTS) if canary is not None else 0,
+        generation=draw(st.integers(0, 2**53)),
+        owner=draw(st.text(max_size=5)),
+    )
+
+
+def config(route: Route) -> dict[str, Any]:
+    return {"virtual_hosts": [virtual_host(route, local_domains)]}
+
+
+def splits(host: dict[str, Any]) -> list[list[tuple[str, int]]]:
+    actions = [entry["route"] for entry in host["routes"]]
+    weighted = [a["weighted_clusters"]["clusters"] for a in actions if "weighted_clusters" in a]
+    return [[(cluster["name"], cluster["weight"]) for cluster in one] for one in weighted]
+
+
+@given(any_route())
+def test_a_route_is_read_back_as_it_was(route: Route) -> None:
+    assert route_in(config(route), route.service) == route
+
+
+@given(WEIGHTS)
+def test_a_split_is_whole_and_exact(weight: float) -> None:
+    stable, canary = parts(weight)
+    assert stable + canary == 10_000
+    assert canary == pytest.approx(weight * 100)
+
+
+@given(any_route().filter(lambda route: route.canary is not None))
+def test_stable_comes_first_and_the_canary_falls_back_to_it(route: Route) -> None:
+    assert route.canary is not None
+    stable, canary = parts(route.weight)
+    expected = [
+        (pool_name(route.service, route.stable), stable),
+        (guarded_name(route.service, route.canary, route.stable), canary),
+    ]
+    # One for methods that may be repeated, one for the others.
+    assert splits(virtual_host(route, local_domains)) == [expected, expected]
+
+
+@given(any_route())
+def test_every_cluster_of_a_virtual_host_is_named(route: Route) -> None:
+    found: set[str] = set()
+    for entry in virtual_host(route, local_domains)["routes"]:
+        action = entry["route"]
+        found |= {c["name"] for c in action.get("weighted_clusters", {}).get("clusters", [])}
+        found |= {action["cluster"]} if "cluster" in action else set()
+    assert found == clusters_of(route)
+
+
+@given(any_route().filter(lambda route: route.canary is None))
+def test_without_canary_all_goes_to_stable(route: Route) -> None:
+    entries = virtual_host(route, local_domains)["routes"]
+    stable = pool_name(route.service, route.stable)
+    assert [entry["route"]["cluster"] for entry in entries] == [stable, stable]
+
+
+@given(st.lists(st.tuples(SERVICES, VERSIONS), unique=True, max_size=6))
+def test_no_two_clusters_have_one_name(pools: list[tuple[str, str]]) -> None:
+    names = [pool_name(*pool) for pool in pools] + [forced_name(*pool) for pool in pools]
+    names += [guarded_name(s, v, w) for s, v in pools for t, w in pools if s == t and v != w]
+    assert len(set(names)) == len(names)
+    assert not any("." in name for name in names)
+
+
+def test_a_foreign_virtual_host_is_nobodys_route() -> None:
+    assert route_in({"virtual_hosts": [{"name": "cart", "domains": ["cart"]}]}, "cart") is None
+
+
+def test_a_damaged_route_names_its_service() -> None:
+    damaged = config(Route(service="cart", stable="1"))
+    tag = damaged["virtual_hosts"][0]["metadata"]["filter_metadata"]["aviary"]
+    tag["generation"] = "many"
+    with pytest.raises(Retryable, match="virtual host cart: expected Aviary's route"):
+        route_in(damaged, "cart")
