@@ -19,13 +19,13 @@ BIN = Path(sys.executable).parent
 SECRETS = {"AVIARY_WEBHOOK_TOKEN": "a-token", "TEMPORAL_DB_PASSWORD": "a-password"}
 
 
-@pytest.fixture
-def podman(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a `podman` that only knows its version: reading a file must need no engine."""
-    program = tmp_path / "podman"
+    program = tmp_path_factory.mktemp("bin") / "podman"
     program.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "podman version 5.0.0"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    return tmp_path
+    return program.parent
 
 
 def read_compose(podman: Path, secrets: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -41,7 +41,7 @@ def read_compose(podman: Path, secrets: dict[str, str]) -> subprocess.CompletedP
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def services(podman: Path) -> dict[str, Any]:
     """The services as compose understands them."""
     done = read_compose(podman, SECRETS)
