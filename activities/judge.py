@@ -147,9 +147,7 @@ class JudgeActivities:
         for part, template in metric.templates.items():
             try:
                 with terminal_errors():
-                    parts[part] = tuple(
-                        await self._source.query(render(template, variables), at)
-                    )
+                    parts[part] = tuple(await self._source.query(render(template, variables), at))
             except Retryable as error:
                 activity.logger.warning(
                     "metrics source did not answer",

@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class SettingsError(ValueError):
-    """A setting is missing or wrong; the text names the variable, the value and what is expected."""
+    """A setting is wrong; the text names the variable, the value and what is expected."""
 
 
 class Settings(BaseSettings):
@@ -27,7 +27,9 @@ class Settings(BaseSettings):
         default="aviary", min_length=1, description="Workflow queue, and prefix of the others."
     )
 
-    kafka_bootstrap: str = Field(default="127.0.0.1:9092", description="host:port, comma-separated.")
+    kafka_bootstrap: str = Field(
+        default="127.0.0.1:9092", description="host:port, comma-separated."
+    )
     kafka_group: str = Field(default="aviary-bridge", description="Consumer group of the bridge.")
     kafka_idempotent: bool = Field(
         default=True, description="Idempotent producer; off for brokers that have none."

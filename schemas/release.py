@@ -92,6 +92,14 @@ class Cause(Model):
     alert: Alert | None = None
     verdict: Verdict | None = None
 
+    @classmethod
+    def of(cls, value: Any, default: Self) -> Self:
+        """Whatever came with an order to go back, as a cause; `default` for none or junk."""
+        try:
+            return cls.model_validate(value)
+        except ValidationError:
+            return default
+
 
 class Command(Model):
     """A person's word to a release or a canary. Every field may be left out.

@@ -12,8 +12,8 @@ from schemas.base import Model, Percent, ServiceName, Version
 class Route(Model):
     """What a router does, or shall do, with the requests for one service.
 
-    The route names versions, not roles, so that finalizing is one write like any other: the canary's
-    version becomes `stable` and `canary` becomes None.
+    The route names versions, not roles, so that finalizing is one write like any other: the
+    canary's version becomes `stable` and `canary` becomes None.
     """
 
     service: ServiceName

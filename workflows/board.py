@@ -75,9 +75,7 @@ class Board:
         waits_for = ""
         if phase is CanaryPhase.WAITING:
             needs = [
-                need
-                for need in planned.depends_on
-                if self.phases[need] is not CanaryPhase.HOLDING
+                need for need in planned.depends_on if self.phases[need] is not CanaryPhase.HOLDING
             ]
             waits_for = ", ".join(needs) + " to hold" if needs else "a free place"
         common = {
@@ -119,12 +117,14 @@ class Board:
         """Why a command makes no sense now, in words; None when it does."""
         if command.service is not None and command.service not in self.phases:
             return f"service: {command.service} is not in this release: {', '.join(self._order)}"
-        if release is ReleasePhase.ROLLING_BACK:
-            if word is Word.ROLLBACK and command.service is not None:
+        if release not in {ReleasePhase.RUNNING, ReleasePhase.SOAKING}:
+            one_more = word is Word.ROLLBACK and command.service is not None
+            if release is ReleasePhase.ROLLING_BACK and one_more:
                 return None
-            return "too late: the release is rolling back"
-        if release in {ReleasePhase.FINALIZING, ReleasePhase.FINALIZED, ReleasePhase.ROLLED_BACK}:
             return f"too late: the release is {release.value.replace('_', ' ')}"
+        return self._makes_no_sense(word, command, paused=paused)
+
+    def _makes_no_sense(self, word: Word, command: Command, *, paused: bool) -> str | None:
         if word is Word.PAUSE and paused:
             return "the release is paused already"
         if word is Word.RESUME and not (paused or self.any_paused):

@@ -247,9 +247,7 @@ class CanaryWorkflow(Commands):
             raise BakeFailed(result.verdict)
         return result.verdict
 
-    async def _let_time_pass(
-        self, bake: Bake | None, until: Callable[[], bool]
-    ) -> Verdict | None:
+    async def _let_time_pass(self, bake: Bake | None, until: Callable[[], bool]) -> Verdict | None:
         """A bake without metrics: a timer instead of an activity."""
         try:
             await workflow.wait_condition(
@@ -262,9 +260,7 @@ class CanaryWorkflow(Commands):
             return self._verdict
         return None
 
-    async def _result_of(
-        self, judging: workflow.ActivityHandle[JudgeResult]
-    ) -> JudgeResult | None:
+    async def _result_of(self, judging: workflow.ActivityHandle[JudgeResult]) -> JudgeResult | None:
         try:
             return await judging
         except ActivityError as error:
@@ -323,10 +319,11 @@ class CanaryWorkflow(Commands):
             self._tell()
 
     @workflow.signal(name=SIGNAL_UNWIND, description="From the release: roll back now.")
-    def unwind(self, cause: Cause | None = None) -> None:
-        """The release's order, which a canary obeys while holding, too."""
+    def unwind(self, value: Any = None) -> None:
+        """The release's order, which a canary obeys while holding, too; whatever comes with it."""
         if self._abort is None:
-            self._abort = cause or self._cause(CauseKind.RELEASE, "the release goes back")
+            default = self._cause(CauseKind.RELEASE, "the release goes back")
+            self._abort = Cause.of(value, default)
 
     @workflow.signal(name=SIGNAL_FINALIZE, description="From the release: become stable.")
     def finalize(self, _: Any = None) -> None:
@@ -353,12 +350,13 @@ class CanaryWorkflow(Commands):
             alerts_seen=self._alerts.count,
         )
 
-    def _refusal(self, word: Word, command: Command) -> str | None:
+    def _refusal(self, word: Word, _: Command) -> str | None:
+        where = describe.phase(self._phase, self._step, len(self._steps))
         return describe.canary_refusal(
             word,
             self._phase,
             paused=self._pause_text is not None,
-            at=f"{self._plan.service} is {describe.phase(self._phase, self._step, len(self._steps))}",
+            at=f"{self._plan.service} is {where}",
         )
 
     def _obey(self, word: Word, command: Command) -> str:
@@ -398,9 +396,7 @@ class CanaryWorkflow(Commands):
             self._abort = cause
 
     def _cause(self, kind: CauseKind, text: str, **more: Any) -> Cause:
-        return Cause(
-            kind=kind, service=self._plan.service, text=text, at=workflow.now(), **more
-        )
+        return Cause(kind=kind, service=self._plan.service, text=text, at=workflow.now(), **more)
 
     def _judged(self, verdict: Verdict) -> Cause:
         return self._cause(CauseKind.VERDICT, verdict.sentence, verdict=verdict)

@@ -1,4 +1,4 @@
-"""Words for people: causes, answers, and the page that the Temporal UI shows of a workflow. Pure."""
+"""Words for people: causes, answers, and the page the Temporal UI shows of a workflow. Pure."""
 
 from __future__ import annotations
 
@@ -95,11 +95,12 @@ def canary(start: CanaryInput, report: CanaryReport) -> str:
     """The page of a canary, in Markdown."""
     plan = start.plan
     where = phase(report.phase, report.step, report.steps)
+    beside = f"**{plan.service} {plan.version}** beside {report.stable or 'stable'}"
+    page = f"/namespaces/{{namespace}}/workflows/release%2F{start.release}"
     lines = [
-        f"**{plan.service} {plan.version}** beside {report.stable or 'stable'}: "
-        f"**{where}** at {report.weight:g} %",
+        f"{beside}: **{where}** at {report.weight:g} %",
         "",
-        f"Release [{start.release}](/namespaces/{{namespace}}/workflows/release%2F{start.release})",
+        f"Release [{start.release}]({page})",
     ]
     lines += _why(report.waits_for, report.verdict.sentence if report.verdict else "")
     if report.cause is not None:

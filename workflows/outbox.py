@@ -41,9 +41,7 @@ class Reports:
 
     async def finish(self) -> None:
         """Return when all is sent, or nobody hears."""
-        await workflow.wait_condition(
-            lambda: self.orphaned or (self._idle and not self._pending)
-        )
+        await workflow.wait_condition(lambda: self.orphaned or (self._idle and not self._pending))
 
     async def _send(self, release: workflow.ExternalWorkflowHandle[object]) -> None:
         while not self.orphaned:

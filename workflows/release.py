@@ -1,7 +1,7 @@
 """A release: its services go out in dependency order, and come back in reverse.
 
-`workflows.plan` decides; this workflow carries it out, and keeps what the decision needs: where each
-service is. Handlers only record; `run` acts.
+`workflows.plan` decides; this workflow carries it out, and keeps what the decision needs: where
+each service is. Handlers only record; `run` acts.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class ReleaseWorkflow(Commands):
     # --- the story ---
 
     @workflow.run
-    async def run(self, start: ReleaseInput) -> ReleaseStatus:
+    async def run(self, _: ReleaseInput) -> ReleaseStatus:
         """Release all services of the plan.
 
         Returns:

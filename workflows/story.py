@@ -38,9 +38,7 @@ class Story:
         """The release entered a phase."""
         data: dict[str, Any] = {"labels": self._plan.labels, "cause": _plain(cause)}
         if phase is ReleasePhase.RUNNING:
-            data["services"] = {
-                name: one.version for name, one in self._plan.services.items()
-            }
+            data["services"] = {name: one.version for name, one in self._plan.services.items()}
             data["stages"] = self._plan.stages
         self._event(RELEASE_EVENTS[phase], self._plan.release, data)
         kind = _RELEASE_NOTICES.get(phase)

@@ -138,7 +138,8 @@ class Traffic:
         return route
 
     async def _apply(self, route: Route, summary: str) -> None:
-        await self._call(APPLY, ApplyRoute(router=self._plan.router, route=route), Confirmation, summary)
+        request = ApplyRoute(router=self._plan.router, route=route)
+        await self._call(APPLY, request, Confirmation, summary)
         self.confirmed_at = workflow.now()
 
     async def _call(self, name: str, request: Any, answer: type, summary: str) -> Any:

@@ -18,6 +18,7 @@ from activities.announce import AnnounceActivities
 from activities.judge import JUDGE, JudgeRequest, JudgeResult
 from activities.preflight import PreflightActivities
 from activities.traffic import TrafficActivities
+from adapters.errors import Retryable
 from adapters.memory import MemoryAlertSource, MemoryEventLog, MemoryNotifier
 from adapters.routers.trial import TrialRouter
 from aviary.queues import STICKY_TIMEOUT, WORKFLOWS, sandbox
@@ -54,8 +55,11 @@ class RecordingRouter(TrialRouter):
     def __init__(self) -> None:
         super().__init__()
         self.applied: list[Route] = []
+        self.broken: set[str] = set()
 
     async def apply(self, route: Route) -> Confirmation:
+        if route.service in self.broken:
+            raise Retryable(f"the router of {route.service} is away")
         confirmation = await super().apply(route)
         if route not in self.applied:
             self.applied.append(route)
@@ -205,9 +209,7 @@ class World:
         deploy = DeployRequested.model_validate(
             {
                 "release": release,
-                "services": [
-                    {"service": self.service(one), "version": version} for one in graph
-                ],
+                "services": [{"service": self.service(one), "version": version} for one in graph],
             }
         )
         plan = plan_release(Catalog.model_validate(document), deploy)
@@ -236,10 +238,14 @@ class Release:
         )
 
     async def status(self) -> ReleaseStatus:
-        return await self.handle.query(QUERY_STATUS, result_type=ReleaseStatus)
+        status: ReleaseStatus = await self.handle.query(QUERY_STATUS, result_type=ReleaseStatus)
+        return status
 
     async def canary_status(self, service: str) -> CanaryStatus:
-        return await self.canary(service).query(QUERY_STATUS, result_type=CanaryStatus)
+        status: CanaryStatus = await self.canary(service).query(
+            QUERY_STATUS, result_type=CanaryStatus
+        )
+        return status
 
     async def phases(self) -> dict[str, str]:
         status = await self.status()

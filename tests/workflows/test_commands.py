@@ -1,0 +1,200 @@
+"""What a person may say, when it is refused, and what an alert does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
+
+from schemas.alert import Alert, AlertStatus
+from schemas.events import EventType
+from schemas.ids import (
+    SIGNAL_ALERT,
+    SIGNAL_APPROVE,
+    SIGNAL_PAUSE,
+    SIGNAL_RESUME,
+    SIGNAL_ROLLBACK,
+    SIGNAL_SKIP,
+)
+from schemas.notice import NoticeKind
+from schemas.release import CanaryPhase, Command, ReleasePhase
+from schemas.verdict import VerdictKind
+from tests.workflows.kit import Release, World, eventually
+
+ANN = Command(by="ann", reason="looks fine")
+BAKING = {"steps": [10, 50], "bake": "1h"}
+
+
+async def _refused(release: Release, word: str, command: Command | None = None) -> str:
+    with pytest.raises(WorkflowUpdateFailedError) as caught:
+        await release.handle.execute_update(word, command)
+    cause = caught.value.cause
+    assert isinstance(cause, ApplicationError)
+    return cause.message
+
+
+async def test_a_gate_opens_by_approval_alone(world: World) -> None:
+    gate = {"steps": [{"weight": 10, "gate": "is the dashboard green?"}]}
+    release = await world.release({"a": []}, strategy=gate)
+    status = await release.until(a="gated")
+    assert "is the dashboard green?" in status.services[0].waits_for
+    await eventually(
+        lambda: NoticeKind.WAITING in {notice.kind for notice in world.notifier.notices}
+    )
+    answer = await release.handle.execute_update(SIGNAL_APPROVE, ANN)
+    assert answer.startswith("approved by ann: looks fine")
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
+async def test_an_inconclusive_bake_waits_for_a_person(world: World) -> None:
+    world.judge.says[(world.service("a"), 10)] = VerdictKind.INCONCLUSIVE
+    release = await world.release({"a": []})
+    await release.until(a="gated")
+    await release.handle.signal(SIGNAL_APPROVE)
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
+async def test_an_inconclusive_bake_rolls_back_where_the_strategy_says_so(world: World) -> None:
+    world.judge.says[(world.service("a"), 10)] = VerdictKind.INCONCLUSIVE
+    strategy = {"steps": [10], "bake": "1m", "on_inconclusive": "roll_back"}
+    release = await world.release({"a": []}, strategy=strategy)
+    assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
+
+
+async def test_skip_ends_the_bake(world: World) -> None:
+    world.judge.blocked.add((world.service("a"), 10))
+    release = await world.release({"a": []})
+    await release.until(a="baking")
+    await release.handle.execute_update(SIGNAL_SKIP, ANN)
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
+async def test_pause_holds_the_weight_until_resume(world: World) -> None:
+    world.judge.blocked.add((world.service("a"), 10))
+    release = await world.release({"a": [], "b": ["a"]})
+    await release.until(a="baking")
+    await release.handle.execute_update(SIGNAL_PAUSE, ANN)
+    world.judge.blocked.clear()
+    status = await release.until(a="paused")
+    assert status.paused
+    assert status.services[0].weight == 10
+    await release.handle.execute_update(SIGNAL_RESUME, ANN)
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    types = [event.type for event in world.log.events]
+    assert types.index(EventType.RELEASE_PAUSED) < types.index(EventType.RELEASE_RESUMED)
+
+
+async def test_a_paused_canary_is_judged_on(world: World) -> None:
+    world.judge.blocked.add((world.service("a"), 10))
+    release = await world.release({"a": []})
+    await release.until(a="baking")
+    await release.handle.signal(SIGNAL_PAUSE)
+    world.judge.blocked.clear()
+    await release.until(a="paused")
+    world.judge.failing.add(world.service("a"))
+    assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
+
+
+async def test_wrong_commands_are_refused_with_a_reason(world: World) -> None:
+    world.judge.blocked.add((world.service("a"), 10))
+    release = await world.release({"a": []})
+    await release.until(a="baking")
+    a = world.service("a")
+    refusal = await _refused(release, SIGNAL_APPROVE)
+    assert refusal == f"no gate is open; {a} is baking step 1 of 3"
+    assert await _refused(release, SIGNAL_RESUME) == "the release is not paused"
+    unknown = await _refused(release, SIGNAL_SKIP, Command(service="nobody"))
+    assert unknown == f"service: nobody is not in this release: {a}"
+    with pytest.raises(WorkflowUpdateFailedError) as caught:
+        await release.canary("a").execute_update(SIGNAL_APPROVE)
+    assert "no gate is open" in str(caught.value.cause)
+    await release.handle.execute_update(SIGNAL_ROLLBACK, ANN)
+    done = await release.result()
+    assert done.cause is not None
+    assert (done.cause.by, done.cause.text) == ("ann", "rolled back by ann: looks fine")
+
+
+async def test_rollback_of_one_service_may_overtake_a_stuck_dependent(world: World) -> None:
+    strategy = {"steps": [50], "soak": "1h"}
+    release = await world.release({"a": [], "b": ["a"]}, strategy=strategy)
+    await release.until(a="holding", b="holding")
+    world.router.broken.add(world.service("b"))
+    await release.handle.signal(SIGNAL_ROLLBACK)
+    await release.until(b="stuck", a="holding")
+    await release.handle.execute_update(
+        SIGNAL_ROLLBACK, Command(by="ann", service=world.service("a"))
+    )
+    await release.until(a="rolled_back", b="stuck")
+    world.router.broken.clear()
+    assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
+
+
+def _alert(**over: object) -> Alert:
+    return Alert.model_validate(
+        {
+            "status": AlertStatus.FIRING,
+            "fingerprint": "f1",
+            "labels": {"alertname": "Errors", "severity": "critical"},
+            "starts_at": datetime.now(UTC),
+            **over,
+        }
+    )
+
+
+async def test_a_resolved_alert_and_a_repeat_do_nothing(world: World) -> None:
+    release = await world.release({"a": []}, strategy={"steps": [50], "soak": "1h"})
+    await release.until(a="holding")
+    resolved = _alert(status=AlertStatus.RESOLVED)
+    warning = _alert(labels={"alertname": "Slow", "severity": "warning"})
+    for alert in (resolved, warning, warning):
+        await release.canary("a").signal(SIGNAL_ALERT, alert)
+    status = await release.canary_status("a")
+    assert (status.alerts_seen, status.paused, status.phase) == (2, True, CanaryPhase.HOLDING)
+    await release.handle.signal(SIGNAL_ROLLBACK)
+    await release.result()
+
+
+@pytest.mark.parametrize(
+    "alert",
+    [
+        _alert(labels={"alertname": "Errors", "severity": "critical", "version": "0"}),
+        _alert(starts_at=datetime.now(UTC) - timedelta(hours=1)),
+    ],
+    ids=["names the stable version", "began before the canary"],
+)
+async def test_an_alert_that_is_not_the_canarys_pauses(world: World, alert: Alert) -> None:
+    release = await world.release({"a": []}, strategy={"steps": [50], "soak": "1s"})
+    await release.until(a="holding")
+    await release.canary("a").signal(SIGNAL_ALERT, alert)
+    await eventually(lambda: _paused(release))
+    assert (await release.status()).phase is ReleasePhase.SOAKING
+    await release.handle.execute_update(SIGNAL_RESUME, ANN)
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
+async def _paused(release: Release) -> bool:
+    return (await release.canary_status("a")).paused
+
+
+async def test_a_canary_waits_visibly_while_an_alert_fires_before_it(world: World) -> None:
+    name = world.service("a")
+    world.alerts.alerts = [_alert(labels={"alertname": "Errors", "service": name})]
+    release = await world.release({"a": []})
+
+    async def told() -> bool:
+        return "Errors" in (await release.status()).services[0].waits_for
+
+    await eventually(told)
+    assert world.router.weights(name) == []
+    world.alerts.alerts = []
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
+async def test_bakes_without_metrics_are_timers(world: World) -> None:
+    release = await world.release(
+        {"a": []}, strategy={"steps": [10], "bake": "100ms"}, metrics=False
+    )
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    assert world.judge.requests == []
