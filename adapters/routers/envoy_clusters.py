@@ -73,15 +73,17 @@ def listener(
     }
 
 
-def for_pools(
-    pools: Mapping[tuple[str, str], Sequence[tuple[str, int]]], health_path: str | None
-) -> list[dict[str, Any]]:
-    """All clusters of these pools: (service, version) and the addresses of its instances."""
+Described = tuple[Sequence[tuple[str, int]], str | None]
+"""A pool's addresses, and the path of its health check (None: a connection is enough)."""
+
+
+def for_pools(pools: Mapping[tuple[str, str], Described]) -> list[dict[str, Any]]:
+    """All clusters of these pools, which are known by service and version."""
     found: list[dict[str, Any]] = []
     for service, group in groupby(sorted(pools), key=lambda pool: pool[0]):
         versions = [version for _, version in group]
         for version in versions:
-            endpoints = pools[service, version]
+            endpoints, health_path = pools[service, version]
             found.append(_pool(service, version, endpoints, health_path))
             # No health check of its own: who asks for this version gets it, or its error.
             found.append(_instances(forced_name(service, version), endpoints))
@@ -94,6 +96,12 @@ def endpoints_of(cluster: Mapping[str, Any]) -> list[tuple[str, int]]:
     items = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
     sockets = (item["endpoint"]["address"]["socket_address"] for item in items)
     return [(one["address"], one["port_value"]) for one in sockets]
+
+
+def health_path_of(cluster: Mapping[str, Any]) -> str | None:
+    """The path of a pool's health check, None where a connection is enough."""
+    path: str | None = cluster["health_checks"][0].get("http_health_check", {}).get("path")
+    return path
 
 
 def _pool(

@@ -45,6 +45,11 @@ class Pool(Model):
     endpoints: tuple[tuple[str, Port], ...] = Field(
         description="Host and port of each instance; may be empty while none runs."
     )
+    health_path: str | None = Field(
+        default=None,
+        pattern="^/",
+        description="Path of an HTTP health check; None checks that a connection can be made.",
+    )
 
     @property
     def name(self) -> str:
@@ -57,7 +62,7 @@ class EnvoyFleet:
 
     Args:
         directory: created by `bootstrap`; every Envoy must see it under the same path.
-        health_path: path of an HTTP health check; None checks that a connection can be made.
+        health_path: the health check of pools that have none of their own.
 
     Every method raises `Retryable` for a failure of the file system.
     """
@@ -140,7 +145,8 @@ class EnvoyFleet:
             tag = tag_of(resource)
             if tag is not None:
                 endpoints = tuple(clusters.endpoints_of(resource))
-                found.append(Pool(**tag, endpoints=endpoints))
+                path = clusters.health_path_of(resource)
+                found.append(Pool(**tag, endpoints=endpoints, health_path=path))
         return found
 
     def _set(self, pools: Sequence[Pool]) -> None:
@@ -150,7 +156,13 @@ class EnvoyFleet:
                 raise Terminal(f"pools: {pool.service} {pool.version} is named twice")
         self._refuse_if_routed({(pool.service, pool.version) for pool in pools})
         described = clusters.for_pools(
-            {(pool.service, pool.version): pool.endpoints for pool in pools}, self._health_path
+            {
+                (pool.service, pool.version): (
+                    pool.endpoints,
+                    pool.health_path or self._health_path,
+                )
+                for pool in pools
+            }
         )
         write_whole(self._clusters_path, resource_file(described))
 

@@ -188,7 +188,7 @@ async def test_no_weight_is_written_for_a_pool_that_an_envoy_does_not_know(scene
 
 
 async def test_a_route_that_is_overtaken_while_it_waits_says_so(scene: Scene) -> None:
-    scene.envoys["one"].after = 10
+    scene.envoys["one"].after = 5
     newer = back(2)
     original = scene.clock.sleep
 
@@ -200,6 +200,7 @@ async def test_a_route_that_is_overtaken_while_it_waits_says_so(scene: Scene) ->
     with pytest.raises(StaleGeneration, match="generation 1 was overtaken by 2"):
         await scene.router.apply(canary(50, 1))
     assert scene.file.read("cart") == newer
+    assert scene.clock.now < PACE.doubt
 
 
 async def test_an_envoy_that_missed_the_file_is_woken(scene: Scene) -> None:

@@ -126,6 +126,9 @@ def test_a_health_path_makes_the_check_http(tmp_path: Path) -> None:
     fleet = EnvoyFleet(tmp_path, health_path="/healthz")
     fleet.bootstrap(9901, 10000)
     fleet.put_pool(pool("1", 80))
+    # Somebody else with another default leaves it as it is.
+    EnvoyFleet(tmp_path).put_pool(pool("2", 80))
+    assert [one.health_path for one in fleet.pools()] == ["/healthz", None]
     checks = cluster(fleet, "cart@1")["health_checks"]
     assert isinstance(checks, list)
     assert checks[0]["http_health_check"] == {"path": "/healthz"}
