@@ -7,7 +7,7 @@
         └── StaleGeneration   the route has moved on: somebody newer has written (fencing)
 
 An adapter maps every failure of its client library to one of these. The text of an error never
-holds a secret. Activities turn `Terminal` into a non-retryable application error of the same type name.
+holds a secret. Activities turn `Terminal` into a non-retryable application error of the same name.
 """
 
 from __future__ import annotations

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+OTHER_VARIABLES = frozenset({"AVIARY_CACHE"})
+"""Variables of the embedded stack's installation, which is no setting of a process."""
 
 
 class SettingsError(ValueError):
@@ -64,6 +71,7 @@ def load_settings(**overrides: object) -> Settings:
     Raises:
         SettingsError: one line for each wrong setting.
     """
+    _no_unknown_variables(os.environ)
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
         return Settings(**given)  # type: ignore[arg-type]
@@ -74,6 +82,17 @@ def load_settings(**overrides: object) -> Settings:
             for problem in error.errors()
         ]
         raise SettingsError("\n".join(lines)) from None
+
+
+def _no_unknown_variables(environment: Mapping[str, str]) -> None:
+    known = {f"AVIARY_{field.upper()}" for field in Settings.model_fields} | OTHER_VARIABLES
+    unknown = sorted(
+        name for name in environment if name.startswith("AVIARY_") and name not in known
+    )
+    if unknown:
+        nearest = get_close_matches(unknown[0], known, n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        raise SettingsError(f"{', '.join(unknown)}: there is no such setting{hint}")
 
 
 def _shown(problem: object) -> str:

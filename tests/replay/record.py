@@ -1,0 +1,122 @@
+"""Record the histories that `test_replay.py` replays: `python -m tests.replay.record`.
+
+Record anew only when a change of the workflows is meant to break running releases, and say so in
+the commit: a worker with the new code could not go on with releases of the old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+
+from schemas.ids import SIGNAL_APPROVE, SIGNAL_PAUSE, SIGNAL_RESUME, SIGNAL_SKIP
+from schemas.release import Command
+from schemas.verdict import VerdictKind
+from tests.workflows.kit import Release, World
+
+FOLDER = Path(__file__).parent / "histories"
+CHAIN = {"ledger": [], "payments": ["ledger"]}
+HOLD = {"steps": [50], "soak": "1h"}
+ANN = Command(by="ann", reason="recorded")
+
+
+async def healthy(world: World) -> Release:
+    release = await world.release(CHAIN)
+    await release.result()
+    return release
+
+
+async def judged_bad(world: World) -> Release:
+    world.judge.says[(world.service("payments"), 50)] = VerdictKind.FAIL
+    release = await world.release(CHAIN)
+    await release.result()
+    return release
+
+
+async def alert_during_a_bake(world: World) -> Release:
+    world.judge.blocked.add((world.service("payments"), 10))
+    release = await world.release(CHAIN)
+    await release.until(payments="baking")
+    await release.alert("payments")
+    await release.result()
+    return release
+
+
+async def alert_while_holding(world: World) -> Release:
+    release = await world.release(CHAIN, strategy=HOLD)
+    await release.until(ledger="holding", payments="holding")
+    await release.alert("ledger")
+    await release.result()
+    return release
+
+
+async def told_by_a_person(world: World) -> Release:
+    gate = {"steps": [{"weight": 10, "gate": "go on?"}, 50], "bake": "1m"}
+    world.judge.blocked.add((world.service("ledger"), 10))
+    release = await world.release({"ledger": []}, strategy=gate)
+    await release.until(ledger="baking")
+    await release.handle.execute_update(SIGNAL_PAUSE, ANN)
+    await release.handle.execute_update(SIGNAL_SKIP, ANN)
+    await release.until(ledger="gated")
+    await release.handle.execute_update(SIGNAL_APPROVE, ANN)
+    await release.until(ledger="paused")
+    await release.handle.execute_update(SIGNAL_RESUME, ANN)
+    await release.result()
+    return release
+
+
+async def cancelled(world: World) -> Release:
+    release = await world.release(CHAIN, strategy=HOLD)
+    await release.until(ledger="holding", payments="holding")
+    await release.handle.cancel()
+    await release.result()
+    return release
+
+
+SCENARIOS: tuple[Callable[[World], Awaitable[Release]], ...] = (
+    healthy,
+    judged_bad,
+    alert_during_a_bake,
+    alert_while_holding,
+    told_by_a_person,
+    cancelled,
+)
+
+
+async def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    temporal = Path(sys.executable).parent / "temporal"
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(temporal), data_converter=pydantic_data_converter
+    ) as server:
+        for scenario in SCENARIOS:
+            world = World(server.client)
+            async with world.working():
+                release = await scenario(world)
+                status = await release.status()
+            handles = [release.handle]
+            handles += [
+                server.client.get_workflow_handle(f"canary/{one.service}")
+                for one in status.services
+                if one.stable is not None
+            ]
+            for handle in handles:
+                history = await handle.fetch_history()
+                kind = handle.id.split("/")[0]
+                name = world.short([handle.id.removeprefix(f"{kind}/")])[0]
+                tail = "" if kind == "release" else f".{name}"
+                path = FOLDER / f"{scenario.__name__}.{kind}{tail}.json"
+                path.write_text(history.to_json() + "\n")
+                sys.stdout.write(f"{path.name}: {len(history.events)} events\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
+    sys.stdout.flush()
+    os._exit(0)  # the SDK may abort in a process that ends right after its workers

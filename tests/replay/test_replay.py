@@ -1,0 +1,49 @@
+"""Histories of finished releases run through today's code: a worker may be upgraded meanwhile."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
+
+from aviary.queues import WORKFLOWS, sandbox
+from tests.replay.record import FOLDER, SCENARIOS
+from workflows.guard import GuardInterceptor
+
+HISTORIES = sorted(FOLDER.glob("*.json"))
+
+
+def _replayer() -> Replayer:
+    return Replayer(
+        workflows=WORKFLOWS,
+        interceptors=[GuardInterceptor()],
+        workflow_runner=sandbox(),
+        data_converter=pydantic_data_converter,
+    )
+
+
+def test_every_scenario_is_kept() -> None:
+    assert {path.name.split(".")[0] for path in HISTORIES} == {one.__name__ for one in SCENARIOS}
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+async def test_a_finished_history_replays(path: Path) -> None:
+    history = WorkflowHistory.from_json(path.stem, path.read_text())
+    result = await _replayer().replay_workflow(history)
+    assert result.replay_failure is None
+
+
+async def test_a_history_of_other_decisions_does_not_replay() -> None:
+    text = (FOLDER / "healthy.canary.ledger.json").read_text()
+    document = json.loads(text)
+    for event in document["events"]:
+        scheduled = event.get("activityTaskScheduledEventAttributes")
+        if scheduled:
+            scheduled["activityType"]["name"] = "another.activity"
+    history = WorkflowHistory.from_json("changed", json.dumps(document))
+    with pytest.raises(Exception, match="TMPRL1100|[Nn]ondeterminism"):
+        await _replayer().replay_workflow(history)
