@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import httpx
+from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 
 from adapters.kafka import Outgoing
@@ -16,7 +17,6 @@ from aviary.bridge.metrics import BridgeMetrics, Outcome
 from aviary.bridge.temporal import TemporalIntake
 from aviary.catalog_watch import CatalogWatch
 from aviary.settings import Settings
-from prometheus_client import CollectorRegistry
 from schemas import ids
 from schemas.release import ReleaseInput
 from tests.contract.kafka.parts import (

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from adapters.alertmanager import AlertmanagerAlerts
+from adapters.errors import AdapterError, Retryable, Terminal
+from adapters.memory import MemoryAlertSource
+from schemas.alert import Alert
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def _item(state: str = "active", fingerprint: str = "f1") -> dict[str, Any]:
+    return {
+        "labels": {"alertname": "Errors", "service": "checkout"},
+        "annotations": {},
+        "fingerprint": fingerprint,
+        "startsAt": "2026-01-01T10:00:00Z",
+        "endsAt": "2026-01-01T10:04:00Z",
+        "updatedAt": "2026-01-01T10:00:00Z",
+        "generatorURL": "http://prometheus",
+        "receivers": [{"name": "aviary"}],
+        "status": {"state": state, "silencedBy": [], "inhibitedBy": [], "mutedBy": []},
+    }
+
+
+async def _firing(handler: Handler, url: str = "http://alertmanager:9093/am/") -> list[Alert]:
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
+        return list(await AlertmanagerAlerts(url, client).firing())
+
+
+async def test_firing_alerts() -> None:
+    asked: list[httpx.URL] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url)
+        states = ("active", "suppressed", "unprocessed")
+        items = [_item(state, f"f{n}") for n, state in enumerate(states)]
+        return httpx.Response(200, json=items)
+
+    found = await _firing(answer)
+    assert [alert.fingerprint for alert in found] == ["f0", "f2"]
+    assert {(alert.status, alert.ends_at) for alert in found} == {("firing", None)}
+    [url] = asked
+    assert url.path == "/am/api/v2/alerts"
+    assert (url.params["active"], url.params["silenced"], url.params["inhibited"]) == (
+        "true",
+        "false",
+        "false",
+    )
+
+
+async def test_it_is_the_same_alert_as_in_the_webhook() -> None:
+    [asked] = await _firing(lambda _: httpx.Response(200, json=[_item()]))
+    assert asked.identity == "f1/2026-01-01T10:00:00+00:00/firing"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (500, b"", Retryable),
+        (503, b"", Retryable),
+        (429, b"", Retryable),
+        (302, b"", Retryable),
+        (400, b"", Terminal),
+        (404, b"", Terminal),
+        (200, b"<html>", Retryable),
+        (200, b'[{"labels": {}}]', Retryable),
+    ],
+)
+async def test_bad_answers(status: int, body: bytes, kind: type[AdapterError]) -> None:
+    with pytest.raises(kind, match="Alertmanager at http://alertmanager:9093/am"):
+        await _firing(lambda _: httpx.Response(status, content=body))
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError("refused"), httpx.ReadTimeout("slow")])
+async def test_no_answer_is_retryable(error: httpx.HTTPError) -> None:
+    def fail(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    with pytest.raises(Retryable, match=type(error).__name__):
+        await _firing(fail)
+
+
+async def test_memory_tells_only_what_fires() -> None:
+    [alert] = await _firing(lambda _: httpx.Response(200, json=[_item()]))
+    ended = alert.model_copy(update={"status": "resolved"})
+    assert await MemoryAlertSource([alert, ended]).firing() == (alert,)

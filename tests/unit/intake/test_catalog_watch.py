@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from aviary.catalog_watch import CatalogWatch
+from schemas.catalog_file import CatalogError
+from tests.unit.intake.fakes import CATALOG
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "catalog.yaml"
+    path.write_text(CATALOG)
+    return path
+
+
+def test_a_change_is_seen(path: Path) -> None:
+    watch = CatalogWatch(path, CollectorRegistry())
+    before = watch.current()
+    assert watch.current() is before
+    path.write_text(CATALOG + "  search: {}\n")
+    assert watch.current().services.keys() - before.services.keys() == {"search"}
+
+
+def test_a_swapped_link_is_seen(path: Path, tmp_path: Path) -> None:
+    # The way Kubernetes changes a mounted ConfigMap: same name, same size, another file.
+    link, other = tmp_path / "link.yaml", tmp_path / "other.yaml"
+    link.symlink_to(path)
+    watch = CatalogWatch(link, CollectorRegistry())
+    other.write_text(CATALOG.replace("ledger", "ladder"))
+    (tmp_path / "new").symlink_to(other)
+    (tmp_path / "new").replace(link)
+    times = path.stat()
+    os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert "ladder" in watch.current().services
+
+
+@pytest.mark.parametrize("text", ["version: 1\nservices: [", "version: 2\nservices: {}\n", None])
+def test_an_invalid_change_keeps_the_old_one_and_says_so(path: Path, text: str | None) -> None:
+    registry = CollectorRegistry()
+    watch = CatalogWatch(path, registry)
+    before = watch.current()
+    assert registry.get_sample_value("aviary_catalog_valid") == 1
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text)
+    assert watch.current() is before
+    assert registry.get_sample_value("aviary_catalog_valid") == 0
+    path.write_text(CATALOG + "  search: {}\n")
+    assert "search" in watch.current().services
+    assert registry.get_sample_value("aviary_catalog_valid") == 1
+
+
+def test_an_invalid_catalog_at_start_is_an_error(path: Path) -> None:
+    path.write_text("version: 1\n")
+    with pytest.raises(CatalogError, match="services"):
+        CatalogWatch(path, CollectorRegistry())

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import TypeAdapter
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from schemas.events import CANARY_EVENTS, RELEASE_EVENTS, CloudEvent, EventType, event
+from schemas.release import CanaryPhase, ReleasePhase
+
+AT = datetime(2026, 1, 1, 10, tzinfo=UTC)
+SILENT = {CanaryPhase.WAITING, CanaryPhase.SHIFTING, CanaryPhase.FINALIZING, CanaryPhase.SKIPPED}
+
+
+def _event(sequence: int = 3) -> CloudEvent:
+    return event(
+        "canary/checkout",
+        sequence,
+        EventType.CANARY_HOLDING,
+        release="shop-42",
+        subject="checkout",
+        time=AT,
+        data={"weight": 100.0, "cause": None},
+    )
+
+
+def test_on_the_wire() -> None:
+    assert json.loads(_event().wire()) == {
+        "specversion": "1.0",
+        "type": "dev.aviary.canary.holding.v1",
+        "source": "/aviary/release/shop-42",
+        "id": "canary/checkout/3",
+        "time": "2026-01-01T10:00:00Z",
+        "subject": "checkout",
+        "datacontenttype": "application/json",
+        "partitionkey": "shop-42",
+        "data": {"weight": 100.0, "cause": None},
+    }
+
+
+def test_the_same_step_is_the_same_event() -> None:
+    assert _event() == _event()
+    assert _event(4).id != _event(3).id
+
+
+def test_a_negative_sequence_is_an_error() -> None:
+    with pytest.raises(ValueError, match="sequence: got -1"):
+        _event(-1)
+
+
+async def test_it_survives_the_way_to_an_activity() -> None:
+    [payload] = await pydantic_data_converter.encode([_event()])
+    assert await pydantic_data_converter.decode([payload], [CloudEvent]) == [_event()]
+
+
+def test_every_phase_has_its_event() -> None:
+    assert RELEASE_EVENTS.keys() == set(ReleasePhase)
+    assert set(CanaryPhase) - CANARY_EVENTS.keys() == SILENT
+    assert set(CANARY_EVENTS) <= set(CanaryPhase)
+
+
+def test_every_type_is_told_by_something() -> None:
+    others = {
+        EventType.RELEASE_PAUSED,
+        EventType.RELEASE_RESUMED,
+        EventType.CANARY_SHIFTED,
+        EventType.CANARY_JUDGED,
+    }
+    assert {*RELEASE_EVENTS.values(), *CANARY_EVENTS.values()} | others == set(EventType)
+
+
+def test_an_unknown_type_is_an_error() -> None:
+    with pytest.raises(ValueError, match="type"):
+        TypeAdapter(CloudEvent).validate_python(_event().model_dump() | {"type": "dev.other"})

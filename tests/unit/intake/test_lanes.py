@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from adapters.errors import Retryable
+from aviary.bridge import lanes
+from aviary.bridge.lanes import Lane
+from tests.unit.intake.fakes import Record
+
+
+class Work:
+    """Does records; fails on those it is told to, as often as told; waits where told to."""
+
+    def __init__(self) -> None:
+        self.done: list[int] = []
+        self.failures: dict[int, list[Exception]] = {}
+        self.gates: dict[int, asyncio.Event] = {}
+        self.begun = asyncio.Event()
+        self.progress = asyncio.Condition()
+        self.retries = 0
+
+    async def __call__(self, record: Record) -> None:
+        self.begun.set()
+        if self.failures.get(record.offset):
+            raise self.failures[record.offset].pop()
+        if record.offset in self.gates:
+            await self.gates[record.offset].wait()
+        async with self.progress:
+            self.done.append(record.offset)
+            self.progress.notify_all()
+
+    def retried(self) -> None:
+        self.retries += 1
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(10), self.progress:
+            await self.progress.wait_for(lambda: len(self.done) >= count)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(lanes, "FIRST_BACKOFF_S", 0.001)
+    monkeypatch.setattr(lanes, "CAP_BACKOFF_S", 0.002)
+    return
+
+
+def _records(*offsets: int) -> list[Record]:
+    return [Record(b"", offset=offset) for offset in offsets]
+
+
+async def test_records_are_done_in_order_and_the_next_offset_follows() -> None:
+    work = Work()
+    lane = Lane(work, lambda: None, work.retried)
+    assert (lane.next_offset, lane.position) == (None, None)
+    lane.put(_records(5, 6, 9))
+    assert lane.position == 5
+    await work.until(3)
+    await lane.close(1)
+    assert work.done == [5, 6, 9]
+    assert lane.next_offset == 10
+
+
+async def test_a_failing_record_is_repeated_and_nothing_overtakes_it() -> None:
+    work = Work()
+    work.failures[5] = [Retryable("a"), ZeroDivisionError("a fault of ours"), Retryable("b")]
+    lane = Lane(work, lambda: None, work.retried)
+    lane.put(_records(5, 6))
+    await work.until(2)
+    await lane.close(1)
+    assert work.done == [5, 6]
+    assert work.retries == 3
+
+
+async def test_closing_finishes_the_record_at_hand_and_no_other() -> None:
+    work = Work()
+    work.gates[5] = asyncio.Event()
+    lane = Lane(work, lambda: None, work.retried)
+    lane.put(_records(5, 6))
+    await work.begun.wait()
+    closing = asyncio.create_task(lane.close(10))
+    await asyncio.sleep(0)
+    work.gates[5].set()
+    await closing
+    assert work.done == [5]
+    assert lane.next_offset == 6
+
+
+async def test_closing_does_not_wait_for_a_record_that_hangs() -> None:
+    work = Work()
+    work.gates[5] = asyncio.Event()
+    lane = Lane(work, lambda: None, work.retried)
+    lane.put(_records(5))
+    await work.begun.wait()
+    await lane.close(0.01)
+    assert (work.done, lane.next_offset, lane.position) == ([], None, 5)
+
+
+async def test_closing_ends_the_repeating() -> None:
+    work = Work()
+    work.failures[5] = [Retryable("away")] * 1_000_000
+    lane = Lane(work, lambda: None, work.retried)
+    lane.put(_records(5))
+    await work.begun.wait()
+    async with asyncio.timeout(5):
+        await lane.close(60)
+    assert lane.next_offset is None
