@@ -10,7 +10,6 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-
 OTHER_VARIABLES = frozenset({"AVIARY_CACHE"})
 """Variables of the embedded stack's installation, which is no setting of a process."""
 
