@@ -47,13 +47,12 @@ test: install ## Run every test and print coverage (PYTEST_ARGS="-k plan" passes
 
 .PHONY: check
 check: $(STAMP) ## Lint, formatting, types and layers
-	$(call say,check: ruff)
-	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/ruff format --check .
-	$(call say,check: mypy --strict)
-	@$(VENV)/bin/mypy
-	$(call say,check: layers)
-	@$(VENV)/bin/lint-imports
+	@failed=; \
+	for tool in "ruff check ." "ruff format --check ." mypy lint-imports; do \
+	  printf '\033[1m==> check: %s\033[0m\n' "$$tool"; \
+	  $(VENV)/bin/$$tool || failed="$$failed [$$tool]"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "check failed:$$failed" >&2; exit 1; fi
 
 .PHONY: bench
 bench: install ## Run the benchmarks, each beside its floor (BENCH_ARGS= for the long ones)

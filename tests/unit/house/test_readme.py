@@ -86,8 +86,8 @@ def test_pages_name_settings_that_there_are() -> None:
 def commands(page: Path) -> list[list[str]]:
     """Every command of Aviary's that a page shows, without the program's name."""
     text = page.read_text().replace("\\\n", " ")
-    shown = re.findall(r"python -m aviary ([^\n`#&|]+)", text)
-    return [shlex.split(line) for line in shown]
+    shown = re.findall(r"python -m aviary ([^\n`#&|]+)|^aviary ([^\n`#&|]+)", text, re.MULTILINE)
+    return [shlex.split(module or launcher) for module, launcher in shown]
 
 
 def known(words: list[str]) -> str | None:
