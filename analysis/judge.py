@@ -160,7 +160,8 @@ class Judge:
     def _decide_by_kayenta(self, at: float) -> None:
         tests = [(t, t.test) for t in self._counted if isinstance(t.test, PointTest)]
         points = sum(test.taken for _, test in tests)
-        if points == self._points or not all(test.points and test.points[0] for _, test in tests):
+        least = self._spec.kayenta.min_points
+        if points == self._points or any(test.taken < least for _, test in tests):
             return
         self._points = points
         results = {t.metric.name: test.results() for t, test in tests}
@@ -222,7 +223,7 @@ class Judge:
             return Reason.TIME_ELAPSED
         if self._spec.method is Method.KAYENTA and self._counted:
             if self._score is None:
-                return Reason.NO_DATA
+                return Reason.NOT_ENOUGH_EVIDENCE
             if self._score < self._spec.kayenta.pass_score:
                 return Reason.KAYENTA_MARGINAL
         return Reason.WITHIN_LIMITS

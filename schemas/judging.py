@@ -261,6 +261,11 @@ class KayentaSettings(Model):
         default=50, ge=0, le=100, description="Below it the canary fails."
     )
     step: Duration = Field(default=timedelta(minutes=1), description="Length of one data point.")
+    min_points: int = Field(
+        default=5,
+        ge=1,
+        description="Ours: below 5 its interval is clamped and fails good canaries.",
+    )
     nan_strategy: Literal["remove", "replace"] = "remove"
     outlier_strategy: Literal["keep", "remove"] = "keep"
     effect_size: Literal["meanRatio", "cles"] = "meanRatio"
