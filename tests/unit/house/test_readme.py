@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import typer.main
 
+from adapters.routers.envoy_fleet import EnvoyFleet
 from aviary.cli import build_app
+from aviary.settings import OTHER_VARIABLES, Settings
 
 ROOT = Path(__file__).parents[3]
 README = ROOT / "README.md"
@@ -72,11 +74,7 @@ def test_every_make_target_that_the_pages_name_is_there() -> None:
 
 
 def test_pages_name_settings_that_there_are() -> None:
-    from aviary.settings import Settings  # noqa: PLC0415 - only this test needs it
-
-    known = {f"AVIARY_{field.upper()}" for field in Settings.model_fields}
-    # Read by the embedded stack before there are settings.
-    known |= {"AVIARY_CACHE"}
+    known = {f"AVIARY_{field.upper()}" for field in Settings.model_fields} | OTHER_VARIABLES
     operations = (ROOT / "docs/operations.md").read_text()
     named = set(re.findall(r"\bAVIARY_[A-Z_]+\b", operations))
     assert named - known == set()
@@ -113,3 +111,17 @@ def test_commands_are_looked_for() -> None:
     assert known(["release", "strat"]) == "strat"
     assert known(["plan", "--catalogue", "c.yaml"]) == "--catalogue"
     assert ["version"] in commands(ROOT / "docs/operations.md")
+
+
+def test_quickstart_puts_a_version_up(tmp_path: Path) -> None:
+    (script,) = re.findall(
+        r"^python - <<'END'\n(.*?)^END$",
+        (ROOT / "docs/quickstart.md").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
+    fleet = EnvoyFleet(tmp_path / ".aviary/mine/envoy")
+    fleet.bootstrap(19901, 19000)
+    subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, check=True
+    )
+    assert [(pool.service, pool.version) for pool in fleet.pools()] == [("ledger", "1.1.0")]
