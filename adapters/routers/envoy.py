@@ -32,8 +32,8 @@ class Pace:
 
     confirm_within: float = 2.0
     """For all Envoys to serve a route; keep it below the time-out of the calling activity."""
-    answer_within: float = 0.5
-    """For one answer of an Envoy; one that hangs delays a write by no more than this."""
+    answer_within: float = 1.0
+    """For one answer of an Envoy."""
     poll_every: float = 0.01
     """Between two questions to an Envoy."""
     doubt: float = 0.1

