@@ -1,6 +1,5 @@
 """The configuration that the compose stack mounts, checked by the programs that read it."""
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -34,8 +33,7 @@ def run(*command: str | Path) -> str:
 @pytest.fixture
 async def tools() -> debian.DebianTools:
     """Debian's programs, below the cache folder as `make install` leaves them."""
-    cache = os.environ.get("AVIARY_CACHE", ROOT / ".cache" / "aviary")
-    return await debian.install(Path(cache))
+    return await debian.install(debian.cache_folder())
 
 
 def test_prometheus_reads_its_configuration(tools: debian.DebianTools) -> None:

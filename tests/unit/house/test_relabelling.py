@@ -4,7 +4,6 @@ A real Prometheus, on the shipped configuration but for addresses, scrapes a sta
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -56,10 +55,9 @@ async def prometheus(folder: Path, envoy: str) -> AsyncIterator[str]:
     job["static_configs"] = [{"targets": [envoy]}]
     document |= {"scrape_configs": [job], "rule_files": [], "alerting": {}}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(document))
-    cache = Path(os.environ.get("AVIARY_CACHE", ROOT / ".cache" / "aviary"))
     address = f"{LOOPBACK}:{FreePorts().take()}"
     process = await asyncio.create_subprocess_exec(
-        str((await debian.install(cache)).prometheus),
+        str((await debian.install(debian.cache_folder())).prometheus),
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address={address}",
