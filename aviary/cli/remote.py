@@ -32,9 +32,9 @@ from schemas import ids
 from schemas.release import CanaryStatus, Command, ReleasePhase, ReleasePlan, ReleaseStatus
 
 _T = TypeVar("_T")
-_LOOK_TIMEOUT = timedelta(seconds=5)
+_LOOK_TIMEOUT = timedelta(seconds=3)
 _AT_ONCE = 10
-_NO_WORKER = "no worker has answered; is `aviary worker` running?"
+_NO_WORKER = "no worker has answered; is `aviary worker` running, and well?"
 
 
 @dataclass(frozen=True)
@@ -171,9 +171,10 @@ class Releases:
             return await self._unanswered(handle, word, release, command)
         except RPCError as error:
             await self._ended_or_missing(error, release)
-            raise CommandError(
-                ExitCode.FAILURE, _one_line(f"{word} {release}: {error.status.name}: {error}")
-            ) from None
+            if error.status == RPCStatusCode.FAILED_PRECONDITION:  # its workflow task fails
+                return await self._unanswered(handle, word, release, command)
+            text = _one_line(f"{word} {release}: {error.status.name}: {error.message}")
+            raise CommandError(ExitCode.FAILURE, text) from None
         return answer
 
     async def _unanswered(

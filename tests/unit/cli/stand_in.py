@@ -124,3 +124,12 @@ class StandInCanary:
             route=None,
             alerts_seen=0,
         )
+
+
+@workflow.defn(name=ids.RELEASE_WORKFLOW)
+class BrokenRelease:
+    """A release whose workflow task fails, as after a bad deployment of Aviary itself."""
+
+    @workflow.run
+    async def run(self, given: ReleaseInput) -> ReleaseStatus:
+        raise RuntimeError("broken")

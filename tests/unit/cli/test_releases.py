@@ -1,13 +1,13 @@
 """`aviary release …` against a real Temporal server, with a stand-in for the workflows."""
 
 import asyncio
+import contextlib
 import json
 import re
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,13 +15,14 @@ import pytest
 import pytest_asyncio
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from typer.testing import Result
 
 from schemas import ids
 from tests.unit.cli.conftest import Run, aviary
-from tests.unit.cli.stand_in import StandInCanary, StandInRelease
+from tests.unit.cli.stand_in import BrokenRelease, StandInCanary, StandInRelease
 
 SERVER = Path(sys.executable).parent / "temporal"
 
@@ -34,21 +35,24 @@ class Console:
     queue: str
     run: Run
     catalog: Path
+    started: list[str] = field(default_factory=list)
+    canaries: list[str] = field(default_factory=list)
 
     async def __call__(self, *args: str | Path) -> Result:
         address = self.client.service_client.config.target_host
         return await asyncio.to_thread(self.run, "release", *args, "--address", address)
 
     async def start(self, release: str, *more: str) -> Result:
+        self.started.append(release)
         services = ("-s", "shop=2.0", "-s", "ledger=2.1")
         return await self("start", release, *services, "-c", self.catalog, *more)
 
-    @asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
+    @contextlib.asynccontextmanager
+    async def working(self, release: type = StandInRelease) -> AsyncIterator[None]:
         worker = Worker(
             self.client,
             task_queue=self.queue,
-            workflows=[StandInRelease, StandInCanary],
+            workflows=[release, StandInCanary],
             workflow_runner=UnsandboxedWorkflowRunner(),
         )
         async with worker:
@@ -71,11 +75,12 @@ async def console(
     queue = f"q-{uuid4()}"
     monkeypatch.setenv("AVIARY_TASK_QUEUE", queue)
     client = await Client.connect(server, data_converter=pydantic_data_converter)
-    yield Console(client, queue, run, catalog)
-    async for execution in client.list_workflows(
-        f"TaskQueue = '{queue}' AND ExecutionStatus = 'Running'"
-    ):
-        await client.get_workflow_handle(execution.id).terminate()
+    found = Console(client, queue, run, catalog)
+    yield found
+    # What still runs would make the next test's list wait for answers that never come.
+    for workflow in (*map(ids.release_workflow_id, found.started), *found.canaries):
+        with contextlib.suppress(RPCError):  # it has ended
+            await client.get_workflow_handle(workflow).terminate()
 
 
 def new_id() -> str:
@@ -116,6 +121,7 @@ async def test_start_is_once_per_release_id(console: Console) -> None:
 
 async def test_start_from_an_event(console: Console, event: Path) -> None:
     release = rename(event)
+    console.started.append(release)
     result = await console("start", "-e", event, "-c", console.catalog)
     assert result.stdout == f"release {release}: started\n"
 
@@ -124,6 +130,7 @@ async def test_status_shows_the_release_and_its_running_canaries(console: Consol
     release = new_id()
     async with console.working():
         await console.start(release)
+        console.canaries = [ids.canary_workflow_id(name) for name in ("shop", "ledger")]
         for service, owner in (("shop", release), ("ledger", "another-release")):
             await console.client.start_workflow(
                 ids.CANARY_WORKFLOW,
@@ -187,6 +194,24 @@ async def test_a_rollback_without_a_worker_waits_in_temporal(console: Console) -
         result = await console("watch", release, "--interval", "0.05")
     assert result.exit_code == 3
     assert f"release {release} is rolled_back: ann said so" in result.stdout
+
+
+async def test_a_rollback_waits_in_temporal_while_the_workflow_is_broken(console: Console) -> None:
+    release = new_id()
+    await console.start(release)
+    async with console.working(BrokenRelease):
+        accepted = await console("rollback", release, "--timeout", "5")
+    assert (accepted.exit_code, accepted.stderr) == (0, "")
+    assert "Temporal keeps the rollback" in accepted.stdout
+    handle = console.client.get_workflow_handle(ids.release_workflow_id(release))
+
+    async def recorded() -> bool:
+        events = (await handle.fetch_history()).events
+        names = [event.workflow_execution_signaled_event_attributes.signal_name for event in events]
+        return ids.SIGNAL_ROLLBACK in names
+
+    # Temporal writes a signal into the history once the task that runs has ended.
+    await eventually(recorded)
 
 
 async def test_a_command_that_nobody_answers_is_exit_code_1(console: Console) -> None:
