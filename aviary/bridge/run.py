@@ -10,6 +10,7 @@ import structlog
 from aiokafka.errors import KafkaError
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from temporalio.client import Client
 
 from adapters.errors import Retryable
 from adapters.kafka import Sender, ensure_topics, make_consumer
@@ -19,7 +20,7 @@ from aviary.bridge.lanes import CAP_BACKOFF_S, FIRST_BACKOFF_S
 from aviary.bridge.metrics import BridgeMetrics
 from aviary.bridge.temporal import TemporalIntake
 from aviary.catalog_watch import CatalogWatch
-from aviary.connect import connect_temporal, kafka_options
+from aviary.connect import check_temporal, connect_temporal, kafka_options
 from aviary.http import add_health, listen, serve
 from aviary.settings import Settings
 from schemas import ids
@@ -39,17 +40,17 @@ class _Bridge:
         self._options = kafka_options(settings)
         self._catalog = CatalogWatch(settings.catalog, self.registry)
         self._metrics = BridgeMetrics(self.registry)
-        self._intake: TemporalIntake | None = None
+        self._client: Client | None = None
         self._consumption: Consumption | None = None
         self._sender: Sender | None = None
 
     async def ready(self) -> None:
         """Raise `Retryable` with the reason while records are not being done."""
-        if self._intake is None:
+        if self._client is None:
             raise Retryable(f"Temporal at {self._settings.temporal_address}: not connected yet")
         if self._consumption is None or self._sender is None:
             raise Retryable(f"Kafka at {self._settings.kafka_bootstrap}: not connected yet")
-        await self._intake.check()
+        await check_temporal(self._client)
         await self._sender.check()
         self._consumption.check()
 
@@ -64,14 +65,14 @@ class _Bridge:
                 await self._sender.close()
 
     async def _connect(self) -> Consumption:
-        client = await _persist("temporal", lambda: connect_temporal(self._settings))
-        self._intake = TemporalIntake(client, self._settings.task_queue)
+        self._client = await _persist("temporal", lambda: connect_temporal(self._settings))
         created = await _persist("topics", lambda: ensure_topics(self._options))
         if created:
             _log.info("topics_created", topics=created)
         self._sender = Sender(self._options)
         self._sender.start()
-        acceptor = Acceptor(self._intake, self._sender, self._catalog.current, self._metrics)
+        intake = TemporalIntake(self._client, self._settings.task_queue)
+        acceptor = Acceptor(intake, self._sender, self._catalog.current, self._metrics)
         consumer = await _persist("kafka", self._consumer)
         self._consumption = Consumption(consumer, _TOPICS, acceptor.accept, self._metrics)
         return self._consumption

@@ -19,7 +19,6 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.errors import Retryable
-from aviary.connect import check_temporal
 from schemas import ids
 from schemas.alert import Alert
 from schemas.rejection import Rejected, RejectReason
@@ -117,14 +116,6 @@ class TemporalIntake:
             what = f"signalling {request.workflow_execution.workflow_id}"
             raise _translate(error, what) from error
         return True
-
-    async def check(self) -> None:
-        """Ask Temporal whether it is there.
-
-        Raises:
-            Retryable: it is not.
-        """
-        await check_temporal(self._client)
 
     async def _payloads(self, value: Any) -> Payloads:
         return Payloads(payloads=await self._client.data_converter.encode([value]))

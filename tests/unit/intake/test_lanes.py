@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -41,10 +40,9 @@ class Work:
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "FIRST_BACKOFF_S", 0.001)
     monkeypatch.setattr(lanes, "CAP_BACKOFF_S", 0.002)
-    return
 
 
 def _records(*offsets: int) -> list[Record]:
