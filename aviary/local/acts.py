@@ -82,8 +82,6 @@ async def judged(stack: Stack, theatre: Theatre) -> Act:
         none = counts[pool_name(service, "1.2.0")].completed == 0
         act.check(f"Envoy: no request ever reached {service} 1.2.0", ok=none)
     await _check_as_before(stack, act, before)
-    if verdict is not None:
-        act.facts["verdict"] = verdict.sentence
     await _say_bad(stack, act, "payments", "1.2.0")
     await _say_users(stack, act)
     await _take_down(stack, versions)

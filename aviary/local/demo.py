@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from rich.console import Console
@@ -38,7 +39,8 @@ async def play(stack: Stack, *, keep: bool) -> int:
     _summary(console, acts, time.monotonic() - began)
     if keep:
         _say_kept(console, stack)
-        await asyncio.Event().wait()
+        with suppress(asyncio.CancelledError):  # being stopped is how this ends
+            await asyncio.Event().wait()
     return 0 if all(act.good for act in acts) else 1
 
 

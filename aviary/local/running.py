@@ -49,7 +49,8 @@ async def run(stack: Stack, work: Work, say: Say) -> int:
     """Start a stack, do the work, end the stack; return the work's exit code.
 
     The first SIGINT, SIGTERM or SIGHUP ends all in order (`STOPPED`), a second one at once. The
-    death of an essential part ends all too (1); other deaths are only told.
+    death of an essential part ends all too (1); other deaths are only told. Work that ends well by
+    being stopped returns its code when it is cancelled.
     """
     with _signals_stop(stack) as stopped:
         async with stack:
@@ -59,13 +60,15 @@ async def run(stack: Stack, work: Work, say: Say) -> int:
             stopping = asyncio.create_task(stopped.wait())
             tasks = (working, dying, stopping)
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            died = dying.done()
+            if not working.done():
+                say("stopping")
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            if stopped.is_set():
-                say("stopping")
-                return STOPPED
-            return 1 if working.cancelled() else working.result()
+            if died:
+                return 1
+            return STOPPED if working.cancelled() else working.result()
 
 
 async def _start_and_work(stack: Stack, work: Work, say: Say) -> int:
