@@ -81,6 +81,22 @@ def test_pages_name_settings_that_there_are() -> None:
     assert known - named == set(), "docs/operations.md lists every setting"
 
 
+def test_pages_name_the_defaults_there_are() -> None:
+    table = (ROOT / "docs/operations.md").read_text()
+    rows = re.findall(r"^\| `AVIARY_([A-Z_]+)` \| (?:`([^`]*)` )?\|", table, re.MULTILINE)
+    told = {name.lower(): default for name, default in rows}
+    assert told == {
+        name: "" if field.default is None else _shown(field.default)
+        for name, field in Settings.model_fields.items()
+    }
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, float):
+        return f"{default:g}"
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
 def commands(page: Path) -> list[list[str]]:
     """Every command of Aviary's that a page shows, without the program's name."""
     text = page.read_text().replace("\\\n", " ")
