@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from temporalio import activity
 
+from activities.observe import ShareWatch
 from activities.policy import Policy, forever, terminal_errors
 from adapters.errors import Retryable
 from adapters.ports import MetricsSource, Router
@@ -23,7 +24,7 @@ from schemas.base import Model, Percent, ServiceName, Version
 from schemas.catalog import Bake, RouterSpec
 from schemas.judging import JudgeSpec, MetricSpec, render
 from schemas.reading import ArmReading, MetricReading, Snapshot
-from schemas.verdict import Reason, Verdict, VerdictKind
+from schemas.verdict import Reason, Share, Verdict, VerdictKind
 
 JUDGE: Final = "aviary.judge"
 
@@ -32,6 +33,8 @@ JUDGE_POLICY = Policy(
     start_to_close=timedelta(days=30), retry=forever(timedelta(seconds=5)), heartbeat=HEARTBEAT
 )
 
+SETTLE = timedelta(seconds=2)
+"""After a change of weight, before the share of requests is looked at."""
 _NEVER = timedelta.max
 """A bake that only a failure or a cancellation ends."""
 
@@ -107,10 +110,15 @@ class JudgeActivities:
         self, judge: Judge, request: JudgeRequest, metrics: tuple[MetricSpec, ...]
     ) -> Verdict:
         interval = request.spec.interval.total_seconds()
+        router = self._router_for(request.router)
+        share = ShareWatch(router, request.service, request.canary, request.weight)
+        settled = request.weight_changed_at + SETTLE
         while True:
             now = self._clock()
             judge.observe(await self._snapshot(now, request, metrics))
             verdict = _verdict(judge, request, now)
+            if now >= settled and await share.look() is Share.DISOBEYED:
+                verdict = _disobeyed(verdict, share)
             activity.heartbeat(judge.dump())
             if verdict.final:
                 return verdict
@@ -185,6 +193,17 @@ def _until_end(request: JudgeRequest, now: datetime, interval: float) -> float:
     ends = (request.weight_changed_at + length for length in (request.bake.min, request.bake.max))
     ahead = [(end - now).total_seconds() for end in ends if end > now]
     return min(ahead, default=interval)
+
+
+def _disobeyed(verdict: Verdict, share: ShareWatch) -> Verdict:
+    """The evidence was not of the weight it was thought to be of."""
+    changed = {
+        "kind": VerdictKind.FAIL,
+        "reason": Reason.SHARE_OFF,
+        "sentence": share.sentence(),
+        "final": True,
+    }
+    return verdict.model_copy(update=changed)
 
 
 def _interrupted(now: datetime) -> Verdict:

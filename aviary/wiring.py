@@ -10,6 +10,7 @@ import httpx
 
 from activities.announce import AnnounceActivities
 from activities.judge import JudgeActivities
+from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
 from activities.traffic import TrafficActivities
 from adapters.alertmanager import AlertmanagerAlerts
@@ -25,6 +26,7 @@ from aviary.connect import kafka_options
 from aviary.queues import Deeds
 from aviary.settings import Settings
 from schemas.catalog import EnvoyRouterSpec, MemoryRouterSpec, RouterSpec
+
 
 class Routers:
     """One router per specification, made when it is first asked for."""
@@ -61,12 +63,13 @@ async def wire(settings: Settings) -> AsyncIterator[Deeds]:
         sender.start()
         stack.push_async_callback(sender.close)
         traffic = TrafficActivities(routers)
+        observe = ObserveActivities(routers)
         judge = JudgeActivities(metrics, routers, resolve_metric)
         announce = AnnounceActivities(KafkaEventLog(sender), LogNotifier())
         preflight = PreflightActivities(_alerts(settings, client))
         yield Deeds(
             routers=[traffic.read, traffic.apply],
-            judging=[judge.judge],
+            judging=[judge.judge, observe.see_back],
             effects=[announce.publish, announce.notify, preflight.preflight],
         )
 

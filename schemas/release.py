@@ -38,6 +38,8 @@ class CanaryPhase(StrEnum):
     ROLLING_BACK = "rolling_back"
     STUCK = "stuck"
     """A rollback that still fails; it is retried for ever."""
+    VERIFYING = "verifying"
+    """The router confirmed that stable has everything; whether it does so is being looked at."""
     ROLLED_BACK = "rolled_back"
     SKIPPED = "skipped"
     """Never begun, because the release went back first."""
@@ -46,6 +48,11 @@ class CanaryPhase(StrEnum):
     def closed(self) -> bool:
         """Whether nothing more will happen to the service in this release."""
         return self in {CanaryPhase.FINALIZED, CanaryPhase.ROLLED_BACK, CanaryPhase.SKIPPED}
+
+    @property
+    def back(self) -> bool:
+        """Whether what it depends on may go back: it has no traffic by the router's word."""
+        return self.closed or self is CanaryPhase.VERIFYING
 
 
 class ReleasePhase(StrEnum):
@@ -176,6 +183,14 @@ class Tuning(Model):
     )
     retry_cap: Duration = Field(
         default=timedelta(seconds=10), description="Longest pause between attempts of a rollback."
+    )
+    see_quiet: Duration = Field(
+        default=timedelta(seconds=1),
+        description="After a rollback, how long no request may start on the canary.",
+    )
+    see_within: Duration = Field(
+        default=timedelta(seconds=15),
+        description="Requests that still start after this long mean a router that disobeys.",
     )
     preflight_poll: Duration = Field(
         default=timedelta(seconds=5), description="How often preflight asks for firing alerts."

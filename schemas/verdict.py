@@ -27,6 +27,8 @@ class Reason(StrEnum):
     """FAIL: a limit (slo, threshold) was broken."""
     KAYENTA_SCORE = "kayenta_score"
     """FAIL: Kayenta's score is below the marginal score."""
+    SHARE_OFF = "share_off"
+    """FAIL: the observed share of requests is not the weight that the router confirmed."""
     GOOD_ENOUGH = "good_enough"
     """PASS: the upper bound on the extra failures is within the tolerance, for every metric."""
     WITHIN_LIMITS = "within_limits"
@@ -92,3 +94,14 @@ class Verdict(Model):
     decided_at: datetime | None = Field(
         default=None, description="When a FAIL was reached, which may be before `at`."
     )
+
+
+class Share(StrEnum):
+    """What the counts say."""
+
+    AGREES = "agrees"
+    """The share is within what chance allows, and a very different one would have been noticed."""
+    TOO_LITTLE = "too_little"
+    """Not enough requests to tell; no verdict."""
+    DISOBEYED = "disobeyed"
+    """Chance does not explain the share: the router does not do what it confirmed."""

@@ -8,6 +8,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.judge import JUDGE, JUDGE_POLICY, JudgeRequest, JudgeResult
+    from activities.observe import SEE_BACK, SEE_POLICY, SeeBack, Seen
     from activities.preflight import PREFLIGHT, PREFLIGHT_POLICY, Preflight
     from schemas.base import format_duration
     from schemas.catalog import Bake
@@ -34,6 +35,28 @@ async def ask_preflight(
         summary=f"{plan.service}: does an alert fire?",
     )
     return tuple(firing)
+
+
+async def see_back(plan: ServicePlan, tuning: Tuning) -> Seen:
+    """Whether requests still start on the version that was taken back."""
+    request = SeeBack(
+        router=plan.router,
+        service=plan.service,
+        version=plan.version,
+        quiet=tuning.see_quiet,
+        within=tuning.see_within,
+    )
+    seen: Seen = await workflow.execute_activity(
+        SEE_BACK,
+        request,
+        result_type=Seen,
+        task_queue=judging_queue(workflow.info().task_queue),
+        start_to_close_timeout=SEE_POLICY.start_to_close,
+        heartbeat_timeout=SEE_POLICY.heartbeat,
+        retry_policy=SEE_POLICY.retry,
+        summary=f"{plan.service}: does a request still start on {plan.version}?",
+    )
+    return seen
 
 
 def start_judging(

@@ -17,7 +17,7 @@ from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exce
 with workflow.unsafe.imports_passed_through():
     from activities.judge import JudgeResult
     from schemas.alert import Alert
-    from schemas.catalog import AlertAction, Bake, FullStep, OnInconclusive
+    from schemas.catalog import AlertAction, Bake, FullStep, MemoryRouterSpec, OnInconclusive
     from schemas.ids import (
         CANARY_WORKFLOW,
         QUERY_STATUS,
@@ -35,10 +35,10 @@ with workflow.unsafe.imports_passed_through():
         CauseKind,
         Command,
     )
-    from schemas.verdict import Verdict, VerdictKind
+    from schemas.verdict import Share, Verdict, VerdictKind
     from workflows import describe
     from workflows.alerts import AlertMemory, action_for
-    from workflows.calls import ask_preflight, start_judging
+    from workflows.calls import ask_preflight, see_back, start_judging
     from workflows.commands import Commands, Word
     from workflows.outbox import Reports
     from workflows.unwind import Traffic, run_to_end
@@ -169,10 +169,29 @@ class CanaryWorkflow(Commands):
             except TimeoutError:
                 self._enter(CanaryPhase.STUCK, "the router, still tried; a person should look")
             await undo
-        self._weight = 0.0
+            self._weight = 0.0
+            await self._see_back()
         self._enter(CanaryPhase.ROLLED_BACK)
 
     # --- its parts ---
+
+    async def _see_back(self) -> None:
+        """Believe the router only once no request starts on the canary any more."""
+        version = self._plan.version
+        self._enter(CanaryPhase.VERIFYING, f"requests to stop starting on {version}")
+        while True:
+            try:
+                seen = await see_back(self._plan, self._start.tuning)
+            except ActivityError as error:
+                workflow.logger.error("traffic can't be seen", extra={"error": str(error.cause)})
+                return
+            if seen.share is not Share.DISOBEYED:
+                return
+            text = (
+                f"the router: it confirmed stable, but {seen.strays} requests started on {version}"
+            )
+            self._enter(CanaryPhase.STUCK, text)
+            await self._traffic.write_again()
 
     async def _preflight(self) -> None:
         firing: tuple[str, ...] | None = None
@@ -229,7 +248,7 @@ class CanaryWorkflow(Commands):
         Raises:
             BakeFailed: the verdict is FAIL.
         """
-        if not self._weight or not self._plan.metrics:
+        if not self._weight or not self._is_watched:
             return await self._let_time_pass(bake, until)
         judging = start_judging(self._plan, self._traffic, bake, self._evidence)
         try:
@@ -246,6 +265,11 @@ class CanaryWorkflow(Commands):
         if result.verdict.kind is VerdictKind.FAIL:
             raise BakeFailed(result.verdict)
         return result.verdict
+
+    @property
+    def _is_watched(self) -> bool:
+        """Whether there is anything to look at: metrics, or a router with real traffic."""
+        return bool(self._plan.metrics) or not isinstance(self._plan.router, MemoryRouterSpec)
 
     async def _let_time_pass(self, bake: Bake | None, until: Callable[[], bool]) -> Verdict | None:
         """A bake without metrics: a timer instead of an activity."""

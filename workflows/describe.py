@@ -27,7 +27,12 @@ _PAST = {
     Word.ROLLBACK: "rolled back",
 }
 _NO_WAY_BACK = {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED}
-_GOING_BACK = {CanaryPhase.ROLLING_BACK, CanaryPhase.STUCK, CanaryPhase.ROLLED_BACK}
+_GOING_BACK = {
+    CanaryPhase.ROLLING_BACK,
+    CanaryPhase.STUCK,
+    CanaryPhase.VERIFYING,
+    CanaryPhase.ROLLED_BACK,
+}
 
 
 def command(word: Word, said: Command) -> str:

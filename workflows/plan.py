@@ -133,7 +133,7 @@ def _roll_back(view: View) -> tuple[Action, ...]:
         elif phase.closed or service in view.ordered:
             continue
         elif service in view.forced or all(
-            phases[user].closed or phases[user] in _UNTOUCHED for user in reverse[service]
+            phases[user].back or phases[user] in _UNTOUCHED for user in reverse[service]
         ):
             actions.append(RollBack(service))
     return tuple(actions)

@@ -84,6 +84,17 @@ class Traffic:
             self.route = await self._read()
         await self._insist(self._without_own_canary, "back to stable")
 
+    async def write_again(self) -> None:
+        """Have the router apply once more what it confirmed but does not do."""
+        written = self._known().generation
+
+        def once_more(now: Route) -> Route | None:
+            if now.generation > written or now.owner != self._release:
+                return None
+            return self._next(stable=now.stable, canary=now.canary, weight=now.weight)
+
+        await self._insist(once_more, "write again")
+
     async def make_stable(self) -> None:
         """Finalize: the canary's version becomes stable. Never given up."""
         if self.route is None:

@@ -16,6 +16,7 @@ from temporalio.worker import Worker
 
 from activities.announce import AnnounceActivities
 from activities.judge import JUDGE, JudgeRequest, JudgeResult
+from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
 from activities.traffic import TrafficActivities
 from adapters.errors import Retryable
@@ -46,6 +47,8 @@ QUICK = Tuning(
     stuck_after=timedelta(seconds=1),
     retry_cap=timedelta(milliseconds=100),
     preflight_poll=timedelta(milliseconds=50),
+    see_quiet=timedelta(milliseconds=50),
+    see_within=timedelta(milliseconds=200),
 )
 
 
@@ -137,6 +140,7 @@ class World:
         traffic = TrafficActivities(lambda _: self.router)
         announce = AnnounceActivities(self.log, self.notifier)
         preflight = PreflightActivities(self.alerts)
+        observe = ObserveActivities(lambda _: self.router)
         quick: dict[str, Any] = {
             "max_heartbeat_throttle_interval": timedelta(milliseconds=50),
             "default_heartbeat_throttle_interval": timedelta(milliseconds=50),
@@ -158,7 +162,7 @@ class World:
             Worker(
                 self.client,
                 task_queue=judging_queue(self.queue),
-                activities=[self.judge.judge],
+                activities=[self.judge.judge, observe.see_back],
                 **quick,
             ),
             Worker(

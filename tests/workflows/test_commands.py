@@ -76,6 +76,7 @@ async def test_pause_holds_the_weight_until_resume(world: World) -> None:
     release = await world.release({"a": [], "b": ["a"]})
     await release.until(a="baking")
     await release.handle.execute_update(SIGNAL_PAUSE, ANN)
+    await eventually(lambda: _paused(release))
     world.judge.blocked.clear()
     status = await release.until(a="paused")
     assert status.paused
@@ -91,6 +92,7 @@ async def test_a_paused_canary_is_judged_on(world: World) -> None:
     release = await world.release({"a": []})
     await release.until(a="baking")
     await release.handle.signal(SIGNAL_PAUSE)
+    await eventually(lambda: _paused(release))
     world.judge.blocked.clear()
     await release.until(a="paused")
     world.judge.failing.add(world.service("a"))
