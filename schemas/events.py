@@ -66,8 +66,8 @@ CANARY_EVENTS: Final[Mapping[str, EventType]] = MappingProxyType(
 )
 """The event that tells of a canary's entering a phase (`schemas.release.CanaryPhase`).
 
-Waiting, shifting, finalizing and skipped tell nothing by themselves: `shifted` follows a weight
-that the router confirmed, `judged` a verdict.
+Waiting, shifting, verifying, finalizing and skipped tell nothing by themselves: `shifted` follows a
+weight that the router confirmed, `judged` a verdict.
 """
 
 

@@ -1,0 +1,61 @@
+"""What a real Temporal server refuses: for good, or only for now."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from adapters.errors import Retryable
+from aviary.bridge.temporal import TemporalIntake
+from schemas.alert import Alert, AlertStatus
+from schemas.rejection import Rejected
+from schemas.release import ReleasePlan
+from tests.contract.kafka.parts import open_canary
+
+ALERT = Alert(
+    status=AlertStatus.FIRING,
+    fingerprint="f1",
+    labels={"service": "checkout"},
+    starts_at=datetime(2026, 1, 1, tzinfo=UTC),
+)
+
+
+def _plan(size: int) -> ReleasePlan:
+    return ReleasePlan(release=f"r{size}", services={}, stages=(), labels={"x": "y" * size})
+
+
+# 2 MB is the server's limit of a payload, 4 MB that of a message.
+@pytest.mark.parametrize("size", [3_000_000, 5_000_000])
+async def test_a_plan_too_large_is_refused_for_good(client: Client, size: int) -> None:
+    with pytest.raises(Rejected, match=f"starting release/r{size}") as caught:
+        await TemporalIntake(client, "q").start(_plan(size), "t/0/0")
+    assert caught.value.reason == "refused"
+
+
+async def test_an_alert_too_large_is_refused_for_good(client: Client) -> None:
+    await open_canary(client)
+    large = ALERT.model_copy(update={"annotations": {"x": "y" * 3_000_000}})
+    with pytest.raises(Rejected, match="signalling canary/checkout"):
+        await TemporalIntake(client, "q").signal("checkout", large, "t/0/0")
+
+
+async def test_no_canary_is_an_answer_and_no_namespace_is_not(client: Client) -> None:
+    assert not await TemporalIntake(client, "q").signal("cart", ALERT, "t/0/0")
+    elsewhere = await Client.connect(
+        client.service_client.config.target_host,
+        namespace="nosuch",
+        data_converter=pydantic_data_converter,
+    )
+    with pytest.raises(Retryable, match="nosuch"):
+        await TemporalIntake(elsewhere, "q").signal("cart", ALERT, "t/0/0")
+    with pytest.raises(Retryable, match="nosuch"):
+        await TemporalIntake(elsewhere, "q").start(_plan(1), "t/0/0")
+
+
+async def test_an_ended_canary_is_no_canary(client: Client) -> None:
+    await open_canary(client)
+    await client.get_workflow_handle("canary/checkout").terminate()
+    assert not await TemporalIntake(client, "q").signal("checkout", ALERT, "t/0/0")
