@@ -131,7 +131,7 @@ def feasibility(
 
     Near acceptance the bound is about `(price + sqrt(2 * price * p * N / (1 - w))) / N` with
     `price = cluster * (ln(1/beta) + ln 24)`; the budget must cover bound * N when the bound has
-    come down to the tolerance. The first step must also be one the router can set.
+    come down to the tolerance, and one more step of the router's smallest weight.
 
     Args:
         spec: the ramp.
@@ -146,18 +146,21 @@ def feasibility(
     proof = ((noise + math.sqrt(noise * noise + 4.0 * price)) / 2.0) ** 2
     least = _LEAST_SHARE * rps * spec.interval.total_seconds()
     first = (least + 3.0 * math.sqrt(least)) / _RESERVE
-    smallest = math.ceil(max(proof, first))
-    if spec.budget >= smallest:
+    smallest = math.ceil(proof + first)
+    seconds = proof / spec.tolerance / (rps * spec.cap / 100.0) + spec.full_after.total_seconds()
+    if spec.budget < smallest:
+        text = (
+            f"ramp.budget: {spec.budget:g} extra failed requests can't show a canary to be within "
+            f"{100 * spec.tolerance:g} % of a stable version that fails {100 * rate:g} % at "
+            f"{rps:g} requests per second; expected at least about {smallest:g}, or a larger "
+            "tolerance"
+        )
+    elif seconds > spec.hold_after.total_seconds():
+        text = (
+            f"ramp.hold_after: {spec.hold_after.total_seconds() / 60:.0f} min is too short at "
+            f"{rps:g} requests per second; expected at least about {seconds / 60:.0f} min, or a "
+            "larger tolerance"
+        )
+    else:
         return Feasibility(True, smallest, f"ramp.budget: {spec.budget:g} is enough")
-    why = (
-        f"cannot show a canary to be within {100 * spec.tolerance:g} % of a stable version that "
-        f"fails {100 * rate:g} %"
-        if proof >= first
-        else f"is less than one step of 0.01 % at {rps:g} requests per second"
-    )
-    return Feasibility(
-        False,
-        smallest,
-        f"ramp.budget: {spec.budget:g} extra failed requests {why}; "
-        f"expected at least about {smallest:g}, or a larger tolerance",
-    )
+    return Feasibility(False, smallest, text)

@@ -43,7 +43,8 @@ def judge_share(
     draws = total / cluster
     if _tail(canary / cluster, draws, p) < doubt:
         return Share.DISOBEYED
-    blind = max(_tail(0, draws, p), _tail(draws, draws, p)) >= doubt
+    wrong = (0.0,) if p == _FULL else (0.0, draws)
+    blind = any(_tail(extreme, draws, p) >= doubt for extreme in wrong)
     return Share.TOO_LITTLE if blind else Share.AGREES
 
 

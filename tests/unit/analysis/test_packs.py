@@ -1,0 +1,85 @@
+"""Metric packs: every one is complete, raw and usable."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapters.metrics.packs import GaugeQuery, PoolName, RatioQuery, load_pack, pack_names
+from adapters.metrics.packs import resolve_metric as resolve
+from schemas.judging import (
+    GaugeMetric,
+    HistogramMetric,
+    JudgeSpec,
+    RatioMetric,
+    ThresholdMetric,
+    render,
+)
+
+VARIABLES = {"service": "checkout", "version": "1.4.2", "pool": "checkout@1~4~2"}
+
+
+def test_all_packs_are_there() -> None:
+    assert set(pack_names()) == {
+        "envoy",
+        "haproxy",
+        "istio",
+        "linkerd",
+        "nginx-ingress",
+        "otel-http",
+        "traefik",
+    }
+
+
+@pytest.mark.parametrize("name", pack_names())
+def test_a_pack_counts_errors_and_latency_of_one_version(name: str) -> None:
+    pack = load_pack(name)
+    assert pack.queries["errors"].kind == "ratio"
+    assert pack.queries["latency"].kind in {"histogram", "gauge"}
+    for query in pack.queries.values():
+        for template in query.parts.values():
+            text = render(template, VARIABLES)
+            assert "{{" not in text
+            assert "checkout" in text
+            assert text != render(template, {**VARIABLES, "version": "2", "pool": "checkout-2"})
+            assert text.count("{") == text.count("}")
+
+
+def test_a_metric_gets_its_queries_from_the_pack() -> None:
+    errors = resolve(JudgeSpec(), RatioMetric(name="errors", slo=0.01))
+    assert render(errors.templates["total"], VARIABLES) == (
+        'envoy_cluster_upstream_rq_completed{envoy_cluster_name="checkout@1~4~2"}'
+    )
+    assert isinstance(errors, RatioMetric)
+    assert errors.slo == 0.01
+    latency = resolve(JudgeSpec(), HistogramMetric(name="slow", query="latency"))
+    assert isinstance(latency, HistogramMetric)
+    assert (latency.name, latency.unit) == ("slow", "ms")
+    assert resolve(JudgeSpec(), latency) == latency
+
+
+def test_what_a_pack_does_not_have_is_an_error() -> None:
+    with pytest.raises(ValueError, match="unknown pack nope, expected envoy"):
+        resolve(JudgeSpec(pack="nope"), RatioMetric(name="errors"))
+    with pytest.raises(ValueError, match="no query oops, expected client_errors"):
+        resolve(JudgeSpec(), RatioMetric(name="errors", query="oops"))
+    with pytest.raises(ValueError, match="is a histogram, expected a ratio"):
+        resolve(JudgeSpec(), RatioMetric(name="latency"))
+
+
+def test_a_limit_can_watch_a_gauge_of_the_pack() -> None:
+    spec = JudgeSpec(pack="haproxy")
+    limit = resolve(spec, ThresholdMetric(name="latency", limit=0.5))
+    assert limit.templates == resolve(spec, GaugeMetric(name="latency")).templates
+
+
+def test_a_query_must_ask_for_raw_series() -> None:
+    with pytest.raises(ValueError, match="expected raw series, got rate"):
+        RatioQuery(kind="ratio", means="x", bad="rate(a[1m])", total="b")
+    with pytest.raises(ValueError, match="unknown variable"):
+        GaugeQuery(kind="gauge", means="x", value='a{b="{{cluster}}"}')
+
+
+def test_a_pool_name_can_be_read_back() -> None:
+    name = PoolName(template="{{service}}@{{version}}", replace={".": "~"})
+    assert name.of("checkout", "1.4.2") == "checkout@1~4~2"
+    assert name.version("1~4~2") == "1.4.2"
