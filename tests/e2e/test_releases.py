@@ -95,7 +95,8 @@ async def test_a_real_alert_takes_a_holding_release_back_in_reverse_order(
 
 async def test_a_killed_worker_does_not_stop_a_release(shop: Stack, temporal: Client) -> None:
     async with versions_up(shop, "catalogue") as release:
-        await shop.pipeline.request(release.id, release.versions)
+        # Its bake outlasts the worker's absence: with nothing to judge by, a person is asked.
+        await shop.pipeline.request(release.id, release.versions, strategy="patient")
         await until(temporal, release, lambda now: phase(now, "catalogue") is CanaryPhase.BAKING)
         await shop.kill("worker")
         await shop.restart("worker")
