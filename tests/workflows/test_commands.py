@@ -167,7 +167,7 @@ async def test_a_resolved_alert_and_a_repeat_do_nothing(world: World) -> None:
     ids=["names the stable version", "began before the canary"],
 )
 async def test_an_alert_that_is_not_the_canarys_pauses(world: World, alert: Alert) -> None:
-    release = await world.release({"a": []}, strategy={"steps": [50], "soak": "1s"})
+    release = await world.release({"a": []}, strategy={"steps": [50], "soak": "3s"})
     await release.until(a="holding")
     await release.canary("a").signal(SIGNAL_ALERT, alert)
     await eventually(lambda: _paused(release))
