@@ -12,8 +12,7 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 import typer
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from analysis.evalues import Tally
 from aviary.cli.failing import Group

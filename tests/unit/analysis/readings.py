@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -66,6 +67,10 @@ def both(canary: ArmReading | None, stable: ArmReading | None) -> MetricReading:
     return MetricReading(canary=canary, stable=stable)
 
 
-def snapshot(seconds: float, changed: float = 0.0, **metrics: MetricReading) -> Snapshot:
+def snapshot(
+    seconds: float, metrics: Mapping[str, MetricReading] | None = None, changed: float = 0.0
+) -> Snapshot:
     """All metrics at one time."""
-    return Snapshot(at=at(seconds), weight=5.0, weight_changed_at=at(changed), metrics=metrics)
+    return Snapshot(
+        at=at(seconds), weight=5.0, weight_changed_at=at(changed), metrics=dict(metrics or {})
+    )

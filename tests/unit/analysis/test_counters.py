@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.counters import ArmCounters
+from analysis.counters import ArmCounters, Increments
 from schemas.reading import Series
 from tests.unit.analysis.readings import at, series
 
 
-def grown(*readings: dict[str, tuple[Series, ...]], warmup: float = 0.0) -> dict[str, float]:
+def grown(*readings: Mapping[str, tuple[Series, ...]], warmup: float = 0.0) -> dict[str, float]:
     """Increments of the last reading over the one before, 15 s apart."""
-    counters, increments, since = ArmCounters(), {}, None
+    counters, increments, since = ArmCounters(), Increments(), None
     for index, parts in enumerate(readings):
         increments, counters = counters.advance(parts, since, warmup=warmup)
         since = at(15 * (index + 1)).timestamp()

@@ -67,7 +67,7 @@ class Shop:
         canary, stable = arm(self.canary), arm(*self.stable)
         return snapshot(
             15 * look,
-            **{n: both(only(canary, *parts[n]), only(stable, *parts[n])) for n in names},
+            {n: both(only(canary, *parts[n]), only(stable, *parts[n])) for n in names},
         )
 
     def run(self, judge: Judge, looks: int, *names: str) -> None:
@@ -254,7 +254,7 @@ def test_kayenta_fails_a_worse_canary_and_passes_an_equal_one_at_the_end() -> No
 def test_unknown_metrics_and_states_are_errors() -> None:
     judge = Judge(JudgeSpec(), [ERRORS])
     with pytest.raises(ValueError, match="unknown metric other"):
-        judge.observe(snapshot(0, other=both(None, None)))
+        judge.observe(snapshot(0, {"other": both(None, None)}))
     with pytest.raises(ValueError, match="each name once"):
         Judge(JudgeSpec(), [ERRORS, ERRORS])
     with pytest.raises(ValueError, match="unknown metric oops"):
@@ -310,5 +310,5 @@ def test_the_dump_fits_a_heartbeat() -> None:
             pod.serve(1e6 + look, 1e3, 1e4)
         one, two = arm(*canary), arm(*stable)
         readings = {name: both(only(one, *p), only(two, *p)) for name, p in parts.items()}
-        judge.observe(snapshot(15 * look, **readings))
+        judge.observe(snapshot(15 * look, readings))
     assert len(json.dumps(judge.dump())) < 32_000
