@@ -11,6 +11,7 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from adapters.errors import Retryable
+from adapters.kafka import close
 from aviary.bridge.lanes import CAP_BACKOFF_S, FIRST_BACKOFF_S, Lane
 from aviary.bridge.metrics import BridgeMetrics
 
@@ -80,7 +81,7 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
                 task.cancel()
             await asyncio.wait(tasks)
             await self._release(tuple(self._lanes))
-            await self._consumer.stop()
+            await close(self._consumer)
 
     async def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
         """Finish and commit before a partition goes to another consumer."""

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 
 from adapters.errors import Retryable
-from adapters.kafka import Sender, ensure_topics, make_consumer
+from adapters.kafka import Sender, close, ensure_topics, make_consumer
 from aviary.bridge.accept import Acceptor
 from aviary.bridge.consume import Consumption
 from aviary.bridge.lanes import CAP_BACKOFF_S, FIRST_BACKOFF_S
@@ -82,10 +82,10 @@ class _Bridge:
         try:
             await consumer.start()
         except (KafkaError, OSError) as error:
-            await consumer.stop()
+            await close(consumer)
             raise Retryable(f"consumer: {type(error).__name__}: {error}") from error
         except BaseException:
-            await consumer.stop()
+            await close(consumer)
             raise
         return consumer
 

@@ -274,3 +274,21 @@ async def test_a_new_service_needs_no_restart(
         await _committed(broker, ids.TOPIC_DEPLOYS, 3)
     assert letter.key == b"early"
     assert (await runs(client, ["early", "late", "later"])).keys() == {"late", "later"}
+
+
+async def test_it_stops_in_good_order_while_the_broker_is_away(
+    broker: Broker, client: Client, settings: Settings
+) -> None:
+    async def released() -> bool:
+        return bool(await runs(client, ["shop-1"]))
+
+    async def unready() -> bool:
+        async with httpx.AsyncClient() as http:
+            answer = await http.get(f"http://127.0.0.1:{settings.metrics_port}/readyz")
+        return answer.status_code == 503
+
+    async with asyncio.timeout(60), running(settings):
+        await broker.write(deploy("shop-1"))
+        await until(released, "the release")
+        broker.kill()
+        await until(unready, "it says that it is not ready")
