@@ -37,7 +37,7 @@ async def test_a_signal_stops_all_parts_and_ends_with_0(number: signal.Signals) 
     for _ in range(2):
         assert await process.stdout.readline() == b"ready\n"
     process.send_signal(number)
-    rest, _ = await process.communicate()
+    rest, _ = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 0
     assert rest == b"stopped\nstopped\n"
 
@@ -53,7 +53,8 @@ async def test_the_end_of_one_part_stops_the_others() -> None:
         stopped.append("long")
 
     with pytest.raises(Retryable, match="Kafka: gone"):
-        await run_parts([long, short], Settings())
+        async with asyncio.timeout(30):
+            await run_parts([long, short], Settings())
     assert stopped == ["long"]
 
 
@@ -64,7 +65,8 @@ async def test_signal_handlers_are_taken_back() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         await stop.wait()
 
-    await run_parts([part], Settings())
+    async with asyncio.timeout(30):
+        await run_parts([part], Settings())
     assert signal.getsignal(signal.SIGTERM) == before
 
 
