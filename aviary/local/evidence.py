@@ -17,6 +17,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
+from activities.traffic import APPLY
 from adapters.routers.envoy_names import ROUTES_NAME, pool_name
 from aviary.local.http1 import fetch
 from aviary.local.stack import Stack
@@ -24,8 +25,6 @@ from schemas import ids
 from schemas.release import ReleaseStatus
 
 _STARTED: Final = EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED
-_SIGNALED: Final = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
-_DONE: Final = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,8 @@ class Canary:
     service: str
     signals: Mapping[str, float]
     """When the first signal of each name came."""
+    written: float | None
+    """When the router last confirmed a route: for one that went back, that stable has all."""
     ended: float | None
 
     @property
@@ -84,7 +85,7 @@ async def clusters_routed(stack: Stack, service: str) -> dict[str, int]:
     for entry in json.loads(response.body).get("configs", []):
         config = entry.get("route_config", {})
         if config.get("name") == ROUTES_NAME:
-            return _weights(config, service)
+            return weights_in(config, service)
     return {}
 
 
@@ -123,28 +124,49 @@ def serves_only(routed: Mapping[str, int], service: str, version: str) -> bool:
 
 
 def out_of_order(found: Mapping[str, Canary], depends_on: Mapping[str, Sequence[str]]) -> list[str]:
-    """Pairs that went back in the wrong order; empty if every dependent ended first."""
+    """Pairs that went back in the wrong order.
+
+    Empty if each was told to go back only after the router had confirmed that the traffic of every
+    service that depends on it was back. One that never had traffic is in nobody's way.
+    """
     wrong = []
     for service, needs in depends_on.items():
         for need in needs:
             if service not in found or need not in found:
                 continue
-            ended, told = found[service].ended, found[need].told_to_go_back
-            if ended is None or (told is not None and told < ended):
+            back, told = found[service].written, found[need].told_to_go_back
+            if back is not None and (told is None or told < back):
                 wrong.append(f"{need} before {service}")
     return wrong
 
 
 async def _canary(client: Client, workflow: str, run: str) -> Canary:
+    return read_canary(workflow, await _history(client, workflow, run))
+
+
+def read_canary(workflow: str, events: Sequence[HistoryEvent]) -> Canary:
+    """Read one canary's history."""
     signals: dict[str, float] = {}
+    writes: set[int] = set()
+    written: float | None = None
     ended: float | None = None
-    for event in await _history(client, workflow, run):
-        if event.event_type == _SIGNALED:
-            name = event.workflow_execution_signaled_event_attributes.signal_name
-            signals.setdefault(name, _moment(event))
-        elif event.event_type == _DONE:
-            ended = _moment(event)
-    return Canary(workflow.removeprefix(ids.canary_workflow_id("")), signals, ended)
+    for event in events:
+        match event.event_type:
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+                name = event.workflow_execution_signaled_event_attributes.signal_name
+                signals.setdefault(name, _moment(event))
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+                scheduled = event.activity_task_scheduled_event_attributes
+                if scheduled.activity_type.name == APPLY:
+                    writes.add(event.event_id)
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+                completed = event.activity_task_completed_event_attributes
+                if completed.scheduled_event_id in writes:
+                    written = _moment(event)
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+                ended = _moment(event)
+    service = workflow.removeprefix(ids.canary_workflow_id(""))
+    return Canary(service, signals, written, ended)
 
 
 async def _history(client: Client, workflow: str, run: str | None) -> list[HistoryEvent]:
@@ -156,7 +178,8 @@ def _moment(event: HistoryEvent) -> float:
     return event.event_time.ToDatetime(tzinfo=UTC).timestamp() * 1000
 
 
-def _weights(config: Mapping[str, Any], service: str) -> dict[str, int]:
+def weights_in(config: Mapping[str, Any], service: str) -> dict[str, int]:
+    """Read a route configuration as `clusters_routed` does."""
     host = next((h for h in config.get("virtual_hosts", []) if h["name"] == service), None)
     if host is None:
         return {}
