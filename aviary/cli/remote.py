@@ -210,20 +210,25 @@ class Releases:
     async def _status_of(
         self, described: WorkflowExecutionDescription, release: str
     ) -> ReleaseStatus | None:
-        """Its result if it has one (needs no worker), else its own answer, else None."""
-        if described.status is WorkflowExecutionStatus.COMPLETED:
-            handle = self._client.get_workflow_handle(
-                described.id, run_id=described.run_id, result_type=ReleaseStatus
-            )
-            async with failures_told(f"release {release}"):
-                try:
-                    result: ReleaseStatus = await handle.result(rpc_timeout=_LOOK_TIMEOUT)
-                except WorkflowFailureError:
-                    return None
-                return result
+        """Its result if it has one (needs no worker), its own answer while it runs, else None."""
+        if described.status is not WorkflowExecutionStatus.RUNNING:
+            return await self._result(described, release)
         return await _query(
             self._client.get_workflow_handle(described.id, run_id=described.run_id), ReleaseStatus
         )
+
+    async def _result(
+        self, described: WorkflowExecutionDescription, release: str
+    ) -> ReleaseStatus | None:
+        handle = self._client.get_workflow_handle(
+            described.id, run_id=described.run_id, result_type=ReleaseStatus
+        )
+        async with failures_told(f"release {release}"):
+            try:
+                result: ReleaseStatus = await handle.result(rpc_timeout=_LOOK_TIMEOUT)
+            except WorkflowFailureError:
+                return None
+        return result
 
 
 async def _query(handle: WorkflowHandle[object, object], answer: type[_T]) -> _T | None:
