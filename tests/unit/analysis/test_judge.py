@@ -251,6 +251,24 @@ def test_kayenta_fails_a_worse_canary_and_passes_an_equal_one_at_the_end() -> No
     assert verdicts == {6: Reason.KAYENTA_SCORE, 2: Reason.WITHIN_LIMITS}
 
 
+def test_nothing_seen_is_not_good_enough() -> None:
+    assert not Judge(JudgeSpec(), [GaugeMetric(name="memory")]).good_enough()
+    assert not Judge(JudgeSpec(), []).good_enough()
+
+
+def test_an_absolute_margin_excuses_that_much_more() -> None:
+    strict, lenient = (
+        Judge(JudgeSpec(margin=1.0, absolute_margin=delta), counted_metrics(["errors"]))
+        for delta in (0.0, 0.01)
+    )
+    for look in range(20):
+        for judge in (strict, lenient):
+            count(judge, look, errors=Tally(5, 750, 10, 14250))
+    assert strict.failure is not None
+    assert lenient.failure is None
+    assert lenient.e_value < 1.5
+
+
 def test_unknown_metrics_and_states_are_errors() -> None:
     judge = Judge(JudgeSpec(), [ERRORS])
     with pytest.raises(ValueError, match="unknown metric other"):
