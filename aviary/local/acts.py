@@ -20,6 +20,9 @@ from schemas.verdict import VerdictKind
 JUDGED_FAULT: Final = Fault(error_rate=0.2, latency_ms=20)
 """Bad enough for the judge, too little for the alert."""
 ALERTED_FAULT: Final = Fault(error_rate=0.9)
+HEALTHY: Final = "Act 1: five dependent services go out and are finalized"
+JUDGED: Final = "Act 2: a version with more errors goes back; what depends on it is never touched"
+ALERTED: Final = "Act 3: half of a release holds when an alert fires; all of it goes back"
 _ALERT_WITHIN_S: Final = 15.0
 
 
@@ -47,7 +50,7 @@ Play = Callable[[Stack, Theatre], Awaitable[Act]]
 
 async def healthy(stack: Stack, theatre: Theatre) -> Act:
     """Act 1: five dependent services go out and are finalized."""
-    act = Act("Act 1: a healthy release")
+    act = Act(HEALTHY)
     versions = dict.fromkeys(("inventory", "ledger", "cart", "payments", "checkout"), "1.1.0")
     await _put_up(stack, versions, {})
     await theatre.watch("shop-1", versions)
@@ -65,7 +68,7 @@ async def healthy(stack: Stack, theatre: Theatre) -> Act:
 
 async def judged(stack: Stack, theatre: Theatre) -> Act:
     """Act 2: one version has more errors; nobody who depends on it is touched."""
-    act = Act("Act 2: a bad version is judged")
+    act = Act(JUDGED)
     versions = dict.fromkeys(("ledger", "payments", "checkout", "storefront"), "1.2.0")
     before = {name: await evidence.clusters_routed(stack, name) for name in versions}
     await _put_up(stack, versions, {"payments": JUDGED_FAULT})
@@ -90,7 +93,7 @@ async def judged(stack: Stack, theatre: Theatre) -> Act:
 
 async def alerted(stack: Stack, theatre: Theatre) -> Act:
     """Act 3: half of a release holds when an alert fires; all of it goes back, in reverse."""
-    act = Act("Act 3: an alert takes a whole release back")
+    act = Act(ALERTED)
     names = ("inventory", "ledger", "cart", "payments", "checkout", "storefront")
     versions = dict.fromkeys(names, "1.3.0")
     before = {name: await evidence.clusters_routed(stack, name) for name in versions}
@@ -205,4 +208,4 @@ async def _say_users(stack: Stack, act: Act) -> None:
     )
 
 
-ACTS: Final[tuple[Play, ...]] = (healthy, judged, alerted)
+ACTS: Final[Mapping[str, Play]] = {HEALTHY: healthy, JUDGED: judged, ALERTED: alerted}

@@ -11,13 +11,14 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from adapters.errors import AdapterError
 from aviary.cli.failing import CommandError
 from aviary.local.acts import ACTS, Act, Play
 from aviary.local.process import ChildFailedError
 from aviary.local.stack import Stack
 from aviary.local.theatre import Theatre
 
-_TITLES: Final = {True: "as it must", False: "NOT AS IT MUST"}
+_ENDS: Final = {True: "ended as it must", False: "DID NOT END AS IT MUST"}
 
 
 async def play(stack: Stack, *, keep: bool) -> int:
@@ -32,8 +33,10 @@ async def play(stack: Stack, *, keep: bool) -> int:
     console.print(f"\nTemporal's UI, to watch along: {stack.addresses['temporal_ui']}")
     theatre = Theatre(stack, await stack.temporal())
     acts: list[Act] = []
-    for one in ACTS:
-        acts.append(await _act(console, stack, theatre, one))
+    for title, one in ACTS.items():
+        console.print(Text(f"\n{title}", style="bold"))
+        acts.append(await _act(stack, theatre, title, one))
+        _show_checks(console, acts[-1])
         if not acts[-1].good:  # the next one would begin on ruins, and prove nothing
             break
     _summary(console, acts, time.monotonic() - began)
@@ -44,25 +47,26 @@ async def play(stack: Stack, *, keep: bool) -> int:
     return 0 if all(act.good for act in acts) else 1
 
 
-async def _act(console: Console, stack: Stack, theatre: Theatre, one: Play) -> Act:
-    title = (one.__doc__ or "").strip()
-    console.print(Text(f"\n{title}", style="bold"))
+async def _act(stack: Stack, theatre: Theatre, title: str, one: Play) -> Act:
     try:
-        act = await one(stack, theatre)
-    except (TimeoutError, CommandError, ChildFailedError, OSError) as error:
-        act = Act(title.partition(".")[0])
+        return await one(stack, theatre)
+    except (TimeoutError, CommandError, ChildFailedError, AdapterError, OSError) as error:
+        act = Act(title)
         why = getattr(error, "text", "") or str(error) or type(error).__name__
-        act.check(f"the act could be played to its end: {why}", ok=False)
+        act.check(f"it could be played to its end: {why}", ok=False)
+        return act
+
+
+def _show_checks(console: Console, act: Act) -> None:
     for text, ok in act.checks:
         console.print(Text(f"  {'✓' if ok else '✗'} {text}", style="green" if ok else "bold red"))
-    return act
 
 
 def _summary(console: Console, acts: Sequence[Act], seconds: float) -> None:
     console.print(Text(f"\nSummary ({seconds:.0f} s)", style="bold"))
     for act in acts:
         style = "green" if act.good else "bold red"
-        console.print(Text(f"{act.title}: {_TITLES[act.good]}", style=style))
+        console.print(Text(f"{act.title}: {_ENDS[act.good]}", style=style))
         width = max((len(name) for name in act.facts), default=0)
         for name, value in act.facts.items():
             console.print(f"  {name:<{width}}  {value}")
