@@ -9,7 +9,6 @@ Seeded: the same options print the same numbers, timings apart.
 from __future__ import annotations
 
 import argparse
-import itertools
 import math
 import time
 import tracemalloc
@@ -70,7 +69,6 @@ def ruled(spec: JudgeSpec) -> Judging:
 
 
 def limit(checks: int) -> Judging:
-    """More than 1 % errors in so many checks of a minute."""
     settings = ThresholdSettings(max_error_ratio=0.01, checks=checks)
     return ruled(JudgeSpec(method=Method.THRESHOLD, threshold=settings))
 
@@ -284,7 +282,8 @@ def fixed(*, gate: bool) -> Policy:
             failed += sum(t.bad_c for t in window) > 0.01 * sum(t.n_c for t in window)
         if (gate and failed > 3) or (not gate and mixture.value >= 1 / ALPHA):
             break
-    yield from itertools.repeat(0.0)
+    while True:
+        yield 0.0
 
 
 def budgeted(world: World, cap: float = 50.0) -> Policy:
@@ -305,7 +304,8 @@ def budgeted(world: World, cap: float = 50.0) -> Policy:
             bound.add(tally)
             mixture.update(share_factors((tally,), MARGIN))
             guard.update(lr_factors(tally, 0.0, limit, 5))
-    yield from itertools.repeat(0.0)
+    while True:
+        yield 0.0
 
 
 def play(world: World, policy: Policy, rng: np.random.Generator) -> tuple[float, int | None, float]:
@@ -389,7 +389,7 @@ def main() -> None:
         lambda: detection(runs),
         lambda: dependence(runs),
         lambda: late(runs),
-        lambda: ramps(runs // 2),
+        lambda: ramps(runs // 5),
         lambda: cost(2000 if options.quick else 20_000),
     ]
     for show in tables:

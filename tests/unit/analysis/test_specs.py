@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from schemas.judging import HistogramMetric, JudgeSpec, RampSpec, read_metric, render
@@ -71,3 +74,18 @@ def test_values_are_escaped_in_promql() -> None:
 
 def test_a_histogram_keeps_its_edges() -> None:
     assert HistogramMetric(name="latency", edges=(0.1, 0.5)).edges == (0.1, 0.5)
+
+
+def test_the_documented_settings_are_the_defaults_and_the_documented_metrics_are_read() -> None:
+    page = Path(__file__).parents[3].joinpath("docs", "judging.md").read_text(encoding="utf-8")
+    found = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert found is not None
+    shown = yaml.safe_load(found.group(1))
+    assert JudgeSpec.model_validate(shown["judge"]) == JudgeSpec()
+    assert [read_metric(metric).kind for metric in shown["metrics"]] == [
+        "ratio",
+        "histogram",
+        "ratio",
+        "gauge",
+        "threshold",
+    ]
