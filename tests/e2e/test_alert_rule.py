@@ -1,4 +1,4 @@
-"""The alert rule, tried by Prometheus' own rule tester."""
+"""The alert rules, tried by Prometheus' own rule tester."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from aviary.local import configs
 from aviary.local.debian import DebianTools
+from aviary.local.parts import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
@@ -75,6 +76,53 @@ async def test_the_rule_fires_when_it_should(case: str, tmp_path: Path, tools: D
         "tests": [{"interval": "1s", "input_series": series, "alert_rule_test": [test]}],
     }
     (tmp_path / "rules.yml").write_text(configs.alert_rules())
+    (tmp_path / "tests.yml").write_text(json.dumps(document))
+    code, said = await _promtool(tools, tmp_path, "test", "rules", "tests.yml")
+    assert code == 0, said
+
+
+_SHIPPED = ROOT / "deploy/prometheus/rules.yml"
+_SHIPPED_CASES = {
+    "the first good responses of a new version, whose series has just begun": (
+        "0 0 0 20 40 60 80 100 120",
+        "_ _ _ 20 40 60 80 100 120",
+        [],
+    ),
+    "a tenth fails": (
+        "0 20 40 60 80 100 120 140 160",
+        "0 18 36 54 72 90 108 126 144",
+        [
+            {
+                "exp_labels": {"severity": "critical", "service": "payments", "version": "2.0.1"},
+                "exp_annotations": {"summary": "payments 2.0.1 fails 10% of its requests"},
+            }
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", _SHIPPED_CASES)
+async def test_the_rule_shipped_for_production_fires_when_it_should(
+    case: str, tmp_path: Path, tools: DebianTools
+) -> None:
+    done, good, expected = _SHIPPED_CASES[case]
+    labels = 'service="payments",version="2.0.1"'
+    series = [
+        {"series": f"envoy_cluster_upstream_rq_completed{{{labels}}}", "values": done},
+        {
+            "series": f'envoy_cluster_upstream_rq_xx{{{labels},envoy_response_code_class="2"}}',
+            "values": good,
+        },
+    ]
+    tests = [
+        {"eval_time": f"{second}s", "alertname": "VersionFails", "exp_alerts": expected}
+        for second in ((6, 7, 8) if expected else range(9))
+    ]
+    document = {
+        "rule_files": [str(_SHIPPED)],
+        "evaluation_interval": "1s",
+        "tests": [{"interval": "1s", "input_series": series, "alert_rule_test": tests}],
+    }
     (tmp_path / "tests.yml").write_text(json.dumps(document))
     code, said = await _promtool(tools, tmp_path, "test", "rules", "tests.yml")
     assert code == 0, said
