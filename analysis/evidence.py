@@ -28,6 +28,8 @@ class Plan(NamedTuple):
     bound_cluster: int
     tolerance: float | None
     """None: there is no bound (gauges)."""
+    relative: float = 0.0
+    """Share of stable's own rate that is tolerated, where that is more (histograms)."""
     swapped: bool = False
     """Lower is bad, of a gauge: the arms change places."""
 
@@ -58,6 +60,12 @@ class Stream:
         self.n_c += whole.n_c
         self.bad_b += whole.bad_b
         self.n_b += whole.n_b
+
+    @property
+    def tolerance(self) -> float:
+        """The bound at which this stream is good enough."""
+        stable = self.bad_b / self.n_b if self.n_b > 0 else 0.0
+        return max(self._plan.tolerance or 0.0, self._plan.relative * stable)
 
     def _bet(self, groups: Sequence[Tally]) -> list[float]:
         margin, delta = self._plan.margin, self._plan.delta
@@ -101,7 +109,9 @@ class SequentialTest:
     @property
     def tolerance(self) -> float | None:
         """The bound at which the metric is good enough; None: it has no bound."""
-        return self._plan.tolerance
+        if self._plan.tolerance is None or not self.streams:
+            return self._plan.tolerance
+        return self.streams[self._deciding()].tolerance
 
     @property
     def broken(self) -> bool:
@@ -116,18 +126,25 @@ class SequentialTest:
         for stream, groups in zip(self.streams, streams, strict=True):
             stream.count(groups)
 
-    def within(self) -> bool | None:
+    def within(self, exposure: float = 1.0) -> bool | None:
         """Whether every stream's bound is within the tolerance; None: there is no bound."""
-        tolerance = self._plan.tolerance
-        if tolerance is None:
-            return None
-        return bool(self.streams) and all(s.bound.within(tolerance) for s in self.streams)
-
-    def upper(self) -> float | None:
-        """The largest bound of all streams."""
         if self._plan.tolerance is None:
             return None
-        return max((stream.bound.upper() for stream in self.streams), default=1.0)
+        return bool(self.streams) and all(
+            stream.bound.within(min(stream.tolerance / exposure, 1.0)) for stream in self.streams
+        )
+
+    def upper(self) -> float | None:
+        """The bound of the stream that is furthest from its tolerance."""
+        if self._plan.tolerance is None:
+            return None
+        return self.streams[self._deciding()].bound.upper() if self.streams else 1.0
+
+    def _deciding(self) -> int:
+        if len(self.streams) == 1:
+            return 0
+        ratios = [stream.bound.upper() / stream.tolerance for stream in self.streams]
+        return ratios.index(max(ratios))
 
     def telling(self) -> int:
         """Index of the stream that says most."""

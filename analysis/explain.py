@@ -88,8 +88,7 @@ def bounded(numbers: MetricEvidence) -> str:
     """The bound against the tolerance."""
     upper = 1.0 if numbers.upper_bound is None else numbers.upper_bound
     accepted = percent(numbers.tolerance)
-    name = numbers.name if numbers.edge is None else f"{numbers.name} ({length(numbers.edge)})"
-    return f"{name}: at most {percent(max(upper, 0.0))} extra, {accepted} is accepted"
+    return f"{numbers.name}: at most {percent(max(upper, 0.0))} extra, {accepted} is accepted"
 
 
 def percent(share: float | None) -> str:

@@ -85,6 +85,17 @@ class Judge:
         bounds = [t.test.upper() for t in self._counted]
         return max((bound for bound in bounds if bound is not None), default=None)
 
+    @property
+    def failure_bound(self) -> float | None:
+        """The largest bound on extra failures: of the acting ratio metrics, None before data."""
+        failures = [
+            t.test.upper()
+            for t in self._counted
+            if isinstance(t.metric, RatioMetric) and t.metric.slo is None
+        ]
+        known = [bound for bound in failures if bound is not None]
+        return max(known) if known and len(known) == len(failures) else None
+
     def observe(self, snapshot: Snapshot) -> None:
         """Take one reading of all metrics; one that is not newer than the last is ignored.
 
@@ -131,10 +142,16 @@ class Judge:
             track.count(((tally,),), start, end)
         self._decide(end)
 
-    def good_enough(self, since: float = -math.inf) -> bool:
-        """Whether every metric has data after `since`, and every bound is within its tolerance."""
+    def good_enough(self, since: float = -math.inf, exposure: float = 1.0) -> bool:
+        """Whether every metric has data after `since`, and every bound is within its tolerance.
+
+        Args:
+            since: in seconds.
+            exposure: share of requests, 0 to 1, that the canary gets next: what is tolerated is
+                extra failures among all requests, so a small step tolerates a worse bound.
+        """
         tracks = self._acting
-        bounds = [t.test.within() for t in self._counted]
+        bounds = [t.test.within(exposure) for t in self._counted]
         return (
             bool(tracks)
             and all(t.until is not None and t.until > since for t in tracks)
@@ -174,7 +191,13 @@ class Judge:
             self.failure = Failure(at, Reason.KAYENTA_SCORE, worst)
 
     def verdict(
-        self, now: datetime, *, started_at: datetime, bake_min: timedelta, bake_max: timedelta
+        self,
+        now: datetime,
+        *,
+        started_at: datetime,
+        bake_min: timedelta,
+        bake_max: timedelta,
+        exposure: float = 1.0,
     ) -> Verdict:
         """The verdict on a step: FAIL at once, PASS after `bake_min`, at the latest at `bake_max`.
 
@@ -185,11 +208,13 @@ class Judge:
             started_at: when the step began; every metric must have data from after it.
             bake_min: shortest time of the step, also for a PASS.
             bake_max: its longest time.
+            exposure: share of requests that the next step gives to the canary; see `good_enough`.
         """
         numbers = tuple(explain.evidence(t, self._threshold) for t in self._tracks.values())
         elapsed = now - started_at
         ended = elapsed >= bake_max
-        kind, reason = self._outcome(started_at.timestamp(), ended, elapsed >= bake_min)
+        good = elapsed >= bake_min and self.good_enough(started_at.timestamp(), exposure)
+        kind, reason = self._outcome(started_at.timestamp(), ended, good)
         final = kind is not VerdictKind.INCONCLUSIVE or ended
         if not final:
             reason = Reason.COLLECTING
@@ -204,18 +229,18 @@ class Judge:
             decided_at=explain.moment(failed_at),
         )
 
-    def _outcome(self, started: float, ended: bool, ripe: bool) -> tuple[VerdictKind, Reason]:
+    def _outcome(self, started: float, ended: bool, good: bool) -> tuple[VerdictKind, Reason]:
         if self.failure is not None:
             return VerdictKind.FAIL, self.failure.reason
         if any(t.until is None or t.until <= started for t in self._acting):
             return VerdictKind.INCONCLUSIVE, Reason.NO_DATA
         if any(t.test.tolerance is not None for t in self._counted):
-            if ripe and self.good_enough(started):
+            if good:
                 return VerdictKind.PASS, Reason.GOOD_ENOUGH
             return VerdictKind.INCONCLUSIVE, Reason.NOT_ENOUGH_EVIDENCE
         reason = self.by_rule()
-        good = ended and reason in {Reason.TIME_ELAPSED, Reason.WITHIN_LIMITS}
-        return VerdictKind.PASS if good else VerdictKind.INCONCLUSIVE, reason
+        passes = ended and reason in {Reason.TIME_ELAPSED, Reason.WITHIN_LIMITS}
+        return VerdictKind.PASS if passes else VerdictKind.INCONCLUSIVE, reason
 
     def by_rule(self) -> Reason:
         """Where no metric has a bound: how things stand at the end of the bake."""

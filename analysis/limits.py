@@ -58,8 +58,9 @@ class LimitTest:
             return True
         return self._times is not None and n_b > 0 and bad_c / n_c > self._times * bad_b / n_b
 
-    def within(self) -> bool | None:
+    def within(self, exposure: float = 1.0) -> bool | None:
         """There is no bound."""
+        del exposure
         return None
 
     def upper(self) -> float | None:

@@ -45,8 +45,8 @@ class MetricTest(Protocol):
     def count(self, streams: Sequence[Sequence[Tally]], start: float, end: float) -> None:
         """Count one interval; times in seconds."""
 
-    def within(self) -> bool | None:
-        """Whether the bound is within the tolerance; None: there is no bound."""
+    def within(self, exposure: float = 1.0) -> bool | None:
+        """Whether the bound is within tolerance / exposure; None: there is no bound."""
 
     def upper(self) -> float | None:
         """The bound."""
@@ -110,8 +110,9 @@ class PointTest:
             if points
         ]
 
-    def within(self) -> bool | None:
+    def within(self, exposure: float = 1.0) -> bool | None:
         """There is no bound."""
+        del exposure
         return None
 
     def upper(self) -> float | None:
@@ -242,6 +243,7 @@ def _plan(metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec) 
     margin = spec.margin if metric.margin is None else metric.margin
     delta = spec.absolute_margin if metric.absolute_margin is None else metric.absolute_margin
     lr = spec.method is Method.LR
+    relative = 0.0
     cluster, bound_cluster = spec.cluster, max(spec.bound_cluster, spec.cluster if lr else 1)
     tolerance: float | None = metric.tolerance or spec.tolerance
     if isinstance(metric, GaugeMetric):
@@ -249,13 +251,23 @@ def _plan(metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec) 
     elif isinstance(metric, HistogramMetric):
         cluster = bound_cluster
         tolerance = metric.tolerance or spec.latency_tolerance
+        relative = margin - 1.0
     bets = not lr
     if not isinstance(metric, GaugeMetric) and metric.slo is not None:
         bets, margin, delta, cluster = False, 0.0, metric.slo, bound_cluster
-        tolerance = metric.tolerance or metric.slo
+        tolerance, relative = metric.tolerance or metric.slo, 0.0
     swapped = isinstance(metric, GaugeMetric) and metric.direction is Direction.LOWER_IS_BAD
     return Plan(
-        bets, margin, delta, cluster, spec.looks, spec.beta, bound_cluster, tolerance, swapped
+        bets=bets,
+        margin=margin,
+        delta=delta,
+        cluster=cluster,
+        looks=spec.looks,
+        beta=spec.beta,
+        bound_cluster=bound_cluster,
+        tolerance=tolerance,
+        relative=relative,
+        swapped=swapped,
     )
 
 

@@ -251,6 +251,31 @@ def test_kayenta_fails_a_worse_canary_and_passes_an_equal_one_at_the_end() -> No
     assert verdicts == {6: Reason.KAYENTA_SCORE, 2: Reason.WITHIN_LIMITS}
 
 
+def test_a_small_step_tolerates_a_wider_bound() -> None:
+    judge = Judge(JudgeSpec(tolerance=0.001), [ERRORS])
+    Shop(stable_bad=1).run(judge, 20, "errors")
+
+    def kind(exposure: float) -> VerdictKind:
+        return judge.verdict(
+            at(300), started_at=START, bake_min=MINUTE, bake_max=20 * MINUTE, exposure=exposure
+        ).kind
+
+    assert (kind(0.25), kind(1.0)) == (VerdictKind.PASS, VerdictKind.INCONCLUSIVE)
+
+
+def test_a_latency_may_be_as_much_worse_as_the_margin_says() -> None:
+    upper, tolerances = [], []
+    for margin in (1.0, 1.5):
+        judge = Judge(JudgeSpec(margin=margin), [HistogramMetric(name="latency", edges=(0.5,))])
+        for look in range(20):
+            count(judge, look, latency=Tally(375, 750, 7125, 14250))
+        (numbers,) = verdict(judge, 300).metrics
+        upper.append(numbers.upper_bound)
+        tolerances.append(numbers.tolerance)
+    assert tolerances == pytest.approx([0.05, 0.25])
+    assert upper[0] == upper[1]
+
+
 def test_nothing_seen_is_not_good_enough() -> None:
     assert not Judge(JudgeSpec(), [GaugeMetric(name="memory")]).good_enough()
     assert not Judge(JudgeSpec(), []).good_enough()
