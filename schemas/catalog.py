@@ -13,12 +13,13 @@ from pydantic import (
     BeforeValidator,
     Field,
     GetJsonSchemaHandler,
-    field_validator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, ValidationError
 
+from schemas.admission import AdmissionPolicy
+from schemas.alert_policy import AlertPolicy
 from schemas.base import Duration, Model, Percent, ServiceName, parse_duration
 from schemas.catalog_check import (
     Finding,
@@ -205,50 +206,6 @@ class Strategy(Model):
         return tuple(steps)
 
 
-class AlertAction(StrEnum):
-    """What an alert about a service does to its canary."""
-
-    ROLLBACK = "rollback"
-    PAUSE = "pause"
-    RECORD = "record"
-
-
-SEVERITIES: dict[str, AlertAction] = {
-    "critical": AlertAction.ROLLBACK,
-    "error": AlertAction.ROLLBACK,
-    "page": AlertAction.ROLLBACK,
-    "warning": AlertAction.PAUSE,
-    "info": AlertAction.RECORD,
-}
-"""What each severity does unless a catalog says otherwise."""
-
-
-class AlertPolicy(Model):
-    """What alerts do to a canary of the service that they name."""
-
-    severities: dict[str, AlertAction] = Field(
-        default_factory=lambda: dict(SEVERITIES),
-        description="By severity; what is not named here keeps its default.",
-    )
-    otherwise: AlertAction = Field(
-        default=AlertAction.ROLLBACK, description="For a severity not listed, and for none."
-    )
-    not_canary: AlertAction = Field(
-        default=AlertAction.PAUSE,
-        description="For an alert that names another version, or began before the canary did.",
-    )
-    severity_label: str = Field(default="severity", min_length=1)
-    version_labels: tuple[str, ...] = Field(
-        default=("version",),
-        description="Labels that may name the version; the first found counts.",
-    )
-
-    @field_validator("severities")
-    @classmethod
-    def _keep_defaults(cls, value: dict[str, AlertAction]) -> dict[str, AlertAction]:
-        return {**SEVERITIES, **value}
-
-
 class ServiceSpec(Model):
     """One service. What it leaves out comes from `defaults`."""
 
@@ -340,6 +297,7 @@ class Catalog(Model):
     max_parallel: int = Field(
         default=10, ge=1, description="Canaries of one release that move at the same time."
     )
+    admission: AdmissionPolicy = AdmissionPolicy()
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:

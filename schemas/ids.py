@@ -6,6 +6,7 @@ from typing import Final
 
 RELEASE_WORKFLOW: Final = "aviary.release"
 CANARY_WORKFLOW: Final = "aviary.canary"
+ADMISSION_WORKFLOW: Final = "aviary.admission"
 
 TOPIC_DEPLOYS: Final = "aviary.deploys"
 TOPIC_ALERTS: Final = "aviary.alerts"
@@ -14,12 +15,20 @@ TOPIC_DEADLETTERS: Final = "aviary.deadletters"
 
 SIGNAL_ALERT: Final = "alert"
 """To a canary, from the bridge: an `schemas.alert.Alert` about its service."""
+SIGNAL_ALERTS: Final = "alerts"
+"""To a canary, from the bridge: a list of up to 100 alerts, as `SIGNAL_ALERT` takes one."""
 SIGNAL_REPORT: Final = "canary_report"
 """To a release, from its canary: a `schemas.release.CanaryReport`."""
 SIGNAL_FINALIZE: Final = "finalize"
 """To a canary, from its release: become stable."""
 SIGNAL_UNWIND: Final = "unwind"
 """To a canary, from its release: roll back now; a `schemas.release.Cause`."""
+SIGNAL_ADMISSION: Final = "admission"
+"""To a release, from the admission: a `schemas.admission.Answer`."""
+SIGNAL_LEAVE: Final = "leave"
+"""To the admission, from a release that has ended: its id."""
+UPDATE_ASK: Final = "ask"
+"""On the admission, from a release: a `schemas.admission.Ask`; answers `Answer`."""
 SIGNAL_PAUSE: Final = "pause"
 SIGNAL_RESUME: Final = "resume"
 SIGNAL_APPROVE: Final = "approve"
@@ -43,6 +52,11 @@ def canary_workflow_id(service: str) -> str:
     return f"canary/{service}"
 
 
+def admission_workflow_id(prefix: str) -> str:
+    """The workflow id of the admission: one for all the releases of a task queue."""
+    return f"admission/{prefix}"
+
+
 def routers_queue(prefix: str) -> str:
     """The task queue of router writes, apart so that slow queries never delay a rollback."""
     return f"{prefix}-routers"
@@ -56,3 +70,8 @@ def judging_queue(prefix: str) -> str:
 def effects_queue(prefix: str) -> str:
     """The task queue of events, notices and preflight questions."""
     return f"{prefix}-effects"
+
+
+def waiting_queue(prefix: str) -> str:
+    """The task queue of waiting for other workflows: many slots, apart from all that is urgent."""
+    return f"{prefix}-waiting"

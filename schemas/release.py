@@ -12,9 +12,11 @@ from typing import Any, Self
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from schemas.admission import AdmissionPolicy
 from schemas.alert import Alert
+from schemas.alert_policy import AlertPolicy
 from schemas.base import Duration, Model, Percent, ReleaseId, ServiceName, Version
-from schemas.catalog import AlertPolicy, RouterSpec, Strategy
+from schemas.catalog import RouterSpec, Strategy
 from schemas.judging import JudgeSpec, MetricSpec
 from schemas.route import Route
 from schemas.verdict import Verdict
@@ -79,11 +81,13 @@ class CauseKind(StrEnum):
     COMMAND = "command"
     CANCELLED = "cancelled"
     BUSY = "busy"
-    """Another release has a canary of the same service."""
+    """Another release has the same service, and the catalog says `reject`."""
     ROUTER = "router"
     """The router refused a write for good."""
     ERROR = "error"
     """An activity failed for good."""
+    SUPERSEDED = "superseded"
+    """A newer release of the same services takes its place."""
     RELEASE = "release"
     """Another service of the same release went back."""
 
@@ -170,6 +174,7 @@ class ReleasePlan(Model):
         default=timedelta(0), description="How long all hold together before they are finalized."
     )
     max_parallel: int = Field(default=10, ge=1, description="Canaries that move at the same time.")
+    admission: AdmissionPolicy = AdmissionPolicy()
     environment: str = "default"
     labels: dict[str, str] = Field(default_factory=dict)
     source: str = Field(default="", description="The deploy event: its CloudEvents source and id.")

@@ -17,11 +17,13 @@ from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exce
 with workflow.unsafe.imports_passed_through():
     from activities.judge import JudgeResult
     from schemas.alert import Alert
-    from schemas.catalog import AlertAction, Bake, FullStep, MemoryRouterSpec, OnInconclusive
+    from schemas.alert_policy import AlertAction
+    from schemas.catalog import Bake, FullStep, MemoryRouterSpec, OnInconclusive
     from schemas.ids import (
         CANARY_WORKFLOW,
         QUERY_STATUS,
         SIGNAL_ALERT,
+        SIGNAL_ALERTS,
         SIGNAL_FINALIZE,
         SIGNAL_UNWIND,
     )
@@ -37,7 +39,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from schemas.verdict import Share, Verdict, VerdictKind
     from workflows import describe
-    from workflows.alerts import AlertMemory, action_for
+    from workflows.alerts import AlertMemory, action_for, alerts_in, sentence
     from workflows.calls import ask_preflight, see_back, start_judging
     from workflows.commands import Commands, Word
     from workflows.outbox import Reports
@@ -326,16 +328,24 @@ class CanaryWorkflow(Commands):
     @workflow.signal(name=SIGNAL_ALERT, description="From the bridge: an alert on this service.")
     def alert(self, alert: Alert | None = None) -> None:
         """Act on an alert, once; the catalog says how."""
-        if alert is None or not self._alerts.is_new(alert):
+        if alert is not None:
+            self._take_alert(alert)
+
+    @workflow.signal(name=SIGNAL_ALERTS, description="From the bridge: a list of alerts.")
+    def alerts(self, value: Any = None) -> None:
+        """Act on each alert of a batch; one that is malformed hides none of the others."""
+        alerts, wrong = alerts_in(value)
+        for error in wrong:
+            workflow.logger.warning("dropped a malformed alert", extra={"error": error})
+        for alert in alerts:
+            self._take_alert(alert)
+
+    def _take_alert(self, alert: Alert) -> None:
+        if not self._alerts.is_new(alert):
             return
-        action = action_for(
-            alert,
-            self._plan.alerts,
-            version=self._plan.version,
-            began_at=self._traffic.began_at,
-        )
+        action = action_for(alert, self._plan, began_at=self._traffic.began_at)
         workflow.logger.info("alert", extra={"alert": alert.name, "action": action})
-        text = f"alert {alert.name} fired on {self._plan.service}"
+        text = sentence(alert, self._plan)
         if action is AlertAction.ROLLBACK:
             self._in_trouble(self._cause(CauseKind.ALERT, text, alert=alert))
         elif action is AlertAction.PAUSE and self._pause_text is None:

@@ -62,6 +62,7 @@ def plan_release(catalog: Catalog, deploy: DeployRequested, *, source: str = "")
         stages=tuple(tuple(level) for level in levels(needs)),
         soak=max((plan.strategy.soak for plan in services.values()), default=timedelta(0)),
         max_parallel=catalog.max_parallel,
+        admission=catalog.admission,
         labels=deploy.labels,
         environment=catalog.environment,
         source=source,

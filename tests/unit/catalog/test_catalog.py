@@ -7,10 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from schemas.alert_policy import SEVERITIES, AlertAction, AlertPolicy
 from schemas.catalog import (
-    SEVERITIES,
-    AlertAction,
-    AlertPolicy,
     Bake,
     Catalog,
     Gate,

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas.catalog import AlertPolicy, Catalog, Defaults, ServiceSpec, Step, Strategy
+from schemas.admission import AdmissionPolicy
+from schemas.alert_policy import AlertPolicy
+from schemas.catalog import Catalog, Defaults, ServiceSpec, Step, Strategy
 from schemas.catalog_file import parse_catalog
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -18,7 +20,9 @@ def test_every_example_is_a_valid_catalog(text: str) -> None:
     assert parse_catalog(text).services
 
 
-@pytest.mark.parametrize("model", [Catalog, ServiceSpec, Strategy, Step, AlertPolicy])
+@pytest.mark.parametrize(
+    "model", [Catalog, ServiceSpec, Strategy, Step, AlertPolicy, AdmissionPolicy]
+)
 def test_every_field_is_described(model: type[Catalog]) -> None:
     described = set(re.findall(r"^\| `(\w+)", REFERENCE, re.MULTILINE))
     assert set(model.model_fields) <= described

@@ -1,0 +1,108 @@
+"""Admission: which releases may have their services now, and which wait.
+
+The catalog's section `admission`, and what releases and the admission workflow say to each other.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Self
+
+from pydantic import Field
+
+from schemas.base import Duration, Model, ReleaseId, ServiceName
+
+
+class Busy(StrEnum):
+    """What a release does that finds one of its services taken."""
+
+    QUEUE = "queue"
+    """Waits; first come, first served."""
+    REJECT = "reject"
+    """Ends at once."""
+    SUPERSEDE = "supersede"
+    """Has the older release rolled back, and starts when that is done."""
+
+
+class AdmissionPolicy(Model):
+    """What happens when a release wants services that another one has."""
+
+    busy: Busy = Field(
+        default=Busy.QUEUE, description="What a release does that finds a service taken."
+    )
+    coalesce: bool = Field(
+        default=False,
+        description="Of queued releases of the same services, only the newest stays.",
+    )
+
+
+class Entry(Model):
+    """One release in the line."""
+
+    release: ReleaseId
+    services: tuple[ServiceName, ...]
+    policy: AdmissionPolicy = AdmissionPolicy()
+    since: datetime = Field(description="When the release began.")
+    place: datetime = Field(
+        description="Its place in the line: `since`, or that of a queued release it replaced."
+    )
+
+    def clashes(self, other: Entry) -> bool:
+        """Whether both want a service."""
+        return not set(self.services).isdisjoint(other.services)
+
+
+class Ask(Model):
+    """A release asks for all of its services, or says that it has them."""
+
+    entry: Entry
+    holding: bool = Field(default=False, description="It was admitted, and still goes on.")
+    poll: Duration = Field(
+        default=timedelta(seconds=10), description="How often to look whether others have ended."
+    )
+
+
+class Answered(StrEnum):
+    """What the admission says to a release."""
+
+    ADMITTED = "admitted"
+    """All its services are its own now."""
+    QUEUED = "queued"
+    BUSY = "busy"
+    """Rejected, or a double claim: it must go back."""
+    SUPERSEDED = "superseded"
+    """A newer release takes its place: it must go back."""
+    RECALL = "recall"
+    """The admission has lost its memory: the release is to ask again, or to say what it has."""
+
+
+class Answer(Model):
+    """The admission's word to a release."""
+
+    answered: Answered
+    text: str = Field(default="", description="What it waits for, or why it must go back.")
+    service: ServiceName | None = Field(default=None, description="Which of its services is taken.")
+    place: datetime | None = Field(default=None, description="Its place in the line.")
+    at: datetime
+
+
+class AdmissionState(Model):
+    """All that the admission knows; also what it starts and continues with."""
+
+    holding: tuple[Entry, ...] = ()
+    waiting: tuple[Entry, ...] = ()
+    told: dict[ReleaseId, str] = Field(
+        default_factory=dict, description="What each release was told last."
+    )
+    left: tuple[ReleaseId, ...] = Field(
+        default=(), description="The latest that have ended: a late word of theirs means nothing."
+    )
+    unsent: dict[ReleaseId, Answer] = Field(default_factory=dict)
+    poll: Duration = timedelta(seconds=10)
+    recalled: bool = Field(default=False, description="Whether all that run have been asked.")
+
+    @classmethod
+    def of(cls, value: Self | None) -> Self:
+        """What was carried over, or nothing yet."""
+        return value if value is not None else cls()
