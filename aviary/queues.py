@@ -14,6 +14,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from aviary.settings import Settings
 from schemas.ids import effects_queue, judging_queue, routers_queue
 from workflows.canary import CanaryWorkflow
+from workflows.drift import DriftWorkflow
 from workflows.guard import GuardInterceptor
 from workflows.release import ReleaseWorkflow
 
@@ -29,7 +30,7 @@ class Deeds:
     effects: Sequence[Activity]
 
 
-WORKFLOWS: Sequence[type] = (ReleaseWorkflow, CanaryWorkflow)
+WORKFLOWS: Sequence[type] = (ReleaseWorkflow, CanaryWorkflow, DriftWorkflow)
 STICKY_TIMEOUT = timedelta(seconds=1)
 """A killed worker's cached runs move on after this (the SDK's default is 10 s)."""
 GRACE = timedelta(seconds=3)

@@ -60,6 +60,12 @@ class Settings(BaseSettings):
 
     router_slots: int = Field(default=50, ge=1, description="Router writes at the same time.")
     judging_slots: int = Field(default=1000, ge=1, description="Bakes at the same time.")
+    drift_every_s: int = Field(
+        default=60,
+        ge=1,
+        le=86_400,
+        description="Seconds between two checks for canaries that nobody looks after.",
+    )
     log_format: str = Field(default="auto", pattern="^(auto|console|json)$")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
+from prometheus_client import CollectorRegistry
+from temporalio.client import Client
 
 from activities.announce import AnnounceActivities
+from activities.drift import DriftActivities
 from activities.judge import JudgeActivities
 from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
 from activities.traffic import TrafficActivities
 from adapters.alertmanager import AlertmanagerAlerts
+from adapters.errors import Retryable
 from adapters.kafka import KafkaEventLog, Sender
 from adapters.memory import MemoryAlertSource
 from adapters.metrics.packs import resolve_metric
@@ -22,10 +27,13 @@ from adapters.notifiers import LogNotifier
 from adapters.ports import AlertSource, Router
 from adapters.routers.envoy import EnvoyRouter
 from adapters.routers.trial import TrialRouter
+from aviary.catalog_watch import CatalogWatch
 from aviary.connect import kafka_options
 from aviary.queues import Deeds
+from aviary.schedules import is_running, plan_back
 from aviary.settings import Settings
-from schemas.catalog import EnvoyRouterSpec, MemoryRouterSpec, RouterSpec
+from schemas.catalog import Catalog, EnvoyRouterSpec, MemoryRouterSpec, RouterSpec
+from schemas.catalog_file import CatalogError
 
 
 class Routers:
@@ -49,12 +57,35 @@ class Routers:
                 return TrialRouter()
 
 
+class LateCatalog:
+    """The catalog, read when it is first asked for: no rollback must wait for a valid file."""
+
+    def __init__(self, path: Path, registry: CollectorRegistry) -> None:
+        self._path = path
+        self._registry = registry
+        self._watch: CatalogWatch | None = None
+
+    def __call__(self) -> Catalog:
+        """The newest valid catalog.
+
+        Raises:
+            Retryable: there never was one.
+        """
+        try:
+            self._watch = self._watch or CatalogWatch(self._path, self._registry)
+        except CatalogError as error:
+            raise Retryable(f"{self._path}: {error}") from error
+        return self._watch.current()
+
+
 @asynccontextmanager
-async def wire(settings: Settings) -> AsyncIterator[Deeds]:
+async def wire(
+    settings: Settings, client: Client, registry: CollectorRegistry
+) -> AsyncIterator[Deeds]:
     """Build every adapter and the activities over them; close them at the end."""
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(httpx.AsyncClient(timeout=5.0))
-        routers = Routers(client)
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=5.0))
+        routers = Routers(http)
         metrics = PrometheusMetrics(
             settings.prometheus_url, timeout_s=settings.prometheus_timeout_s
         )
@@ -66,10 +97,12 @@ async def wire(settings: Settings) -> AsyncIterator[Deeds]:
         observe = ObserveActivities(routers)
         judge = JudgeActivities(metrics, routers, resolve_metric)
         announce = AnnounceActivities(KafkaEventLog(sender), LogNotifier())
-        preflight = PreflightActivities(_alerts(settings, client))
+        preflight = PreflightActivities(_alerts(settings, http))
+        catalog = LateCatalog(settings.catalog, registry)
+        drift = DriftActivities(routers, catalog, plan_back, partial(is_running, client))
         yield Deeds(
             routers=[traffic.read, traffic.apply],
-            judging=[judge.judge, observe.see_back],
+            judging=[judge.judge, observe.see_back, drift.look],
             effects=[announce.publish, announce.notify, preflight.preflight],
         )
 

@@ -6,12 +6,18 @@ import asyncio
 
 import structlog
 from fastapi import FastAPI
-from prometheus_client import REGISTRY
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+)
 from temporalio.client import Client
 
 from aviary.connect import check_temporal, connect_temporal
 from aviary.http import add_health, listen, serve
 from aviary.queues import build_workers
+from aviary.schedules import keep_drift_schedule
 from aviary.settings import Settings
 from aviary.wiring import wire
 
@@ -30,12 +36,15 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
     async def ready() -> None:
         await check_temporal(client)
 
-    health = add_health(FastAPI(title="Aviary worker"), ready, REGISTRY)
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    health = add_health(FastAPI(title="Aviary worker"), ready, registry)
     taken = listen(settings.metrics_host, settings.metrics_port)
     over = asyncio.Event()
     serving = asyncio.create_task(serve(health, taken, over, name="worker"))
     try:
-        await work(client, settings, stop)
+        await work(client, settings, stop, registry)
     finally:
         over.set()
         await serving
@@ -47,24 +56,29 @@ async def run_bare_worker(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         Retryable: Temporal or Kafka could not be reached.
     """
-    await work(await connect_temporal(settings), settings, stop)
+    await work(await connect_temporal(settings), settings, stop, CollectorRegistry())
 
 
-async def work(client: Client, settings: Settings, stop: asyncio.Event) -> None:
+async def work(
+    client: Client, settings: Settings, stop: asyncio.Event, registry: CollectorRegistry
+) -> None:
     """Work until `stop` is set, then finish what runs and hand back the rest.
 
     Raises:
         Retryable: Kafka could not be reached.
     """
-    async with wire(settings) as deeds:
+    async with wire(settings, client, registry) as deeds:
         workers = build_workers(client, settings, deeds)
         running = [asyncio.create_task(worker.run()) for worker in workers]
         stopping = asyncio.create_task(stop.wait())
+        scheduling = asyncio.create_task(keep_drift_schedule(client, settings))
         _log.info("working", task_queue=settings.task_queue, temporal=settings.temporal_address)
         try:
             await asyncio.wait({stopping, *running}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
+            scheduling.cancel()
             await asyncio.gather(*(worker.shutdown() for worker in workers))
             await asyncio.gather(*running)
+            await asyncio.wait({scheduling})
         _log.info("stopped")

@@ -37,6 +37,7 @@ class EventType(StrEnum):
     CANARY_ROLLEDBACK = "dev.aviary.canary.rolledback.v1"
     CANARY_STUCK = "dev.aviary.canary.stuck.v1"
     CANARY_JUDGED = "dev.aviary.canary.judged.v1"
+    DRIFT_FOUND = "dev.aviary.drift.found.v1"
 
 
 RELEASE_EVENTS: Final[Mapping[str, EventType]] = MappingProxyType(

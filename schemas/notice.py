@@ -17,6 +17,8 @@ class NoticeKind(StrEnum):
     ROLLED_BACK = "rolled_back"
     STUCK = "stuck"
     FINISHED = "finished"
+    DRIFT = "drift"
+    """Traffic on a canary that nobody looked after; it is being taken back."""
 
 
 class Notice(Model):

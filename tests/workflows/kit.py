@@ -15,6 +15,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.worker import Worker
 
 from activities.announce import AnnounceActivities
+from activities.drift import DriftActivities
 from activities.judge import JUDGE, JudgeRequest, JudgeResult
 from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
@@ -23,6 +24,7 @@ from adapters.errors import Retryable
 from adapters.memory import MemoryAlertSource, MemoryEventLog, MemoryNotifier
 from adapters.routers.trial import TrialRouter
 from aviary.queues import STICKY_TIMEOUT, WORKFLOWS, sandbox
+from aviary.schedules import is_running, plan_back
 from schemas.alert import Alert, AlertStatus
 from schemas.catalog import Catalog
 from schemas.deploy import DeployRequested
@@ -132,6 +134,7 @@ class World:
         self.notifier = MemoryNotifier()
         self.alerts = MemoryAlertSource()
         self.names: dict[str, str] = {}
+        self.catalog: Catalog | None = None
         self._suffix = uuid4().hex[:8]
 
     @asynccontextmanager
@@ -141,6 +144,7 @@ class World:
         announce = AnnounceActivities(self.log, self.notifier)
         preflight = PreflightActivities(self.alerts)
         observe = ObserveActivities(lambda _: self.router)
+        drift = DriftActivities(lambda _: self.router, self.known_catalog, plan_back, self.runs)
         quick: dict[str, Any] = {
             "max_heartbeat_throttle_interval": timedelta(milliseconds=50),
             "default_heartbeat_throttle_interval": timedelta(milliseconds=50),
@@ -162,7 +166,7 @@ class World:
             Worker(
                 self.client,
                 task_queue=judging_queue(self.queue),
-                activities=[self.judge.judge, observe.see_back],
+                activities=[self.judge.judge, observe.see_back, drift.look],
                 **quick,
             ),
             Worker(
@@ -173,6 +177,16 @@ class World:
             ),
         ):
             yield
+
+    def known_catalog(self) -> Catalog:
+        """The catalog of the newest release; what the drift check goes by."""
+        if self.catalog is None:
+            raise Retryable("there is no catalog yet")
+        return self.catalog
+
+    async def runs(self, workflow_id: str) -> bool:
+        """Whether a workflow runs; what the drift check asks."""
+        return await is_running(self.client, workflow_id)
 
     def service(self, name: str) -> str:
         """A service name of this test alone: `canary/<service>` is a lock of the whole server."""
@@ -216,7 +230,8 @@ class World:
                 "services": [{"service": self.service(one), "version": version} for one in graph],
             }
         )
-        plan = plan_release(Catalog.model_validate(document), deploy)
+        self.catalog = Catalog.model_validate(document)
+        plan = plan_release(self.catalog, deploy)
         handle = await self.client.start_workflow(
             RELEASE_WORKFLOW,
             ReleaseInput(plan=plan, tuning=tuning),

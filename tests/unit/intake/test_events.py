@@ -67,6 +67,7 @@ def test_every_type_is_told_by_something() -> None:
         EventType.RELEASE_RESUMED,
         EventType.CANARY_SHIFTED,
         EventType.CANARY_JUDGED,
+        EventType.DRIFT_FOUND,
     }
     assert {*RELEASE_EVENTS.values(), *CANARY_EVENTS.values()} | others == set(EventType)
 

@@ -1,0 +1,152 @@
+"""Drift: routes that have a canary which no workflow looks after."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+from pydantic import Field, TypeAdapter, ValidationError
+from temporalio import activity
+
+from activities.policy import Policy, forever, terminal_errors
+from adapters.errors import Retryable, Terminal, UnknownRoute
+from adapters.ports import Router
+from schemas.base import Model, ReleaseId, ServiceName
+from schemas.catalog import Catalog, RouterSpec
+from schemas.ids import canary_workflow_id, release_workflow_id
+from schemas.release import ServicePlan
+from schemas.route import Route
+
+LOOK: Final = "aviary.drift.look"
+
+LOOK_POLICY = Policy(
+    start_to_close=timedelta(minutes=2),
+    retry=forever(timedelta(seconds=10)),
+    heartbeat=timedelta(seconds=20),
+    schedule_to_close=timedelta(minutes=10),
+)
+"""A check that fails for so long is shown as failed; the schedule starts the next one."""
+
+AT_ONCE: Final = 16
+"""Routes that are read at the same time."""
+MOST: Final = 50
+"""Drifts that one check hands back, so that its result stays small; the next check has the rest."""
+
+_RELEASE_ID: Final = TypeAdapter[str](ReleaseId)
+
+
+class Drift(Model):
+    """A canary with a route and no workflow."""
+
+    route: Route
+    plan: ServicePlan = Field(description="What a canary needs to take the route back.")
+
+
+class DriftReport(Model):
+    """What one look at all routes found."""
+
+    environment: str = Field(description="Of the catalog.")
+    services: int = Field(description="Services of the catalog that have a route.")
+    found: tuple[Drift, ...] = ()
+    left: tuple[ServiceName, ...] = Field(
+        default=(), description="Their release still runs, and takes them back itself."
+    )
+    foreign: tuple[ServiceName, ...] = Field(
+        default=(), description="Canaries that no release has written: not ours to take back."
+    )
+    unreadable: tuple[ServiceName, ...] = Field(
+        default=(), description="Their router did not answer; the next check asks again."
+    )
+
+
+class _Kind(StrEnum):
+    FOUND = "found"
+    LEFT = "left"
+    FOREIGN = "foreign"
+    UNREADABLE = "unreadable"
+    GOOD = "good"
+    UNROUTED = "unrouted"
+
+
+class DriftActivities:
+    """Activities over all routes.
+
+    Args:
+        router_for: finds the router of a specification.
+        catalog: gives the newest catalog; called in a thread, may block and raise `Retryable`.
+        plan_for: what a canary needs to take a route back.
+        is_running: whether a workflow of that id runs; raises `Retryable` when it can't tell.
+    """
+
+    def __init__(
+        self,
+        router_for: Callable[[RouterSpec], Router],
+        catalog: Callable[[], Catalog],
+        plan_for: Callable[[Catalog, Route], ServicePlan],
+        is_running: Callable[[str], Awaitable[bool]],
+    ) -> None:
+        self._router_for = router_for
+        self._catalog = catalog
+        self._plan_for = plan_for
+        self._is_running = is_running
+
+    @activity.defn(name=LOOK)
+    async def look(self) -> DriftReport:
+        """Compare the route of every service of the catalog with the canaries that run.
+
+        A service whose router does not answer hides no other service's drift.
+        """
+        catalog = await asyncio.to_thread(self._catalog)
+        kinds: dict[_Kind, list[str]] = {kind: [] for kind in _Kind}
+        drifted: list[Route] = []
+        for services in _batches(sorted(catalog.services)):
+            looks = await asyncio.gather(*(self._look_at(catalog, one) for one in services))
+            for service, (kind, route) in zip(services, looks, strict=True):
+                kinds[kind].append(service)
+                if kind is _Kind.FOUND and route is not None:
+                    drifted.append(route)
+            activity.heartbeat(services[-1])
+        return DriftReport(
+            environment=catalog.environment,
+            services=len(catalog.services) - len(kinds[_Kind.UNROUTED]),
+            found=tuple(
+                Drift(route=route, plan=self._plan_for(catalog, route)) for route in drifted[:MOST]
+            ),
+            left=tuple(kinds[_Kind.LEFT][:MOST]),
+            foreign=tuple(kinds[_Kind.FOREIGN][:MOST]),
+            unreadable=tuple(kinds[_Kind.UNREADABLE][:MOST]),
+        )
+
+    async def _look_at(self, catalog: Catalog, service: str) -> tuple[_Kind, Route | None]:
+        router = self._router_for(catalog.resolve(service).router)
+        try:
+            route = await router.read(service)
+            if route.canary is None or await self._is_running(canary_workflow_id(service)):
+                return _Kind.GOOD, route
+            # A canary closes after its last write: only what is so even now has been left behind.
+            if await router.read(service) != route:
+                return _Kind.GOOD, route
+        except UnknownRoute:
+            return _Kind.UNROUTED, None
+        except (Retryable, Terminal) as error:
+            activity.logger.warning(
+                "route can't be checked", extra={"service": service, "error": str(error)}
+            )
+            return _Kind.UNREADABLE, None
+        return await self._whose(route), route
+
+    async def _whose(self, route: Route) -> _Kind:
+        try:
+            _RELEASE_ID.validate_python(route.owner)
+        except ValidationError:
+            return _Kind.FOREIGN
+        with terminal_errors():
+            left = await self._is_running(release_workflow_id(route.owner))
+        return _Kind.LEFT if left else _Kind.FOUND
+
+
+def _batches(services: Sequence[str]) -> list[Sequence[str]]:
+    return [services[start : start + AT_ONCE] for start in range(0, len(services), AT_ONCE)]

@@ -1,0 +1,135 @@
+"""The drift check: finds traffic on canaries that nobody looks after, and has it taken back.
+
+A canary is cleaned up by its release, and a release by its canaries. What both miss, because both
+were terminated, this finds; a Temporal Schedule starts it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.drift import LOOK, LOOK_POLICY, Drift, DriftReport
+    from schemas.base import Model
+    from schemas.events import EventType, event
+    from schemas.ids import CANARY_WORKFLOW, canary_workflow_id, judging_queue
+    from schemas.notice import Notice, NoticeKind
+    from schemas.release import CanaryInput, Cause, CauseKind, Tuning
+    from workflows.outbox import Announcer
+
+DRIFT_WORKFLOW = "aviary.drift"
+TASK_TIMEOUT = timedelta(seconds=2)
+"""As for releases: a killed worker keeps a task no longer than this."""
+
+
+class DriftInput(Model):
+    """Starts a drift check."""
+
+    tuning: Tuning = Tuning()
+
+
+@workflow.defn(name=DRIFT_WORKFLOW)
+class DriftWorkflow:
+    """One look at all routes; eleven events when all is well."""
+
+    @workflow.run
+    async def run(self, start: DriftInput | None = None) -> DriftReport:
+        """Find drift, and start a canary for each that only takes its traffic back.
+
+        The canary's id is the service's lock, so a release that begins meanwhile wins; the canary
+        reads the route itself and its write is fenced, so nothing that was done since is undone.
+
+        Returns:
+            What was found, whether or not it could be taken on.
+        """
+        start = start or DriftInput()
+        report: DriftReport = await workflow.execute_activity(
+            LOOK,
+            result_type=DriftReport,
+            task_queue=judging_queue(workflow.info().task_queue),
+            start_to_close_timeout=LOOK_POLICY.start_to_close,
+            schedule_to_close_timeout=LOOK_POLICY.schedule_to_close,
+            heartbeat_timeout=LOOK_POLICY.heartbeat,
+            retry_policy=LOOK_POLICY.retry,
+            summary="routes that have a canary which nobody looks after",
+        )
+        if report.foreign:
+            workflow.logger.warning(
+                "canaries that no release has written", extra={"services": report.foreign}
+            )
+        announcer = Announcer()
+        if report.found:
+            announcer.start()
+        for number, drift in enumerate(report.found):
+            if await self._take_back(start, report.environment, drift):
+                self._tell(announcer, number, report.environment, drift)
+        await announcer.finish()
+        return report
+
+    async def _take_back(self, start: DriftInput, environment: str, drift: Drift) -> bool:
+        """Start the canary that takes a route back; False when another canary has begun."""
+        service = drift.route.service
+        cause = Cause(
+            kind=CauseKind.ERROR, service=service, text=_sentence(drift), at=workflow.now()
+        )
+        try:
+            await workflow.start_child_workflow(
+                CANARY_WORKFLOW,
+                CanaryInput(
+                    release=drift.route.owner,
+                    plan=drift.plan,
+                    tuning=start.tuning,
+                    environment=environment,
+                    restore=cause,
+                ),
+                id=canary_workflow_id(service),
+                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                task_timeout=TASK_TIMEOUT,
+                static_summary=f"{service}: drift, back to {drift.route.stable}",
+                static_details=f"Release {drift.route.owner} left it behind",
+            )
+        except WorkflowAlreadyStartedError:
+            return False
+        return True
+
+    def _tell(self, announcer: Announcer, number: int, environment: str, drift: Drift) -> None:
+        route, text = drift.route, _sentence(drift)
+        workflow.logger.warning("drift", extra={"service": route.service, "release": route.owner})
+        announcer.publish(
+            event(
+                workflow.info().workflow_id,
+                number,
+                EventType.DRIFT_FOUND,
+                release=route.owner,
+                subject=route.service,
+                time=workflow.now(),
+                data={
+                    "release": route.owner,
+                    "environment": environment,
+                    "version": route.canary,
+                    "weight": route.weight,
+                    "stable": route.stable,
+                    "text": text,
+                },
+            )
+        )
+        announcer.notify(
+            Notice(
+                kind=NoticeKind.DRIFT,
+                release=route.owner,
+                service=route.service,
+                text=text,
+                at=workflow.now(),
+            )
+        )
+
+
+def _sentence(drift: Drift) -> str:
+    route = drift.route
+    return (
+        f"{route.service} {route.canary} had {route.weight:g} % and nobody looked after it: "
+        f"release {route.owner} and its canary have ended without taking it back"
+    )
