@@ -15,11 +15,10 @@ import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import errors as kafka_errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from pydantic import Field
 
 from adapters.errors import AdapterError, Retryable, Terminal
+from adapters.kafka_options import KafkaOptions as KafkaOptions  # noqa: PLC0414 - public here
 from schemas import ids
-from schemas.base import Model
 from schemas.events import STRUCTURED_CONTENT_TYPE, CloudEvent
 from schemas.rejection import RejectReason
 
@@ -44,16 +43,6 @@ _log = structlog.get_logger("aviary.kafka")
 Headers = Sequence[tuple[str, bytes]]
 
 
-class KafkaOptions(Model):
-    """How to reach Kafka, and what topics look like when Aviary creates them."""
-
-    bootstrap: str = Field(min_length=1, description="host:port, comma-separated.")
-    idempotent: bool = Field(default=True, description="Idempotent producer; not every broker can.")
-    partitions: int = Field(default=12, ge=1)
-    replication: int = Field(default=1, ge=1)
-    request_timeout_s: float = Field(default=10.0, gt=0, description="Seconds for one request.")
-
-
 @dataclass(frozen=True)
 class Outgoing:
     """One record to write."""
@@ -67,7 +56,7 @@ class Outgoing:
 def make_producer(options: KafkaOptions) -> Any:
     """Return a producer, not started; needs a running event loop."""
     return AIOKafkaProducer(
-        bootstrap_servers=options.bootstrap,
+        **options.client_arguments(),
         client_id="aviary",
         acks="all",
         enable_idempotence=options.idempotent,
@@ -87,7 +76,7 @@ def make_consumer(options: KafkaOptions, group: str | None) -> Any:
         group: the consumer group; None to read all partitions by oneself.
     """
     return AIOKafkaConsumer(
-        bootstrap_servers=options.bootstrap,
+        **options.client_arguments(),
         client_id="aviary-bridge",
         group_id=group,
         enable_auto_commit=False,
@@ -139,7 +128,7 @@ async def ensure_topics(options: KafkaOptions, topics: Sequence[str] = TOPICS) -
         Retryable: Kafka could not be reached or was not ready.
     """
     admin = AIOKafkaAdminClient(
-        bootstrap_servers=options.bootstrap,
+        **options.client_arguments(),
         client_id="aviary-topics",
         request_timeout_ms=round(options.request_timeout_s * 1000),
     )
@@ -159,7 +148,7 @@ async def ensure_topics(options: KafkaOptions, topics: Sequence[str] = TOPICS) -
         finally:
             await admin.close()
     except (kafka_errors.KafkaError, OSError) as error:
-        raise translate(error, f"topics at {options.bootstrap}") from error
+        raise translate(error, f"topics at {options.bootstrap}{options.hint()}") from error
     for topic, code, *_ in answer.topic_errors if answer else ():
         _check_created(topic, kafka_errors.for_code(code), options)
     return tuple(missing)
@@ -167,12 +156,17 @@ async def ensure_topics(options: KafkaOptions, topics: Sequence[str] = TOPICS) -
 
 def _new_topic(name: str, options: KafkaOptions) -> NewTopic:
     # A dead letter is the original record and some headers: it must fit where the original did.
-    large = {"max.message.bytes": str(_DEADLETTER_MAX_BYTES)}
+    configs = {"max.message.bytes": str(_DEADLETTER_MAX_BYTES)}
+    if name != ids.TOPIC_DEADLETTERS:
+        configs = {}
+    if options.in_sync > 1:
+        # Kafka's default of 1 would let one broker alone confirm a record, and then lose it.
+        configs["min.insync.replicas"] = str(options.in_sync)
     return NewTopic(
         name=name,
         num_partitions=options.partitions,
         replication_factor=options.replication,
-        topic_configs=large if name == ids.TOPIC_DEADLETTERS else {},
+        topic_configs=configs,
     )
 
 
@@ -235,7 +229,8 @@ class Sender:
         except BaseException as error:
             await close(producer)
             if isinstance(error, (kafka_errors.KafkaError, OSError)):
-                raise translate(error, f"Kafka at {self._options.bootstrap}") from error
+                what = f"Kafka at {self._options.bootstrap}{self._options.hint()}"
+                raise translate(error, what) from error
             raise
         return producer
 
@@ -247,6 +242,13 @@ class Sender:
             Terminal: Kafka will never take one of them (too large, a bad topic).
         """
         producer = self._connected()
+        try:
+            await self._send(producer, records)
+        except Retryable:
+            self._replace_if_dead(producer)
+            raise
+
+    async def _send(self, producer: Any, records: Sequence[Outgoing]) -> None:
         waiting: list[Any] = []
         try:
             for record in records:
@@ -258,6 +260,26 @@ class Sender:
         except (kafka_errors.KafkaError, OSError) as error:
             await asyncio.gather(*waiting, return_exceptions=True)
             raise translate(error, f"writing to {records[0].topic}") from error
+
+    def _replace_if_dead(self, producer: Any) -> None:
+        """Connect anew when the producer has given up for good.
+
+        An idempotent producer whose sequence no longer fits ends its background task, and every
+        later write then fails (aiokafka 0.14): without this only a restart would help.
+        """
+        task = producer._sender.sender_task  # noqa: SLF001 - no public way to tell
+        if self._producer is not producer or task is None or not task.done():
+            return
+        _log.error(
+            "kafka_producer_replaced", cause=str(None if task.cancelled() else task.exception())
+        )
+        self._producer, self._problem = None, "connecting anew after a fatal failure"
+        self._connecting = asyncio.create_task(self._connect_anew(producer), name="kafka-connect")
+
+    async def _connect_anew(self, dead: Any) -> None:
+        with contextlib.suppress(kafka_errors.KafkaError):  # the one that it died of
+            await close(dead)
+        await self._connect()
 
     async def check(self, timeout: float = 2.0) -> None:  # noqa: ASYNC109 - a bound, part of the meaning
         """Ask Kafka whether it is there, for at most `timeout` seconds.

@@ -53,4 +53,9 @@ def kafka_options(settings: Settings) -> KafkaOptions:
         idempotent=settings.kafka_idempotent,
         partitions=settings.topic_partitions,
         replication=settings.topic_replication,
+        security=settings.kafka_security,
+        sasl_mechanism=settings.kafka_sasl_mechanism,
+        sasl_user=settings.kafka_sasl_user,
+        sasl_password=settings.kafka_sasl_password,
+        ca_file=settings.kafka_ca_file,
     )

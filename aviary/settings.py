@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from adapters.kafka_options import KafkaSecurity, SaslMechanism
+
+_Text = TypeVar("_Text", str, SecretStr, None)
 
 OTHER_VARIABLES = frozenset({"AVIARY_CACHE"})
 """Variables of the embedded stack's installation, which is no setting of a process."""
@@ -40,6 +46,13 @@ class Settings(BaseSettings):
     kafka_idempotent: bool = Field(
         default=True, description="Idempotent producer; off for brokers that have none."
     )
+    kafka_security: KafkaSecurity = Field(default="PLAINTEXT")
+    kafka_sasl_mechanism: SaslMechanism = Field(default="SCRAM-SHA-512")
+    kafka_sasl_user: str | None = Field(default=None, validate_default=True)
+    kafka_sasl_password: SecretStr | None = Field(default=None, validate_default=True)
+    kafka_ca_file: Path | None = Field(
+        default=None, description="Authorities, PEM; the system's when not set."
+    )
     topic_partitions: int = Field(default=12, ge=1, le=1000)
     topic_replication: int = Field(default=1, ge=1, le=10)
 
@@ -47,6 +60,12 @@ class Settings(BaseSettings):
     prometheus_timeout_s: float = Field(default=10.0, gt=0, le=300)
     alertmanager_url: str | None = Field(
         default=None, description="Asked before a canary starts; no preflight when not set."
+    )
+
+    deploy_max_age_s: int = Field(
+        default=86_400,
+        ge=0,
+        description="Deploy events older than so many seconds are not acted upon; 0: no limit.",
     )
 
     webhook_host: str = Field(default="127.0.0.1")
@@ -68,6 +87,28 @@ class Settings(BaseSettings):
     )
     log_format: str = Field(default="auto", pattern="^(auto|console|json)$")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+
+    @field_validator("kafka_sasl_user", "kafka_sasl_password")
+    @classmethod
+    def _credentials_fit(cls, value: _Text, info: ValidationInfo) -> _Text:
+        security = info.data.get("kafka_security", "PLAINTEXT")
+        if security.startswith("SASL") and not value:
+            raise ValueError(f"expected a value, since AVIARY_KAFKA_SECURITY is {security}")
+        if value is not None and not security.startswith("SASL"):
+            raise ValueError(f"expected none, since AVIARY_KAFKA_SECURITY is {security}")
+        return value
+
+    @field_validator("kafka_ca_file")
+    @classmethod
+    def _authorities_are_there(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        security = info.data.get("kafka_security", "PLAINTEXT")
+        if value is not None and not security.endswith("SSL"):
+            raise ValueError(f"expected none, since AVIARY_KAFKA_SECURITY is {security}")
+        try:
+            ssl.create_default_context(cafile=str(value) if value else None)
+        except OSError as error:  # SSLError is one
+            raise ValueError(f"expected a file of PEM certificates ({error})") from error
+        return value
 
 
 def load_settings(**overrides: object) -> Settings:
