@@ -16,8 +16,8 @@ ALERT: Final = "VersionFails"
 ALERT_ABOVE: Final = 0.5
 """Share of requests that do not succeed. High: smaller harm is the judge's to find while a canary
 bakes, and this alert's to find when it holds and nobody judges it any more."""
-_ENOUGH: Final = 10
-"""Requests in the window."""
+_ENOUGH: Final = 20
+"""Requests in the window, so that chance alone does not make more than half of them fail."""
 _WINDOW: Final = "2s"
 _POOLS: Final = 'envoy_cluster_name=~"[^@/]+@[^/]+"'
 _SUM: Final = "sum by (envoy_cluster_name)"

@@ -21,7 +21,7 @@ RPS = 150.0
 def quick_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shop's own catalog with shorter bakes."""
     document = yaml.safe_load(Path(stack.__file__).with_name("catalog.yaml").read_text())
-    document["strategies"]["brisk"] = {"steps": [40], "bake": "5s", "soak": "1s"}
+    document["strategies"]["brisk"] = {"steps": [40], "bake": "7s", "soak": "1s"}
     document["strategies"]["patient"] = {"steps": [50], "bake": "15s"}
     document["defaults"]["judge"]["threshold"] |= {"window": "1s", "checks": 3}
     path = tmp_path_factory.mktemp("catalog") / "catalog.yaml"

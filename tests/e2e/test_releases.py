@@ -54,7 +54,7 @@ async def test_a_release_asked_for_twice_is_one_release(shop: Stack, temporal: C
 async def test_a_bad_version_is_judged_and_its_dependents_are_never_touched(
     shop: Stack, temporal: Client
 ) -> None:
-    faults = {"payments": Fault(error_rate=0.25)}
+    faults = {"payments": Fault(error_rate=0.2)}
     async with versions_up(shop, "ledger", "payments", "checkout", faults=faults) as release:
         await shop.pipeline.request(release.id, release.versions)
         status = await ended(temporal, release)
