@@ -13,13 +13,16 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from pydantic import Field
 from temporalio import activity
 
 from activities.observe import ShareWatch
 from activities.policy import Policy, forever, terminal_errors
+from activities.ramp import RampState, Resolve, next_state
 from adapters.errors import Retryable
 from adapters.ports import MetricsSource, Router
 from analysis.judge import Judge
+from analysis.ramp import bound_cluster
 from schemas.base import Model, Percent, ServiceName, Version
 from schemas.catalog import Bake, RouterSpec
 from schemas.judging import JudgeSpec, MetricSpec, render
@@ -40,7 +43,6 @@ _NEVER = timedelta.max
 
 Clock = Callable[[], datetime]
 Sleep = Callable[[float], Awaitable[None]]
-Resolve = Callable[[JudgeSpec, MetricSpec], MetricSpec]
 
 
 class JudgeRequest(Model):
@@ -56,8 +58,14 @@ class JudgeRequest(Model):
     weight_changed_at: datetime
     bake: Bake | None = None
     """How long; None: until it fails or is cancelled."""
+    started_at: datetime
+    """When this bake began: with the weight, or later where the weight stays."""
+    exposure: float = Field(default=1.0, gt=0, le=1)
+    """Share of requests that the canary gets next: a small next step tolerates a worse bound."""
     evidence: dict[str, Any] | None = None
     """What an earlier step collected."""
+    ramp: RampState | None = None
+    """Where the ramp is, for a canary that has one."""
 
 
 class JudgeResult(Model):
@@ -65,6 +73,7 @@ class JudgeResult(Model):
 
     verdict: Verdict
     evidence: dict[str, Any]
+    ramp: RampState | None = None
 
 
 class JudgeActivities:
@@ -104,7 +113,22 @@ class JudgeActivities:
                 if activity.is_worker_shutdown():
                     raise
                 verdict = _interrupted(self._clock())
-        return JudgeResult(verdict=verdict, evidence=judge.dump())
+        ramp = await self._next_weight(judge, request)
+        return JudgeResult(verdict=verdict, evidence=judge.dump(), ramp=ramp)
+
+    async def _next_weight(self, judge: Judge, request: JudgeRequest) -> RampState | None:
+        if request.ramp is None:
+            return None
+        with terminal_errors():
+            counts = await self._router_for(request.router).requests(request.service)
+        return next_state(
+            request.ramp,
+            canary=request.canary,
+            weight=request.weight,
+            counts=counts,
+            bound=judge.failure_bound,
+            now=self._clock(),
+        )
 
     async def _watch(
         self, judge: Judge, request: JudgeRequest, metrics: tuple[MetricSpec, ...]
@@ -170,17 +194,25 @@ def _judge(request: JudgeRequest, metrics: tuple[MetricSpec, ...]) -> Judge:
     details = activity.info().heartbeat_details
     evidence = details[0] if details else request.evidence
     subject = f"{request.service} {request.canary}"
+    spec = request.spec
+    if request.ramp is not None:
+        cluster = bound_cluster(request.ramp.spec, spec)
+        spec = spec.model_copy(update={"bound_cluster": cluster})
     if evidence is None:
-        return Judge(request.spec, metrics, subject=subject)
-    return Judge.load(request.spec, metrics, evidence, subject=subject)
+        return Judge(spec, metrics, subject=subject)
+    return Judge.load(spec, metrics, evidence, subject=subject)
 
 
 def _verdict(judge: Judge, request: JudgeRequest, now: datetime) -> Verdict:
     """The verdict now; while only watching, nothing but FAIL is one."""
-    started = request.weight_changed_at
+    started = request.started_at
     if request.bake is not None:
         return judge.verdict(
-            now, started_at=started, bake_min=request.bake.min, bake_max=request.bake.max
+            now,
+            started_at=started,
+            bake_min=request.bake.min,
+            bake_max=request.bake.max,
+            exposure=request.exposure,
         )
     verdict = judge.verdict(now, started_at=started, bake_min=_NEVER, bake_max=_NEVER)
     return verdict.model_copy(update={"final": verdict.kind is VerdictKind.FAIL})
@@ -190,7 +222,7 @@ def _until_end(request: JudgeRequest, now: datetime, interval: float) -> float:
     """Seconds until the bake may end, so that it ends on time and not an interval later."""
     if request.bake is None:
         return interval
-    ends = (request.weight_changed_at + length for length in (request.bake.min, request.bake.max))
+    ends = (request.started_at + length for length in (request.bake.min, request.bake.max))
     ahead = [(end - now).total_seconds() for end in ends if end > now]
     return min(ahead, default=interval)
 

@@ -18,6 +18,4 @@ class LogNotifier:
     async def notify(self, notice: Notice) -> None:
         """Write one notice; what needs a person is a warning."""
         write = self._log.warning if notice.kind in _LOUD else self._log.info
-        write(
-            notice.text, kind=notice.kind.value, release=notice.release, service=notice.service
-        )
+        write(notice.text, kind=notice.kind.value, release=notice.release, service=notice.service)

@@ -16,6 +16,7 @@ from activities.drift import DriftActivities
 from activities.judge import JudgeActivities
 from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
+from activities.ramp import RampActivities
 from activities.traffic import TrafficActivities
 from adapters.alertmanager import AlertmanagerAlerts
 from adapters.errors import Retryable
@@ -32,6 +33,7 @@ from aviary.connect import kafka_options
 from aviary.queues import Deeds
 from aviary.schedules import is_running, plan_back
 from aviary.settings import Settings
+from schemas import ids
 from schemas.catalog import Catalog, EnvoyRouterSpec, MemoryRouterSpec, RouterSpec
 from schemas.catalog_file import CatalogError
 
@@ -90,19 +92,20 @@ async def wire(
             settings.prometheus_url, timeout_s=settings.prometheus_timeout_s
         )
         stack.callback(metrics.close)
-        sender = Sender(kafka_options(settings))
+        sender = Sender(kafka_options(settings), (ids.TOPIC_EVENTS,))
         sender.start()
         stack.push_async_callback(sender.close)
         traffic = TrafficActivities(routers)
         observe = ObserveActivities(routers)
         judge = JudgeActivities(metrics, routers, resolve_metric)
+        ramp = RampActivities(metrics, routers, resolve_metric)
         announce = AnnounceActivities(KafkaEventLog(sender), LogNotifier())
         preflight = PreflightActivities(_alerts(settings, http))
         catalog = LateCatalog(settings.catalog, registry)
         drift = DriftActivities(routers, catalog, plan_back, partial(is_running, client))
         yield Deeds(
             routers=[traffic.read, traffic.apply],
-            judging=[judge.judge, observe.see_back, drift.look],
+            judging=[judge.judge, observe.see_back, ramp.begin, drift.look],
             effects=[announce.publish, announce.notify, preflight.preflight],
         )
 

@@ -28,7 +28,7 @@ from schemas.catalog_check import (
     check_outline,
     check_weights,
 )
-from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
+from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RampSpec, RatioMetric
 
 _DURATION_SCHEMA: JsonSchemaValue = {"type": "string", "description": "A duration: min = max."}
 _FULL = 100.0
@@ -177,7 +177,11 @@ class Strategy(Model):
     """How a canary gets from nothing to all requests."""
 
     steps: tuple[Step, ...] = Field(
-        min_length=1, description="Weights must grow; a last step of 100 is implied."
+        default=(), description="Weights must grow; a last step of 100 is implied."
+    )
+    ramp: RampSpec | None = Field(
+        default=None,
+        description="Instead of steps: weights that keep to a budget of extra failed requests.",
     )
     bake: Bake = Field(
         default=Bake(max=timedelta(0)), description="For steps that have none of their own."
@@ -187,6 +191,12 @@ class Strategy(Model):
         description="How long all services of a release hold together before they are finalized.",
     )
     on_inconclusive: OnInconclusive = OnInconclusive.GATE
+
+    @model_validator(mode="after")
+    def _steps_or_ramp(self) -> Self:
+        if bool(self.steps) == (self.ramp is not None):
+            raise ValueError("expected either steps or ramp, and not both")
+        return self
 
     @model_validator(mode="after")
     def _weights_grow(self) -> Self:
@@ -201,7 +211,7 @@ class Strategy(Model):
             FullStep(weight=step.weight, bake=step.bake or self.bake, gate=step.gate)
             for step in self.steps
         ]
-        if steps[-1].weight < _FULL:
+        if not steps or steps[-1].weight < _FULL:
             steps.append(FullStep(weight=_FULL, bake=Bake(max=timedelta(0))))
         return tuple(steps)
 

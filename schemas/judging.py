@@ -310,10 +310,11 @@ class JudgeSpec(Model):
         default=0.05, gt=0, lt=1, description="Chance to pass one worse than the tolerance."
     )
     margin: float = Field(
-        default=1.25,
+        default=1.0,
         ge=1,
         le=100,
-        description="Times stable's rate that is still good; 1.5 where one pod is the canary.",
+        description="Times stable's rate that is still good; where instances differ for good, "
+        "1.25, and 1.5 where one of them is the canary.",
     )
     absolute_margin: Rate = Field(default=0.0, description="Added to what is still good.")
     tolerance: float = Field(

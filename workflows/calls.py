@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from temporalio import workflow
@@ -10,9 +11,11 @@ with workflow.unsafe.imports_passed_through():
     from activities.judge import JUDGE, JUDGE_POLICY, JudgeRequest, JudgeResult
     from activities.observe import SEE_BACK, SEE_POLICY, SeeBack, Seen
     from activities.preflight import PREFLIGHT, PREFLIGHT_POLICY, Preflight
+    from activities.ramp import BEGIN_POLICY, BEGIN_RAMP, BeginRamp, RampState
     from schemas.base import format_duration
     from schemas.catalog import Bake
     from schemas.ids import effects_queue, judging_queue
+    from schemas.judging import RampSpec
     from schemas.release import ServicePlan, Tuning
     from workflows.unwind import Traffic
 
@@ -37,6 +40,35 @@ async def ask_preflight(
     return tuple(firing)
 
 
+async def begin_ramp(plan: ServicePlan, traffic: Traffic, spec: RampSpec) -> RampState:
+    """The first weight of a ramp.
+
+    Raises:
+        ActivityError: the ramp can't end within its budget; the cause says which budget would do.
+    """
+    if traffic.stable is None:
+        raise RuntimeError("the route must be read before a ramp begins")
+    request = BeginRamp(
+        router=plan.router,
+        service=plan.service,
+        stable=traffic.stable,
+        spec=plan.judge,
+        metrics=plan.metrics,
+        ramp=spec,
+    )
+    state: RampState = await workflow.execute_activity(
+        BEGIN_RAMP,
+        request,
+        result_type=RampState,
+        task_queue=judging_queue(workflow.info().task_queue),
+        start_to_close_timeout=BEGIN_POLICY.start_to_close,
+        heartbeat_timeout=BEGIN_POLICY.heartbeat,
+        retry_policy=BEGIN_POLICY.retry,
+        summary=f"{plan.service}: measure stable, find the first weight",
+    )
+    return state
+
+
 async def see_back(plan: ServicePlan, tuning: Tuning) -> Seen:
     """Whether requests still start on the version that was taken back."""
     request = SeeBack(
@@ -59,11 +91,22 @@ async def see_back(plan: ServicePlan, tuning: Tuning) -> Seen:
     return seen
 
 
+@dataclass(frozen=True)
+class Carried:
+    """What judging is given beside the step itself."""
+
+    evidence: dict[str, Any] | None
+    """Of the steps before."""
+    ramp: RampState | None
+    exposure: float
+    """Share of requests, 0 to 1, that the canary gets next."""
+
+
 def start_judging(
     plan: ServicePlan,
     traffic: Traffic,
     bake: Bake | None,
-    evidence: dict[str, Any] | None,
+    carried: Carried,
 ) -> workflow.ActivityHandle[JudgeResult]:
     """Begin to judge the weight that is confirmed now; without a bake, until cancelled.
 
@@ -83,7 +126,10 @@ def start_judging(
         weight=route.weight,
         weight_changed_at=changed_at,
         bake=bake,
-        evidence=evidence,
+        exposure=carried.exposure,
+        evidence=carried.evidence,
+        ramp=carried.ramp,
+        started_at=workflow.now() if carried.ramp else changed_at,
     )
     length = format_duration(bake.max) if bake else "until further notice"
     return workflow.start_activity(

@@ -7,18 +7,16 @@ Handlers only record; `run` acts.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.judge import JudgeResult
     from schemas.alert import Alert
     from schemas.alert_policy import AlertAction
-    from schemas.catalog import Bake, FullStep, MemoryRouterSpec, OnInconclusive
+    from schemas.catalog import Bake, FullStep, OnInconclusive
     from schemas.ids import (
         CANARY_WORKFLOW,
         QUERY_STATUS,
@@ -27,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
         SIGNAL_FINALIZE,
         SIGNAL_UNWIND,
     )
+    from schemas.judging import RampSpec
     from schemas.release import (
         CanaryInput,
         CanaryOutcome,
@@ -40,18 +39,11 @@ with workflow.unsafe.imports_passed_through():
     from schemas.verdict import Share, Verdict, VerdictKind
     from workflows import describe
     from workflows.alerts import AlertMemory, action_for, alerts_in, sentence
-    from workflows.calls import ask_preflight, see_back, start_judging
+    from workflows.calls import ask_preflight, begin_ramp, see_back
     from workflows.commands import Commands, Word
+    from workflows.judging import BakeFailed, Judging
     from workflows.outbox import Reports
     from workflows.unwind import Traffic, run_to_end
-
-
-class BakeFailed(Exception):  # noqa: N818 - a turn of the story, not an error
-    """The judge said FAIL, or was silent where the strategy takes that as one."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict.sentence)
-        self.verdict = verdict
 
 
 @workflow.defn(name=CANARY_WORKFLOW)
@@ -69,9 +61,7 @@ class CanaryWorkflow(Commands):
         self._phase = CanaryPhase.PREFLIGHT
         self._waits_for = ""
         self._step: int | None = None
-        self._weight = 0.0
-        self._verdict: Verdict | None = None
-        self._evidence: dict[str, Any] | None = None
+        self._judging = Judging(start.plan, self._traffic)
         self._alerts = AlertMemory()
         self._trouble: Cause | None = None
         self._abort: Cause | None = None
@@ -151,6 +141,8 @@ class CanaryWorkflow(Commands):
         await self._preflight()
         await self._traffic.take()
         if not self._traffic.unchanged:
+            if self._plan.strategy.ramp is not None:
+                await self._ramp(self._plan.strategy.ramp)
             for index, step in enumerate(self._steps):
                 await self._pause_if_told()
                 await self._shift(index, step)
@@ -171,7 +163,6 @@ class CanaryWorkflow(Commands):
             except TimeoutError:
                 self._enter(CanaryPhase.STUCK, "the router, still tried; a person should look")
             await undo
-            self._weight = 0.0
             await self._see_back()
         self._enter(CanaryPhase.ROLLED_BACK)
 
@@ -205,22 +196,51 @@ class CanaryWorkflow(Commands):
 
     async def _shift(self, index: int, step: FullStep) -> None:
         self._step = index
+        await self._shift_to(step.weight)
+
+    async def _shift_to(self, weight: float) -> None:
         self._phase = CanaryPhase.SHIFTING
-        self._waits_for = f"the router to confirm {step.weight:g} %"
-        await self._traffic.shift(step.weight)
-        self._weight = step.weight
+        self._waits_for = f"the router to confirm {weight:g} %"
+        await self._traffic.shift(weight)
         self._waits_for = ""
+
+    async def _ramp(self, spec: RampSpec) -> None:
+        """Grow the weight as far as the budget of extra failures allows, until it is accepted."""
+        self._enter(CanaryPhase.PREFLIGHT, "an interval of stable's traffic to be measured")
+        state = self._judging.ramp = await begin_ramp(self._plan, self._traffic, spec)
+        ends = workflow.now() + spec.hold_after
+        while not state.full:
+            await self._pause_if_told()
+            if state.weight <= 0 or workflow.now() >= ends:
+                await self._undecided(describe.undecided(state.sentence, workflow.now()))
+                return
+            if state.weight != self._traffic.weight:
+                await self._shift_to(state.weight)
+            self._skip = False
+            self._enter(CanaryPhase.BAKING, f"the next decision of the ramp: {state.sentence}")
+            await self._judging.judge(Bake(min=spec.interval, max=spec.interval), self._is_skipped)
+            state = self._judging.ramp or state
+
+    def _is_skipped(self) -> bool:
+        return self._skip
 
     async def _bake(self, step: FullStep) -> None:
         self._skip = False
         if step.bake.max == timedelta(0):
             return
         self._enter(CanaryPhase.BAKING, f"the bake of step {self._place}")
-        verdict = await self._judge(step.bake, lambda: self._skip)
+        after = self._steps[min((self._step or 0) + 1, len(self._steps) - 1)]
+        verdict = await self._judging.judge(
+            step.bake, self._is_skipped, exposure=after.weight / 100
+        )
         if verdict is not None and verdict.kind is VerdictKind.INCONCLUSIVE:
-            if self._plan.strategy.on_inconclusive is OnInconclusive.ROLL_BACK:
-                raise BakeFailed(verdict)
-            await self._wait_for_approval(verdict.sentence)
+            await self._undecided(verdict)
+
+    async def _undecided(self, verdict: Verdict) -> None:
+        """Never on by silence: back, or a person's yes."""
+        if self._plan.strategy.on_inconclusive is OnInconclusive.ROLL_BACK:
+            raise BakeFailed(verdict)
+        await self._wait_for_approval(verdict.sentence)
 
     async def _gate(self, step: FullStep) -> None:
         if step.gate is not None:
@@ -229,70 +249,20 @@ class CanaryWorkflow(Commands):
     async def _wait_for_approval(self, text: str) -> None:
         self._approved = False
         self._enter(CanaryPhase.GATED, f"approval: {text}")
-        await self._judge(None, lambda: self._approved)
+        await self._judging.judge(None, lambda: self._approved)
 
     async def _pause_if_told(self) -> None:
         if self._pause_text is not None:
             self._enter(CanaryPhase.PAUSED, f"resume: {self._pause_text}")
-            await self._judge(None, lambda: self._pause_text is None)
+            await self._judging.judge(None, lambda: self._pause_text is None)
 
     async def _hold(self) -> None:
         self._enter(CanaryPhase.HOLDING, "the rest of the release")
         try:
-            await self._judge(None, lambda: self._finalize)
+            await self._judging.judge(None, lambda: self._finalize)
         except BakeFailed as failed:
             self._in_trouble(self._judged(failed.verdict))
         await workflow.wait_condition(lambda: self._finalize)
-
-    async def _judge(self, bake: Bake | None, until: Callable[[], bool]) -> Verdict | None:
-        """Judge for a bake, or without one until told; None when `until` came first.
-
-        Raises:
-            BakeFailed: the verdict is FAIL.
-        """
-        if not self._weight or not self._is_watched:
-            return await self._let_time_pass(bake, until)
-        judging = start_judging(self._plan, self._traffic, bake, self._evidence)
-        try:
-            await workflow.wait_condition(lambda: judging.done() or until())
-        finally:
-            judging.cancel()
-        result = await self._result_of(judging)
-        if result is None:
-            return None
-        self._evidence = result.evidence
-        if not result.verdict.final:
-            return None
-        self._verdict = result.verdict
-        if result.verdict.kind is VerdictKind.FAIL:
-            raise BakeFailed(result.verdict)
-        return result.verdict
-
-    @property
-    def _is_watched(self) -> bool:
-        """Whether there is anything to look at: metrics, or a router with real traffic."""
-        return bool(self._plan.metrics) or not isinstance(self._plan.router, MemoryRouterSpec)
-
-    async def _let_time_pass(self, bake: Bake | None, until: Callable[[], bool]) -> Verdict | None:
-        """A bake without metrics: a timer instead of an activity."""
-        try:
-            await workflow.wait_condition(
-                until,
-                timeout=bake.max if bake else None,
-                timeout_summary=f"bake {self._plan.service} at {self._weight:g} %",
-            )
-        except TimeoutError:
-            self._verdict = describe.time_elapsed(self._plan, workflow.now())
-            return self._verdict
-        return None
-
-    async def _result_of(self, judging: workflow.ActivityHandle[JudgeResult]) -> JudgeResult | None:
-        try:
-            return await judging
-        except ActivityError as error:
-            if is_cancelled_exception(error):
-                return None  # told to stop before any worker had begun
-            raise
 
     def _enter(self, phase: CanaryPhase, waits_for: str = "") -> None:
         self._phase = phase
@@ -305,12 +275,12 @@ class CanaryWorkflow(Commands):
             service=self._plan.service,
             sequence=self._sequence,
             phase=self._phase,
-            weight=self._weight,
+            weight=self._traffic.weight,
             step=self._step,
             steps=len(self._steps),
             stable=self._traffic.stable,
             waits_for=self._waits_for,
-            verdict=self._verdict,
+            verdict=self._judging.verdict,
             cause=self._trouble,
             paused=self._pause_text is not None,
             at=workflow.now(),
@@ -372,12 +342,12 @@ class CanaryWorkflow(Commands):
             service=self._plan.service,
             version=self._plan.version,
             phase=self._phase,
-            weight=self._weight,
+            weight=self._traffic.weight,
             step=self._step,
             steps=len(self._steps),
             stable=self._traffic.stable,
             waits_for=self._waits_for,
-            verdict=self._verdict,
+            verdict=self._judging.verdict,
             cause=self._trouble,
             paused=self._pause_text is not None,
             route=self._traffic.route,
@@ -400,7 +370,7 @@ class CanaryWorkflow(Commands):
             case Word.PAUSE:
                 self._pause_text = said
                 self._tell()
-                answer = f"{service} goes no further than {self._weight:g} %"
+                answer = f"{service} goes no further than {self._traffic.weight:g} %"
             case Word.RESUME:
                 self._pause_text = None
                 self._tell()

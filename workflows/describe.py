@@ -96,6 +96,16 @@ def time_elapsed(plan: ServicePlan, at: datetime) -> Verdict:
     )
 
 
+def undecided(sentence: str, at: datetime) -> Verdict:
+    """The verdict of a ramp that can't go on within its budget or its time."""
+    return Verdict(
+        kind=VerdictKind.INCONCLUSIVE,
+        reason=Reason.NOT_ENOUGH_EVIDENCE,
+        sentence=sentence,
+        at=at,
+    )
+
+
 def canary(start: CanaryInput, report: CanaryReport) -> str:
     """The page of a canary, in Markdown."""
     plan = start.plan

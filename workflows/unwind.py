@@ -42,6 +42,8 @@ class Traffic:
         self._tuning = tuning
         self.route: Route | None = None
         """As last read, applied or meant."""
+        self.weight = 0.0
+        """The canary's share, as last confirmed, percent."""
         self.touched = False
         """Whether a route with this canary was ever sent."""
         self.began_at: datetime | None = None
@@ -152,6 +154,7 @@ class Traffic:
         request = ApplyRoute(router=self._plan.router, route=route)
         await self._call(APPLY, request, Confirmation, summary)
         self.confirmed_at = workflow.now()
+        self.weight = route.weight
 
     async def _call(self, name: str, request: Any, answer: type, summary: str) -> Any:
         policy = traffic_policy(self._tuning.retry_cap)

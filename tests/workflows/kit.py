@@ -19,6 +19,7 @@ from activities.drift import DriftActivities
 from activities.judge import JUDGE, JudgeRequest, JudgeResult
 from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
+from activities.ramp import BEGIN_RAMP, BeginRamp, RampState
 from activities.traffic import TrafficActivities
 from adapters.errors import Retryable
 from adapters.memory import MemoryAlertSource, MemoryEventLog, MemoryNotifier
@@ -86,6 +87,22 @@ class ScriptedJudge:
         self.blocked: set[tuple[str, float]] = set()
         self.failing: set[str] = set()
         self.requests: list[JudgeRequest] = []
+        self.ramp_weights: list[float] = []
+
+    @activity.defn(name=BEGIN_RAMP)
+    async def begin_ramp(self, request: BeginRamp) -> RampState:
+        return self._ramp(
+            RampState(
+                spec=request.ramp, spent={}, counts={}, counted_at=datetime.now(UTC), weight=0
+            )
+        )
+
+    def _ramp(self, state: RampState) -> RampState:
+        """The weights that the test wrote down, then everything."""
+        if not self.ramp_weights:
+            return state.model_copy(update={"full": True})
+        weight = self.ramp_weights.pop(0)
+        return state.model_copy(update={"weight": weight, "sentence": f"next {weight:g} %"})
 
     @activity.defn(name=JUDGE)
     async def judge(self, request: JudgeRequest) -> JudgeResult:
@@ -119,7 +136,8 @@ class ScriptedJudge:
             final=final,
         )
         steps = (request.evidence or {}).get("steps", 0)
-        return JudgeResult(verdict=verdict, evidence={"steps": steps + 1})
+        ramp = self._ramp(request.ramp) if request.ramp else None
+        return JudgeResult(verdict=verdict, evidence={"steps": steps + 1}, ramp=ramp)
 
 
 class World:
@@ -166,7 +184,7 @@ class World:
             Worker(
                 self.client,
                 task_queue=judging_queue(self.queue),
-                activities=[self.judge.judge, observe.see_back, drift.look],
+                activities=[self.judge.judge, self.judge.begin_ramp, observe.see_back, drift.look],
                 **quick,
             ),
             Worker(

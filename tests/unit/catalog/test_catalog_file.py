@@ -150,13 +150,14 @@ def test_one_mistake_in_a_service_is_one_line(text: str, line: str) -> None:
             "{steps: [120]}",
             "5: strategies.s.steps[0]: got 120, expected a percentage from 0 to 100",
         ),
-        ("{steps: []}", "5: strategies.s.steps: got [], expected at least 1 item"),
         (
-            "{}",
-            (
-                "5: strategies.s.steps: missing, "
-                "expected a value (weights must grow; a last step of 100 is implied)"
-            ),
+            "{steps: []}",
+            "5: strategies.s: got {'steps': []}, expected either steps or ramp, and not both",
+        ),
+        ("{}", "5: strategies.s: got {}, expected either steps or ramp, and not both"),
+        (
+            "{steps: [5], ramp: {budget: 0}}",
+            "5: strategies.s.ramp.budget: got 0, expected greater than 0",
         ),
         (
             "{steps: [1], on_inconclusive: go}",

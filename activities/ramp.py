@@ -1,0 +1,191 @@
+"""The ramp of a canary: before the first request, and after each interval, the next weight."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.observe import Counter
+from activities.policy import Policy, forever, terminal_errors
+from adapters.ports import MetricsSource, Router
+from analysis.ramp import Decision, Ramp, bound_cluster, feasibility
+from schemas.base import Model, Percent, ServiceName, Version
+from schemas.catalog import RouterSpec
+from schemas.judging import JudgeSpec, MetricSpec, RampSpec, RatioMetric, render
+
+BEGIN_RAMP: Final = "aviary.ramp.begin"
+
+BEGIN_POLICY = Policy(
+    start_to_close=timedelta(days=1),
+    retry=forever(timedelta(seconds=10)),
+    heartbeat=timedelta(minutes=2),
+)
+
+Resolve = Callable[[JudgeSpec, MetricSpec], MetricSpec]
+
+
+class BeginRamp(Model):
+    """Measure the service before its canary has traffic, and find the first weight."""
+
+    router: RouterSpec
+    service: ServiceName
+    stable: Version
+    spec: JudgeSpec
+    metrics: tuple[MetricSpec, ...]
+    ramp: RampSpec
+
+
+class RampState(Model):
+    """Where a ramp is; carried from interval to interval."""
+
+    spec: RampSpec
+    spent: dict[str, Any]
+    counts: dict[str, int]
+    """The router's counts per version when they were last read."""
+    counted_at: datetime
+    weight: Percent
+    """The weight until the next decision."""
+    full: bool = False
+    sentence: str = ""
+
+
+def next_state(  # noqa: PLR0913 - what one interval is
+    state: RampState,
+    *,
+    canary: str,
+    weight: float,
+    counts: Mapping[str, int],
+    bound: float | None,
+    now: datetime,
+) -> RampState:
+    """Count the interval since the last reading, and decide the next weight. Pure.
+
+    Args:
+        state: as the last decision left it.
+        canary: the canary's version.
+        weight: percent during the interval.
+        counts: requests per version, as the router counts them now.
+        bound: upper bound on the extra share of failures; None before any data.
+        now: when the counts were read.
+    """
+    counter = Counter(state.counts)
+    counter.add(counts)
+    seconds = (now - state.counted_at).total_seconds()
+    ramp = Ramp.load(state.spec, state.spent)
+    if seconds <= 0:
+        return state
+    ramp.observe(weight, seconds, counter.of(canary), counter.total)
+    changed: dict[str, Any] = {
+        "spent": ramp.dump(),
+        "counts": dict(counts),
+        "counted_at": now,
+    }
+    if counter.total == 0:
+        sentence = "no requests were seen; the weight stays"
+        return state.model_copy(update={**changed, "sentence": sentence})
+    decision = ramp.decide(1.0 if bound is None else bound)
+    changed |= {
+        "weight": decision.weight,
+        "full": decision.full,
+        "sentence": _sentence(state.spec, ramp, decision, bound),
+    }
+    return state.model_copy(update=changed)
+
+
+def _sentence(spec: RampSpec, ramp: Ramp, decision: Decision, bound: float | None) -> str:
+    known = "unknown yet" if bound is None else f"at most {100 * bound:.3g} %"
+    text = (
+        f"{ramp.routed:,.0f} requests on the canary; extra failures are {known}, "
+        f"of a budget of {spec.budget:g} requests"
+    )
+    if decision.full:
+        return f"{text}: good enough for everything"
+    if decision.weight <= 0:
+        return f"{text}: the budget allows no more requests"
+    return f"{text}: next {decision.weight:g} %"
+
+
+class RampActivities:
+    """Activities over the router's counts and the metrics source."""
+
+    def __init__(
+        self,
+        source: MetricsSource,
+        router_for: Callable[[RouterSpec], Router],
+        resolve: Resolve,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._source = source
+        self._router_for = router_for
+        self._resolve = resolve
+        self._clock = clock
+        self._sleep = sleep
+
+    @activity.defn(name=BEGIN_RAMP)
+    async def begin(self, request: BeginRamp) -> RampState:
+        """Watch one interval of stable's traffic, check that the ramp can end, and begin it.
+
+        Raises:
+            ApplicationError: type `InfeasibleRamp`, with the smallest budget that is feasible.
+        """
+        router = self._router_for(request.router)
+        seconds = request.ramp.interval.total_seconds()
+        with terminal_errors():
+            while True:
+                before = await router.requests(request.service), await self._errors(request)
+                await self._sleep(seconds)
+                after = await router.requests(request.service), await self._errors(request)
+                activity.heartbeat()
+                counter = Counter(before[0])
+                counter.add(after[0])
+                if counter.total > 0:
+                    break
+        rps = counter.total / seconds
+        self._check(request, _rate(before[1], after[1]), rps)
+        ramp = Ramp(request.ramp)
+        decision = ramp.decide(1.0, rps=rps)
+        return RampState(
+            spec=request.ramp,
+            spent=ramp.dump(),
+            counts=dict(after[0]),
+            counted_at=self._clock(),
+            weight=decision.weight,
+            sentence=_sentence(request.ramp, ramp, decision, None),
+        )
+
+    def _check(self, request: BeginRamp, rate: float, rps: float) -> None:
+        answer = feasibility(
+            request.ramp,
+            rate=rate,
+            rps=rps,
+            cluster=bound_cluster(request.ramp, request.spec),
+            beta=request.spec.beta,
+        )
+        if not answer.feasible:
+            raise ApplicationError(answer.message, type="InfeasibleRamp", non_retryable=True)
+
+    async def _errors(self, request: BeginRamp) -> tuple[float, float]:
+        """Stable's raw counters of bad and of all requests, summed, of the first ratio metric."""
+        metric = next((one for one in request.metrics if isinstance(one, RatioMetric)), None)
+        if metric is None:
+            return 0.0, 0.0
+        resolved = self._resolve(request.spec, metric)
+        pool = self._router_for(request.router).pool(request.service, request.stable)
+        arm = {"service": request.service, "version": request.stable, "pool": pool}
+        sums = []
+        for part in ("bad", "total"):
+            series = await self._source.query(render(resolved.templates[part], arm), self._clock())
+            sums.append(sum(one.value for one in series))
+        return sums[0], sums[1]
+
+
+def _rate(before: tuple[float, float], after: tuple[float, float]) -> float:
+    """Stable's share of failed requests between two readings; 0 where nothing is known."""
+    bad, total = (max(late - early, 0.0) for early, late in zip(before, after, strict=True))
+    return min(bad / total, 1.0) if total > 0 else 0.0

@@ -1,0 +1,101 @@
+"""Judging inside a canary: one activity at a time, and the evidence that goes from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.judge import JudgeResult
+    from activities.ramp import RampState
+    from schemas.catalog import Bake, MemoryRouterSpec
+    from schemas.release import ServicePlan
+    from schemas.verdict import Verdict, VerdictKind
+    from workflows import describe
+    from workflows.calls import Carried, start_judging
+    from workflows.unwind import Traffic
+
+
+class BakeFailed(Exception):  # noqa: N818 - a turn of the story, not an error
+    """The judge said FAIL, or was silent where the strategy takes that as one."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.sentence)
+        self.verdict = verdict
+
+
+class Judging:
+    """Judges one canary, step after step."""
+
+    def __init__(self, plan: ServicePlan, traffic: Traffic) -> None:
+        self._plan = plan
+        self._traffic = traffic
+        self._evidence: dict[str, Any] | None = None
+        self.verdict: Verdict | None = None
+        """The last final one."""
+        self.ramp: RampState | None = None
+        """Where the ramp is, once it has begun."""
+
+    async def judge(
+        self, bake: Bake | None, until: Callable[[], bool], *, exposure: float = 1.0
+    ) -> Verdict | None:
+        """Judge for a bake, or without one until told; None when `until` came first.
+
+        Args:
+            bake: how long.
+            until: told to stop.
+            exposure: share of requests that the canary gets next.
+
+        Raises:
+            BakeFailed: the verdict is FAIL.
+        """
+        if not self._watched:
+            return await self._let_time_pass(bake, until)
+        carried = Carried(evidence=self._evidence, ramp=self.ramp, exposure=exposure)
+        judging = start_judging(self._plan, self._traffic, bake, carried)
+        try:
+            await workflow.wait_condition(lambda: judging.done() or until())
+        finally:
+            judging.cancel()
+        result = await _result_of(judging)
+        if result is None:
+            return None
+        self._evidence = result.evidence
+        self.ramp = result.ramp or self.ramp
+        if not result.verdict.final:
+            return None
+        self.verdict = result.verdict
+        if result.verdict.kind is VerdictKind.FAIL:
+            raise BakeFailed(result.verdict)
+        return result.verdict
+
+    @property
+    def _watched(self) -> bool:
+        """Whether there is a canary to look at, by metrics or by a router with real traffic."""
+        seen = bool(self._plan.metrics) or not isinstance(self._plan.router, MemoryRouterSpec)
+        return seen and self._traffic.weight > 0
+
+    async def _let_time_pass(self, bake: Bake | None, until: Callable[[], bool]) -> Verdict | None:
+        """A bake without anything to look at: a timer instead of an activity."""
+        try:
+            await workflow.wait_condition(
+                until,
+                timeout=bake.max if bake else None,
+                timeout_summary=f"bake {self._plan.service} at {self._traffic.weight:g} %",
+            )
+        except TimeoutError:
+            self.verdict = describe.time_elapsed(self._plan, workflow.now())
+            return self.verdict
+        return None
+
+
+async def _result_of(judging: workflow.ActivityHandle[JudgeResult]) -> JudgeResult | None:
+    try:
+        return await judging
+    except ActivityError as error:
+        if is_cancelled_exception(error):
+            return None  # told to stop before any worker had begun
+        raise
