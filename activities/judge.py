@@ -38,6 +38,8 @@ JUDGE_POLICY = Policy(
 
 SETTLE = timedelta(seconds=2)
 """After a change of weight, before the share of requests is looked at."""
+_PAIR = 2
+"""Readings that make an interval: an attempt that resumes after the bake's end takes as many."""
 _NEVER = timedelta.max
 """A bake that only a failure or a cancellation ends."""
 
@@ -137,14 +139,17 @@ class JudgeActivities:
         router = self._router_for(request.router)
         share = ShareWatch(router, request.service, request.canary, request.weight)
         settled = request.weight_changed_at + SETTLE
+        readings = 0
         while True:
             now = self._clock()
+            readings += 1
             judge.observe(await self._snapshot(now, request, metrics))
             verdict = _verdict(judge, request, now)
             if now >= settled and await share.look() is Share.DISOBEYED:
                 verdict = _disobeyed(verdict, share)
             activity.heartbeat(judge.dump())
-            if verdict.final:
+            resumed_late = readings < _PAIR and verdict.kind is VerdictKind.INCONCLUSIVE
+            if verdict.final and not resumed_late:
                 return verdict
             await self._sleep(min(interval, _until_end(request, self._clock(), interval)))
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 from analysis import explain, kayenta
 from analysis.evalues import Tally
 from analysis.evidence import SequentialTest, merge_state
+from analysis.limits import LimitTest
 from analysis.tracks import PointTest, Track, WatchTrack, make_track
 from schemas.judging import GaugeMetric, JudgeSpec, Method, MetricSpec, RatioMetric
 from schemas.reading import MetricReading, Snapshot
@@ -251,6 +252,9 @@ class Judge:
                 return Reason.NOT_ENOUGH_EVIDENCE
             if self._score < self._spec.kayenta.pass_score:
                 return Reason.KAYENTA_MARGINAL
+        tests = [t.test for t in self._counted]
+        if any(isinstance(test, LimitTest) and test.doubtful for test in tests):
+            return Reason.NOT_ENOUGH_EVIDENCE
         return Reason.WITHIN_LIMITS
 
     def _sentence(self, reason: Reason, numbers: tuple[MetricEvidence, ...]) -> str:

@@ -23,6 +23,7 @@ class LimitTest:
         self._checks = settings.checks
         self._limit = limit
         self._failed = 0
+        self._done = 0
         self._length = 0.0
         self._current: list[list[float]] = []
         self._seen: list[list[float]] = []
@@ -34,6 +35,12 @@ class LimitTest:
     def broken(self) -> bool:
         """Whether as many checks failed as fail the canary."""
         return self._failed >= self._checks
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a check failed, and there were too few checks to fail: no ground to pass."""
+        failing = self._failed > 0 or any(self._over(totals) for totals in self._current)
+        return failing and self._done < self._checks
 
     def count(self, streams: Sequence[Sequence[Tally]], start: float, end: float) -> None:
         """Count one interval, and check once a window is full."""
@@ -47,6 +54,7 @@ class LimitTest:
         self._length += end - start
         if self._length >= self._window * (1 - 1e-9):
             self._failed += any(self._over(totals) for totals in self._current)
+            self._done += 1
             self._current = [[0.0] * 4 for _ in streams]
             self._length = 0.0
 
@@ -78,11 +86,11 @@ class LimitTest:
 
     def dump(self) -> Any:
         """The state as plain data."""
-        return [self._failed, self._length, self._current, self._seen]
+        return [self._failed, self._length, self._current, self._seen, self._done]
 
     def restore(self, state: Any) -> None:
         """Take up a dumped state."""
-        self._failed, self._length, self._current, self._seen = state
+        self._failed, self._length, self._current, self._seen, self._done = state
 
 
 class LimitWatch:

@@ -15,7 +15,7 @@ ALERT: Final = "VersionFails"
 """The rule: most requests to one version of a service fail."""
 ALERT_ABOVE: Final = 0.5
 """Share of requests that do not succeed. High: smaller harm is the judge's to find while a canary
-bakes, and this alert's to find when it holds and nobody judges it any more."""
+bakes, and this alert's to find when it has all requests and there is no stable to compare with."""
 _ENOUGH: Final = 20
 """Requests in the window, so that chance alone does not make more than half of them fail."""
 _WINDOW: Final = "2s"

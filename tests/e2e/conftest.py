@@ -21,9 +21,12 @@ RPS = 150.0
 def quick_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shop's own catalog with shorter bakes."""
     document = yaml.safe_load(Path(stack.__file__).with_name("catalog.yaml").read_text())
-    document["strategies"]["brisk"] = {"steps": [40], "bake": "7s", "soak": "1s"}
-    document["strategies"]["patient"] = {"steps": [50], "bake": "15s"}
-    document["defaults"]["judge"]["threshold"] |= {"window": "1s", "checks": 3}
+    document["strategies"]["brisk"] = {
+        "steps": [40],
+        "bake": {"min": "3s", "max": "30s"},
+        "soak": "1s",
+    }
+    document["strategies"]["patient"] = {"steps": [50], "bake": {"min": "15s", "max": "45s"}}
     path = tmp_path_factory.mktemp("catalog") / "catalog.yaml"
     path.write_text(yaml.safe_dump(document))
     return path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -229,7 +229,7 @@ def test_the_same_snapshot_counts_once() -> None:
         (ThresholdSettings(max_error_ratio=0.01), 5, VerdictKind.PASS),
         (ThresholdSettings(max_error_ratio=0.01), 15, VerdictKind.FAIL),
         (ThresholdSettings(max_error_ratio=None, max_times_stable=2), 5, VerdictKind.FAIL),
-        (ThresholdSettings(max_error_ratio=0.01, checks=99), 15, VerdictKind.PASS),
+        (ThresholdSettings(max_error_ratio=0.01, checks=99), 15, VerdictKind.INCONCLUSIVE),
     ],
 )
 def test_fixed_limits(settings_: ThresholdSettings, bad: float, kind: VerdictKind) -> None:
@@ -237,6 +237,22 @@ def test_fixed_limits(settings_: ThresholdSettings, bad: float, kind: VerdictKin
     Shop(bad=bad, stable_bad=4).run(judge, 20, "errors")
     assert verdict(judge, 300, most=301).kind in {VerdictKind.INCONCLUSIVE, VerdictKind.FAIL}
     assert verdict(judge, 301, most=301).kind is kind
+
+
+def test_a_failed_check_with_too_few_checks_to_fail_is_never_a_pass() -> None:
+    limits = ThresholdSettings(window=timedelta(minutes=1), checks=5)
+    judge = Judge(JudgeSpec(method=Method.THRESHOLD, threshold=limits), [ERRORS])
+    judge.observe_counts({"errors": Tally(25, 100, 0, 300)}, 0, 15)
+    verdict = judge.verdict(
+        datetime.fromtimestamp(15, UTC),
+        started_at=datetime.fromtimestamp(0, UTC),
+        bake_min=timedelta(seconds=15),
+        bake_max=timedelta(seconds=15),
+    )
+    assert (verdict.kind, verdict.reason) == (
+        VerdictKind.INCONCLUSIVE,
+        Reason.NOT_ENOUGH_EVIDENCE,
+    )
 
 
 def test_kayenta_fails_a_worse_canary_and_passes_an_equal_one_at_the_end() -> None:
