@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -310,10 +310,16 @@ class Sender:
             await close(producer)
 
 
+class Writer(Protocol):
+    """What writes records: a `Sender`."""
+
+    async def send(self, records: Sequence[Outgoing]) -> None: ...
+
+
 class KafkaEventLog:
     """`adapters.ports.EventLog` on `aviary.events`: structured CloudEvents, keyed by release id."""
 
-    def __init__(self, sender: Sender, topic: str = ids.TOPIC_EVENTS) -> None:
+    def __init__(self, sender: Writer, topic: str = ids.TOPIC_EVENTS) -> None:
         """Write through a sender that somebody else starts and closes."""
         self._sender = sender
         self._topic = topic

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from datetime import MINYEAR, UTC
+from datetime import MINYEAR, UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from schemas.base import Model
 from schemas.rejection import Rejected, RejectReason, explain, load_json, show
@@ -42,7 +42,12 @@ class Alert(Model):
     @property
     def identity(self) -> str:
         """Equal for repeats of the same notification, from one Alertmanager or from a pair."""
-        return f"{self.fingerprint}/{self.starts_at.astimezone(UTC).isoformat()}/{self.status}"
+        return f"{self.occurrence}/{self.status}"
+
+    @property
+    def occurrence(self) -> str:
+        """Equal for the firing of an alert and for its end."""
+        return f"{self.fingerprint}/{self.starts_at.astimezone(UTC).isoformat()}"
 
 
 class _Tolerant(BaseModel):
@@ -60,6 +65,15 @@ class WebhookAlert(_Tolerant):
     ends_at: AwareDatetime | None = Field(default=None, alias="endsAt")
     generator_url: str = Field(default="", alias="generatorURL")
     fingerprint: str = Field(min_length=1)
+
+    @field_validator("starts_at", "ends_at")
+    @classmethod
+    def _is_a_time_everywhere(cls, value: datetime | None) -> datetime | None:
+        # Year 1 east of Greenwich is year 0 in UTC, which no later reader could express.
+        try:
+            return value.astimezone(UTC) if value is not None else None
+        except OverflowError:
+            raise ValueError("expected a time within the years 1 to 9999 in UTC") from None
 
     def to_alert(self, external_url: str = "") -> Alert:
         """The same alert in Aviary's words; an end in year 1 means that it has none."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import json
 import re
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
@@ -84,6 +85,19 @@ class DeployRequested(Model):
                 raise ValueError(f"expected each service once, {item.service} is there twice")
             seen.add(item.service)
         return services
+
+    def digest(self) -> str:
+        """What is asked for, as 64 hexadecimal digits: equal exactly when two events ask the same.
+
+        The order of services and of labels says nothing, and neither does the envelope.
+        """
+        content = {
+            "release": self.release,
+            "services": {item.service: item.version for item in self.services},
+            "strategy": self.strategy,
+            "labels": self.labels,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 class DeployEvent(Model):

@@ -38,6 +38,9 @@ class EventType(StrEnum):
     CANARY_STUCK = "dev.aviary.canary.stuck.v1"
     CANARY_JUDGED = "dev.aviary.canary.judged.v1"
     DRIFT_FOUND = "dev.aviary.drift.found.v1"
+    DEPLOY_STALE = "dev.aviary.deploy.stale.v1"
+    ALERT_STALE = "dev.aviary.alert.stale.v1"
+    ALERT_UNMATCHED = "dev.aviary.alert.unmatched.v1"
 
 
 RELEASE_EVENTS: Final[Mapping[str, EventType]] = MappingProxyType(

@@ -28,6 +28,8 @@ class RejectReason(StrEnum):
     """It names a strategy that the catalog does not have."""
     UNPLANNABLE = "unplannable"
     """The catalog gives no plan for it, for a reason other than these."""
+    CONFLICTING_RELEASE = "conflicting_release"
+    """It says something else under a release id that is known already."""
     OTHER_ENVIRONMENT = "other_environment"
     """It is meant for an environment other than the catalog's."""
     REFUSED = "refused"

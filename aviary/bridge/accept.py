@@ -1,165 +1,116 @@
-"""What becomes of one record: a release, a signal, or a dead letter."""
+"""What becomes of records: releases, signals, events about what is not acted upon, dead letters."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
 
-from adapters.kafka import Outgoing, dead_letter
+from adapters.kafka import KafkaEventLog, Writer, dead_letter
+from aviary.bridge.alerts import Alerts, Signaller, Told, outcome_of
+from aviary.bridge.batch import Item, name, read
+from aviary.bridge.deploys import Deploys, Starter
 from aviary.bridge.metrics import BridgeMetrics, Outcome
+from aviary.bridge.tell import Teller
 from schemas import ids
-from schemas.alert import Alert, WebhookPayload, find_service
 from schemas.catalog import Catalog
-from schemas.deploy import DeployEvent, parse_deploy
-from schemas.rejection import Rejected, RejectReason
-from schemas.release import ReleasePlan
-from workflows.planning import PlanError, PlanReason, plan_release
+from schemas.rejection import Rejected
 
 _log = structlog.get_logger("aviary.bridge")
 
-_PLAN_REASONS: Final = {
-    PlanReason.UNKNOWN_SERVICE: RejectReason.UNKNOWN_SERVICE,
-    PlanReason.UNKNOWN_STRATEGY: RejectReason.UNKNOWN_STRATEGY,
-    PlanReason.DUPLICATE_SERVICE: RejectReason.INVALID_DATA,
-}
-_ANY_ENVIRONMENT: Final = "default"
+MAX_AGE_S: Final = 86_400
+"""Default age, in seconds, from which on a deploy event is not acted upon."""
 
 
-class Intake(Protocol):
+class Intake(Starter, Signaller, Protocol):
     """What the bridge asks of Temporal."""
-
-    async def start(self, plan: ReleasePlan, request_id: str) -> bool: ...
-
-    async def signal(self, service: str, alert: Alert, request_id: str) -> bool: ...
-
-
-class Writer(Protocol):
-    """Writes dead letters."""
-
-    async def send(self, records: list[Outgoing]) -> None: ...
 
 
 class Acceptor:
-    """Does what a record asks for; once it returns, the record's offset may be committed.
+    """Does what records ask for; once it returns, their offsets may be committed.
 
-    Doing a record twice has the effect of doing it once: the release's workflow id and the request
-    ids (`topic/partition/offset`) see to that.
+    Doing a record twice has the effect of doing it once: the release's workflow id, the request ids
+    and the identities of alerts see to that.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts
         self,
         intake: Intake,
-        dead_letters: Writer,
+        writer: Writer,
         catalog: Callable[[], Catalog],
         metrics: BridgeMetrics,
         *,
+        max_age_s: int = MAX_AGE_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Act through these.
 
         Args:
             intake: starts releases and signals canaries.
-            dead_letters: writes what can't be acted upon.
+            writer: writes dead letters, and events about what is not acted upon.
             catalog: gives the newest catalog; is called in a thread, and may block.
             metrics: counts.
+            max_age_s: deploy events older than so many seconds are not acted upon; 0: no limit.
             clock: seconds since the epoch.
         """
-        self._intake = intake
-        self._dead_letters = dead_letters
+        teller = Teller(KafkaEventLog(writer))
+        self._deploys = Deploys(intake, teller, catalog, metrics, max_age_s=max_age_s, clock=clock)
+        self._alerts = Alerts(intake, teller, metrics, clock=clock)
+        self._writer = writer
         self._catalog = catalog
         self._metrics = metrics
         self._clock = clock
 
-    async def accept(self, record: Any) -> Outcome:
-        """Do one record.
+    async def accept(self, records: Sequence[Any]) -> list[Outcome]:
+        """Do some records of one partition that follow each other.
 
         Raises:
-            Retryable: Temporal or Kafka is away; do the same record again later.
+            Retryable: Temporal or Kafka is away; do the same records again later.
         """
-        try:
-            act = self._deploy if record.topic == ids.TOPIC_DEPLOYS else self._alerts
-            outcome = await act(record)
-        except Rejected as why:
-            await self._dead_letters.send([dead_letter(record, why.reason, why.text)])
-            self._metrics.dead_letter(record.topic, why.reason)
-            _log.warning("dead_letter", record=_name(record), reason=why.reason, error=why.text)
-            outcome = Outcome.DEAD_LETTER
-        self._metrics.done(record.topic, outcome, self._clock() - record.timestamp / 1000)
-        return outcome
+        if records[0].topic == ids.TOPIC_DEPLOYS:
+            outcomes = [await self._deploy(record) for record in records]
+        else:
+            outcomes = await self._alert(records)
+        for record, outcome in zip(records, outcomes, strict=True):
+            self._metrics.done(record.topic, outcome, self._clock() - record.timestamp / 1000)
+        return outcomes
 
     async def _deploy(self, record: Any) -> Outcome:
-        # In a thread: planning ten thousand services must not hold up an alert.
-        plan = await asyncio.to_thread(self._plan, record)
-        new = await self._intake.start(plan, _name(record))
-        _log.info("release_started" if new else "release_known", release=plan.release)
-        return Outcome.STARTED if new else Outcome.DUPLICATE
-
-    def _plan(self, record: Any) -> ReleasePlan:
-        event = parse_deploy(record.value, record.headers)
-        catalog = self._catalog()
-        _check_environment(event, catalog)
         try:
-            return plan_release(catalog, event.deploy, source=event.origin)
-        except PlanError as error:
-            raise Rejected(_PLAN_REASONS[error.reason], error.text) from error
-        except Exception as error:
-            # A fault of ours that this record brings out each time: kept, but not in the way.
-            _log.exception("planning_fault", record=_name(record))
-            text = f"no plan because of a fault: {type(error).__name__}: {error}"
-            raise Rejected(RejectReason.UNPLANNABLE, text) from error
+            return await self._deploys.accept(record)
+        except Rejected as why:
+            await self._refuse([(record, why)])
+            return Outcome.DEAD_LETTER
 
-    async def _alerts(self, record: Any) -> Outcome:
-        alerts = WebhookPayload.parse(record.value).to_alerts()
+    async def _alert(self, records: Sequence[Any]) -> list[Outcome]:
         catalog = await asyncio.to_thread(self._catalog)
-        known, unknown = _by_service(alerts, catalog)
-        signalled = False
-        for index, (service, alert) in known:
-            request_id = _name(record) if index == 0 else f"{_name(record)}/{index}"
-            if await self._intake.signal(service, alert, request_id):
-                signalled = True
-                _log.info("alert_signalled", service=service, alert=alert.name, status=alert.status)
-            else:
-                self._metrics.unmatched()
-                _log.info("alert_unmatched", service=service, alert=alert.name)
-        if unknown:
-            raise Rejected(RejectReason.UNKNOWN_SERVICE, "; ".join(unknown))
-        return Outcome.SIGNALLED if signalled else Outcome.UNMATCHED
+        items, refused = read(records, catalog)
+        told = await self._alerts.accept(items, catalog)
+        refused |= _refused_by_temporal(records, items, told)
+        await self._refuse([(records[position], why) for position, why in refused.items()])
+        return [
+            Outcome.DEAD_LETTER if position in refused else outcome_of(record, items, told)
+            for position, record in enumerate(records)
+        ]
+
+    async def _refuse(self, refused: Sequence[tuple[Any, Rejected]]) -> None:
+        if not refused:
+            return
+        await self._writer.send(
+            [dead_letter(record, why.reason, why.text) for record, why in refused]
+        )
+        for record, why in refused:
+            self._metrics.dead_letter(record.topic, why.reason)
+            _log.warning("dead_letter", record=name(record), reason=why.reason, error=why.text)
 
 
-def _name(record: Any) -> str:
-    """The same for every delivery of one record, and for no other."""
-    return f"{record.topic}/{record.partition}/{record.offset}"
-
-
-def _check_environment(event: DeployEvent, catalog: Catalog) -> None:
-    ours = catalog.environment
-    if event.environment is not None and ours not in {_ANY_ENVIRONMENT, event.environment}:
-        where = "data.subject.content.environment.id"
-        text = f"{where}: got {event.environment!r}, expected the catalog's environment {ours!r}"
-        raise Rejected(RejectReason.OTHER_ENVIRONMENT, text)
-
-
-def _by_service(
-    alerts: Iterable[Alert], catalog: Catalog
-) -> tuple[list[tuple[int, tuple[str, Alert]]], list[str]]:
-    """Alerts with their place and service, and what is wrong with those that have none."""
-    names = catalog.alert_labels.service
-    known, unknown = [], []
-    for index, alert in enumerate(alerts):
-        service = find_service(alert.labels, names, catalog.services)
-        if service is None:
-            labels = ", ".join(sorted(alert.labels)) or "none"
-            expected = "expected one of " + ", ".join(names)
-            unknown.append(f"alerts[{index}].labels: {expected}, got {labels}")
-        elif service not in catalog.services:
-            unknown.append(
-                f"alerts[{index}].labels: {service!r} is no service of the catalog, "
-                f"expected one in {' or '.join(names)}"
-            )
-        else:
-            known.append((index, (service, alert)))
-    return known, unknown
+def _refused_by_temporal(
+    records: Sequence[Any], items: Sequence[Item], told: Told
+) -> dict[int, Rejected]:
+    by_record = {
+        name(item.record): told.refused[item.key] for item in items if item.key in told.refused
+    }
+    return {n: by_record[name(each)] for n, each in enumerate(records) if name(each) in by_record}

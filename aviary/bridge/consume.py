@@ -21,7 +21,7 @@ POLL_MS: Final = 200
 BATCH: Final = 200
 """Records of one poll, and of one lane before it must wait: bounds what is in memory."""
 AT_ONCE: Final = 16
-"""Records of one topic that are being done at the same time."""
+"""Partitions of one topic whose records are being done at the same time."""
 GRACE_S: Final = 3.0
 COMMIT_S: Final = 5.0
 
@@ -37,21 +37,26 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
         self,
         consumer: Any,
         topics: Sequence[str],
-        work: Callable[[Any], Awaitable[object]],
+        work: Callable[[Sequence[Any]], Awaitable[object]],
         metrics: BridgeMetrics,
+        *,
+        most: Mapping[str, int] | None = None,
     ) -> None:
         """Drive this consumer, which is not started yet.
 
         Args:
             consumer: an `AIOKafkaConsumer` that commits nothing by itself.
             topics: what to consume.
-            work: does one record; raises `Retryable` when it must be repeated.
+            work: does records that follow each other in one partition; raises `Retryable` when
+                they must be repeated.
             metrics: counts.
+            most: for some topics, how many records `work` is given at once; one for the others.
         """
         self._consumer = consumer
         self._topics = tuple(topics)
         self._work = work
         self._metrics = metrics
+        self._most = dict(most or {})
         self._lanes: dict[Any, Lane] = {}
         self._slots = {topic: asyncio.Semaphore(AT_ONCE) for topic in topics}
         self._dirty = asyncio.Event()
@@ -126,12 +131,13 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
         if lane is None:
             slots, topic = self._slots[partition.topic], partition.topic
 
-            async def work(record: Any) -> None:
+            async def work(records: Sequence[Any]) -> None:
                 # Held for one attempt and not between attempts: those who wait don't block others.
                 async with slots:
-                    await self._work(record)
+                    await self._work(records)
 
-            lane = Lane(work, self._dirty.set, lambda: self._metrics.retry(topic))
+            most = self._most.get(topic, 1)
+            lane = Lane(work, self._dirty.set, lambda: self._metrics.retry(topic), most=most)
             self._lanes[partition] = lane
         return lane
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
 import structlog
@@ -22,18 +22,23 @@ class Lane:
 
     def __init__(
         self,
-        work: Callable[[Any], Awaitable[object]],
+        work: Callable[[Sequence[Any]], Awaitable[object]],
         on_done: Callable[[], None],
         on_retry: Callable[[], None],
+        *,
+        most: int = 1,
     ) -> None:
         """Begin at once, in a task of its own.
 
         Args:
-            work: does one record; raises `Retryable` when it must be repeated.
-            on_done: called after each record that is done.
+            work: does some records that follow each other; raises `Retryable` when all of them
+                must be repeated.
+            on_done: called after records that are done.
             on_retry: called after each attempt that failed.
+            most: records given to `work` at once, as far as they wait already.
         """
         self._work = work
+        self._most = most
         self._on_done = on_done
         self._on_retry = on_retry
         self._queue: asyncio.Queue[Any] = asyncio.Queue()
@@ -61,20 +66,32 @@ class Lane:
             self._queue.put_nowait(record)
 
     async def _run(self) -> None:
-        while True:
-            record = await self._queue.get()
-            if record is None or self._closing.is_set() or not await self._finish(record):
+        while not self._closing.is_set():
+            records = await self._take()
+            if self._closing.is_set() or not await self._finish(records):
                 return
-            self.next_offset = record.offset + 1
+            self.next_offset = records[-1].offset + 1
             self._on_done()
 
-    async def _finish(self, record: Any) -> bool:
-        """Repeat one record until it is done; False if the lane closes before that."""
+    async def _take(self) -> list[Any]:
+        records = [await self._queue.get()]
+        while len(records) < self._most and not self._queue.empty():
+            records.append(self._queue.get_nowait())
+        return records
+
+    async def _finish(self, records: Sequence[Any]) -> bool:
+        """Repeat these records until they are done; False if the lane closes before that."""
         delay = FIRST_BACKOFF_S
-        where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        first = records[0]
+        where = {
+            "topic": first.topic,
+            "partition": first.partition,
+            "offset": first.offset,
+            "records": len(records),
+        }
         while True:
             try:
-                await self._work(record)
+                await self._work(records)
             except Retryable as error:
                 _log.warning("will_retry", **where, delay_s=delay, error=str(error))
             except Exception:  # noqa: BLE001 - a record must be neither skipped nor crash us
@@ -96,7 +113,7 @@ class Lane:
         return True
 
     async def close(self, grace_s: float) -> None:
-        """Finish the record at hand if that takes at most `grace_s` seconds; begin no other."""
+        """Finish what is at hand if that takes at most `grace_s` seconds; begin no other."""
         self._closing.set()
         self._queue.put_nowait(None)
         done, _ = await asyncio.wait({self._task}, timeout=grace_s)

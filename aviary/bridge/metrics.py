@@ -19,7 +19,11 @@ class Outcome(StrEnum):
     """Its release was known already."""
     SIGNALLED = "signalled"
     UNMATCHED = "unmatched"
-    """An alert about a service without a canary: nothing to do."""
+    """An alert that no canary had to be told of: nothing to do."""
+    REPEATED = "repeated"
+    """An alert that its canaries were told of before."""
+    STALE = "stale"
+    """A deploy event too old, or an alert that had ended, when it was read."""
     DEAD_LETTER = "dead_letter"
 
 
@@ -43,6 +47,17 @@ class BridgeMetrics:
         self._unmatched = Counter(
             "aviary_bridge_unmatched_alerts",
             "Alerts about a service without a canary.",
+            registry=registry,
+        )
+        self._stale = Counter(
+            "aviary_bridge_stale",
+            "Deploy events and alerts that came too late to be acted upon, by topic.",
+            ["topic"],
+            registry=registry,
+        )
+        self._signals = Counter(
+            "aviary_bridge_signals",
+            "Signals sent to canaries; one may carry many alerts.",
             registry=registry,
         )
         self._retries = Counter(
@@ -77,6 +92,14 @@ class BridgeMetrics:
     def unmatched(self) -> None:
         """Count an alert about a service without a canary."""
         self._unmatched.inc()
+
+    def stale(self, topic: str) -> None:
+        """Count a deploy event or alert that came too late."""
+        self._stale.labels(topic).inc()
+
+    def signal(self) -> None:
+        """Count a signal sent to a canary."""
+        self._signals.inc()
 
     def retry(self, topic: str) -> None:
         """Count an attempt that will be repeated."""

@@ -27,6 +27,8 @@ from schemas import ids
 
 _T = TypeVar("_T")
 _TOPICS: Final = (ids.TOPIC_DEPLOYS, ids.TOPIC_ALERTS)
+_AT_ONCE: Final = {ids.TOPIC_ALERTS: 500}
+"""Records done together: alerts, so that a storm becomes few signals; each release by itself."""
 _log = structlog.get_logger("aviary.bridge")
 
 
@@ -72,9 +74,17 @@ class _Bridge:
         self._sender = Sender(self._options)
         self._sender.start()
         intake = TemporalIntake(self._client, self._settings.task_queue)
-        acceptor = Acceptor(intake, self._sender, self._catalog.current, self._metrics)
+        acceptor = Acceptor(
+            intake,
+            self._sender,
+            self._catalog.current,
+            self._metrics,
+            max_age_s=self._settings.deploy_max_age_s,
+        )
         consumer = await _persist("kafka", self._consumer)
-        self._consumption = Consumption(consumer, _TOPICS, acceptor.accept, self._metrics)
+        self._consumption = Consumption(
+            consumer, _TOPICS, acceptor.accept, self._metrics, most=_AT_ONCE
+        )
         return self._consumption
 
     async def _consumer(self) -> Any:

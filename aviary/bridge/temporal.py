@@ -1,17 +1,25 @@
-"""Two requests to Temporal that may be repeated without a second effect."""
+"""Requests to Temporal that may be repeated without a second effect."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
+import structlog
 from google.protobuf.duration_pb2 import Duration
-from temporalio.api.common.v1 import Payloads, WorkflowExecution, WorkflowType
-from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
+from temporalio.api.common.v1 import Memo, Payload, Payloads, WorkflowExecution, WorkflowType
+from temporalio.api.enums.v1 import (
+    WorkflowExecutionStatus,
+    WorkflowIdConflictPolicy,
+    WorkflowIdReusePolicy,
+)
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.api.sdk.v1 import UserMetadata
 from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import (
+    DescribeWorkflowExecutionRequest,
     SignalWorkflowExecutionRequest,
     StartWorkflowExecutionRequest,
 )
@@ -24,11 +32,15 @@ from schemas.alert import Alert
 from schemas.rejection import Rejected, RejectReason
 from schemas.release import ReleaseInput, ReleasePlan
 
+_log = structlog.get_logger("aviary.bridge")
 _RPC_TIMEOUT: Final = timedelta(seconds=10)
 _TASK_TIMEOUT: Final = Duration(seconds=2)
 """How long a killed worker may keep a workflow's next task; bounds a failover to 2 s."""
 _SUMMARY: Final = 200
 _DETAILS: Final = 40
+_DIGEST: Final = "aviary.digest"
+_ORIGIN: Final = "aviary.source"
+_SHORT: Final = 12
 _TOO_LARGE: Final = "larger than max"
 
 
@@ -44,19 +56,21 @@ class TemporalIntake:
         self._client = client
         self._task_queue = task_queue
 
-    async def start(self, plan: ReleasePlan, request_id: str) -> bool:
+    async def start(self, plan: ReleasePlan, digest: str, request_id: str) -> bool:
         """Start a release.
 
         Args:
             plan: what it will do.
+            digest: of what was asked for; kept with the release, for later events of its id.
             request_id: names the record that asks for it.
 
         Returns:
-            False if the release is known already, running or ended.
+            False if the release is known already, running or ended, and was asked for the same.
 
         Raises:
             Retryable: Temporal did not say yes; the same call again is right.
-            Rejected: Temporal will never accept this plan (reason `refused`).
+            Rejected: the release is known and was asked for something else (reason
+                `conflicting_release`), or Temporal will never accept this plan (`refused`).
         """
         request = StartWorkflowExecutionRequest(
             namespace=self._client.namespace,
@@ -73,9 +87,12 @@ class TemporalIntake:
             workflow_id_conflict_policy=(
                 WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING
             ),
+            memo=Memo(
+                fields={_DIGEST: await self._one(digest), _ORIGIN: await self._one(plan.source)}
+            ),
             user_metadata=UserMetadata(
-                summary=(await self._payloads(summary(plan))).payloads[0],
-                details=(await self._payloads(details(plan))).payloads[0],
+                summary=await self._one(summary(plan)),
+                details=await self._one(details(plan)),
             ),
         )
         try:
@@ -83,13 +100,64 @@ class TemporalIntake:
                 request, timeout=_RPC_TIMEOUT
             )
         except RPCError as error:
-            if error.status == RPCStatusCode.ALREADY_EXISTS:
-                return False
-            raise _translate(error, f"starting {request.workflow_id}") from error
-        return bool(answer.started)
+            if error.status != RPCStatusCode.ALREADY_EXISTS:
+                raise _translate(error, f"starting {request.workflow_id}") from error
+        else:
+            if answer.started:
+                return True
+        await self._check_same(plan.release, digest)
+        return False
 
-    async def signal(self, service: str, alert: Alert, request_id: str) -> bool:
-        """Tell a service's canary of an alert.
+    async def _check_same(self, release: str, digest: str) -> None:
+        workflow = ids.release_workflow_id(release)
+        info = await self._describe(workflow)
+        if info is None:  # forgotten since it was refused: the next attempt starts it
+            raise Retryable(f"{workflow}: known a moment ago, and not any more")
+        kept = info.memo.fields
+        if _DIGEST not in kept:
+            _log.warning("release_known_unverified", release=release)
+            return
+        first = await self._text(kept[_DIGEST])
+        if first != digest:
+            origin = await self._text(kept[_ORIGIN]) if _ORIGIN in kept else "another event"
+            text = (
+                f"data: other content (digest {digest[:_SHORT]}) under release {release!r}, which "
+                f"{origin} asked for with digest {first[:_SHORT]}; expected the same services, "
+                "versions, strategy and labels, or a new release id"
+            )
+            raise Rejected(RejectReason.CONFLICTING_RELEASE, text)
+
+    async def canary(self, service: str) -> str | None:
+        """Return the identity of a service's running canary; None if none runs.
+
+        Another canary of the same service has another identity.
+
+        Raises:
+            Retryable: Temporal did not say.
+        """
+        info = await self._describe(ids.canary_workflow_id(service))
+        if info is None or info.status != WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING:
+            return None
+        return info.first_run_id or info.execution.run_id
+
+    async def _describe(self, workflow: str) -> WorkflowExecutionInfo | None:
+        request = DescribeWorkflowExecutionRequest(
+            namespace=self._client.namespace, execution=WorkflowExecution(workflow_id=workflow)
+        )
+        try:
+            answer = await self._client.workflow_service.describe_workflow_execution(
+                request, timeout=_RPC_TIMEOUT
+            )
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND and not _namespace_missing(error):
+                return None
+            raise Retryable(
+                f"describing {workflow}: {error.status.name}: {error.message}"
+            ) from error
+        return answer.workflow_execution_info
+
+    async def signal(self, service: str, alerts: Sequence[Alert], request_id: str) -> bool:
+        """Tell a service's canary of some alerts, in one signal.
 
         Returns:
             False if the service has no canary.
@@ -101,8 +169,8 @@ class TemporalIntake:
         request = SignalWorkflowExecutionRequest(
             namespace=self._client.namespace,
             workflow_execution=WorkflowExecution(workflow_id=ids.canary_workflow_id(service)),
-            signal_name=ids.SIGNAL_ALERT,
-            input=await self._payloads(alert),
+            signal_name=ids.SIGNAL_ALERT if len(alerts) == 1 else ids.SIGNAL_ALERTS,
+            input=await self._payloads(alerts[0] if len(alerts) == 1 else list(alerts)),
             identity=self._client.identity,
             request_id=request_id,
         )
@@ -119,6 +187,13 @@ class TemporalIntake:
 
     async def _payloads(self, value: Any) -> Payloads:
         return Payloads(payloads=await self._client.data_converter.encode([value]))
+
+    async def _one(self, value: Any) -> Payload:
+        return (await self._payloads(value)).payloads[0]
+
+    async def _text(self, payload: Payload) -> str:
+        [text] = await self._client.data_converter.decode([payload], [str])
+        return str(text)
 
 
 def _namespace_missing(error: RPCError) -> bool:

@@ -199,7 +199,8 @@ def deploy(release: str, service: str = "checkout", **changes: Any) -> Outgoing:
 
 def alert(service: str = "checkout", fingerprint: str = "f1") -> Outgoing:
     """A record of `aviary.alerts`, as the webhook writes it."""
-    return Outgoing(ids.TOPIC_ALERTS, json.dumps(payload(service, fingerprint)).encode())
+    value = json.dumps(payload(service, fingerprint)).encode()
+    return Outgoing(ids.TOPIC_ALERTS, value, service.encode())
 
 
 def payload(service: str = "checkout", *fingerprints: str) -> dict[str, Any]:
@@ -242,8 +243,9 @@ async def alerts_signalled(client: Client, service: str = "checkout") -> list[Al
     for event in history.events:
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
             signal = event.workflow_execution_signaled_event_attributes
-            assert signal.signal_name == ids.SIGNAL_ALERT
-            found += await client.data_converter.decode(list(signal.input.payloads), [Alert])
+            kind = {ids.SIGNAL_ALERT: Alert, ids.SIGNAL_ALERTS: list[Alert]}[signal.signal_name]
+            [told] = await client.data_converter.decode(list(signal.input.payloads), [kind])
+            found += told if isinstance(told, list) else [told]
     return found
 
 

@@ -11,7 +11,7 @@ import httpx
 from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 
-from adapters.kafka import Outgoing
+from adapters.kafka import Outgoing, Sender
 from aviary.bridge.accept import Acceptor
 from aviary.bridge.metrics import BridgeMetrics, Outcome
 from aviary.bridge.temporal import TemporalIntake
@@ -41,6 +41,16 @@ async def _committed(broker: Broker, topic: str, count: int) -> None:
         return await broker.committed(topic) >= count
 
     await until(there, f"{count} records of {topic} committed")
+
+
+def _acceptor(client: Client, settings: Settings, sender: Sender) -> Acceptor:
+    registry = CollectorRegistry()
+    return Acceptor(
+        TemporalIntake(client, settings.task_queue),
+        sender,
+        CatalogWatch(settings.catalog, registry).current,
+        BridgeMetrics(registry),
+    )
 
 
 async def test_a_redelivered_event_is_one_release(
@@ -146,8 +156,8 @@ async def test_an_alert_becomes_a_signal_to_the_canary(
 ) -> None:
     await open_canary(client)
     async with running(settings):
-        # cart has no canary; nosuch is no service.
-        await broker.write(alert(), alert("cart", "f2"), alert("nosuch", "f3"))
+        # ledger has no canary; nosuch is no service.
+        await broker.write(alert(), alert("ledger", "f2"), alert("nosuch", "f3"))
         await _committed(broker, ids.TOPIC_ALERTS, 3)
         [letter] = await broker.read(ids.TOPIC_DEADLETTERS, 1)
         url = f"http://127.0.0.1:{settings.metrics_port}"
@@ -168,21 +178,20 @@ async def test_one_alert_record_delivered_twice_is_one_signal(
     await open_canary(client)
     await broker.write(alert(), alert())
     records = await broker.read(ids.TOPIC_ALERTS, 2)
-    registry = CollectorRegistry()
     async with broker.sender() as sender:
-        acceptor = Acceptor(
-            TemporalIntake(client, settings.task_queue),
-            sender,
-            CatalogWatch(settings.catalog, registry).current,
-            BridgeMetrics(registry),
-        )
-        for _ in range(3):
-            assert await acceptor.accept(records[0]) is Outcome.SIGNALLED
+        acceptors = [_acceptor(client, settings, sender) for _ in range(2)]
+        for acceptor in (acceptors[0], acceptors[0], acceptors[1]):
+            [outcome] = await acceptor.accept(records[:1])
+            assert outcome in {Outcome.SIGNALLED, Outcome.REPEATED}
+            assert len(await alerts_signalled(client)) == 1
+        # The same alert in another record, as from a pair of Alertmanagers.
+        assert await acceptors[0].accept(records[1:]) == [Outcome.REPEATED]
         assert len(await alerts_signalled(client)) == 1
-        # Another record is another signal; that it is the same alert, the workflow sees.
-        await acceptor.accept(records[1])
-    assert len({item.identity for item in await alerts_signalled(client)}) == 1
-    assert len(await alerts_signalled(client)) == 2
+        # A new canary has not been told.
+        await client.get_workflow_handle(ids.canary_workflow_id("checkout")).terminate()
+        assert await acceptors[0].accept(records[1:]) == [Outcome.UNMATCHED]
+        await open_canary(client)
+        assert await acceptors[0].accept(records[1:]) == [Outcome.SIGNALLED]
 
 
 async def test_a_restart_loses_nothing(broker: Broker, client: Client, settings: Settings) -> None:

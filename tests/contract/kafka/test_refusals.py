@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
@@ -31,7 +32,7 @@ def _plan(size: int) -> ReleasePlan:
 @pytest.mark.parametrize("size", [3_000_000, 5_000_000])
 async def test_a_plan_too_large_is_refused_for_good(client: Client, size: int) -> None:
     with pytest.raises(Rejected, match=f"starting release/r{size}") as caught:
-        await TemporalIntake(client, "q").start(_plan(size), "t/0/0")
+        await TemporalIntake(client, "q").start(_plan(size), "d", "t/0/0")
     assert caught.value.reason == "refused"
 
 
@@ -39,23 +40,54 @@ async def test_an_alert_too_large_is_refused_for_good(client: Client) -> None:
     await open_canary(client)
     large = ALERT.model_copy(update={"annotations": {"x": "y" * 3_000_000}})
     with pytest.raises(Rejected, match="signalling canary/checkout"):
-        await TemporalIntake(client, "q").signal("checkout", large, "t/0/0")
+        await TemporalIntake(client, "q").signal("checkout", [large], "t/0/0")
 
 
 async def test_no_canary_is_an_answer_and_no_namespace_is_not(client: Client) -> None:
-    assert not await TemporalIntake(client, "q").signal("cart", ALERT, "t/0/0")
+    assert not await TemporalIntake(client, "q").signal("cart", [ALERT], "t/0/0")
     elsewhere = await Client.connect(
         client.service_client.config.target_host,
         namespace="nosuch",
         data_converter=pydantic_data_converter,
     )
     with pytest.raises(Retryable, match="nosuch"):
-        await TemporalIntake(elsewhere, "q").signal("cart", ALERT, "t/0/0")
+        await TemporalIntake(elsewhere, "q").signal("cart", [ALERT], "t/0/0")
     with pytest.raises(Retryable, match="nosuch"):
-        await TemporalIntake(elsewhere, "q").start(_plan(1), "t/0/0")
+        await TemporalIntake(elsewhere, "q").start(_plan(1), "d", "t/0/0")
 
 
 async def test_an_ended_canary_is_no_canary(client: Client) -> None:
     await open_canary(client)
     await client.get_workflow_handle("canary/checkout").terminate()
-    assert not await TemporalIntake(client, "q").signal("checkout", ALERT, "t/0/0")
+    assert not await TemporalIntake(client, "q").signal("checkout", [ALERT], "t/0/0")
+
+
+async def test_the_canary_that_runs_has_an_identity_of_its_own(client: Client) -> None:
+    intake = TemporalIntake(client, "q")
+    assert await intake.canary("checkout") is None
+    await open_canary(client)
+    first = await intake.canary("checkout")
+    assert first == await intake.canary("checkout")
+    await client.get_workflow_handle("canary/checkout").terminate()
+    assert await intake.canary("checkout") is None
+    await open_canary(client)
+    assert await intake.canary("checkout") not in {None, first}
+
+
+async def test_one_release_id_means_one_content_also_when_all_come_at_once(client: Client) -> None:
+    intake = TemporalIntake(client, "q")
+    asked = [intake.start(_plan(1), "ab"[n % 2] * 64, f"t/0/{n}") for n in range(20)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, Rejected)]
+    assert answers.count(True) == 1
+    assert answers.count(False) == 9
+    assert {why.reason for why in refused} == {"conflicting_release"}
+    assert len(refused) == 10
+    await client.get_workflow_handle("release/r1").terminate()
+    with pytest.raises(Rejected, match="or a new release id"):
+        await intake.start(_plan(1), "c" * 64, "t/0/99")
+
+
+async def test_a_release_from_before_digests_is_known(client: Client) -> None:
+    await client.start_workflow("aviary.release", id="release/r1", task_queue="nobody")
+    assert not await TemporalIntake(client, "q").start(_plan(1), "a" * 64, "t/0/0")

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from adapters.errors import Retryable
-from aviary.bridge import accept
+from aviary.bridge import deploys
 from aviary.bridge.accept import Acceptor
 from aviary.bridge.metrics import BridgeMetrics, Outcome
 from aviary.bridge.temporal import details, summary
@@ -25,25 +25,31 @@ from tests.unit.intake.fakes import (
 
 
 class Setup:
-    def __init__(self, folder: Path, catalog: str = CATALOG) -> None:
+    def __init__(self, folder: Path, catalog: str = CATALOG, *, max_age_s: int = 86_400) -> None:
         path = folder / "catalog.yaml"
         path.write_text(catalog)
         self.registry = CollectorRegistry()
         self.intake = FakeIntake()
         self.letters = FakeWriter()
+        self.now = 1_002.0
         self.acceptor = Acceptor(
             self.intake,
             self.letters,
             CatalogWatch(path, self.registry).current,
             BridgeMetrics(self.registry),
-            clock=lambda: 1_002.0,
+            max_age_s=max_age_s,
+            clock=lambda: self.now,
         )
+
+    async def accept(self, record: Record) -> Outcome:
+        [outcome] = await self.acceptor.accept([record])
+        return outcome
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
 
     def reason(self) -> tuple[str, str]:
-        [letter] = self.letters.written
+        [letter] = self.letters.to(ids.TOPIC_DEADLETTERS)
         headers = dict(letter.headers)
         return headers["aviary-reason"].decode(), headers["aviary-error"].decode()
 
@@ -54,8 +60,8 @@ def setup(tmp_path: Path) -> Setup:
 
 
 async def test_a_deploy_is_a_release(setup: Setup) -> None:
-    assert await setup.acceptor.accept(Record(deploy_value())) is Outcome.STARTED
-    assert await setup.acceptor.accept(Record(deploy_value(), offset=8)) is Outcome.DUPLICATE
+    assert await setup.accept(Record(deploy_value())) is Outcome.STARTED
+    assert await setup.accept(Record(deploy_value(), offset=8)) is Outcome.DUPLICATE
     assert setup.intake.releases["shop-1"].source == "/ci#1"
     topic = ids.TOPIC_DEPLOYS
     assert setup.metric("aviary_bridge_records_total", topic=topic, outcome="started") == 1
@@ -83,11 +89,11 @@ async def test_a_deploy_is_a_release(setup: Setup) -> None:
 async def test_the_hopeless_is_kept_with_its_reason(
     setup: Setup, record: Record, reason: str, words: str
 ) -> None:
-    assert await setup.acceptor.accept(record) is Outcome.DEAD_LETTER
+    assert await setup.accept(record) is Outcome.DEAD_LETTER
     found, text = setup.reason()
     assert found == reason
     assert words in text
-    [letter] = setup.letters.written
+    [letter] = setup.letters.to(ids.TOPIC_DEADLETTERS)
     assert (letter.topic, letter.value, letter.key) == (
         ids.TOPIC_DEADLETTERS,
         record.value,
@@ -101,52 +107,51 @@ async def test_the_hopeless_is_kept_with_its_reason(
 
 async def test_an_unknown_strategy_is_kept(setup: Setup) -> None:
     data = json.loads(deploy_value())["data"] | {"strategy": "nosuch"}
-    await setup.acceptor.accept(Record(deploy_value(data=data)))
+    await setup.accept(Record(deploy_value(data=data)))
     assert setup.reason()[0] == "unknown_strategy"
 
 
 async def test_original_headers_come_first(setup: Setup) -> None:
     headers = (("traceparent", b"00"), ("traceparent", b"\xff"))
-    await setup.acceptor.accept(Record(b"", headers=headers))
-    [letter] = setup.letters.written
+    await setup.accept(Record(b"", headers=headers))
+    [letter] = setup.letters.to(ids.TOPIC_DEADLETTERS)
     assert tuple(letter.headers[:2]) == headers
 
 
 async def test_text_that_is_no_unicode_still_becomes_a_letter(setup: Setup) -> None:
     value = deploy_value().replace(b'"shop-1"', rb'"\ud800"')
-    assert await setup.acceptor.accept(Record(value)) is Outcome.DEAD_LETTER
+    assert await setup.accept(Record(value)) is Outcome.DEAD_LETTER
 
 
 async def test_alerts_go_to_their_canaries(setup: Setup) -> None:
-    labels = {"service": "checkout"}, {"service": "cart"}, {"service": "checkout", "a": "b"}
+    setup.intake.canaries = {"cart"}
+    labels = {"service": "cart"}, {"service": "ledger"}, {"service": "cart", "a": "b"}
     record = Record(alert_value(*labels), topic=ids.TOPIC_ALERTS)
-    assert await setup.acceptor.accept(record) is Outcome.SIGNALLED
-    assert {name: service for name, (service, _) in setup.intake.signals.items()} == {
-        "aviary.alerts/2/7": "checkout",
-        "aviary.alerts/2/7/2": "checkout",
-    }
+    assert await setup.accept(record) is Outcome.SIGNALLED
+    assert setup.intake.told("cart") == ["f0", "f2"]
+    assert setup.intake.sent == 1
     assert setup.metric("aviary_bridge_unmatched_alerts_total") == 1
-    assert not setup.letters.written
+    assert not setup.letters.to(ids.TOPIC_DEADLETTERS)
 
 
 async def test_one_unknown_alert_does_not_hold_back_the_others(setup: Setup) -> None:
     labels = {"service": "nosuch"}, {"service": "checkout"}
     record = Record(alert_value(*labels), topic=ids.TOPIC_ALERTS)
-    assert await setup.acceptor.accept(record) is Outcome.DEAD_LETTER
-    assert list(setup.intake.signals) == ["aviary.alerts/2/7/1"]
+    assert await setup.accept(record) is Outcome.DEAD_LETTER
+    assert list(setup.intake.signals) == [("checkout", "aviary.alerts/2/7/1")]
 
 
 async def test_an_alert_without_a_canary_is_done(setup: Setup) -> None:
     record = Record(alert_value({"service": "cart"}), topic=ids.TOPIC_ALERTS)
-    assert await setup.acceptor.accept(record) is Outcome.UNMATCHED
-    assert not setup.letters.written
+    assert await setup.accept(record) is Outcome.UNMATCHED
+    assert not setup.letters.to(ids.TOPIC_DEADLETTERS)
 
 
 async def test_while_temporal_is_away_nothing_is_done(setup: Setup) -> None:
     setup.intake.away = True
     with pytest.raises(Retryable):
-        await setup.acceptor.accept(Record(deploy_value()))
-    assert not setup.letters.written
+        await setup.accept(Record(deploy_value()))
+    assert not setup.letters.to(ids.TOPIC_DEADLETTERS)
     topic = ids.TOPIC_DEPLOYS
     assert setup.metric("aviary_bridge_records_total", topic=topic, outcome="started") is None
 
@@ -154,7 +159,7 @@ async def test_while_temporal_is_away_nothing_is_done(setup: Setup) -> None:
 async def test_a_dead_letter_that_is_not_durable_is_not_done(setup: Setup) -> None:
     setup.letters.failure = Retryable("Kafka is away")
     with pytest.raises(Retryable):
-        await setup.acceptor.accept(Record(b"{"))
+        await setup.accept(Record(b"{"))
 
 
 async def test_a_fault_while_planning_is_kept_and_out_of_the_way(
@@ -163,8 +168,8 @@ async def test_a_fault_while_planning_is_kept_and_out_of_the_way(
     def broken(*_args: Any, **_kwargs: Any) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(accept, "plan_release", broken)
-    assert await setup.acceptor.accept(Record(deploy_value())) is Outcome.DEAD_LETTER
+    monkeypatch.setattr(deploys, "plan_release", broken)
+    assert await setup.accept(Record(deploy_value())) is Outcome.DEAD_LETTER
     assert setup.reason() == ("unplannable", "no plan because of a fault: ZeroDivisionError: oops")
 
 
@@ -183,13 +188,13 @@ async def test_events_for_another_environment_are_not_acted_upon(
     content = {"environment": {"id": theirs}, "artifactId": "pkg:oci/checkout@2"}
     data = {"subject": {"id": "checkout", "content": content}}
     value = deploy_value(type="dev.cdevents.service.deployed.0.2.0", data=data)
-    assert await setup.acceptor.accept(Record(value)) is outcome
+    assert await setup.accept(Record(value)) is outcome
 
 
 async def test_what_the_temporal_ui_shows(setup: Setup) -> None:
     services = [{"service": name, "version": "2"} for name in ("checkout", "cart", "ledger")]
     data = {"release": "shop-1", "services": services}
-    await setup.acceptor.accept(Record(deploy_value(data=data)))
+    await setup.accept(Record(deploy_value(data=data)))
     plan = setup.intake.releases["shop-1"]
     assert summary(plan) == "cart 2, checkout 2, ledger 2"
     assert details(plan).splitlines()[-3:] == [
@@ -204,9 +209,7 @@ async def test_a_large_release_is_shown_cut(tmp_path: Path) -> None:
     catalog = CATALOG + "".join(f"  {name}: {{}}\n" for name in names)
     setup = Setup(tmp_path, catalog)
     services = [{"service": name, "version": "2"} for name in names]
-    await setup.acceptor.accept(
-        Record(deploy_value(data={"release": "shop-1", "services": services}))
-    )
+    await setup.accept(Record(deploy_value(data={"release": "shop-1", "services": services})))
     plan = setup.intake.releases["shop-1"]
     assert len(summary(plan)) == 200
     assert "and 60 more" in details(plan)

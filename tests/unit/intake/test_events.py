@@ -68,6 +68,9 @@ def test_every_type_is_told_by_something() -> None:
         EventType.CANARY_SHIFTED,
         EventType.CANARY_JUDGED,
         EventType.DRIFT_FOUND,
+        EventType.DEPLOY_STALE,
+        EventType.ALERT_STALE,
+        EventType.ALERT_UNMATCHED,
     }
     assert {*RELEASE_EVENTS.values(), *CANARY_EVENTS.values()} | others == set(EventType)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -15,14 +16,20 @@ class Work:
 
     def __init__(self) -> None:
         self.done: list[int] = []
+        self.batches: list[list[int]] = []
         self.failures: dict[int, list[Exception]] = {}
         self.gates: dict[int, asyncio.Event] = {}
         self.begun = asyncio.Event()
         self.progress = asyncio.Condition()
         self.retries = 0
 
-    async def __call__(self, record: Record) -> None:
+    async def __call__(self, records: Sequence[Record]) -> None:
         self.begun.set()
+        self.batches.append([record.offset for record in records])
+        for record in records:
+            await self._do(record)
+
+    async def _do(self, record: Record) -> None:
         if self.failures.get(record.offset):
             raise self.failures[record.offset].pop()
         if record.offset in self.gates:
@@ -105,3 +112,28 @@ async def test_closing_ends_the_repeating() -> None:
     async with asyncio.timeout(5):
         await lane.close(60)
     assert lane.next_offset is None
+
+
+async def test_what_waits_is_done_together_but_never_more_than_allowed() -> None:
+    work = Work()
+    work.gates[1] = asyncio.Event()
+    lane = Lane(work, lambda: None, work.retried, most=3)
+    lane.put(_records(1))
+    await work.begun.wait()
+    lane.put(_records(2, 3, 4, 5, 9))
+    work.gates[1].set()
+    await work.until(6)
+    await lane.close(1)
+    assert work.batches == [[1], [2, 3, 4], [5, 9]]
+    assert lane.next_offset == 10
+
+
+async def test_records_done_together_are_repeated_together_and_none_is_passed_over() -> None:
+    work = Work()
+    work.failures[3] = [Retryable("a")]
+    lane = Lane(work, lambda: None, work.retried, most=3)
+    lane.put(_records(2, 3, 4))
+    await work.until(4)
+    await lane.close(1)
+    assert work.batches == [[2, 3, 4], [2, 3, 4]]
+    assert lane.next_offset == 5

@@ -1,0 +1,105 @@
+"""Deploy events into releases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+import structlog
+
+from aviary.bridge.batch import name
+from aviary.bridge.metrics import BridgeMetrics, Outcome
+from aviary.bridge.tell import Teller, stale_deploy
+from schemas.catalog import Catalog
+from schemas.deploy import DeployEvent, parse_deploy
+from schemas.rejection import Rejected, RejectReason
+from schemas.release import ReleasePlan
+from workflows.planning import PlanError, PlanReason, plan_release
+
+_log = structlog.get_logger("aviary.bridge")
+_PLAN_REASONS: Final = {
+    PlanReason.UNKNOWN_SERVICE: RejectReason.UNKNOWN_SERVICE,
+    PlanReason.UNKNOWN_STRATEGY: RejectReason.UNKNOWN_STRATEGY,
+    PlanReason.DUPLICATE_SERVICE: RejectReason.INVALID_DATA,
+}
+_ANY_ENVIRONMENT: Final = "default"
+
+
+class Starter(Protocol):
+    """Starts releases."""
+
+    async def start(self, plan: ReleasePlan, digest: str, request_id: str) -> bool: ...
+
+
+class Deploys:
+    """Starts the release that a deploy event asks for."""
+
+    def __init__(  # noqa: PLR0913 - its parts
+        self,
+        starter: Starter,
+        teller: Teller,
+        catalog: Callable[[], Catalog],
+        metrics: BridgeMetrics,
+        *,
+        max_age_s: int,
+        clock: Callable[[], float],
+    ) -> None:
+        """Act through these; `max_age_s` 0 means that no event is too old."""
+        self._starter = starter
+        self._teller = teller
+        self._catalog = catalog
+        self._metrics = metrics
+        self._max_age_s = max_age_s
+        self._clock = clock
+
+    async def accept(self, record: Any) -> Outcome:
+        """Do one record.
+
+        Raises:
+            Retryable: Temporal or Kafka is away; do the same record again later.
+            Rejected: it can never be acted upon.
+        """
+        event = parse_deploy(record.value, record.headers)
+        at = _time(event, record)
+        if self._is_stale(at):
+            now = self._clock()
+            await self._teller.tell([stale_deploy(event, at, now, self._max_age_s)])
+            self._metrics.stale(record.topic)
+            _log.warning("deploy_stale", release=event.deploy.release, event_time=at.isoformat())
+            return Outcome.STALE
+        # In a thread: planning ten thousand services must not hold up an alert.
+        plan = await asyncio.to_thread(self._plan, event, name(record))
+        new = await self._starter.start(plan, event.deploy.digest(), name(record))
+        _log.info("release_started" if new else "release_known", release=plan.release)
+        return Outcome.STARTED if new else Outcome.DUPLICATE
+
+    def _is_stale(self, at: datetime) -> bool:
+        return self._max_age_s > 0 and self._clock() - at.timestamp() > self._max_age_s
+
+    def _plan(self, event: DeployEvent, record: str) -> ReleasePlan:
+        catalog = self._catalog()
+        _check_environment(event, catalog)
+        try:
+            return plan_release(catalog, event.deploy, source=event.origin)
+        except PlanError as error:
+            raise Rejected(_PLAN_REASONS[error.reason], error.text) from error
+        except Exception as error:
+            # A fault of ours that this record brings out each time: kept, but not in the way.
+            _log.exception("planning_fault", record=record)
+            text = f"no plan because of a fault: {type(error).__name__}: {error}"
+            raise Rejected(RejectReason.UNPLANNABLE, text) from error
+
+
+def _time(event: DeployEvent, record: Any) -> datetime:
+    """When the event says that it was, or else when Kafka got it."""
+    return event.time or datetime.fromtimestamp(record.timestamp / 1000, UTC)
+
+
+def _check_environment(event: DeployEvent, catalog: Catalog) -> None:
+    ours = catalog.environment
+    if event.environment is not None and ours not in {_ANY_ENVIRONMENT, event.environment}:
+        where = "data.subject.content.environment.id"
+        text = f"{where}: got {event.environment!r}, expected the catalog's environment {ours!r}"
+        raise Rejected(RejectReason.OTHER_ENVIRONMENT, text)
