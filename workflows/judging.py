@@ -56,11 +56,13 @@ class Judging:
             return await self._let_time_pass(bake, until)
         carried = Carried(evidence=self._evidence, ramp=self.ramp, exposure=exposure)
         judging = start_judging(self._plan, self._traffic, bake, carried)
+        unasked = False
         try:
             await workflow.wait_condition(lambda: judging.done() or until())
+            unasked = not judging.done()
         finally:
             judging.cancel()
-        result = await _result_of(judging)
+        result = await _result_of(judging, unasked=unasked)
         if result is None:
             return None
         self._evidence = result.evidence
@@ -92,10 +94,20 @@ class Judging:
         return None
 
 
-async def _result_of(judging: workflow.ActivityHandle[JudgeResult]) -> JudgeResult | None:
+async def _result_of(
+    judging: workflow.ActivityHandle[JudgeResult], *, unasked: bool
+) -> JudgeResult | None:
+    """What the judge says; None when it was told to stop and says nothing.
+
+    Args:
+        judging: the activity.
+        unasked: its word is not wanted any more. However it ends then (its worker may have died
+            with it, which is a time-out and not a cancellation), that is no reason to go back: the
+            release may be past the point of no return.
+    """
     try:
         return await judging
     except ActivityError as error:
-        if is_cancelled_exception(error):
-            return None  # told to stop before any worker had begun
+        if unasked or is_cancelled_exception(error):
+            return None
         raise
