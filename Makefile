@@ -10,6 +10,7 @@ STAMP := $(VENV)/.made
 KEEP ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?= --quick
+CHAOS_ARGS ?=
 
 # A tool of the environment never asks, and never writes outside the checkout.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -44,6 +45,11 @@ demo: install ## Three releases on the embedded stack, under four minutes (KEEP=
 test: install ## Run every test and print coverage (PYTEST_ARGS="-k plan" passes through)
 	$(call say,test: unit, contract, workflow, replay and end-to-end tests)
 	@$(PY) -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+.PHONY: chaos
+chaos: $(STAMP) ## Kill the worker at every point of four releases (CHAOS_ARGS="--every 5 --json")
+	$(call say,chaos: every kill point of four releases; half an hour and more)
+	@$(PY) -m tests.chaos $(CHAOS_ARGS)
 
 .PHONY: check
 check: $(STAMP) ## Lint, formatting, types and layers

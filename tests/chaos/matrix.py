@@ -1,0 +1,217 @@
+"""One run: play a release, kill the worker at a point, go on, and look at it from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from schemas import ids
+from schemas.release import CanaryPhase, ReleasePhase, ReleaseStatus
+from schemas.route import Route
+from tests.chaos.ground import Ground, Slot
+from tests.chaos.plays import PLAYS, Play, Running, other
+from tests.chaos.points import AfterEvent, InActivity, Point, every_point
+
+WITHIN_S = 120.0
+"""For a release to end, whatever was killed."""
+_TOLD = {
+    ReleasePhase.FINALIZED: "dev.aviary.release.finalized.v1",
+    ReleasePhase.ROLLED_BACK: "dev.aviary.release.rolledback.v1",
+}
+_POLL_S = 0.02
+
+
+@dataclass
+class Row:
+    """What became of one run."""
+
+    play: str
+    point: str
+    killed: bool
+    """False when the release had ended before the point came."""
+    outcome: str = "none"
+    seconds: float = 0.0
+    broken: list[str] = field(default_factory=list)
+    """Invariants that do not hold."""
+
+    @property
+    def good(self) -> bool:
+        return not self.broken
+
+
+@dataclass
+class Recorded:
+    """A play without a fault."""
+
+    play: Play
+    points: list[Point]
+    row: Row
+
+
+async def record(slot: Slot, play: Play) -> Recorded:
+    """Play once without a kill; the points are those of its histories and activity calls."""
+    slot.calls.write_text("")
+    running, row = await _run(slot, play, None)
+    calls = Counter(slot.calls.read_text().split())
+    points = list(every_point(running.histories, calls))
+    return Recorded(play, points, row)
+
+
+async def run(slot: Slot, play: Play, point: Point) -> Row:
+    """Play with one kill."""
+    return (await _run(slot, play, point))[1]
+
+
+async def run_all(ground: Ground, work: Sequence[tuple[Play, Point]]) -> list[Row]:
+    """All of these, as many at once as there are slots."""
+    queue: asyncio.Queue[tuple[Play, Point]] = asyncio.Queue()
+    for item in work:
+        queue.put_nowait(item)
+    rows: list[Row] = []
+
+    async def use(slot: Slot) -> None:
+        while not queue.empty():
+            play, point = queue.get_nowait()
+            rows.append(await run(slot, play, point))
+
+    await asyncio.gather(*(use(slot) for slot in ground.slots))
+    return rows
+
+
+async def record_all(ground: Ground, plays: Sequence[Play] = PLAYS) -> list[Recorded]:
+    """All plays without a fault, side by side."""
+    slots = ground.slots
+    found: list[Recorded] = []
+    for start in range(0, len(plays), len(slots)):
+        batch = plays[start : start + len(slots)]
+        found += await asyncio.gather(
+            *(record(slot, play) for slot, play in zip(slots, batch, strict=False))
+        )
+    return found
+
+
+async def _run(slot: Slot, play: Play, point: Point | None) -> tuple[Running, Row]:
+    before = await slot.routes()
+    running = Running(slot, play, {name: route.stable for name, route in before.items()})
+    row = Row(play.name, str(point) if point else "no fault", killed=False)
+    began = time.monotonic()
+    shrunk: list[str] = []
+    watching = asyncio.create_task(_watch_generations(slot, shrunk))
+    if isinstance(point, InActivity):
+        slot.order.write_text(json.dumps({**point.plain(), "release": running.id}))
+    killing = asyncio.create_task(_kill(running, point))
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            await running.begin()
+            status: ReleaseStatus = await running.handle.result()
+        row.outcome = status.phase.value
+        row.killed = await _settle(killing)
+        row.broken = [*shrunk, *await _invariants(running, status, before)]
+    except TimeoutError:
+        row.killed = killing.done()
+        row.broken = [f"not ended after {WITHIN_S:g} s: {running.histories}"]
+    finally:
+        row.seconds = round(time.monotonic() - began, 2)
+        slot.order.unlink(missing_ok=True)
+        for task in (killing, watching):
+            task.cancel()
+        await asyncio.gather(killing, watching, return_exceptions=True)
+        await running.finish()
+    if not slot.alive:
+        await slot.start_worker()
+    return running, row
+
+
+async def _settle(killing: asyncio.Task[None]) -> bool:
+    """Whether the worker was killed; a kill at the last event may still be on its way."""
+    done, _ = await asyncio.wait({killing}, timeout=0.2)
+    for task in done:
+        task.result()
+    return bool(done)
+
+
+async def _kill(running: Running, point: Point | None) -> None:
+    """Kill the worker at the point, or see it kill itself; then start another."""
+    slot = running.slot
+    match point:
+        case AfterEvent(history=history, number=number):
+            await running.until(lambda: len(running.histories.get(history, [])) >= number)
+            slot.kill()
+        case _:
+            pass
+    while slot.alive:  # noqa: ASYNC110 - another process' end has no event to wait for
+        await asyncio.sleep(_POLL_S)
+    await slot.start_worker()
+
+
+async def _watch_generations(slot: Slot, shrunk: list[str]) -> None:
+    """Notes a generation that is smaller than one that was seen before."""
+    largest: dict[str, int] = {}
+    while True:
+        for name, route in (await slot.routes()).items():
+            if route.generation < largest.get(name, 0):
+                shrunk.append(f"{name}: generation {largest[name]} became {route.generation}")
+            largest[name] = max(route.generation, largest.get(name, 0))
+        await asyncio.sleep(0.05)
+
+
+async def _invariants(
+    running: Running, status: ReleaseStatus, before: dict[str, Route]
+) -> list[str]:
+    """What does not hold; asked of the router, of users, of Temporal and of Kafka."""
+    slot, broken = running.slot, []
+    if status.phase is not running.play.ends:
+        broken.append(f"release: {status.phase}, expected {running.play.ends}: {status.cause}")
+    forward = status.phase is ReleasePhase.FINALIZED
+    for name, route in (await slot.routes()).items():
+        was = before[name]
+        version = other(was.stable) if forward else was.stable
+        if (route.stable, route.canary, route.weight) != (version, None, 0):
+            broken.append(f"{name}: {route}, expected {version} alone")
+        served = await slot.served(name)
+        if served != {version}:
+            broken.append(f"{name}: users got {sorted(served)}, expected {version}")
+        if route.generation < was.generation:
+            broken.append(f"{name}: generation {was.generation} became {route.generation}")
+    phase = CanaryPhase.FINALIZED if forward else CanaryPhase.ROLLED_BACK
+    allowed = {phase} if forward else {phase, CanaryPhase.SKIPPED}
+    broken += [
+        f"{one.service}: {one.phase} in a release that is {status.phase}"
+        for one in status.services
+        if one.phase not in allowed
+    ]
+    broken += [f"canary/{name} still runs" for name in await _open_canaries(slot)]
+    return broken + await _told_otherwise(running, status)
+
+
+async def _open_canaries(slot: Slot) -> list[str]:
+    found = []
+    for name, service in slot.services.items():
+        handle = slot.client.get_workflow_handle(ids.canary_workflow_id(service))
+        try:
+            if (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
+                found.append(name)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+    return found
+
+
+async def _told_otherwise(running: Running, status: ReleaseStatus) -> list[str]:
+    """The one end that `aviary.events` tells must be that of the release."""
+    told = running.slot.ground.told.types
+    ends: list[str] = []
+    for _ in range(250):
+        ends = [kind for kind in told[running.id] if kind in _TOLD.values()]
+        if ends:
+            break
+        await asyncio.sleep(_POLL_S)
+    expected = [_TOLD[status.phase]]
+    return [] if ends == expected else [f"events: told {ends}, expected {expected}"]

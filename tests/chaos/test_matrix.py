@@ -1,0 +1,43 @@
+"""A part of the crash matrix, small enough for every test run; `make chaos` has all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from activities.traffic import APPLY
+from tests.chaos.__main__ import table
+from tests.chaos.ground import Ground
+from tests.chaos.matrix import record_all, run_all
+from tests.chaos.plays import Play
+from tests.chaos.points import RELEASE, AfterEvent, InActivity, Point
+
+SLOTS = 6
+
+
+@pytest.mark.chaos
+async def test_a_worker_that_dies_leaves_every_service_on_one_version(tmp_path: Path) -> None:
+    async with Ground(tmp_path / "ground", SLOTS).laid() as ground:
+        recorded = await record_all(ground)
+        faultless = [one.row for one in recorded]
+        assert all(row.good for row in faultless), f"\n{table(faultless)}"
+        work: list[tuple[Play, Point]] = [
+            (one.play, point) for one in recorded for point in _chosen(one.points)
+        ]
+        rows = await run_all(ground, work)
+    assert len(rows) == 3 * len(recorded)
+    assert all(row.good for row in rows), f"\n{table(rows)}"
+    assert all(row.killed for row in rows), f"\n{table(rows)}"
+
+
+def _chosen(points: list[Point]) -> list[Point]:
+    """A weight written and not reported; a dependency that holds; the middle of the release."""
+    of_release = [
+        point for point in points if isinstance(point, AfterEvent) and point.history == RELEASE
+    ]
+    return [
+        InActivity(APPLY, 2, "after"),
+        AfterEvent("payments", 1),
+        of_release[len(of_release) // 2],
+    ]
