@@ -27,6 +27,13 @@ def quick_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "soak": "1s",
     }
     document["strategies"]["patient"] = {"steps": [50], "bake": {"min": "15s", "max": "45s"}}
+    document["strategies"]["half"] = {"steps": [50], "bake": {"min": "10s", "max": "2m"}}
+    document["strategies"]["brief"] = {"steps": [50], "bake": {"min": "2s", "max": "6s"}}
+    document["strategies"]["budget"] = {
+        "ramp": {"budget": 100, "tolerance": 0.1, "interval": "2s", "full_after": "4s"}
+    }
+    strict = {"interval": "1s", "tolerance": 0.002, "bound_cluster": 1}
+    document["services"]["recommendations"] = {"judge": strict}
     path = tmp_path_factory.mktemp("catalog") / "catalog.yaml"
     path.write_text(yaml.safe_dump(document))
     return path
