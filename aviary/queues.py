@@ -12,7 +12,8 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from aviary.settings import Settings
-from schemas.ids import effects_queue, judging_queue, routers_queue
+from schemas.ids import effects_queue, judging_queue, routers_queue, waiting_queue
+from workflows.admission import AdmissionWorkflow
 from workflows.canary import CanaryWorkflow
 from workflows.drift import DriftWorkflow
 from workflows.guard import GuardInterceptor
@@ -28,12 +29,20 @@ class Deeds:
     routers: Sequence[Activity]
     judging: Sequence[Activity]
     effects: Sequence[Activity]
+    waiting: Sequence[Activity]
 
 
-WORKFLOWS: Sequence[type] = (ReleaseWorkflow, CanaryWorkflow, DriftWorkflow)
+WORKFLOWS: Sequence[type] = (
+    ReleaseWorkflow,
+    CanaryWorkflow,
+    AdmissionWorkflow,
+    DriftWorkflow,
+)
 STICKY_TIMEOUT = timedelta(seconds=1)
 """A killed worker's cached runs move on after this (the SDK's default is 10 s)."""
 GRACE = timedelta(seconds=3)
+_WAITING_SLOTS = 1000
+"""Waiting costs next to nothing; those without a slot notice a lost admission later."""
 _PASSED_THROUGH = ("schemas", "activities", "adapters", "analysis", "pydantic", "httpx")
 
 
@@ -76,4 +85,11 @@ def build_workers(client: Client, settings: Settings, deeds: Deeds) -> list[Work
             **common,
         ),
         Worker(client, task_queue=effects_queue(prefix), activities=deeds.effects, **common),
+        Worker(
+            client,
+            task_queue=waiting_queue(prefix),
+            activities=deeds.waiting,
+            max_concurrent_activities=_WAITING_SLOTS,
+            **common,
+        ),
     ]

@@ -11,6 +11,7 @@ import httpx
 from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 
+from activities.admission import AdmissionActivities
 from activities.announce import AnnounceActivities
 from activities.drift import DriftActivities
 from activities.judge import JudgeActivities
@@ -103,10 +104,18 @@ async def wire(
         preflight = PreflightActivities(_alerts(settings, http))
         catalog = LateCatalog(settings.catalog, registry)
         drift = DriftActivities(routers, catalog, plan_back, partial(is_running, client))
+        admission = AdmissionActivities(client)
         yield Deeds(
             routers=[traffic.read, traffic.apply],
             judging=[judge.judge, observe.see_back, ramp.begin, drift.look],
-            effects=[announce.publish, announce.notify, preflight.preflight],
+            effects=[
+                announce.publish,
+                announce.notify,
+                preflight.preflight,
+                admission.ask,
+                admission.recall,
+            ],
+            waiting=[admission.attend],
         )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Self
 
 from pydantic import Field
 
@@ -41,6 +40,7 @@ class Entry(Model):
     """One release in the line."""
 
     release: ReleaseId
+    run: str = Field(description="The run of its workflow: a reset release is another one.")
     services: tuple[ServiceName, ...]
     policy: AdmissionPolicy = AdmissionPolicy()
     since: datetime = Field(description="When the release began.")
@@ -61,6 +61,13 @@ class Ask(Model):
     poll: Duration = Field(
         default=timedelta(seconds=10), description="How often to look whether others have ended."
     )
+
+
+class Leave(Model):
+    """A release has ended, and leaves its services to others."""
+
+    release: ReleaseId
+    run: str
 
 
 class Answered(StrEnum):
@@ -95,14 +102,12 @@ class AdmissionState(Model):
     told: dict[ReleaseId, str] = Field(
         default_factory=dict, description="What each release was told last."
     )
-    left: tuple[ReleaseId, ...] = Field(
-        default=(), description="The latest that have ended: a late word of theirs means nothing."
+    left: tuple[str, ...] = Field(
+        default=(), description="The latest runs that ended: a late word of theirs means nothing."
     )
     unsent: dict[ReleaseId, Answer] = Field(default_factory=dict)
     poll: Duration = timedelta(seconds=10)
     recalled: bool = Field(default=False, description="Whether all that run have been asked.")
-
-    @classmethod
-    def of(cls, value: Self | None) -> Self:
-        """What was carried over, or nothing yet."""
-        return value if value is not None else cls()
+    most_events: int = Field(
+        default=1000, ge=1, description="A longer history is left behind: it continues as new."
+    )

@@ -18,6 +18,7 @@ STRUCTURED_CONTENT_TYPE: Final = "application/cloudevents+json; charset=UTF-8"
 class EventType(StrEnum):
     """Every type of event that Aviary publishes."""
 
+    RELEASE_QUEUED = "dev.aviary.release.queued.v1"
     RELEASE_STARTED = "dev.aviary.release.started.v1"
     RELEASE_SOAKING = "dev.aviary.release.soaking.v1"
     RELEASE_FINALIZING = "dev.aviary.release.finalizing.v1"
@@ -45,6 +46,7 @@ class EventType(StrEnum):
 
 RELEASE_EVENTS: Final[Mapping[str, EventType]] = MappingProxyType(
     {
+        "queued": EventType.RELEASE_QUEUED,
         "running": EventType.RELEASE_STARTED,
         "soaking": EventType.RELEASE_SOAKING,
         "finalizing": EventType.RELEASE_FINALIZING,

@@ -60,12 +60,19 @@ class CanaryPhase(StrEnum):
 class ReleasePhase(StrEnum):
     """Where a release is."""
 
+    QUEUED = "queued"
+    """Waits until all its services are its own; nothing of it has begun."""
     RUNNING = "running"
     SOAKING = "soaking"
     FINALIZING = "finalizing"
     ROLLING_BACK = "rolling_back"
     FINALIZED = "finalized"
     ROLLED_BACK = "rolled_back"
+
+    @property
+    def forward(self) -> bool:
+        """Whether it may still be told to go back, pause or resume."""
+        return self in {ReleasePhase.QUEUED, ReleasePhase.RUNNING, ReleasePhase.SOAKING}
 
     @property
     def closed(self) -> bool:
@@ -200,6 +207,10 @@ class Tuning(Model):
     preflight_poll: Duration = Field(
         default=timedelta(seconds=5), description="How often preflight asks for firing alerts."
     )
+    admission_poll: Duration = Field(
+        default=timedelta(seconds=10),
+        description="How often those who wait look whether one they wait for ended without a word.",
+    )
 
 
 class ReleaseInput(Model):
@@ -296,6 +307,7 @@ class ReleaseStatus(Model):
     phase: ReleasePhase
     paused: bool
     services: tuple[ServiceStatus, ...] = Field(description="In dependency order.")
+    waits_for: str = Field(default="", description="What a queued release waits for, in words.")
     cause: Cause | None = None
     started_at: datetime
     finished_at: datetime | None = None

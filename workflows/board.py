@@ -30,6 +30,8 @@ class Board:
         self._reports: dict[str, CanaryReport] = {}
         self.depends_on = {name: plan.services[name].depends_on for name in self._order}
         self.phases = dict.fromkeys(self._order, CanaryPhase.WAITING)
+        self.notes = dict.fromkeys(self._order, "the release's turn")
+        """What services wait for that neither their canaries nor the order tells."""
 
     def set_phase(self, service: str, phase: CanaryPhase) -> None:
         """Record a phase that no report tells."""
@@ -72,8 +74,8 @@ class Board:
         planned = self._plan.services[service]
         report = self._reports.get(service)
         phase = self.phases[service]
-        waits_for = ""
-        if phase is CanaryPhase.WAITING:
+        waits_for = "" if phase.closed else self.notes.get(service, "")
+        if phase is CanaryPhase.WAITING and not waits_for:
             needs = [
                 need for need in planned.depends_on if self.phases[need] is not CanaryPhase.HOLDING
             ]
@@ -117,7 +119,7 @@ class Board:
         """Why a command makes no sense now, in words; None when it does."""
         if command.service is not None and command.service not in self.phases:
             return f"service: {command.service} is not in this release: {', '.join(self._order)}"
-        if release not in {ReleasePhase.RUNNING, ReleasePhase.SOAKING}:
+        if not release.forward:
             one_more = word is Word.ROLLBACK and command.service is not None
             if release is ReleasePhase.ROLLING_BACK and one_more:
                 return None

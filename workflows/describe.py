@@ -18,6 +18,7 @@ from schemas.release import (
 )
 from schemas.verdict import Reason, Verdict, VerdictKind
 from workflows.commands import Word
+from workflows.queueing import Line
 
 _PAST = {
     Word.PAUSE: "paused",
@@ -26,6 +27,9 @@ _PAST = {
     Word.SKIP: "skipped the bake",
     Word.ROLLBACK: "rolled back",
 }
+_ROWS = 20
+_NAMED = 4
+"""Bounds of the page of the admission, which the UI carries in an address."""
 _NO_WAY_BACK = {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED}
 _GOING_BACK = {
     CanaryPhase.ROLLING_BACK,
@@ -130,12 +134,33 @@ def release(status: ReleaseStatus) -> str:
         + (" (paused)" if status.paused else ""),
         "",
     ]
+    if status.waits_for:
+        lines += [f"Waits for {status.waits_for}.", ""]
     if status.cause is not None:
         lines += [f"Goes back because: {status.cause.text}", ""]
     lines += _table(status.services)
     if not status.phase.closed:
         lines += ["", "You may: pause, resume, approve, skip, rollback (updates of these names)."]
     return "\n".join(lines)
+
+
+def admission(line: Line) -> str:
+    """The page of the admission, in Markdown."""
+    rows = [("has", entry) for entry in line.holding.values()]
+    rows += [("waits for", entry) for entry in line.in_order()]
+    shown = [
+        f"| [{entry.release}](/namespaces/{{namespace}}/workflows/release%2F{entry.release}) "
+        f"| {does} | {_short(entry.services)} |"
+        for does, entry in rows[:_ROWS]
+    ]
+    more = [f"| and {len(rows) - _ROWS} more | | |"] if len(rows) > _ROWS else []
+    counts = f"**{len(line.holding)} releases have services, {len(line.waiting)} wait.**"
+    return "\n".join([counts, "", "| release | | services |", "|---|---|---|", *shown, *more])
+
+
+def _short(services: Sequence[str]) -> str:
+    more = len(services) - _NAMED
+    return ", ".join(services[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def summary(release_id: str, services: Sequence[ServiceStatus]) -> str:

@@ -14,10 +14,12 @@ from temporalio import workflow
 from temporalio.exceptions import ChildWorkflowError, FailureError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
+    from schemas.admission import Answer, Busy
     from schemas.ids import (
         CANARY_WORKFLOW,
         QUERY_STATUS,
         RELEASE_WORKFLOW,
+        SIGNAL_ADMISSION,
         SIGNAL_FINALIZE,
         SIGNAL_REPORT,
         SIGNAL_UNWIND,
@@ -40,6 +42,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.commands import Commands, Word
     from workflows.outbox import Announcer
     from workflows.story import Story
+    from workflows.turn import Turn
     from workflows.unwind import run_to_end
 
 TASK_TIMEOUT = timedelta(seconds=2)
@@ -57,7 +60,9 @@ class ReleaseWorkflow(Commands):
         self._board = Board(start.plan)
         self._announcer = Announcer()
         self._story = Story(start.plan, self._announcer)
-        self._phase = ReleasePhase.RUNNING
+        self._phase = ReleasePhase.QUEUED
+        self._turn = Turn(start.plan, start.tuning)
+        self._told_queued = False
         self._cause: Cause | None = None
         self._paused = False
         self._soaked = False
@@ -79,19 +84,57 @@ class ReleaseWorkflow(Commands):
             How it ended. Trouble never raises: a release that goes back is an outcome.
         """
         self._announcer.start()
-        self._story.release(self._phase, None)
+        self._background(self._have_turn())
         while not self._phase.closed:
             try:
                 await workflow.wait_condition(lambda: self._changed)
             except asyncio.CancelledError:
                 self._go_back(self._because(CauseKind.CANCELLED, "the release was cancelled"))
             self._changed = False
-            for action in plan.next_actions(self._view()):
+            self._queue()
+            for action in self._next_actions():
                 self._carry_out(action)
             workflow.set_current_details(describe.release(self.status()))
-        await run_to_end(asyncio.create_task(self._announcer.finish()))
+        await run_to_end(asyncio.create_task(self._finish()))
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self.status()
+
+    async def _finish(self) -> None:
+        await asyncio.gather(self._turn.leave(), self._announcer.finish())
+
+    # --- its turn ---
+
+    async def _have_turn(self) -> None:
+        """Ask for all services before any is touched, and keep them until the end."""
+        await self._turn.come(lambda: self._phase is not ReleasePhase.QUEUED, self._note_change)
+        await self._turn.stay(lambda: self._phase.closed)
+
+    def _note_change(self) -> None:
+        self._changed = True
+
+    @workflow.signal(name=SIGNAL_ADMISSION, description="From the admission: whose turn it is.")
+    def admission(self, answer: Answer | None = None) -> None:
+        """Take the admission's word."""
+        if answer is not None:
+            self._turn.hear(answer)
+            self._changed = True
+
+    def _queue(self) -> None:
+        """Begin, wait or go back, as the admission said."""
+        if self._turn.cause is not None:
+            self._go_back(self._turn.cause)
+        if self._phase is not ReleasePhase.QUEUED:
+            return
+        if self._turn.admitted:
+            self._board.notes.clear()
+            self._enter(ReleasePhase.RUNNING)
+        elif self._turn.waits_for and not self._told_queued:
+            self._told_queued = True
+            self._story.queued(self._turn.waits_for)
+
+    def _next_actions(self) -> tuple[plan.Action, ...]:
+        queued = self._phase is ReleasePhase.QUEUED
+        return () if queued else plan.next_actions(self._view())
 
     def _view(self) -> plan.View:
         return plan.View(
@@ -160,9 +203,7 @@ class ReleaseWorkflow(Commands):
                 static_details=f"Release {self._plan.release}",
             )
         except WorkflowAlreadyStartedError:
-            self._board.set_phase(service, CanaryPhase.SKIPPED)
-            text = f"{service} is busy: another release has a canary of it"
-            self._go_back(self._because(CauseKind.BUSY, text, service))
+            await self._busy(service, waits=restore is None and not promote)
             return
         self._handles[service] = handle
         self._changed = True
@@ -170,6 +211,26 @@ class ReleaseWorkflow(Commands):
             self._closed(service, await handle)
         except ChildWorkflowError as error:
             self._lost(service, describe.failure(error))
+
+    async def _busy(self, service: str, *, waits: bool) -> None:
+        """Another release's canary is there, which the admission did not know of."""
+        if not waits or self._plan.admission.busy is Busy.REJECT:
+            self._board.set_phase(service, CanaryPhase.SKIPPED)
+            text = f"{service} is busy: another release has a canary of it"
+            self._go_back(self._because(CauseKind.BUSY, text, service))
+            return
+        self._board.notes[service] = f"another canary of {service} to end"
+        self._note_change()
+        self._background(self._turn.claim())
+        await self._turn.until_ended(
+            canary_workflow_id(service),
+            lambda: self._phase is ReleasePhase.ROLLING_BACK,
+            f"another canary of {service} is there",
+        )
+        # Planned again: begun when the release still goes on, skipped when it goes back.
+        self._board.notes.pop(service, None)
+        self._board.set_phase(service, CanaryPhase.WAITING)
+        self._note_change()
 
     def _closed(self, service: str, outcome: CanaryOutcome) -> None:
         self._board.close(service, outcome)
@@ -227,7 +288,7 @@ class ReleaseWorkflow(Commands):
 
     def _go_back(self, cause: Cause) -> None:
         """Start nothing more, and take back what was touched; too late once finalizing."""
-        if self._phase not in {ReleasePhase.RUNNING, ReleasePhase.SOAKING}:
+        if not self._phase.forward:
             return
         self._cause = cause
         self._enter(ReleasePhase.ROLLING_BACK)
@@ -257,6 +318,7 @@ class ReleaseWorkflow(Commands):
             phase=self._phase,
             paused=self._paused,
             services=self._board.statuses(),
+            waits_for=self._turn.waits_for if self._phase is ReleasePhase.QUEUED else "",
             cause=self._cause,
             started_at=self._started_at,
             finished_at=self._finished_at,

@@ -46,6 +46,11 @@ class Story:
             text = f"release {self._plan.release} is {phase.value.replace('_', ' ')}"
             self._notice(kind, None, f"{text}: {cause.text}" if cause else text)
 
+    def queued(self, waits_for: str) -> None:
+        """The release can't begin: others have its services, or are ahead of it."""
+        data = {"labels": self._plan.labels, "waits_for": waits_for}
+        self._event(RELEASE_EVENTS[ReleasePhase.QUEUED], self._plan.release, data)
+
     def paused(self, *, paused: bool, text: str) -> None:
         """A person paused or resumed the release."""
         kind = EventType.RELEASE_PAUSED if paused else EventType.RELEASE_RESUMED

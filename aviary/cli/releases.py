@@ -35,6 +35,7 @@ ReleaseArgument = Annotated[str, typer.Argument(help="The release id.", metavar=
 class State(StrEnum):
     """The states a release can be in, for `--state`."""
 
+    QUEUED = "queued"
     RUNNING = "running"
     SOAKING = "soaking"
     FINALIZING = "finalizing"

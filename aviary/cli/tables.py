@@ -30,6 +30,7 @@ _STYLES = {
     "rolling_back": "red",
     "stuck": "bold red",
     "gated": "yellow",
+    "queued": "yellow",
     "paused": "yellow",
 }
 
@@ -84,7 +85,7 @@ def print_found(found: list[Found]) -> None:
         status = one.status
         names = " ".join(f"{s.service}={s.version}" for s in status.services) if status else ""
         state = status.phase.value if status else one.execution
-        why = _why(status.cause) if status else ""
+        why = (_why(status.cause) or status.waits_for) if status else ""
         started = one.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(one.release, _state(state), started, names, why)
     show(table)
@@ -132,6 +133,8 @@ def headline(status: ReleaseStatus) -> str:
     """One line: which release, where it is, why."""
     paused = ", paused" if status.paused and not status.phase.closed else ""
     why = f": {_why(status.cause)}" if status.cause else ""
+    if not why and status.waits_for:
+        why = f": waits for {status.waits_for}"
     return f"release {status.release} is {status.phase.value}{paused}{why}"
 
 

@@ -15,10 +15,17 @@ from pathlib import Path
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from schemas.ids import SIGNAL_APPROVE, SIGNAL_PAUSE, SIGNAL_RESUME, SIGNAL_SKIP
-from schemas.release import Command
+from schemas.events import EventType
+from schemas.ids import (
+    SIGNAL_APPROVE,
+    SIGNAL_PAUSE,
+    SIGNAL_RESUME,
+    SIGNAL_SKIP,
+    admission_workflow_id,
+)
+from schemas.release import Command, ReleasePhase
 from schemas.verdict import VerdictKind
-from tests.workflows.kit import Release, World
+from tests.workflows.kit import Release, World, eventually
 
 FOLDER = Path(__file__).parent / "histories"
 CHAIN = {"ledger": [], "payments": ["ledger"]}
@@ -79,6 +86,26 @@ async def cancelled(world: World) -> Release:
     return release
 
 
+async def queued(world: World) -> Release:
+    world.judge.blocked.add((world.service("ledger"), 10))
+    first = await world.release(CHAIN)
+    await first.until(ledger="baking")
+    second = await world.release({"ledger": []}, version="3")
+    await in_phase(second, ReleasePhase.QUEUED)
+    await eventually(lambda: EventType.RELEASE_QUEUED in {one.type for one in world.log.events})
+    world.judge.blocked.clear()
+    await first.result()
+    await second.result()
+    return second
+
+
+async def in_phase(release: Release, phase: ReleasePhase) -> None:
+    async def there() -> bool:
+        return (await release.status()).phase is phase
+
+    await eventually(there)
+
+
 SCENARIOS: tuple[Callable[[World], Awaitable[Release]], ...] = (
     healthy,
     judged_bad,
@@ -86,6 +113,7 @@ SCENARIOS: tuple[Callable[[World], Awaitable[Release]], ...] = (
     alert_while_holding,
     told_by_a_person,
     cancelled,
+    queued,
 )
 
 
@@ -106,11 +134,14 @@ async def main() -> None:
                 for one in status.services
                 if one.stable is not None
             ]
+            if scenario is queued:
+                admission = admission_workflow_id(world.queue)
+                handles.append(server.client.get_workflow_handle(admission))
             for handle in handles:
                 history = await handle.fetch_history()
                 kind = handle.id.split("/")[0]
                 name = world.short([handle.id.removeprefix(f"{kind}/")])[0]
-                tail = "" if kind == "release" else f".{name}"
+                tail = f".{name}" if kind == "canary" else ""
                 path = FOLDER / f"{scenario.__name__}.{kind}{tail}.json"
                 path.write_text(history.to_json() + "\n")
                 sys.stdout.write(f"{path.name}: {len(history.events)} events\n")

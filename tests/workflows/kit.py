@@ -14,6 +14,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.worker import Worker
 
+from activities.admission import AdmissionActivities
 from activities.announce import AnnounceActivities
 from activities.drift import DriftActivities
 from activities.judge import JUDGE, JudgeRequest, JudgeResult
@@ -38,6 +39,7 @@ from schemas.ids import (
     judging_queue,
     release_workflow_id,
     routers_queue,
+    waiting_queue,
 )
 from schemas.release import CanaryStatus, ReleaseInput, ReleaseStatus, Tuning
 from schemas.route import Confirmation, Route
@@ -52,6 +54,7 @@ QUICK = Tuning(
     preflight_poll=timedelta(milliseconds=50),
     see_quiet=timedelta(milliseconds=50),
     see_within=timedelta(milliseconds=200),
+    admission_poll=timedelta(milliseconds=200),
 )
 
 
@@ -163,6 +166,7 @@ class World:
         preflight = PreflightActivities(self.alerts)
         observe = ObserveActivities(lambda _: self.router)
         drift = DriftActivities(lambda _: self.router, self.known_catalog, plan_back, self.runs)
+        admission = AdmissionActivities(self.client)
         quick: dict[str, Any] = {
             "max_heartbeat_throttle_interval": timedelta(milliseconds=50),
             "default_heartbeat_throttle_interval": timedelta(milliseconds=50),
@@ -190,7 +194,20 @@ class World:
             Worker(
                 self.client,
                 task_queue=effects_queue(self.queue),
-                activities=[announce.publish, announce.notify, preflight.preflight],
+                activities=[
+                    announce.publish,
+                    announce.notify,
+                    preflight.preflight,
+                    admission.ask,
+                    admission.recall,
+                ],
+                **quick,
+            ),
+            Worker(
+                self.client,
+                task_queue=waiting_queue(self.queue),
+                activities=[admission.attend],
+                max_concurrent_activities=1000,
                 **quick,
             ),
         ):

@@ -172,8 +172,17 @@ async def test_an_alert_that_is_not_the_canarys_pauses(world: World, alert: Aler
     await release.canary("a").signal(SIGNAL_ALERT, alert)
     await eventually(lambda: _paused(release))
     assert (await release.status()).phase is ReleasePhase.SOAKING
-    await release.handle.execute_update(SIGNAL_RESUME, ANN)
+    await eventually(lambda: _resumed(release))
     assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
+async def _resumed(release: Release) -> bool:
+    """The release refuses until it has heard from its canary that it pauses."""
+    try:
+        await release.handle.execute_update(SIGNAL_RESUME, ANN)
+    except WorkflowUpdateFailedError:
+        return False
+    return True
 
 
 async def _paused(release: Release) -> bool:

@@ -107,20 +107,6 @@ async def test_a_service_that_has_the_version_already_is_left_alone(world: World
     assert world.router.applied == before
 
 
-async def test_a_busy_service_refuses_a_second_release(world: World) -> None:
-    world.judge.blocked.add((world.service("b"), 10))
-    first = await world.release({"b": []})
-    await first.until(b="baking")
-    second = await world.release({"a": [], "b": ["a"]}, version="3")
-    done = await second.result()
-    assert done.phase is ReleasePhase.ROLLED_BACK
-    assert done.cause is not None
-    assert done.cause.kind is CauseKind.BUSY
-    assert (await world.router.read(world.service("a"))).stable == "0"
-    world.judge.blocked.clear()
-    assert (await first.result()).phase is ReleasePhase.FINALIZED
-
-
 async def test_events_tell_the_whole_release_under_growing_ids(world: World) -> None:
     release = await world.release({"a": []})
     await release.result()

@@ -1,0 +1,243 @@
+"""The line before the services: any order of events, any loss of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.admission import (
+    AdmissionPolicy,
+    AdmissionState,
+    Answer,
+    Answered,
+    Ask,
+    Busy,
+    Entry,
+)
+from workflows.queueing import REMEMBERED, Line
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+SUPERSEDE = AdmissionPolicy(busy=Busy.SUPERSEDE)
+REJECT = AdmissionPolicy(busy=Busy.REJECT)
+NEWEST = AdmissionPolicy(coalesce=True)
+
+
+def entry(number: int, services: str, policy: AdmissionPolicy | None = None) -> Entry:
+    since = START + timedelta(seconds=number)
+    return Entry(
+        release=f"r{number:03}",
+        run=f"run-{number}",
+        services=tuple(services),
+        policy=policy or AdmissionPolicy(),
+        since=since,
+        place=since,
+    )
+
+
+def ask(line: Line, *entries: Entry, holding: bool = False) -> dict[str, Answer]:
+    said: dict[str, Answer] = {}
+    for one in entries:
+        assert line.take(Ask(entry=one, holding=holding))
+        said |= line.settle(START)
+    return said
+
+
+def end(line: Line, one: Entry) -> dict[str, Answer]:
+    line.leave(one.release, one.run)
+    return line.settle(START)
+
+
+def words(said: dict[str, Answer]) -> dict[str, str]:
+    return {release: answer.answered.value for release, answer in said.items()}
+
+
+def test_first_come_first_served() -> None:
+    line = Line()
+    one, two, three = entry(1, "ab"), entry(2, "b"), entry(3, "b")
+    said = ask(line, one, two, three)
+    assert words(said) == {"r001": "admitted", "r002": "queued", "r003": "queued"}
+    assert said["r003"].text == "release r001 to end (it has b)"
+    said = end(line, one)
+    assert words(said) == {"r002": "admitted", "r003": "queued"}
+    assert said["r003"].text == "release r002 to end (it has b)"
+    assert words(end(line, two)) == {"r003": "admitted"}
+
+
+def test_only_what_shares_nothing_with_those_ahead_passes() -> None:
+    line = Line()
+    said = ask(line, entry(1, "a"), entry(2, "ab"), entry(3, "b"), entry(4, "c"))
+    assert words(said) == {
+        "r001": "admitted",
+        "r002": "queued",
+        "r003": "queued",
+        "r004": "admitted",
+    }
+    assert said["r003"].text == "release r002 to go first (it wants b)"
+
+
+def test_a_release_that_began_earlier_keeps_its_place_when_it_asks_later() -> None:
+    line = Line()
+    ask(line, entry(1, "a"), entry(3, "a"), entry(2, "a"))
+    assert [one.release for one in line.in_order()] == ["r002", "r003"]
+
+
+def test_a_rejecting_release_names_who_has_the_service() -> None:
+    line = Line()
+    said = ask(line, entry(1, "b"), entry(2, "ab", REJECT))["r002"]
+    assert (said.answered, said.service) == (Answered.BUSY, "b")
+    assert said.text == "b is busy: release r001 has it"
+    assert "r002" not in line
+
+
+def test_a_superseding_release_sends_the_older_ones_back_and_waits_for_them() -> None:
+    line = Line()
+    one, other = entry(1, "ab"), entry(2, "c")
+    ask(line, one, other)
+    said = ask(line, entry(3, "a"), entry(4, "bc", SUPERSEDE))
+    assert said.pop("r001").text == "release r004 takes its place"
+    assert words(said) == {"r003": "queued", "r002": "superseded", "r004": "queued"}
+    assert words(end(line, one)) == {"r003": "admitted", "r004": "queued"}
+    assert words(end(line, other)) == {"r004": "admitted"}
+
+
+def test_a_superseding_release_takes_the_place_of_those_that_wait() -> None:
+    line = Line()
+    ask(line, entry(1, "a", REJECT), entry(2, "ab"), entry(3, "b"))
+    said = ask(line, entry(4, "b", SUPERSEDE))
+    assert words(said) == {"r002": "superseded", "r003": "superseded", "r004": "admitted"}
+
+
+def test_only_the_newest_of_the_same_services_stays_and_keeps_the_place() -> None:
+    line = Line()
+    first = entry(1, "ab")
+    ask(line, first, entry(2, "ab", NEWEST), entry(3, "b", NEWEST))
+    said = ask(line, entry(4, "ba", NEWEST))
+    assert words(said) == {"r002": "superseded", "r004": "queued"}
+    assert [one.release for one in line.in_order()] == ["r004", "r003"]
+    assert words(end(line, first))["r004"] == "admitted"
+
+
+def test_a_double_claim_sends_the_later_one_back() -> None:
+    line = Line()
+    ask(line, entry(1, "ab"))
+    said = ask(line, entry(2, "bc"), entry(2, "bc"), holding=True)
+    assert words(said) == {"r002": "busy"}
+    assert said["r002"].text == "b is busy: release r001 has it"
+
+
+def test_a_word_that_comes_after_the_end_changes_nothing() -> None:
+    line = Line()
+    one = entry(1, "a")
+    ask(line, one)
+    end(line, one)
+    assert not line.take(Ask(entry=one))
+    assert "r001" not in line
+    for number in range(2, REMEMBERED + 3):
+        line.leave(f"r{number}", f"run-{number}")
+    assert len(line.dump(AdmissionState()).left) == REMEMBERED
+
+
+def test_a_reset_release_is_not_ended_by_its_earlier_run() -> None:
+    line = Line()
+    one = entry(1, "a")
+    again = one.model_copy(update={"run": "another"})
+    ask(line, one, again)
+    assert end(line, one) == {}
+    assert "r001" in line
+
+
+POLICIES = st.builds(AdmissionPolicy, busy=st.sampled_from(list(Busy)), coalesce=st.booleans())
+QUEUE = st.just(AdmissionPolicy())
+
+
+class World:
+    """Releases that do as they are told."""
+
+    def __init__(self) -> None:
+        self.line = Line()
+        self.known: dict[str, Entry] = {}
+        self.running: set[str] = set()
+        self.back: set[str] = set()
+        self.over: set[str] = set()
+
+    def arrive(self, one: Entry) -> None:
+        self.known[one.release] = one
+        self.line.take(Ask(entry=one))
+        self.settle()
+
+    def settle(self) -> None:
+        for release, answer in self.line.settle(START).items():
+            match answer.answered:
+                case Answered.ADMITTED:
+                    self.running.add(release)
+                case Answered.BUSY | Answered.SUPERSEDED:
+                    held = self.running if release in self.running else self.over
+                    (self.back if held is self.running else self.over).add(release)
+        self.check()
+
+    def finish(self, release: str) -> None:
+        self.running.discard(release)
+        self.over.add(release)
+        self.line.leave(release, self.known[release].run)
+        self.settle()
+
+    def forget(self, order: Iterable[str]) -> None:
+        """The admission is lost, and all say anew where they are, before it decides."""
+        self.line = Line()
+        for release in order:
+            ask = Ask(entry=self.known[release], holding=release in self.running)
+            self.line.take(ask)
+        self.settle()
+
+    def check(self) -> None:
+        assert self.line.settle(START) == {}, "decided twice"
+        held = [one for release in self.running for one in self.known[release].services]
+        assert len(held) == len(set(held)), "one service, two releases"
+        assert self.running == set(self.line.holding)
+        ahead = list(self.line.holding.values())
+        for one in self.line.in_order():
+            assert any(other.clashes(one) for other in ahead), "waits for nobody"
+            ahead.append(one)
+        assert set(self.known) == self.running | set(self.line.waiting) | self.over
+
+    def alive(self) -> list[str]:
+        return sorted(set(self.known) - self.over)
+
+
+@pytest.mark.parametrize("policies", [QUEUE, POLICIES], ids=["queue", "any"])
+@given(data=st.data())
+def test_any_releases_in_any_order_all_end(
+    policies: st.SearchStrategy[AdmissionPolicy], data: st.DataObject
+) -> None:
+    world = World()
+    numbers = iter(data.draw(st.permutations(range(1, 9))))
+    services = st.lists(st.sampled_from("abcd"), min_size=1, unique=True)
+    for step in data.draw(st.lists(st.sampled_from(["arrive", "finish", "forget"]), max_size=20)):
+        if step == "arrive" and (number := next(numbers, None)):
+            wanted = "".join(data.draw(services))
+            world.arrive(entry(number, wanted, data.draw(policies)))
+        elif step == "finish" and world.alive():
+            world.finish(data.draw(st.sampled_from(world.alive())))
+        elif step == "forget":
+            world.forget(data.draw(st.permutations(world.alive())))
+    while alive := world.alive():
+        assert world.running, "all wait: a deadlock"
+        world.finish(data.draw(st.sampled_from(sorted(world.running))))
+        assert len(world.alive()) < len(alive)
+    assert world.line.dump(AdmissionState()).told == {}
+
+
+@given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, unique=True), max_size=8))
+def test_what_is_carried_over_is_all(wanted: list[list[str]]) -> None:
+    line = Line()
+    for number, services in enumerate(wanted):
+        line.take(Ask(entry=entry(number, "".join(services))))
+    line.settle(START)
+    state = line.dump(AdmissionState())
+    again = Line(AdmissionState.model_validate_json(state.model_dump_json()))
+    assert again.settle(START) == {}
+    assert again.dump(AdmissionState()) == state
