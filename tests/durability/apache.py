@@ -22,10 +22,11 @@ VERSION: Final = "4.1.1"
 CLUSTER: Final = "AviaryDurabilityTestsA"
 POM: Final = Path(__file__).with_name("pom.xml")
 PLUGIN: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 120.0
 CONTROLLER: Final = 100
 COMMON: Final = {
     "controller.listener.names": "CONTROLLER",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL",
     "auto.create.topics.enable": "false",
     "unclean.leader.election.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
@@ -108,12 +109,12 @@ class Node:
         directory = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         identity = {"version": "1", "cluster.id": CLUSTER, "node.id": str(number)}
         _write(data / "meta.properties", identity | {"directory.id": directory})
-        told = COMMON | {"node.id": str(number), "log.dirs": str(data)} | properties
+        told = {**COMMON, "node.id": str(number), "log.dirs": str(data), **properties}
         _write(self._folder / "server.properties", told)
 
     @property
     def running(self) -> bool:
-        return self._process is not None
+        return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         with (self._folder / "log").open("ab") as log:
@@ -142,7 +143,22 @@ class Node:
 class Cluster:
     """Kafka with one broker (which is its own controller) or with several and a controller."""
 
-    def __init__(self, folder: Path, brokers: int, extra: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        brokers: int,
+        extra: Mapping[str, str] | None = None,
+        *,
+        also: str | None = None,
+    ) -> None:
+        """Make the folders; nothing runs yet.
+
+        Args:
+            folder: where logs and data go.
+            brokers: how many.
+            extra: properties of each broker.
+            also: one more listener, where there is one broker.
+        """
         jars = install()
         free = FreePorts()
         self.ports = {number: free.take() for number in range(1, brokers + 1)}
@@ -157,9 +173,10 @@ class Cluster:
         self.brokers = {}
         for number, port in self.ports.items():
             plain = f"PLAINTEXT://127.0.0.1:{port}"
+            listeners = [plain, *([control] if alone else []), *([also] if also else [])]
             own = {
                 "process.roles": "broker,controller" if alone else "broker",
-                "listeners": f"{plain},{control}" if alone else plain,
+                "listeners": ",".join(listeners),
             }
             self.brokers[number] = Node(folder, jars, number, shared | own | dict(extra or {}))
         roles = {"process.roles": "controller", "listeners": control}
@@ -178,7 +195,9 @@ class Cluster:
         end = time.monotonic() + PATIENCE_S
         for number in wanted:
             while not _listens(self.ports[number]):
-                assert time.monotonic() < end, self.brokers[number].log()
+                node = self.brokers[number]
+                assert node.running, node.log()
+                assert time.monotonic() < end, node.log()
                 time.sleep(0.1)
 
     def kill(self, *numbers: int) -> None:
