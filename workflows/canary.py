@@ -69,6 +69,7 @@ class CanaryWorkflow(Commands):
         self._approved = False
         self._skip = False
         self._finalize = False
+        self._forward: asyncio.Task[None] | None = None
 
     # --- the story ---
 
@@ -97,7 +98,7 @@ class CanaryWorkflow(Commands):
 
     async def _go_forward(self) -> None:
         """Release until finalized, or until there is a cause to go back."""
-        forward = asyncio.create_task(self._release())
+        self._forward = forward = asyncio.create_task(self._release())
         while not forward.done() and self._abort is None:
             try:
                 await workflow.wait_condition(
@@ -111,17 +112,26 @@ class CanaryWorkflow(Commands):
             self._abort = None
             await run_to_end(forward)
         elif forward.done():
-            self._abort = self._abort or self._failure(forward)
+            self._abort = self._abort or self._cause_of(forward.exception())
         else:
             forward.cancel()
+
+    def _stop_if_going_back(self) -> None:
+        """Stop the way forward once there is a cause to go back.
+
+        Cancelling it is not enough: a cancellation that comes together with the answer that the
+        task waits for is dropped, and the task would go on beside the rollback.
+        """
+        final = self._phase in {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED}
+        if self._abort is not None and not final and asyncio.current_task() is self._forward:
+            raise asyncio.CancelledError
 
     @property
     def _left_alone(self) -> bool:
         """In trouble while holding, with no release left that could order the rollback."""
         return self._trouble is not None and self._reports.orphaned and not self._finalize
 
-    def _failure(self, forward: asyncio.Task[None]) -> Cause:
-        error = forward.exception()
+    def _cause_of(self, error: BaseException | None) -> Cause:
         if isinstance(error, BakeFailed):
             return self._judged(error.verdict)
         if isinstance(error, FailureError):
@@ -195,6 +205,7 @@ class CanaryWorkflow(Commands):
                 self._enter(CanaryPhase.PREFLIGHT, text)
 
     async def _shift(self, index: int, step: FullStep) -> None:
+        self._stop_if_going_back()
         self._step = index
         await self._shift_to(step.weight)
 
@@ -260,11 +271,13 @@ class CanaryWorkflow(Commands):
         self._enter(CanaryPhase.HOLDING, "the rest of the release")
         try:
             await self._judging.judge(None, lambda: self._finalize)
-        except BakeFailed as failed:
-            self._in_trouble(self._judged(failed.verdict))
+        except (BakeFailed, ActivityError) as error:
+            # The release's to act on: dependents go back first, and nothing once it is finalized.
+            self._in_trouble(self._cause_of(error))
         await workflow.wait_condition(lambda: self._finalize)
 
     def _enter(self, phase: CanaryPhase, waits_for: str = "") -> None:
+        self._stop_if_going_back()
         self._phase = phase
         self._waits_for = waits_for
         self._tell()
