@@ -49,6 +49,7 @@ test: install ## Run every test and print coverage (PYTEST_ARGS="-k plan" passes
 .PHONY: chaos
 chaos: $(STAMP) ## Kill the worker at every point of four releases (CHAOS_ARGS="--every 5 --json")
 	$(call say,chaos: every kill point of four releases; half an hour and more)
+	@CHAOS_ALL=1 $(PY) -m pytest -q tests/chaos/test_unwinding.py
 	@$(PY) -m tests.chaos $(CHAOS_ARGS)
 
 .PHONY: check
