@@ -12,6 +12,7 @@ from schemas.alert import Alert, AlertStatus
 from schemas.events import EventType
 from schemas.ids import (
     SIGNAL_ALERT,
+    SIGNAL_ALERTS,
     SIGNAL_APPROVE,
     SIGNAL_PAUSE,
     SIGNAL_RESUME,
@@ -156,6 +157,23 @@ async def test_a_resolved_alert_and_a_repeat_do_nothing(world: World) -> None:
     assert (status.alerts_seen, status.paused, status.phase) == (2, True, CanaryPhase.HOLDING)
     await release.handle.signal(SIGNAL_ROLLBACK)
     await release.result()
+
+
+async def test_a_batch_holds_alerts_on_dependents_that_pause_and_on_the_service(
+    world: World,
+) -> None:
+    release = await world.release({"a": []}, strategy={"steps": [50], "soak": "1h"})
+    await release.until(a="holding")
+    dependent = _alert(labels={"alertname": "Errors", "severity": "critical", "service": "shop"})
+    await release.canary("a").signal(SIGNAL_ALERTS, [dependent, {"status": "odd"}, dependent])
+    await eventually(lambda: _paused(release))
+    status = await release.canary_status("a")
+    assert (status.alerts_seen, status.phase) == (1, CanaryPhase.HOLDING)
+    own = _alert(fingerprint="f2", labels={"severity": "critical", "service": world.service("a")})
+    await release.canary("a").signal(SIGNAL_ALERTS, [dependent, own])
+    done = await release.result()
+    assert done.cause is not None
+    assert done.cause.text == f"alert f2 fired on {world.service('a')}"
 
 
 @pytest.mark.parametrize(
