@@ -87,7 +87,7 @@ def start(  # noqa: PLR0913 - one parameter an option
     planned = _planned(settings, deploy, source)
 
     async def run(releases: Releases) -> bool:
-        return await releases.start(planned)
+        return await releases.start(planned, deploy.digest())
 
     started = _with_releases(settings, run)
     if output is Format.JSON:

@@ -84,11 +84,15 @@ class Releases:
             text = f"Temporal at {settings.temporal_address} can't be reached{why}"
             raise CommandError(ExitCode.FAILURE, text) from None
 
-    async def start(self, plan: ReleasePlan) -> bool:
-        """Start a release as the bridge does; False if that release id is known already."""
+    async def start(self, plan: ReleasePlan, digest: str) -> bool:
+        """Start a release as the bridge does; False if the same release is known already.
+
+        Raises:
+            schemas.rejection.Rejected: the release id is known, and stands for something else.
+        """
         intake = TemporalIntake(self._client, self._settings.task_queue)
         async with failures_told(f"starting release {plan.release}"):
-            return await intake.start(plan, str(uuid4()))
+            return await intake.start(plan, digest, str(uuid4()))
 
     async def status(self, release: str) -> ReleaseStatus:
         """Where a release is: its own answer while it runs, its result once it has ended.

@@ -108,7 +108,7 @@ async def test_start_is_once_per_release_id(console: Console) -> None:
         0,
         {"release": release, "started": True},
     )
-    again = await console.start(release)
+    again = await console.start(release, "--label", "team=shop")
     assert again.exit_code == 0
     assert again.stdout == f"release {release}: known already, nothing started\n"
     handle = console.client.get_workflow_handle(ids.release_workflow_id(release))
@@ -116,7 +116,11 @@ async def test_start_is_once_per_release_id(console: Console) -> None:
     assert described.workflow_type == ids.RELEASE_WORKFLOW
     assert described.task_queue == console.queue
     await handle.terminate()
-    assert json.loads((await console.start(release, "--format", "json")).stdout)["started"] is False
+    ended = await console.start(release, "--label", "team=shop", "--format", "json")
+    assert json.loads(ended.stdout)["started"] is False
+    other = await console.start(release, "--label", "team=another")
+    assert other.exit_code == 2
+    assert release in other.stderr
 
 
 async def test_start_from_an_event(console: Console, event: Path) -> None:
