@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -80,6 +81,8 @@ async def run_all(ground: Ground, work: Sequence[tuple[Play, Point]]) -> list[Ro
         while not queue.empty():
             play, point = queue.get_nowait()
             rows.append(await run(slot, play, point))
+            mark = "good" if rows[-1].good else f"BROKEN {rows[-1].broken}"
+            sys.stderr.write(f"{len(rows)}/{len(work)} {play.name} / {point}: {mark}\n")
 
     await asyncio.gather(*(use(slot) for slot in ground.slots))
     return rows
