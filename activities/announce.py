@@ -17,7 +17,7 @@ from schemas.notice import Notice
 PUBLISH: Final = "aviary.events.publish"
 NOTIFY: Final = "aviary.notify"
 
-PUBLISH_POLICY = Policy(start_to_close=timedelta(seconds=30), retry=forever(timedelta(seconds=10)))
+PUBLISH_POLICY = Policy(start_to_close=timedelta(seconds=8), retry=forever(timedelta(seconds=10)))
 NOTIFY_POLICY = Policy(
     start_to_close=timedelta(seconds=15),
     retry=RetryPolicy(initial_interval=timedelta(seconds=1)),

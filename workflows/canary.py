@@ -205,11 +205,11 @@ class CanaryWorkflow(Commands):
                 self._enter(CanaryPhase.PREFLIGHT, text)
 
     async def _shift(self, index: int, step: FullStep) -> None:
-        self._stop_if_going_back()
         self._step = index
         await self._shift_to(step.weight)
 
     async def _shift_to(self, weight: float) -> None:
+        self._stop_if_going_back()
         self._phase = CanaryPhase.SHIFTING
         self._waits_for = f"the router to confirm {weight:g} %"
         await self._traffic.shift(weight)
