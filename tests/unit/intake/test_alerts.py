@@ -115,6 +115,7 @@ async def test_one_canary_out_of_reach_does_not_keep_the_others_waiting(setup: S
     for _ in range(2):
         with pytest.raises(Retryable):
             await setup.accept(_alert(1, 1, "cart"))
+        assert setup.intake.told("ledger") == ["f1"]
     setup.intake.away_for = set()
     await setup.accept(_alert(1, 1, "cart"))
     assert (setup.intake.told("ledger"), setup.intake.told("cart")) == (["f1"], ["f1"])
