@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
+from typing import Any, TypeVar
 
+import structlog
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
 
 from adapters.errors import Retryable
-from adapters.kafka import KafkaOptions
+from adapters.kafka import CAP_BACKOFF_S, FIRST_BACKOFF_S, KafkaOptions
 from aviary.settings import Settings
+
+_T = TypeVar("_T")
+_log = structlog.get_logger("aviary.connect")
 
 
 async def connect_temporal(settings: Settings) -> Client:
@@ -28,7 +35,7 @@ async def connect_temporal(settings: Settings) -> Client:
             tls=settings.temporal_tls,
             data_converter=pydantic_data_converter,
         )
-    except RuntimeError as error:  # the SDK has no type of its own for this
+    except (RuntimeError, ValueError) as error:  # the SDK has no type of its own for this
         raise Retryable(f"Temporal at {settings.temporal_address}: {error}") from error
 
 
@@ -59,3 +66,28 @@ def kafka_options(settings: Settings) -> KafkaOptions:
         sasl_password=settings.kafka_sasl_password,
         ca_file=settings.kafka_ca_file,
     )
+
+
+async def persist(what: str, attempt: Callable[[], Awaitable[_T]]) -> _T:
+    """Repeat an attempt with a capped backoff until it does not raise `Retryable`."""
+    delay = FIRST_BACKOFF_S
+    while True:
+        try:
+            return await attempt()
+        except Retryable as error:
+            _log.warning("waiting", waits_for=what, error=str(error), delay_s=delay)
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, CAP_BACKOFF_S)
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, _T]) -> _T | None:
+    """Do some work; give it up, and return None, when `stop` is set first."""
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)

@@ -20,6 +20,12 @@ OTHER_VARIABLES = frozenset({"AVIARY_CACHE"})
 """Variables of the embedded stack's installation, which is no setting of a process."""
 
 
+_ADDRESS = r"^[^\s:/,]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$"
+_ADDRESSES = (
+    r"^([^\s:/,]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}(,([^\s:/,]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5})*$"
+)
+
+
 class SettingsError(ValueError):
     """A setting is wrong; the text names the variable, the value and what is expected."""
 
@@ -31,8 +37,10 @@ class Settings(BaseSettings):
 
     catalog: Path = Field(default=Path("catalog.yaml"), description="The catalog document.")
 
-    temporal_address: str = Field(default="127.0.0.1:7233", description="host:port of Temporal.")
-    temporal_namespace: str = Field(default="default")
+    temporal_address: str = Field(
+        default="127.0.0.1:7233", pattern=_ADDRESS, description="host:port of Temporal."
+    )
+    temporal_namespace: str = Field(default="default", min_length=1)
     temporal_api_key: SecretStr | None = Field(default=None, description="For Temporal Cloud.")
     temporal_tls: bool = Field(default=False, description="Use TLS with the system's authorities.")
     task_queue: str = Field(
@@ -40,7 +48,7 @@ class Settings(BaseSettings):
     )
 
     kafka_bootstrap: str = Field(
-        default="127.0.0.1:9092", description="host:port, comma-separated."
+        default="127.0.0.1:9092", pattern=_ADDRESSES, description="host:port, comma-separated."
     )
     kafka_group: str = Field(default="aviary-bridge", description="Consumer group of the bridge.")
     kafka_idempotent: bool = Field(
@@ -136,7 +144,7 @@ def _no_unknown_variables(environment: Mapping[str, str]) -> None:
         name for name in environment if name.startswith("AVIARY_") and name not in known
     )
     if unknown:
-        nearest = get_close_matches(unknown[0], known, n=1)
+        nearest = get_close_matches(unknown[0], known, n=1, cutoff=0.8)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
         raise SettingsError(f"{', '.join(unknown)}: there is no such setting{hint}")
 

@@ -14,7 +14,8 @@ from prometheus_client import (
 )
 from temporalio.client import Client
 
-from aviary.connect import check_temporal, connect_temporal
+from adapters.errors import Retryable
+from aviary.connect import check_temporal, connect_temporal, persist, unless
 from aviary.http import add_health, listen, serve
 from aviary.queues import build_workers
 from aviary.schedules import keep_drift_schedule
@@ -27,13 +28,16 @@ _log = structlog.get_logger("aviary.worker")
 async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
     """Work until `stop` is set; health and metrics are on `metrics_host`:`metrics_port`.
 
+    Temporal may come later than the worker: it waits, and says so.
+
     Raises:
-        Retryable: Temporal or Kafka could not be reached.
         OSError: the address for health and metrics is taken.
     """
-    client = await connect_temporal(settings)
+    client: Client | None = None
 
     async def ready() -> None:
+        if client is None:
+            raise Retryable(f"Temporal at {settings.temporal_address}: not connected yet")
         await check_temporal(client)
 
     registry = CollectorRegistry()
@@ -44,19 +48,19 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
     over = asyncio.Event()
     serving = asyncio.create_task(serve(health, taken, over, name="worker"))
     try:
-        await work(client, settings, stop, registry)
+        client = await unless(stop, persist("temporal", lambda: connect_temporal(settings)))
+        if client is not None:
+            await work(client, settings, stop, registry)
     finally:
         over.set()
         await serving
 
 
 async def run_bare_worker(settings: Settings, stop: asyncio.Event) -> None:
-    """Work until `stop` is set, in a process whose health another part answers for.
-
-    Raises:
-        Retryable: Temporal or Kafka could not be reached.
-    """
-    await work(await connect_temporal(settings), settings, stop, CollectorRegistry())
+    """Work until `stop` is set, in a process whose health another part answers for."""
+    client = await unless(stop, persist("temporal", lambda: connect_temporal(settings)))
+    if client is not None:
+        await work(client, settings, stop, CollectorRegistry())
 
 
 async def work(

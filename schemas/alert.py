@@ -103,7 +103,15 @@ class WebhookPayload(_Tolerant):
     truncated_alerts: int = Field(
         default=0, ge=0, alias="truncatedAlerts", description="Left out by its `max_alerts`."
     )
-    alerts: tuple[WebhookAlert, ...] = Field(min_length=1)
+    alerts: tuple[WebhookAlert, ...] = Field(json_schema_extra={"minItems": 1})
+
+    @field_validator("alerts")
+    @classmethod
+    def _at_least_one(cls, alerts: tuple[WebhookAlert, ...]) -> tuple[WebhookAlert, ...]:
+        # Not `min_length`: pydantic would say "too short" of items it refused for another reason.
+        if not alerts:
+            raise ValueError("expected at least one alert")
+        return alerts
 
     @classmethod
     def parse(cls, value: bytes | None) -> Self:

@@ -13,8 +13,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_DURATION_TEXT = r"^(\d+(\.\d+)?(ms|s|m|h|d))+$"
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+_DURATION_TEXT = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
+_LONGEST = timedelta(days=366)
 
 
 class Model(BaseModel):
@@ -27,24 +28,20 @@ def parse_duration(value: Any) -> timedelta:
     """Read a duration such as `90s`, `5m`, `1h30m` or `250ms`.
 
     Args:
-        value: text of one or more number-unit pairs (ms, s, m, h, d), a `timedelta`, or a number
-            of seconds (how durations travel in messages between our own processes).
+        value: text of one or more number-unit pairs (ms, s, m, h, d), or a `timedelta`.
 
     Raises:
-        ValueError: anything else, or a negative length.
+        ValueError: anything else, a negative length, or one of more than 366 days.
     """
     if isinstance(value, timedelta):
-        length = value
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        length = timedelta(seconds=value)
-    elif isinstance(value, str) and re.match(_DURATION_TEXT, value):
+        seconds = value.total_seconds()
+    elif isinstance(value, str) and re.fullmatch(_DURATION_TEXT.strip("^$"), value):
         seconds = sum(float(n) * _UNITS[unit] for n, unit in _DURATION.findall(value))
-        length = timedelta(seconds=seconds)
     else:
         raise ValueError("expected a duration such as 90s, 5m, 1h30m or 250ms")
-    if length < timedelta(0):
-        raise ValueError("expected a duration that is not negative")
-    return length
+    if not 0 <= seconds <= _LONGEST.total_seconds():
+        raise ValueError("expected a duration from 0s to 366d")
+    return timedelta(seconds=seconds)
 
 
 def format_duration(length: timedelta) -> str:

@@ -90,7 +90,7 @@ class Bake(Model):
     @model_validator(mode="before")
     @classmethod
     def _read_short_form(cls, value: Any) -> Any:
-        if isinstance(value, str | int | float | timedelta):
+        if not isinstance(value, dict | Bake):
             length = parse_duration(value)
             return {"min": length, "max": length}
         return value
@@ -291,10 +291,18 @@ ROUTER_METRICS: dict[str, tuple[MetricSpec, ...]] = {
 """By kind of router: the metrics of a service when the catalog names none."""
 
 
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("expected 1")  # noqa: TRY004 - pydantic wants ValueError
+    return value
+
+
 class Catalog(Model):
     """A whole catalog."""
 
-    version: Literal[1] = Field(description="Version of the format.")
+    version: Annotated[Literal[1], BeforeValidator(_no_bool)] = Field(
+        description="Version of the format."
+    )
     environment: str = Field(
         default="default", min_length=1, description="Shown, and written on events and metrics."
     )

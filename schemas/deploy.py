@@ -11,7 +11,6 @@ letter with a reason, so the one small model below is the simpler way.
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import json
 import re
@@ -228,10 +227,11 @@ def _data(envelope: _Envelope) -> Any:
     if envelope.data_base64 is None:
         return envelope.data
     try:
-        return load_json(b64decode(envelope.data_base64, validate=True))
-    except binascii.Error as error:
+        content = b64decode(envelope.data_base64, validate=True)
+    except ValueError as error:  # binascii.Error, and a plain one for text beyond ASCII
         text = f"data_base64: {error}, got {show(envelope.data_base64)}, expected Base64"
         raise Rejected(RejectReason.UNPARSABLE, text) from error
+    return load_json(content)
 
 
 def _validated(model: type[_M], data: Any) -> _M:

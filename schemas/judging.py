@@ -216,7 +216,7 @@ class ThresholdMetric(_Metric):
 
     kind: Literal["threshold"] = "threshold"
     value: str | None = Field(default=None, description="PromQL: every series is checked.")
-    limit: float = Field(description="The last value that is still good.")
+    limit: float = Field(allow_inf_nan=False, description="The last value that is still good.")
     checks: int = Field(default=1, ge=1, description="Checks in a row beyond the limit that fail.")
 
     @classmethod
@@ -356,7 +356,9 @@ class JudgeSpec(Model):
 class RampSpec(Model):
     """A ramp that spends no more than a budget of extra failed requests."""
 
-    budget: float = Field(gt=0, description="Extra failed requests allowed for the rollout (B).")
+    budget: float = Field(
+        gt=0, allow_inf_nan=False, description="Extra failed requests allowed for the rollout (B)."
+    )
     cap: Percent = Field(default=50.0, description="Largest weight before the canary is accepted.")
     interval: Duration = Field(
         default=timedelta(seconds=15),

@@ -93,12 +93,15 @@ def load_json(value: bytes | None) -> Any:
     if not value:
         raise Rejected(RejectReason.UNPARSABLE, "value: empty, expected a JSON document")
     try:
-        return json.loads(
+        document = json.loads(
             value.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant
         )
+        # An escaped half of a surrogate pair is JSON, but no text: nothing could pass it on.
+        json.dumps(document, ensure_ascii=False).encode("utf-8")
     except RecursionError:
         text = "value: nested too deeply, expected a JSON document of ordinary depth"
         raise Rejected(RejectReason.UNPARSABLE, text) from None
     except ValueError as error:
         text = f"value: not valid JSON ({error}), got {show(value)}"
         raise Rejected(RejectReason.UNPARSABLE, text) from error
+    return document

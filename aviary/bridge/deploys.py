@@ -93,8 +93,20 @@ class Deploys:
 
 
 def _time(event: DeployEvent, record: Any) -> datetime:
-    """When the event says that it was, or else when Kafka got it."""
-    return event.time or datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    """When the event says that it was, or else when Kafka got it.
+
+    Raises:
+        Rejected: neither is a time.
+    """
+    if event.time is not None:
+        return event.time
+    try:
+        return datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        text = (
+            f"record timestamp: {error}, got {record.timestamp}, expected milliseconds since 1970"
+        )
+        raise Rejected(RejectReason.UNPARSABLE, text) from error
 
 
 def _check_environment(event: DeployEvent, catalog: Catalog) -> None:

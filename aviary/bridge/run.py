@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -16,16 +15,20 @@ from adapters.errors import Retryable
 from adapters.kafka import Sender, close, ensure_topics, make_consumer
 from aviary.bridge.accept import Acceptor
 from aviary.bridge.consume import Consumption
-from aviary.bridge.lanes import CAP_BACKOFF_S, FIRST_BACKOFF_S
 from aviary.bridge.metrics import BridgeMetrics
 from aviary.bridge.temporal import TemporalIntake
 from aviary.catalog_watch import CatalogWatch
-from aviary.connect import check_temporal, connect_temporal, kafka_options
+from aviary.connect import (
+    check_temporal,
+    connect_temporal,
+    kafka_options,
+    persist,
+    unless,
+)
 from aviary.http import add_health, listen, serve
 from aviary.settings import Settings
 from schemas import ids
 
-_T = TypeVar("_T")
 _TOPICS: Final = (ids.TOPIC_DEPLOYS, ids.TOPIC_ALERTS)
 _AT_ONCE: Final = {ids.TOPIC_ALERTS: 500}
 """Records done together: alerts, so that a storm becomes few signals; each release by itself."""
@@ -59,7 +62,7 @@ class _Bridge:
     async def run(self, stop: asyncio.Event) -> None:
         """Connect, however long that takes, and consume until `stop`."""
         try:
-            consumption = await _unless(stop, self._connect())
+            consumption = await unless(stop, self._connect())
             if consumption is not None:
                 await consumption.run(stop)
         finally:
@@ -67,8 +70,8 @@ class _Bridge:
                 await self._sender.close()
 
     async def _connect(self) -> Consumption:
-        self._client = await _persist("temporal", lambda: connect_temporal(self._settings))
-        created = await _persist("topics", lambda: ensure_topics(self._options))
+        self._client = await persist("temporal", lambda: connect_temporal(self._settings))
+        created = await persist("topics", lambda: ensure_topics(self._options))
         if created:
             _log.info("topics_created", topics=created)
         self._sender = Sender(self._options)
@@ -81,7 +84,7 @@ class _Bridge:
             self._metrics,
             max_age_s=self._settings.deploy_max_age_s,
         )
-        consumer = await _persist("kafka", self._consumer)
+        consumer = await persist("kafka", self._consumer)
         self._consumption = Consumption(
             consumer, _TOPICS, acceptor.accept, self._metrics, most=_AT_ONCE
         )
@@ -98,31 +101,6 @@ class _Bridge:
             await close(consumer)
             raise
         return consumer
-
-
-async def _persist(what: str, attempt: Callable[[], Awaitable[_T]]) -> _T:
-    """Repeat an attempt with a capped backoff until it does not raise `Retryable`."""
-    delay = FIRST_BACKOFF_S
-    while True:
-        try:
-            return await attempt()
-        except Retryable as error:
-            _log.warning("waiting", waits_for=what, error=str(error), delay_s=delay)
-        await asyncio.sleep(delay)
-        delay = min(delay * 2, CAP_BACKOFF_S)
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, _T]) -> _T | None:
-    """Do some work; give it up, and return None, when `stop` is set first."""
-    working = asyncio.create_task(work)
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        for task in (working, stopping):
-            task.cancel()
-        await asyncio.gather(working, stopping, return_exceptions=True)
 
 
 async def run_bridge(settings: Settings, stop: asyncio.Event) -> None:

@@ -33,6 +33,10 @@ class CommandError(Exception):
         self.text = text
 
 
+class UnansweredError(CommandError):
+    """Nobody answers now: a worker is away, and may come back."""
+
+
 class Group(TyperGroup):
     """Turns the errors that users cause into a text on stderr and an exit code."""
 

@@ -32,6 +32,24 @@ NamespaceOption = Annotated[
 ]
 
 
+def checked(name: str, value: str | None, kind: Any) -> str | None:
+    """A value of the command line that must be of a kind of `schemas.base`.
+
+    Raises:
+        typer.BadParameter: it is not (exit code 2).
+    """
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - keeps --help fast
+
+    if value is None:
+        return None
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        said = error.errors()[0]["msg"]
+        raise typer.BadParameter(f"{name}: got {value!r}: {said}") from None
+    return value
+
+
 def print_json(value: Any) -> None:
     """Print plain data as JSON on one stdout document."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

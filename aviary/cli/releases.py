@@ -19,6 +19,7 @@ from aviary.cli.options import (
     Format,
     FormatOption,
     NamespaceOption,
+    checked,
     print_json,
 )
 
@@ -29,7 +30,23 @@ if TYPE_CHECKING:
     from schemas.release import ReleasePlan
 
 _T = TypeVar("_T")
-ReleaseArgument = Annotated[str, typer.Argument(help="The release id.", metavar="RELEASE")]
+
+
+def _release_id(value: str | None) -> str | None:
+    from schemas.base import ReleaseId  # noqa: PLC0415 - keeps --help fast
+
+    return checked("RELEASE", value, ReleaseId)
+
+
+def _service_name(value: str | None) -> str | None:
+    from schemas.base import ServiceName  # noqa: PLC0415 - keeps --help fast
+
+    return checked("--service", value, ServiceName)
+
+
+ReleaseArgument = Annotated[
+    str, typer.Argument(help="The release id.", metavar="RELEASE", callback=_release_id)
+]
 
 
 class State(StrEnum):
@@ -192,7 +209,8 @@ def _command(word: str, meaning: str) -> Callable[..., None]:
         *,
         release: ReleaseArgument,
         service: Annotated[
-            str | None, typer.Option("--service", "-s", help="Only this service.")
+            str | None,
+            typer.Option("--service", "-s", help="Only this service.", callback=_service_name),
         ] = None,
         by: Annotated[str | None, typer.Option(help="Who says it; default: login name.")] = None,
         reason: Annotated[str, typer.Option("--reason", "-r", help="Why; recorded.")] = "",

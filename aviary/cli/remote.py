@@ -25,7 +25,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.errors import Retryable
 from aviary.bridge.temporal import TemporalIntake
-from aviary.cli.failing import CommandError, ExitCode
+from aviary.cli.failing import CommandError, ExitCode, UnansweredError
 from aviary.connect import connect_temporal
 from aviary.settings import Settings
 from schemas import ids
@@ -104,8 +104,10 @@ class Releases:
         status = await self._status_of(described, release)
         if status is None:
             state = _word(described.status)
-            why = _NO_WORKER if state == "running" else f"it was {state} without a result"
-            raise CommandError(ExitCode.FAILURE, f"release {release}: {why}")
+            if state == "running":
+                raise UnansweredError(ExitCode.FAILURE, f"release {release}: {_NO_WORKER}")
+            text = f"release {release}: it was {state} without a result"
+            raise CommandError(ExitCode.FAILURE, text)
         return status
 
     async def canaries(self, status: ReleaseStatus) -> dict[str, CanaryStatus]:

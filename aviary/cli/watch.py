@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Protocol
+from typing import Final, Protocol
 
 import typer
 from rich.console import Console
 from rich.live import Live
 
+from aviary.cli.failing import UnansweredError
 from aviary.cli.tables import headline, status_as_data, status_view, told
 from schemas.release import CanaryStatus, ReleaseStatus
+
+_PATIENCE: Final = 20
+"""Unanswered questions in a row after which a watch gives up; each takes about three seconds."""
 
 
 class Source(Protocol):
@@ -63,7 +67,17 @@ async def follow(
 
 
 async def _look(source: Source, release: str) -> tuple[ReleaseStatus, dict[str, CanaryStatus]]:
-    status = await source.status(release)
+    """Ask again for a minute where nobody answers: a worker may be starting anew."""
+    asked = 0
+    while True:
+        try:
+            status = await source.status(release)
+            break
+        except UnansweredError:
+            asked += 1
+            if asked == _PATIENCE:
+                raise
+            await asyncio.sleep(1)
     return status, {} if status.phase.closed else await source.canaries(status)
 
 

@@ -42,6 +42,10 @@ def new_folder(wanted: Path | None, *, now: datetime | None = None) -> Path:
         return BASE / f"{moment}-{os.getpid()}"
     if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
         raise FolderError(f"--folder: {wanted}: expected a folder that is new or empty")
+    try:
+        wanted.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderError(f"--folder: {wanted}: {error.strerror}, expected a folder") from None
     return wanted
 
 

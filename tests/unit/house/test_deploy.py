@@ -50,7 +50,7 @@ def test_alertmanager_reads_its_configuration(tools: debian.DebianTools) -> None
     file = DEPLOY / "alertmanager/alertmanager.yml"
     run(amtool, "check-config", file)
     routed = run(amtool, "config", "routes", "test", f"--config.file={file}", "service=checkout")
-    assert routed.splitlines()[0] == "aviary"
+    assert routed.splitlines()[0] == "aviary,people", "people hear of what Aviary hears of"
 
 
 def test_envoy_reads_what_the_init_container_writes(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_one_record_for_each_alert_says_the_same() -> None:
     [
         ({"version": "3"}, ["version", "'4'", "'3'"]),
         ({"version": ...}, ["version: missing"]),
-        ({"alerts": []}, ["alerts", "at least 1"]),
+        ({"alerts": []}, ["alerts", "at least one"]),
         ({"alerts": [{**ALERT, "fingerprint": ""}]}, ["alerts[0].fingerprint"]),
         ({"alerts": [ALERT, {**ALERT, "startsAt": "noon"}]}, ["alerts[1].startsAt", "'noon'"]),
         ({"alerts": [{**ALERT, "startsAt": "2026-01-01T10:00:00"}]}, ["startsAt", "timezone"]),

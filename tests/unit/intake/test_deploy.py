@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.deploy import DEPLOY_TYPE, Rejected, RejectReason, parse_deploy
+from schemas.rejection import load_json
 
 DATA: dict[str, Any] = {
     "release": "shop-42",
@@ -189,3 +190,15 @@ def _parses_or_is_rejected(value: bytes, headers: list[tuple[str, bytes]]) -> No
     # Nothing but an event or `Rejected`.
     with suppress(Rejected):
         parse_deploy(value, headers)
+
+
+@pytest.mark.parametrize("text", ['{"a": "\\ud800"}', '{"\\udfff": 1}'])
+def test_half_a_surrogate_pair_is_no_text(text: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        load_json(text.encode())
+    assert caught.value.reason is RejectReason.UNPARSABLE
+
+
+def test_base64_beyond_ascii_is_refused_like_any_other() -> None:
+    with pytest.raises(Rejected, match="data_base64"):
+        parse_deploy(_structured(data=..., data_base64="ü"), ())
