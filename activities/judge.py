@@ -8,13 +8,14 @@ evidence so far, which the next step starts from.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pydantic import Field
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from activities.observe import ShareWatch
 from activities.policy import Policy, forever, terminal_errors
@@ -107,7 +108,8 @@ class JudgeActivities:
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         """Judge until the evidence is enough, the bake is over, or the activity is cancelled."""
         metrics = tuple(self._resolve(request.spec, metric) for metric in request.metrics)
-        judge = _judge(request, metrics)
+        with _terminal_evidence():
+            judge = _judge(request, metrics)
         async with _heartbeats(judge):
             try:
                 verdict = await self._watch(judge, request, metrics)
@@ -143,7 +145,8 @@ class JudgeActivities:
         while True:
             now = self._clock()
             readings += 1
-            judge.observe(await self._snapshot(now, request, metrics))
+            with _terminal_evidence():
+                judge.observe(await self._snapshot(now, request, metrics))
             verdict = _verdict(judge, request, now)
             if now >= settled and await share.look() is Share.DISOBEYED:
                 verdict = _disobeyed(verdict, share)
@@ -192,6 +195,15 @@ class JudgeActivities:
                 )
                 return None
         return ArmReading(parts=parts)
+
+
+@contextmanager
+def _terminal_evidence() -> Iterator[None]:
+    """What no later attempt can mend: series without the labels that the metric needs."""
+    try:
+        yield
+    except ValueError as error:
+        raise ApplicationError(str(error), type="UnusableEvidence", non_retryable=True) from error
 
 
 def _judge(request: JudgeRequest, metrics: tuple[MetricSpec, ...]) -> Judge:

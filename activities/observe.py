@@ -9,7 +9,7 @@ from typing import Final
 
 from temporalio import activity
 
-from activities.policy import Policy, forever, terminal_errors
+from activities.policy import Policy, forever, rest, terminal_errors
 from adapters.errors import Retryable
 from adapters.ports import Router
 from analysis.share import judge_share
@@ -135,7 +135,7 @@ class ObserveActivities:
         router = self._router_for(request.router)
         with terminal_errors():
             counter = Counter(await router.requests(request.service))
-            await self._sleep(request.quiet.total_seconds())
+            await rest(request.quiet.total_seconds(), self._sleep)
             counter.add(await router.requests(request.service))
         strays = counter.of(request.version)
         share = judge_share(strays, counter.total, 0)

@@ -5,16 +5,18 @@ Each capability keeps its own `Policy` beside its activities; workflows spread i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from temporalio import activity
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 from adapters.errors import Terminal
 
+_NAP_S = 2.0
 FIRST_RETRY = timedelta(milliseconds=100)
 
 
@@ -35,6 +37,15 @@ class Policy:
     heartbeat: timedelta | None = None
     schedule_to_close: timedelta | None = None
     """Longest for all attempts; None on whatever must not be given up."""
+
+
+async def rest(seconds: float, sleep: Callable[[float], Awaitable[None]]) -> None:
+    """Sleep with heartbeats, however long: an activity that only waits is alive."""
+    while seconds > 0:
+        activity.heartbeat()
+        nap = min(seconds, _NAP_S)
+        await sleep(nap)
+        seconds -= nap
 
 
 @contextmanager

@@ -11,19 +11,19 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.observe import Counter
-from activities.policy import Policy, forever, terminal_errors
+from activities.policy import Policy, forever, rest, terminal_errors
 from adapters.ports import MetricsSource, Router
 from analysis.ramp import Decision, Ramp, bound_cluster, feasibility
 from schemas.base import Model, Percent, ServiceName, Version
 from schemas.catalog import RouterSpec
-from schemas.judging import JudgeSpec, MetricSpec, RampSpec, RatioMetric, render
+from schemas.judging import Direction, JudgeSpec, MetricSpec, RampSpec, is_acting_ratio, render
 
 BEGIN_RAMP: Final = "aviary.ramp.begin"
 
 BEGIN_POLICY = Policy(
     start_to_close=timedelta(days=1),
     retry=forever(timedelta(seconds=10)),
-    heartbeat=timedelta(minutes=2),
+    heartbeat=timedelta(seconds=30),
 )
 
 Resolve = Callable[[JudgeSpec, MetricSpec], MetricSpec]
@@ -139,9 +139,8 @@ class RampActivities:
         with terminal_errors():
             while True:
                 before = await router.requests(request.service), await self._errors(request)
-                await self._sleep(seconds)
+                await rest(seconds, self._sleep)
                 after = await router.requests(request.service), await self._errors(request)
-                activity.heartbeat()
                 counter = Counter(before[0])
                 counter.add(after[0])
                 if counter.total > 0:
@@ -171,10 +170,8 @@ class RampActivities:
             raise ApplicationError(answer.message, type="InfeasibleRamp", non_retryable=True)
 
     async def _errors(self, request: BeginRamp) -> tuple[float, float]:
-        """Stable's raw counters of bad and of all requests, summed, of the first ratio metric."""
-        metric = next((one for one in request.metrics if isinstance(one, RatioMetric)), None)
-        if metric is None:
-            return 0.0, 0.0
+        """Stable's raw counters of bad and of all requests, summed, of the first acting ratio."""
+        metric = next(one for one in request.metrics if is_acting_ratio(one))
         resolved = self._resolve(request.spec, metric)
         pool = self._router_for(request.router).pool(request.service, request.stable)
         arm = {"service": request.service, "version": request.stable, "pool": pool}
@@ -182,7 +179,9 @@ class RampActivities:
         for part in ("bad", "total"):
             series = await self._source.query(render(resolved.templates[part], arm), self._clock())
             sums.append(sum(one.value for one in series))
-        return sums[0], sums[1]
+        counted, total = sums
+        good_counted = metric.direction is Direction.LOWER_IS_BAD
+        return (total - counted if good_counted else counted), total
 
 
 def _rate(before: tuple[float, float], after: tuple[float, float]) -> float:

@@ -16,7 +16,14 @@ from analysis.evalues import Tally
 from analysis.evidence import SequentialTest, merge_state
 from analysis.limits import LimitTest
 from analysis.tracks import PointTest, Track, WatchTrack, make_track
-from schemas.judging import GaugeMetric, JudgeSpec, Method, MetricSpec, RatioMetric
+from schemas.judging import (
+    GaugeMetric,
+    JudgeSpec,
+    Method,
+    MetricSpec,
+    RatioMetric,
+    is_acting_ratio,
+)
 from schemas.reading import MetricReading, Snapshot
 from schemas.verdict import MetricEvidence, Reason, Verdict, VerdictKind
 
@@ -92,7 +99,7 @@ class Judge:
         failures = [
             t.test.upper()
             for t in self._counted
-            if isinstance(t.metric, RatioMetric) and t.metric.slo is None
+            if is_acting_ratio(t.metric)
         ]
         known = [bound for bound in failures if bound is not None]
         return max(known) if known and len(known) == len(failures) else None

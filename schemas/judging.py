@@ -386,6 +386,11 @@ class RampSpec(Model):
         return _positive(value)
 
 
+def is_acting_ratio(metric: MetricSpec) -> bool:
+    """Whether a metric counts failed requests against stable: what a ramp's budget is made of."""
+    return isinstance(metric, RatioMetric) and not metric.dry_run and metric.slo is None
+
+
 def read_metric(value: Any) -> MetricSpec:
     """Read one metric from plain data.
 

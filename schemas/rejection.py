@@ -25,6 +25,7 @@ class RejectReason(StrEnum):
     UNKNOWN_SERVICE = "unknown_service"
     """It names a service that the catalog does not have, or no service at all."""
     UNKNOWN_STRATEGY = "unknown_strategy"
+    UNFIT_STRATEGY = "unfit_strategy"
     """It names a strategy that the catalog does not have."""
     UNPLANNABLE = "unplannable"
     """The catalog gives no plan for it, for a reason other than these."""

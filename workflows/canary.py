@@ -223,6 +223,7 @@ class CanaryWorkflow(Commands):
         while not state.full:
             await self._pause_if_told()
             if state.weight <= 0 or workflow.now() >= ends:
+                await self._shift_to(0)  # waiting must cost nothing of the budget
                 await self._undecided(describe.undecided(state.sentence, workflow.now()))
                 return
             if state.weight != self._traffic.weight:

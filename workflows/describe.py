@@ -105,7 +105,7 @@ def undecided(sentence: str, at: datetime) -> Verdict:
     return Verdict(
         kind=VerdictKind.INCONCLUSIVE,
         reason=Reason.NOT_ENOUGH_EVIDENCE,
-        sentence=sentence,
+        sentence=f"{sentence}; the canary has no traffic now, and gets all of it when approved",
         at=at,
     )
 

@@ -11,6 +11,7 @@ from schemas.catalog import BUILT_IN, Catalog, ServiceSpec
 from schemas.catalog_check import nearest
 from schemas.deploy import DeployRequested
 from schemas.graph import levels
+from schemas.judging import is_acting_ratio
 from schemas.release import ReleasePlan, ServicePlan
 
 _NAMED = 5
@@ -23,6 +24,7 @@ class PlanReason(StrEnum):
     UNKNOWN_SERVICE = "unknown_service"
     DUPLICATE_SERVICE = "duplicate_service"
     UNKNOWN_STRATEGY = "unknown_strategy"
+    UNFIT_STRATEGY = "unfit_strategy"
 
 
 class PlanError(ValueError):
@@ -130,6 +132,12 @@ def _service_plan(
     catalog: Catalog, name: str, version: str, needs: Iterable[str], strategy: str | None
 ) -> ServicePlan:
     resolved = catalog.resolve(name, strategy)
+    if resolved.strategy.ramp is not None and not any(map(is_acting_ratio, resolved.metrics)):
+        text = (
+            f"services.{name}: strategy {resolved.strategy_name} is a ramp, with a budget of failed "
+            "requests; expected a metric of kind ratio that is acted upon and compared with stable"
+        )
+        raise PlanError(PlanReason.UNFIT_STRATEGY, text)
     return ServicePlan(
         service=name,
         version=version,

@@ -22,6 +22,7 @@ _log = structlog.get_logger("aviary.bridge")
 _PLAN_REASONS: Final = {
     PlanReason.UNKNOWN_SERVICE: RejectReason.UNKNOWN_SERVICE,
     PlanReason.UNKNOWN_STRATEGY: RejectReason.UNKNOWN_STRATEGY,
+    PlanReason.UNFIT_STRATEGY: RejectReason.UNFIT_STRATEGY,
     PlanReason.DUPLICATE_SERVICE: RejectReason.INVALID_DATA,
 }
 _ANY_ENVIRONMENT: Final = "default"

@@ -124,3 +124,12 @@ def test_ten_thousand_services_in_a_chain() -> None:
     assert len(plan_release(found, deploy(*names)).stages) == 10_000
     ends = plan_release(found, deploy(names[0], names[-1]))
     assert ends.stages == ((names[0],), (names[-1],))
+
+
+def test_a_ramp_needs_failures_to_count() -> None:
+    ramp = {"ramp": {"budget": 100}}
+    slow = {"kind": "histogram", "name": "latency"}
+    found = catalog({"a": {"strategy": "r", "metrics": [slow]}}, strategies={"r": ramp})
+    with pytest.raises(PlanError, match="expected a metric of kind ratio") as caught:
+        plan_release(found, deploy("a"))
+    assert caught.value.reason is PlanReason.UNFIT_STRATEGY

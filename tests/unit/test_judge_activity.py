@@ -1,0 +1,182 @@
+"""The judging activity: what it asks, resumes from, gives up on and never guesses."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities.judge import JudgeActivities, JudgeRequest, JudgeResult
+from adapters.errors import Retryable, Terminal
+from adapters.routers.trial import TrialRouter
+from schemas.catalog import Bake, MemoryRouterSpec
+from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
+from schemas.reading import Series
+from schemas.verdict import Reason, VerdictKind
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+ERRORS = RatioMetric(name="errors", bad="bad {{version}}", total="total {{version}}")
+
+
+class Shop:
+    """A metrics source whose counters grow with the clock, and a router that counts alike."""
+
+    def __init__(self, *, bad: float = 0.0, share: float = 0.5) -> None:
+        self.now = T0
+        self.bad = bad
+        self.share = share
+        self.error: Exception | None = None
+        self.asked: list[str] = []
+        self.labels: dict[str, str] = {"pod": "1"}
+
+    def clock(self) -> datetime:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+        await asyncio.sleep(0)
+
+    async def query(self, promql: str, at: datetime) -> Sequence[Series]:
+        self.asked.append(promql)
+        if self.error is not None:
+            raise self.error
+        requests = 100 * (at - T0).total_seconds() + 100
+        part, version = promql.split()
+        wrong = self.bad if version == "2" else 0.0
+        value = requests * wrong if part == "bad" else requests
+        return [Series(labels=self.labels, value=value)]
+
+
+class Counting(TrialRouter):
+    def __init__(self, shop: Shop) -> None:
+        super().__init__()
+        self._shop = shop
+
+    async def requests(self, service: str) -> Mapping[str, int]:
+        sent = 200 * (self._shop.now - T0).total_seconds()
+        return {"1": int(sent * (1 - self._shop.share)), "2": int(sent * self._shop.share)}
+
+
+def _resolve(_: JudgeSpec, metric: MetricSpec) -> MetricSpec:
+    return metric
+
+
+def _request(metric: MetricSpec = ERRORS, **over: Any) -> JudgeRequest:
+    asked = {
+        "router": MemoryRouterSpec(kind="memory"),
+        "service": "payments",
+        "stable": "1",
+        "canary": "2",
+        "spec": JudgeSpec(interval=timedelta(seconds=1), tolerance=0.2),
+        "metrics": (metric,),
+        "weight": 50,
+        "weight_changed_at": T0,
+        "started_at": T0,
+        "bake": Bake(min=timedelta(seconds=10), max=timedelta(seconds=30)),
+    }
+    return JudgeRequest.model_validate(asked | over)
+
+
+async def _judge(
+    shop: Shop, request: JudgeRequest, environment: ActivityEnvironment | None = None
+) -> JudgeResult:
+    activities = JudgeActivities(
+        shop, lambda _: Counting(shop), _resolve, clock=shop.clock, sleep=shop.sleep
+    )
+    return await (environment or ActivityEnvironment()).run(activities.judge, request)
+
+
+async def test_a_good_canary_passes_after_the_shortest_bake() -> None:
+    shop = Shop()
+    result = await _judge(shop, _request())
+    assert result.verdict.kind is VerdictKind.PASS
+    assert shop.now == T0 + timedelta(seconds=10)
+    assert {"bad 2", "total 2", "bad 1", "total 1"} == set(shop.asked)
+
+
+async def test_a_bad_canary_fails_before_the_bake_ends() -> None:
+    shop = Shop(bad=0.5)
+    result = await _judge(shop, _request())
+    assert (result.verdict.kind, result.verdict.reason) == (
+        VerdictKind.FAIL,
+        Reason.WORSE_THAN_STABLE,
+    )
+    assert shop.now < T0 + timedelta(seconds=10)
+
+
+async def test_a_source_that_never_answers_is_inconclusive_and_not_good() -> None:
+    shop = Shop()
+    shop.error = Retryable("away")
+    result = await _judge(shop, _request())
+    assert (result.verdict.kind, result.verdict.reason) == (
+        VerdictKind.INCONCLUSIVE,
+        Reason.NO_DATA,
+    )
+    assert shop.now == T0 + timedelta(seconds=30)
+
+
+async def test_a_wrong_query_is_not_retried() -> None:
+    shop = Shop()
+    shop.error = Terminal("parse error")
+    with pytest.raises(ApplicationError) as caught:
+        await _judge(shop, _request())
+    assert caught.value.non_retryable
+
+
+async def test_buckets_without_their_label_are_not_retried() -> None:
+    histogram = HistogramMetric(name="latency", buckets="buckets {{version}}")
+    with pytest.raises(ApplicationError, match="le") as caught:
+        await _judge(Shop(), _request(histogram))
+    assert caught.value.non_retryable
+
+
+async def test_another_attempt_goes_on_from_the_last_heartbeat() -> None:
+    whole = await _judge(Shop(bad=0.02), _request())
+    shop = Shop(bad=0.02)
+    first = ActivityEnvironment()
+    beats: list[Any] = []
+
+    def on_heartbeat(*details: Any) -> None:
+        beats.extend(details)
+        if shop.now >= T0 + timedelta(seconds=5):
+            raise ConnectionError("the worker is gone")
+
+    first.on_heartbeat = on_heartbeat
+    with pytest.raises(ConnectionError):
+        await _judge(shop, _request(), first)
+    second = ActivityEnvironment()
+    second.info = dataclasses.replace(
+        ActivityEnvironment.default_info(), heartbeat_details=beats[-1:]
+    )
+    resumed = await _judge(shop, _request(), second)
+    assert resumed.verdict.metrics[0].canary == whole.verdict.metrics[0].canary
+
+
+async def test_cancelled_it_hands_back_its_evidence() -> None:
+    shop = Shop()
+    environment = ActivityEnvironment()
+    environment.on_heartbeat = lambda *_: (
+        environment.cancel() if shop.now >= T0 + timedelta(seconds=5) else None
+    )
+    result = await _judge(shop, _request(bake=None), environment)
+    assert not result.verdict.final
+    assert result.evidence["tracks"]["errors"]
+
+
+async def test_a_router_that_does_not_do_what_it_confirmed_is_found_and_named() -> None:
+    result = await _judge(Shop(share=0.0), _request(bake=None))
+    assert (result.verdict.kind, result.verdict.reason) == (VerdictKind.FAIL, Reason.SHARE_OFF)
+    assert "the router confirmed 50 % for payments 2" in result.verdict.sentence
+
+
+async def test_an_attempt_that_resumes_after_the_bake_still_reads_an_interval() -> None:
+    shop = Shop()
+    shop.now = T0 + timedelta(seconds=60)
+    result = await _judge(shop, _request())
+    assert result.verdict.kind is VerdictKind.PASS
