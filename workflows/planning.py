@@ -134,7 +134,7 @@ def _service_plan(
     resolved = catalog.resolve(name, strategy)
     if resolved.strategy.ramp is not None and not any(map(is_acting_ratio, resolved.metrics)):
         text = (
-            f"services.{name}: strategy {resolved.strategy_name} is a ramp, with a budget of failed "
+            f"services.{name}: strategy {resolved.strategy_name} is a ramp, which counts failed "
             "requests; expected a metric of kind ratio that is acted upon and compared with stable"
         )
         raise PlanError(PlanReason.UNFIT_STRATEGY, text)

@@ -179,4 +179,5 @@ async def test_an_attempt_that_resumes_after_the_bake_still_reads_an_interval() 
     shop = Shop()
     shop.now = T0 + timedelta(seconds=60)
     result = await _judge(shop, _request())
-    assert result.verdict.kind is VerdictKind.PASS
+    assert result.verdict.metrics[0].intervals == 1
+    assert result.verdict.reason is not Reason.NO_DATA
