@@ -11,7 +11,7 @@ from schemas.alert import Alert, AlertStatus
 from schemas.alert_policy import AlertAction, DependentsAlerts
 from schemas.release import ServicePlan
 
-REMEMBERED = 200
+REMEMBERED = 2_000
 """Identities kept per canary; the oldest are forgotten first."""
 
 
