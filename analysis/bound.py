@@ -11,6 +11,7 @@ Sources: a mixture of the test supermartingales of Howard et al. 2021 (arXiv 181
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Self
 
@@ -20,7 +21,8 @@ _POINTS = 24
 _GAPS = tuple(10.0 ** (-3 + 3 * i / (_POINTS - 1)) for i in range(_POINTS))
 _LOGS = tuple(math.log1p(-gap) if gap < 1.0 else -math.inf for gap in _GAPS)
 _EMPIRICAL_FROM = 8
-_HALVINGS = 48
+_STEPS = 60
+_EXACT = 1e-13
 
 
 class ExcessBound:
@@ -70,19 +72,29 @@ class ExcessBound:
         self._intervals += 1
 
     def upper(self) -> float:
-        """The bound, from -1 to 1; 1 before any data."""
+        """The bound, from -1 to 1; 1 before any data.
+
+        Newton's method, from where a single point of the mixture is enough: the log of the mixture
+        grows and is convex, so each step comes down to the root and never passes it.
+        """
         if self._requests <= 0:
             return 1.0
-        low, high = -1.0, 1.0
-        if not self._rejects(high):
-            return 1.0
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            if self._rejects(middle):
-                high = middle
-            else:
-                low = middle
-        return min(max(high, self._empirical()), 1.0)
+        needed = math.log(_POINTS / self._beta)
+        slopes = [self._requests * gap / self._cluster for gap in _GAPS]
+        starts = [total / self._cluster for total in self._logs]
+        firsts = ((needed - at) / slope for at, slope in zip(starts, slopes, strict=True))
+        excess: float = min(firsts)
+        for _ in range(_STEPS):
+            parts = [at + slope * excess for at, slope in zip(starts, slopes, strict=True)]
+            top = max(parts)
+            shares = [math.exp(part - top) for part in parts]
+            whole = math.fsum(shares)
+            steepness = sum(map(operator.mul, shares, slopes)) / whole
+            step = (top + math.log(whole) - needed) / steepness
+            excess -= step
+            if step <= _EXACT * max(abs(excess), _EXACT):
+                break
+        return min(max(excess, self._empirical(), -1.0), 1.0)
 
     def within(self, tolerance: float) -> bool:
         """Whether the bound is at most the tolerance (cheaper than `upper`)."""

@@ -12,11 +12,23 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
+from analysis.bound import ExcessBound
+from analysis.evalues import Tally
 from schemas.judging import JudgeSpec, RampSpec
 
 _RESERVE = 0.5
+_NOISE = 1.5
+"""Times the budget that does without noise: what chance may take."""
+_PRECISION = 1.1
+_COARSE = 12.0
+"""Intervals before acceptance grow to this part of the time gone: quick, and never too hopeful."""
+_FULL_PARTS = 10.0
+_MOST_CAP = 50.0
+"""Above it stable has ever less traffic to compare with, so it proves nothing sooner."""
+_TIMES_LONGER = 20.0
+"""How far beyond `hold_after` a time that would do is looked for."""
+_GROWTH = 1.5
 _POINTS = 24
-_LEAST_SHARE = 0.0001
 
 
 class Decision(NamedTuple):
@@ -120,47 +132,115 @@ class Feasibility(NamedTuple):
 
     feasible: bool
     smallest: float
-    """About the smallest budget with which it can."""
+    """About the smallest budget with which it can, with room for noise."""
     message: str
+
+
+class _Service(NamedTuple):
+    rate: float
+    rps: float
+    cluster: int
+    beta: float
 
 
 def feasibility(
     spec: RampSpec, *, rate: float, rps: float, cluster: int, beta: float
 ) -> Feasibility:
-    """Check a ramp at plan time.
+    """Check a ramp at plan time, by rehearsing it for a canary that is as good as stable.
 
-    Near acceptance the bound is about `(price + sqrt(2 * price * p * N / (1 - w))) / N` with
-    `price = cluster * (ln(1/beta) + ln 24)`; the budget must cover bound * N when the bound has
-    come down to the tolerance, and one more step of the router's smallest weight.
+    The smallest budget is found by halving between budgets that end and budgets that do not; the
+    rehearsal has expected counts, and half as much again is kept for chance.
 
     Args:
         spec: the ramp.
         rate: stable's share of failed requests, 0 to 1.
-        rps: requests per second of both versions.
+        rps: requests per second of both versions; above 0.
         cluster: errors that may come as one.
         beta: chance that the bound is too low.
     """
-    price = cluster * (math.log(1 / beta) + math.log(_POINTS))
-    split = max(1.0 - spec.cap / 100.0, _LEAST_SHARE)
-    noise = math.sqrt(2.0 * price * rate / (spec.tolerance * split))
-    proof = ((noise + math.sqrt(noise * noise + 4.0 * price)) / 2.0) ** 2
-    least = _LEAST_SHARE * rps * spec.interval.total_seconds()
-    first = (least + 3.0 * math.sqrt(least)) / _RESERVE
-    smallest = math.ceil(proof + first)
-    seconds = proof / spec.tolerance / (rps * spec.cap / 100.0) + spec.full_after.total_seconds()
-    if spec.budget < smallest:
+    service = _Service(rate, rps, cluster, beta)
+    patience = spec.hold_after.total_seconds()
+    capped = spec.model_copy(update={"cap": min(spec.cap, _MOST_CAP)})
+    rich = capped.model_copy(update={"budget": math.inf})
+    needed = _NOISE * _time_to_full(rich, service, _TIMES_LONGER * patience)
+    late = needed > patience
+    smallest = float(math.ceil(_NOISE * _smallest(capped, service, None if late else patience)))
+    at = f"at {rps:g} requests per second"
+    if late:
+        known = math.isfinite(needed)
+        more = f"at least about {needed / 60:.0f} min" if known else "more traffic"
+        text = (
+            f"ramp.hold_after: {patience / 60:.0f} min is too short {at}; expected {more}, or a "
+            "larger tolerance"
+        )
+    elif spec.budget < smallest:
         text = (
             f"ramp.budget: {spec.budget:g} extra failed requests can't show a canary to be within "
-            f"{100 * spec.tolerance:g} % of a stable version that fails {100 * rate:g} % at "
-            f"{rps:g} requests per second; expected at least about {smallest:g}, or a larger "
-            "tolerance"
+            f"{100 * spec.tolerance:g} % of a stable version that fails {100 * rate:g} % {at}; "
+            f"expected at least about {smallest:g}, or a larger tolerance"
         )
-    elif seconds > spec.hold_after.total_seconds():
+    elif spec.cap > _MOST_CAP and _time_to_full(spec, service, patience) > patience:
         text = (
-            f"ramp.hold_after: {spec.hold_after.total_seconds() / 60:.0f} min is too short at "
-            f"{rps:g} requests per second; expected at least about {seconds / 60:.0f} min, or a "
-            "larger tolerance"
+            f"ramp.cap: {spec.cap:g} % leaves stable too little traffic to compare with {at}; "
+            f"expected at most {_MOST_CAP:g} %"
         )
     else:
         return Feasibility(True, smallest, f"ramp.budget: {spec.budget:g} is enough")
     return Feasibility(False, smallest, text)
+
+
+def _smallest(spec: RampSpec, service: _Service, patience: float | None) -> float:
+    high = _proof(spec, service)
+    if patience is None:
+        return high
+
+    def ends(budget: float) -> bool:
+        one = spec.model_copy(update={"budget": budget})
+        return _time_to_full(one, service, patience) <= patience
+
+    while not ends(high):
+        high *= _GROWTH
+    low = high / _GROWTH
+    while high / low > _PRECISION:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if ends(middle) else (middle, high)
+    return high
+
+
+def _proof(spec: RampSpec, service: _Service) -> float:
+    """Less than any budget that does: what acceptance alone takes, with the cap from the start.
+
+    Near acceptance the bound is about `(price + sqrt(2 * price * p * N / (1 - w))) / N`, with
+    `price = cluster * ln(24 / beta)`; the budget must cover bound * N at bound = tolerance.
+    """
+    price = service.cluster * math.log(_POINTS / service.beta)
+    split = 1.0 - spec.cap / 100.0
+    noise = math.sqrt(2.0 * price * service.rate / (spec.tolerance * split))
+    return float(((noise + math.sqrt(noise * noise + 4.0 * price)) / 2.0) ** 2)
+
+
+def _time_to_full(spec: RampSpec, service: _Service, patience: float) -> float:
+    """Seconds until a healthy canary gets everything, without noise; inf if not in time."""
+    interval, full = spec.interval.total_seconds(), spec.full_after.total_seconds()
+    ramp, bound = Ramp(spec), ExcessBound(service.beta, service.cluster)
+    at, unseen = 0.0, None
+    while at <= patience:
+        sent = 0.0 if unseen is None else unseen[2].n_c
+        decision = ramp.decide(bound.upper(), rps=service.rps, unseen=sent)
+        if decision.full:
+            return at
+        if decision.weight <= 0 and not sent:
+            return math.inf
+        length = max(interval, full / _FULL_PARTS if decision.accepted else at / _COARSE)
+        if unseen is not None:
+            weight, seconds, tally = unseen
+            bound.add(tally)
+            ramp.observe(weight, seconds, tally.n_c, tally.n_c + tally.n_b)
+        everything = service.rps * length
+        n_c = everything * decision.weight / 100.0
+        # The weight was set for one interval; a longer one sends no more than was allowed.
+        n_c = min(n_c, decision.allowed)
+        n_b = everything - n_c
+        unseen = (decision.weight, length, Tally(service.rate * n_c, n_c, service.rate * n_b, n_b))
+        at += length
+    return math.inf

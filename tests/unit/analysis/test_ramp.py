@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.bound import ExcessBound
@@ -131,6 +132,56 @@ def test_the_smallest_budget_is_one_with_which_a_healthy_canary_ends() -> None:
             budgeted = spec.model_copy(update={"budget": smallest * factor})
             last = rehearse(budgeted, JudgeSpec(), Rates(rate, rate, 1000))[-1]
             assert (last.event == "full") is ends, (rate, factor, last)
+
+
+@given(
+    st.sampled_from([0.0, 0.0001, 0.001, 0.01, 0.05]),
+    st.sampled_from([10, 100, 1000, 20_000]),
+    st.sampled_from([0.0005, 0.001, 0.005]),
+    st.sampled_from([5.0, 25.0, 50.0, 90.0]),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_is_called_feasible_ends_with_everything(
+    rate: float, rps: float, tolerance: float, cap: float
+) -> None:
+    plenty = RampSpec(budget=1e9, tolerance=tolerance, cap=cap)
+    told = feasibility(plenty, rate=rate, rps=rps, cluster=5, beta=0.05)
+    enough = plenty.model_copy(update={"budget": told.smallest})
+    assert not told.feasible or cap > 50 or _feasible(enough, rate, rps)
+    if _feasible(enough, rate, rps):
+        last = rehearse(enough, JudgeSpec(), Rates(rate, rate, rps))[-1]
+        assert last.event == "full", (last, told)
+
+
+def _feasible(spec: RampSpec, rate: float, rps: float) -> bool:
+    return feasibility(spec, rate=rate, rps=rps, cluster=5, beta=0.05).feasible
+
+
+@pytest.mark.parametrize(("rate", "tolerance"), [(0.001, 0.001), (0.01, 0.003), (0.001, 0.005)])
+def test_the_smallest_budget_leaves_room_for_noise(rate: float, tolerance: float) -> None:
+    plenty = RampSpec(budget=1e9, tolerance=tolerance)
+    told = feasibility(plenty, rate=rate, rps=1000, cluster=5, beta=0.05)
+    spec = plenty.model_copy(update={"budget": told.smallest})
+    source = np.random.default_rng(7)
+    assert sum(_ends(spec, rate, 1000, source) for _ in range(20)) >= 14
+
+
+def _ends(spec: RampSpec, rate: float, rps: float, source: np.random.Generator) -> bool:
+    ramp, bound = Ramp(spec), ExcessBound(0.05, 5)
+    unseen: tuple[float, Tally] | None = None
+    for _ in range(241):
+        sent = 0.0 if unseen is None else unseen[1].n_c
+        decision = ramp.decide(bound.upper(), rps=rps, unseen=sent)
+        if decision.full:
+            return True
+        if unseen is not None:
+            bound.add(unseen[1])
+            ramp.observe(unseen[0], LENGTH, sent, rps * LENGTH)
+        n_c = int(source.poisson(rps * LENGTH * decision.weight / 100))
+        n_b = int(source.poisson(rps * LENGTH * (1 - decision.weight / 100)))
+        bad = int(source.binomial(n_c, rate)), int(source.binomial(n_b, rate))
+        unseen = decision.weight, Tally(bad[0], n_c, bad[1], n_b)
+    return False
 
 
 def test_a_rehearsal_of_a_bad_canary_is_rolled_back_within_budget() -> None:
