@@ -18,8 +18,8 @@ def moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def evidence(track: Track | WatchTrack, threshold: float) -> MetricEvidence:
-    """The numbers of one metric."""
+def evidence(track: Track | WatchTrack, threshold: float, exposure: float = 1.0) -> MetricEvidence:
+    """The numbers of one metric; its tolerance is the one for `exposure` (see `good_enough`)."""
     none = Counts(bad=0.0, total=0.0, rate=None)
     canary, stable, e_value, edge = none, none, 1.0, None
     upper: float | None = None
@@ -40,7 +40,7 @@ def evidence(track: Track | WatchTrack, threshold: float) -> MetricEvidence:
         e_value=e_value,
         threshold=threshold,
         upper_bound=upper,
-        tolerance=tolerance,
+        tolerance=None if tolerance is None else min(tolerance / exposure, 1.0),
         intervals=track.intervals,
         since=moment(track.since),
         until=moment(track.until),
@@ -84,11 +84,12 @@ def requests(numbers: MetricEvidence) -> str:
     return f"{seen} requests in {span((numbers.until - numbers.since).total_seconds())}"
 
 
-def bounded(numbers: MetricEvidence) -> str:
-    """The bound against the tolerance."""
+def bounded(numbers: MetricEvidence, exposure: float = 1.0) -> str:
+    """The bound against the tolerance, and which next step that tolerance is for."""
     upper = 1.0 if numbers.upper_bound is None else numbers.upper_bound
     accepted = percent(numbers.tolerance)
-    return f"{numbers.name}: at most {percent(max(upper, 0.0))} extra, {accepted} is accepted"
+    step = f" for a next step of {percent(exposure)}" if exposure < 1 else ""
+    return f"{numbers.name}: at most {percent(max(upper, 0.0))} extra, {accepted} is accepted{step}"
 
 
 def percent(share: float | None) -> str:

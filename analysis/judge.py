@@ -96,11 +96,7 @@ class Judge:
     @property
     def failure_bound(self) -> float | None:
         """The largest bound on extra failures: of the acting ratio metrics, None before data."""
-        failures = [
-            t.test.upper()
-            for t in self._counted
-            if is_acting_ratio(t.metric)
-        ]
+        failures = [t.test.upper() for t in self._counted if is_acting_ratio(t.metric)]
         known = [bound for bound in failures if bound is not None]
         return max(known) if known and len(known) == len(failures) else None
 
@@ -218,7 +214,9 @@ class Judge:
             bake_max: its longest time.
             exposure: share of requests that the next step gives to the canary; see `good_enough`.
         """
-        numbers = tuple(explain.evidence(t, self._threshold) for t in self._tracks.values())
+        numbers = tuple(
+            explain.evidence(t, self._threshold, exposure) for t in self._tracks.values()
+        )
         elapsed = now - started_at
         ended = elapsed >= bake_max
         good = elapsed >= bake_min and self.good_enough(started_at.timestamp(), exposure)
@@ -230,7 +228,7 @@ class Judge:
         return Verdict(
             kind=kind,
             reason=reason,
-            sentence=self._sentence(reason, numbers),
+            sentence=self._sentence(reason, numbers, exposure),
             metrics=numbers,
             at=now,
             final=final,
@@ -264,11 +262,15 @@ class Judge:
             return Reason.NOT_ENOUGH_EVIDENCE
         return Reason.WITHIN_LIMITS
 
-    def _sentence(self, reason: Reason, numbers: tuple[MetricEvidence, ...]) -> str:
+    def _sentence(
+        self, reason: Reason, numbers: tuple[MetricEvidence, ...], exposure: float
+    ) -> str:
         if self.failure is not None:
             return self._why_failed(self.failure, numbers)
         acting = [one for one in numbers if not one.dry_run]
-        bounds = "; ".join(explain.bounded(n) for n in acting if n.tolerance and n.intervals)
+        bounds = "; ".join(
+            explain.bounded(n, exposure) for n in acting if n.tolerance and n.intervals
+        )
         notes = "; ".join(f"{n.name}: {n.note}" for n in acting if n.note)
         sure = f"{100 * (1 - self._spec.beta):g} % sure"
         seen = f"({explain.requests(acting[0])})" if acting else ""

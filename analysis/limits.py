@@ -38,9 +38,14 @@ class LimitTest:
 
     @property
     def doubtful(self) -> bool:
-        """Whether a check failed, and there were too few checks to fail: no ground to pass."""
-        failing = self._failed > 0 or any(self._over(totals) for totals in self._current)
-        return failing and self._done < self._checks
+        """No ground to pass: nothing seen, a window begun that is over, or too few checks to fail.
+
+        A window that is not full yet fails nobody, and passes nobody while it is over the limit.
+        """
+        if any(self._over(totals) for totals in self._current):
+            return True
+        seen = any(totals[1] > 0 for totals in self._seen)
+        return not seen or (self._failed > 0 and self._done < self._checks)
 
     def count(self, streams: Sequence[Sequence[Tally]], start: float, end: float) -> None:
         """Count one interval, and check once a window is full."""

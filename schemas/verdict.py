@@ -66,7 +66,10 @@ class MetricEvidence(Model):
     upper_bound: float | None = Field(
         description="With confidence 1-beta, at most this extra share is bad; None: no bound."
     )
-    tolerance: float | None = Field(description="The bound at which the metric is good enough.")
+    tolerance: float | None = Field(
+        description="The bound at which the metric is good enough for the next step: the "
+        "configured tolerance divided by the share of requests that step gives to the canary."
+    )
     intervals: int = Field(ge=0, description="Intervals judged.")
     since: datetime | None = Field(description="Start of the first interval judged.")
     until: datetime | None = Field(description="End of the last interval judged.")

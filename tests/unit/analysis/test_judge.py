@@ -279,6 +279,21 @@ def test_a_small_step_tolerates_a_wider_bound() -> None:
     assert (kind(0.25), kind(1.0)) == (VerdictKind.PASS, VerdictKind.INCONCLUSIVE)
 
 
+def test_a_pass_shows_the_tolerance_it_was_given_for_and_the_step() -> None:
+    judge = Judge(JudgeSpec(), [ERRORS])
+    for look in range(4):
+        count(judge, look, errors=Tally(1, 750, 14, 14250))
+    passed = judge.verdict(
+        at(60), started_at=START, bake_min=MINUTE, bake_max=5 * MINUTE, exposure=0.25
+    )
+    (numbers,) = passed.metrics
+    assert passed.kind is VerdictKind.PASS
+    assert numbers.upper_bound is not None
+    assert numbers.tolerance == pytest.approx(0.02)
+    assert 0.005 < numbers.upper_bound <= 0.02
+    assert "2 % is accepted for a next step of 25 %" in passed.sentence
+
+
 def test_a_latency_may_be_as_much_worse_as_the_margin_says() -> None:
     upper, tolerances = [], []
     for margin in (1.0, 1.5):
