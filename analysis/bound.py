@@ -77,13 +77,13 @@ class ExcessBound:
         Newton's method, from where a single point of the mixture is enough: the log of the mixture
         grows and is convex, so each step comes down to the root and never passes it.
         """
-        if self._requests <= 0:
+        if self._requests <= 0 or not self._rejects(1.0):
             return 1.0
         needed = math.log(_POINTS / self._beta)
         slopes = [self._requests * gap / self._cluster for gap in _GAPS]
         starts = [total / self._cluster for total in self._logs]
         firsts = ((needed - at) / slope for at, slope in zip(starts, slopes, strict=True))
-        excess: float = min(firsts)
+        excess: float = min(*firsts, 1.0)
         for _ in range(_STEPS):
             parts = [at + slope * excess for at, slope in zip(starts, slopes, strict=True)]
             top = max(parts)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeVar
 
 import typer
 
@@ -169,12 +169,12 @@ def _checked(kind: type[_Spec], **values: Any) -> _Spec:
 
 
 @contextmanager
-def _opened(file: Path | None) -> Iterator[TextIO]:
+def _opened(file: Path | None) -> Iterator[BinaryIO]:
     if file is None or str(file) == "-":
-        yield sys.stdin
+        yield sys.stdin.buffer
         return
     try:
-        with file.open(encoding="utf-8") as lines:
+        with file.open("rb") as lines:
             yield lines
     except OSError as error:
         raise CommandError(

@@ -12,19 +12,21 @@ from pydantic import ValidationError
 from analysis.evalues import Tally
 from analysis.judge import Judge, counted_metrics
 from aviary.cli.failing import CommandError, ExitCode
-from schemas.judging import JudgeSpec, Method
+from schemas.judging import JudgeSpec, Method, RatioMetric
 from schemas.verdict import Reason, VerdictKind
 
 _FIELDS = {"series", "interval_s", "weight", "metrics"}
 _ARMS = {"canary", "stable"}
+_LEAST, _MOST = 1e-9, 1e15
+"""Counts: a double holds every whole number up to there."""
+_LONGEST_S = 366 * 86400
 
 
 class SeriesJudge:
     """One series: its judge, and the interval at which the verdict was reached."""
 
-    def __init__(self, spec: JudgeSpec, names: Sequence[str], *, watch: bool) -> None:
-        self.judge = Judge(spec, counted_metrics(names))
-        self.names = frozenset(names)
+    def __init__(self, spec: JudgeSpec, metrics: Sequence[RatioMetric], *, watch: bool) -> None:
+        self.judge = Judge(spec, metrics)
         self._rules = spec.method in {Method.THRESHOLD, Method.KAYENTA}
         self._watch = watch
         self._time = 0.0
@@ -71,47 +73,76 @@ class SeriesJudge:
         return VerdictKind.INCONCLUSIVE, reason, None
 
 
-def judge_lines(lines: Iterable[str], spec: JudgeSpec, *, watch: bool) -> list[dict[str, Any]]:
+def judge_lines(lines: Iterable[bytes], spec: JudgeSpec, *, watch: bool) -> list[dict[str, Any]]:
     """Judge every series of a stream of intervals.
 
+    All lines are read first: a metric may first appear late in its series, and is then one that the
+    series had no data of until there.
+
     Args:
-        lines: one interval each, series interleaved as they come.
+        lines: one interval each in UTF-8, series interleaved as they come.
         spec: method and settings.
         watch: go on after a PASS, looking for a FAIL until the input ends.
 
     Raises:
         CommandError: a line is not such an interval; names line, field, value and expectation.
     """
-    judges: dict[str, SeriesJudge] = {}
+    intervals: dict[str, list[tuple[dict[str, Tally], float]]] = {}
+    known: set[str] = set()
     for number, line in enumerate(lines, 1):
-        if not line.strip():
+        text = _text(line, number)
+        if not text.strip():
             continue
-        series, length, counts = _parse(line, number)
-        judge = judges.get(series)
-        if judge is None:
-            judge = judges[series] = _begin(spec, counts, number, watch=watch)
-        elif not judge.names >= counts.keys():
-            extra = ", ".join(sorted(counts.keys() - judge.names))
-            first = ", ".join(sorted(judge.names))
-            _bad(number, "metrics", extra, f"the metrics of the series' first line: {first}")
-        judge.take(counts, length)
-    return [judge.result(series) for series, judge in judges.items()]
+        series, length, counts = _parse(text, number)
+        if series not in intervals:
+            _check_text("series", series, number)
+            intervals[series] = []
+        if not counts.keys() <= known:
+            known.update(_checked_names(counts, number))
+        intervals[series].append((counts, length))
+    shared: dict[frozenset[str], Sequence[RatioMetric]] = {}
+    results = []
+    for series, taken in intervals.items():
+        names = frozenset(name for counts, _ in taken for name in counts)
+        if names not in shared:
+            shared[names] = counted_metrics(sorted(names))
+        judge = SeriesJudge(spec, shared[names], watch=watch)
+        for counts, length in taken:
+            judge.take(counts, length)
+        results.append(judge.result(series))
+    return results
 
 
-def _begin(spec: JudgeSpec, counts: dict[str, Tally], number: int, *, watch: bool) -> SeriesJudge:
+def _text(line: bytes, number: int) -> str:
     try:
-        return SeriesJudge(spec, sorted(counts), watch=watch)
+        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        return _bad(number, f"byte {error.start + 1}", f"0x{line[error.start]:02x}", "UTF-8")
+
+
+def _check_text(field: str, text: str, number: int) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        _bad(number, field, text, "a text without half surrogates")
+
+
+def _checked_names(counts: Iterable[str], number: int) -> Iterable[str]:
+    try:
+        counted_metrics(list(counts))
     except ValidationError as error:
-        first = error.errors()[0]
-        _bad(number, "metrics", first["input"], "names of lower-case letters, digits, _ and -")
+        expected = "names of at most 63 lower-case letters, digits, _ and -, a letter first"
+        _bad(number, "metrics", error.errors()[0]["input"], expected)
+    return counts
 
 
 def _parse(line: str, number: int) -> tuple[str, float, dict[str, Tally]]:
     try:
         data = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else error
         raise CommandError(
-            ExitCode.BAD_INPUT, f"line {number}: not JSON: {error}; expected one object a line"
+            ExitCode.BAD_INPUT, f"line {number}: not JSON: {why}; expected one object a line"
         ) from None
     if not isinstance(data, dict):
         _bad(number, "(line)", data, "an object with series, interval_s and metrics")
@@ -121,8 +152,8 @@ def _parse(line: str, number: int) -> tuple[str, float, dict[str, Tally]]:
     series, length, metrics = data.get("series"), data.get("interval_s"), data.get("metrics")
     if not isinstance(series, str):
         _bad(number, "series", series, "a text")
-    if not _number(length) or length is None or length <= 0:
-        _bad(number, "interval_s", length, "a number of seconds above 0")
+    if not _number(length) or length is None or not 0 < length <= _LONGEST_S:
+        _bad(number, "interval_s", length, "a number of seconds above 0, at most 366 days")
     weight = data.get("weight", 0.0)
     if not _number(weight) or not 0 <= weight <= 1:
         _bad(number, "weight", weight, "a share from 0 to 1")
@@ -146,9 +177,10 @@ def _tally(value: Any, field: str, number: int) -> Tally:
 def _pair(value: Any, field: str, arm: str, number: int) -> tuple[float, float]:
     if isinstance(value, list) and len(value) == 2:  # noqa: PLR2004 - bad and total
         bad, total = value
-        if _number(bad) and _number(total) and 0 <= bad <= total:
+        fits = _number(bad) and _number(total) and 0 <= bad <= total <= _MOST
+        if fits and (total >= _LEAST or total == 0):
             return bad, total
-    expected = "[bad, total], two numbers with 0 <= bad <= total"
+    expected = "[bad, total], two numbers with 0 <= bad <= total, total 0 or from 1e-9 to 1e15"
     return _bad(number, f"{field}.{arm}", value, expected)
 
 
@@ -158,9 +190,11 @@ def _number(value: Any) -> bool:
 
 
 def _bad(number: int, field: str, value: Any, expected: str) -> NoReturn:
-    shown = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        shown = json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        shown = "something nested too deeply"
     limit = 80
-    shown = shown if len(shown) <= limit else shown[:limit] + "..."
-    raise CommandError(
-        ExitCode.BAD_INPUT, f"line {number}: {field}: got {shown}, expected {expected}"
-    )
+    shown, field = (text if len(text) <= limit else text[:limit] + "..." for text in (shown, field))
+    text = f"line {number}: {field}: got {shown}, expected {expected}"
+    raise CommandError(ExitCode.BAD_INPUT, text.encode(errors="backslashreplace").decode())

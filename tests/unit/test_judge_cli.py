@@ -138,12 +138,39 @@ def refused(app: typer.Typer, text: str, *options: str) -> Result:
         (line("a", Tally(9, 3, 0, 1)), "line 2: metrics.errors.canary: got [9, 3], expected [bad"),
         (line("a", Tally(1, 3, -1, 1)), "line 2: metrics.errors.stable: got [-1, 1]"),
         (line("a", Tally(1, float("nan"), 1, 1)), "line 2: metrics.errors.canary: got [1, NaN]"),
-        (line("a", BAD).replace('"errors"', '"other"'), 'line 2: metrics: got "other", expected'),
+        (line("a", BAD, interval_s=10**400), "line 2: interval_s: got 1000"),
+        (line("a", Tally(0, 10**400, 0, 1)), "line 2: metrics.errors.canary: got [0, 1000"),
+        (line("a", Tally(0, 1e200, 0, 1)), "line 2: metrics.errors.canary: got [0, 1e+200], exp"),
+        (line("a", Tally(0, 1e-300, 0, 1)), "line 2: metrics.errors.canary: got [0, 1e-300], exp"),
+        (line("\ud800", BAD), 'line 2: series: got "\\ud800", expected a text without'),
+        ("[" * 100_000, "line 2: not JSON: nested too deeply"),
         (line("b", BAD).replace('"errors"', '"Ä"'), 'line 2: metrics: got "Ä", expected names'),
     ],
 )
 def test_a_bad_line_is_named(app: typer.Typer, text: str, message: str) -> None:
     assert message in refused(app, line("a", BAD) + "\n" + text + "\n").stderr
+
+
+def test_bytes_that_are_not_utf_8_are_named_and_a_mark_is_no_matter(
+    app: typer.Typer, tmp_path: Path
+) -> None:
+    path = tmp_path / "intervals.jsonl"
+    path.write_bytes(line("a", BAD).encode() + b"\n\xff\n")
+    assert 'line 2: byte 1: got "0xff", expected UTF-8' in refused(app, "", str(path)).stderr
+    path.write_bytes(b"\xef\xbb\xbf" + line("a", BAD).encode())
+    assert CliRunner().invoke(app, ["judge", str(path)]).exit_code == 0
+
+
+def test_a_metric_may_first_appear_late_and_keeps_the_series_from_passing_before(
+    app: typer.Typer,
+) -> None:
+    slow = {"canary": [0, 750], "stable": [10, 14250]}
+    both = {"errors": slow, "slow": slow}
+    lines = [line("a", GOOD)] * 30 + [line("a", GOOD, metrics=both)] * 30
+    early = judged(app, lines[:30])["a"]
+    late = judged(app, lines)["a"]
+    assert (early["verdict"], late["verdict"]) == ("PASS", "PASS")
+    assert late["decided_at"] >= 30 > early["decided_at"]
 
 
 def test_a_bad_option_is_named(app: typer.Typer) -> None:
