@@ -42,7 +42,7 @@ async def test_a_healthy_release_is_finalized_and_costs_no_user_a_request(
 
 
 async def test_a_release_asked_for_twice_is_one_release(shop: Stack, temporal: Client) -> None:
-    async with versions_up(shop, "recommendations") as release:
+    async with versions_up(shop, "cart") as release:
         for _ in range(2):
             await shop.pipeline.request(release.id, release.versions)
         await ended(temporal, release)
