@@ -229,7 +229,7 @@ def _time_to_full(spec: RampSpec, service: _Service, patience: float) -> float:
         decision = ramp.decide(bound.upper(), rps=service.rps, unseen=sent)
         if decision.full:
             return at
-        if decision.weight <= 0 and not sent:
+        if decision.weight <= 0:
             return math.inf
         length = max(interval, full / _FULL_PARTS if decision.accepted else at / _COARSE)
         if unseen is not None:

@@ -26,7 +26,7 @@ class Moment(NamedTuple):
     bound: float
     e_value: float
     event: str
-    """shift, full, rolled back or held."""
+    """shift, full, rolled back, held, or budget spent: a person is asked."""
 
 
 class Rates(NamedTuple):
@@ -53,6 +53,8 @@ def rehearse(spec: RampSpec, judge_spec: JudgeSpec, rates: Rates) -> list[Moment
         weight = decision.weight
         if judge.failure is not None:
             event, weight = "rolled back", 0.0
+        elif weight <= 0:
+            event = "budget spent"
         elif look == looks and not decision.full:
             event = "held"
         moments.append(Moment(at, weight, ramp.routed + sent, harm, upper, judge.e_value, event))

@@ -359,10 +359,14 @@ class RampSpec(Model):
     budget: float = Field(
         gt=0, allow_inf_nan=False, description="Extra failed requests allowed for the rollout (B)."
     )
-    cap: Percent = Field(default=50.0, description="Largest weight before the canary is accepted.")
+    cap: Percent = Field(
+        default=50.0, gt=0, description="Largest weight before the canary is accepted."
+    )
     interval: Duration = Field(
         default=timedelta(seconds=15),
-        description="Time between two decisions, route propagation included.",
+        ge=timedelta(seconds=1),
+        le=timedelta(minutes=5),
+        description="Time between two decisions, route propagation included; from 1s to 5m.",
     )
     tolerance: float = Field(
         default=0.001, gt=0, le=1, description="Extra share of failed requests that is accepted."
@@ -371,19 +375,16 @@ class RampSpec(Model):
         default=timedelta(minutes=1),
         description="Time seen at full_weight or more before the canary gets everything.",
     )
-    full_weight: Percent = Field(default=25.0)
+    full_weight: Percent = Field(default=25.0, gt=0)
     hold_after: Duration = Field(
-        default=timedelta(hours=1), description="A ramp not accepted by then is inconclusive."
+        default=timedelta(hours=1),
+        gt=timedelta(0),
+        description="A ramp not accepted by then is inconclusive; more than 0s.",
     )
     pace: Literal["robust", "independent"] = Field(
         default="robust",
         description="robust allows for clustered errors; independent is faster and does not.",
     )
-
-    @field_validator("interval")
-    @classmethod
-    def _interval_positive(cls, value: timedelta) -> timedelta:
-        return _positive(value)
 
 
 def is_acting_ratio(metric: MetricSpec) -> bool:

@@ -13,13 +13,13 @@ import typer
 
 from aviary.cli.failing import CommandError, ExitCode
 from aviary.cli.options import Format, FormatOption
-from schemas.judging import JudgeSpec, Method, RampSpec
+from schemas.judging import JudgeSpec, Method, RampSpec, ThresholdSettings
 
 if TYPE_CHECKING:
     from analysis.rehearsal import Moment
 
 _DEFAULT = JudgeSpec()
-_Spec = TypeVar("_Spec", JudgeSpec, RampSpec)
+_Spec = TypeVar("_Spec", JudgeSpec, RampSpec, ThresholdSettings)
 
 Alpha = Annotated[float, typer.Option(help="Chance to fail a good canary, over the whole rollout.")]
 Beta = Annotated[float, typer.Option(help="Chance to pass a canary worse than the tolerance.")]
@@ -50,6 +50,13 @@ def judge(  # noqa: PLR0913, PLR0917 - one argument per option
     looks: Annotated[
         int, typer.Option(help="Intervals in which a regression may begin.")
     ] = _DEFAULT.looks,
+    max_error_ratio: Annotated[
+        float | None,
+        typer.Option(help="threshold: largest share of bad requests in a window; default 0.01."),
+    ] = None,
+    window: Annotated[
+        str | None, typer.Option(help="threshold: length of a window; default 1m.")
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on after a PASS, until the input ends.")
     ] = False,
@@ -65,8 +72,12 @@ def judge(  # noqa: PLR0913, PLR0917 - one argument per option
         str | None, typer.Option(help="The past: the new version; found if left out.")
     ] = None,
     stable: Annotated[str | None, typer.Option(help="The past: the old version.")] = None,
-    step: Annotated[str, typer.Option(help="The past: length of an interval.")] = "15s",
-    pack: Annotated[str, typer.Option(help="The past: metric pack.")] = _DEFAULT.pack,
+    step: Annotated[
+        str | None, typer.Option(help="The past: length of an interval; default 15s.")
+    ] = None,
+    pack: Annotated[
+        str | None, typer.Option(help=f"The past: metric pack; default {_DEFAULT.pack}.")
+    ] = None,
     query: Annotated[
         list[str] | None, typer.Option(help="The past: queries of the pack; default: errors.")
     ] = None,
@@ -86,10 +97,20 @@ def judge(  # noqa: PLR0913, PLR0917 - one argument per option
         method=method,
         cluster=cluster,
         looks=looks,
-        interval=step,
-        pack=pack,
+        threshold=_limits(method, max_error_ratio, window),
+        **_given(interval=step, pack=pack),
     )
     if prometheus is None:
+        _needs_prometheus(
+            **{"from": begin},
+            to=end,
+            service=service,
+            canary=canary,
+            stable=stable,
+            step=step,
+            pack=pack,
+            query=query,
+        )
         from aviary.cli.judge_lines import judge_lines  # noqa: PLC0415 - keeps --help fast
 
         with _opened(file) as lines:
@@ -97,6 +118,10 @@ def judge(  # noqa: PLR0913, PLR0917 - one argument per option
     else:
         from aviary.cli.judge_past import Past, judge_past  # noqa: PLC0415
 
+        if file is not None:
+            raise CommandError(
+                ExitCode.BAD_INPUT, f"FILE: got {file}, expected none beside --prometheus"
+            )
         asked = Past(prometheus, service, begin, end, canary, stable, tuple(query or ["errors"]))
         results = [judge_past(asked, spec, watch=watch)]
     for result in results:
@@ -147,6 +172,27 @@ def ramp(  # noqa: PLR0913, PLR0917 - one argument per option
         typer.echo(_row(moment))
 
 
+def _limits(method: Method, ratio: float | None, window: str | None) -> ThresholdSettings:
+    given = _given(max_error_ratio=ratio, window=window)
+    if given and method is not Method.THRESHOLD:
+        option = "--" + min(given).replace("_", "-")
+        raise CommandError(
+            ExitCode.BAD_INPUT, f"{option}: given with --method {method}, expected threshold"
+        )
+    return _checked(ThresholdSettings, **given)
+
+
+def _needs_prometheus(**options: Any) -> None:
+    for name, value in _given(**options).items():
+        raise CommandError(
+            ExitCode.BAD_INPUT, f"--{name}: got {value}, expected --prometheus beside it"
+        )
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None and value != []}
+
+
 def _row(moment: Moment) -> str:
     minutes, seconds = divmod(int(moment.seconds), 60)
     return (
@@ -163,8 +209,10 @@ def _checked(kind: type[_Spec], **values: Any) -> _Spec:
     except ValidationError as error:
         first = error.errors()[0]
         option = "--" + "-".join(str(part) for part in first["loc"]).replace("_", "-")
+        option = "--step" if kind is JudgeSpec and option == "--interval" else option
+        given = values.get(str(first["loc"][0]), first["input"])
         raise CommandError(
-            ExitCode.BAD_INPUT, f"{option}: got {first['input']}, expected: {first['msg']}"
+            ExitCode.BAD_INPUT, f"{option}: got {given}, expected: {first['msg']}"
         ) from None
 
 

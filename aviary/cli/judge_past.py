@@ -27,6 +27,7 @@ from schemas.verdict import Reason, Verdict, VerdictKind
 
 _MOST_POINTS = 10_000
 """Prometheus refuses more than 11,000 points per series and query."""
+_MOST_READINGS = 100_000
 _TIMEOUT = 60.0
 _SHOWN = 200
 _KINDS: dict[str, type[RatioMetric | HistogramMetric | GaugeMetric]] = {
@@ -84,11 +85,21 @@ class PrometheusRange:
         for first in range(0, self._count, _MOST_POINTS):
             last = min(first + _MOST_POINTS, self._count) - 1
             for row in self._chunk(promql, first, last):
-                labels = row["metric"]
-                for time, value in row["values"]:
-                    series = Series(labels=labels, value=float(value))
-                    matrix.setdefault(round(float(time), 3), []).append(series)
+                try:
+                    labels = row["metric"]
+                    for time, value in row["values"]:
+                        series = Series(labels=labels, value=float(value))
+                        matrix.setdefault(round(float(time), 3), []).append(series)
+                except (KeyError, TypeError, ValueError, OverflowError):
+                    raise self._strange(row) from None
         return matrix
+
+    def _strange(self, answer: Any) -> CommandError:
+        shown = str(answer)[:_SHOWN].encode(errors="backslashreplace").decode()
+        return CommandError(
+            ExitCode.FAILURE,
+            f"Prometheus at {self._client.base_url}: got {shown}, expected a matrix of series",
+        )
 
     def _chunk(self, promql: str, first: int, last: int) -> list[dict[str, Any]]:
         start = self.begin.timestamp()
@@ -101,7 +112,7 @@ class PrometheusRange:
         try:
             answer = self._client.get("/api/v1/query_range", params=asked)
             data = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
             problem = f"{type(error).__name__}: {error}"[:_SHOWN]
             raise CommandError(
                 ExitCode.FAILURE, f"Prometheus at {self._client.base_url}: {problem}"
@@ -112,7 +123,10 @@ class PrometheusRange:
                 ExitCode.FAILURE,
                 f"Prometheus at {self._client.base_url}: {answer.status_code}: {problem}",
             )
-        rows: list[dict[str, Any]] = data["data"]["result"]
+        matrix = data.get("data")
+        rows = matrix.get("result") if isinstance(matrix, dict) else None
+        if not isinstance(rows, list):
+            raise self._strange(data)
         return rows
 
 
@@ -132,7 +146,9 @@ def judge_past(asked: Past, spec: JudgeSpec, *, watch: bool) -> dict[str, Any]:
         metrics = _metrics(asked.queries, pack, spec)
     except ValueError as error:
         raise _bad(str(error)) from None
-    with httpx.Client(base_url=asked.url, timeout=_TIMEOUT) as client:
+    if (end - begin) / spec.interval > _MOST_READINGS:
+        raise _bad(f"--step: expected at most {_MOST_READINGS:,} steps from --from to --to")
+    with _client(asked.url) as client:
         source = PrometheusRange(client, begin, end, spec.interval)
         arms = _arms(asked, asked.service, pack, source)
         answers = {
@@ -146,6 +162,14 @@ def judge_past(asked: Past, spec: JudgeSpec, *, watch: bool) -> dict[str, Any]:
     return {"series": asked.service, **_replay(judge, spec, snapshots, watch=watch)}
 
 
+def _client(url: str) -> httpx.Client:
+    try:
+        return httpx.Client(base_url=url, timeout=_TIMEOUT)
+    except (httpx.InvalidURL, ValueError) as error:
+        expected = "an address such as http://prometheus:9090"
+        raise _bad(f"--prometheus: got {url}, expected {expected}: {error}") from None
+
+
 def _replay(
     judge: Judge, spec: JudgeSpec, snapshots: Iterator[Snapshot], *, watch: bool
 ) -> dict[str, Any]:
@@ -156,7 +180,10 @@ def _replay(
     for index, snapshot in enumerate(snapshots):
         at = snapshot.at
         first = at if first is None else first
-        judge.observe(snapshot)
+        try:
+            judge.observe(snapshot)
+        except ValueError as error:
+            raise CommandError(ExitCode.FAILURE, f"Prometheus: {error}") from None
         if judge.failure is not None:
             return _result(judge, _verdict(judge, at, first), index, rules=rules)
         if passed is None and not rules and judge.good_enough():
@@ -273,9 +300,9 @@ def _time(option: str, text: str | None) -> datetime:
         if re.fullmatch(r"\d+(\.\d+)?", text):
             return datetime.fromtimestamp(float(text), UTC)
         time = datetime.fromisoformat(text)
+        return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise _bad(f"{option}: got {text}, expected a time such as 2026-01-31T12:00:00Z") from None
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def _bad(text: str) -> CommandError:

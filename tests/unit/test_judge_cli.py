@@ -190,6 +190,50 @@ def test_a_ramp_is_rehearsed(app: typer.Typer) -> None:
     assert (wrong.exit_code, "--rps: got 0" in wrong.stderr) == (2, True)
 
 
+STRANGE = {
+    "no-data": b'{"status": "success"}',
+    "no-labels": b'{"status": "success", "data": {"result": [{"values": [[1, "2"]]}]}}',
+    "no-number": b'{"status": "success", "data": {"result": [{"metric": {}, "values": [[{}]]}]}}',
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--service", "x"], "--service: got x, expected --prometheus"),
+        (["--from", "1"], "--from: got 1, expected --prometheus"),
+        (["--to", "1"], "--to: got 1, expected --prometheus"),
+        (["--pack", "nope"], "--pack: got nope, expected --prometheus"),
+        (["--step", "1x"], "--step: got 1x, expected"),
+        (["--window", "1m"], "--window: given with --method share, expected threshold"),
+        (["--method", "threshold", "--max-error-ratio", "2"], "--max-error-ratio: got 2.0"),
+        (["--prometheus", "http://x", "file"], "FILE: got file, expected none"),
+        (["--prometheus", "http://[::", "--service", "x", "--from", "1", "--to", "2"], "http://[:"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    app: typer.Typer, options: list[str], message: str
+) -> None:
+    assert message in refused(app, line("a", BAD), *options).stderr
+
+
+def test_the_fixed_limit_and_its_window_can_be_chosen(app: typer.Typer) -> None:
+    lines = [line("a", Tally(15, 750, 0, 14250))] * 4
+    rule = ["--method", "threshold"]
+    assert judged(app, lines, *rule)["a"]["decided_at"] == 3
+    assert judged(app, lines, *rule, "--window", "30s")["a"]["decided_at"] == 1
+    assert judged(app, lines, *rule, "--max-error-ratio", "0.03")["a"]["verdict"] == "PASS"
+
+
+def test_a_rehearsal_stops_where_the_budget_allows_no_more(app: typer.Typer) -> None:
+    command = ["ramp", "--budget", "30", "--rps", "1000", "--rate", "0.01", "--format", "json"]
+    schedule = json.loads(CliRunner().invoke(app, command).stdout)["schedule"]
+    assert (schedule[-1]["event"], schedule[-1]["weight"]) == ("budget spent", 0.0)
+    assert all(moment["weight"] > 0 for moment in schedule[:-1])
+    short = CliRunner().invoke(app, [*command, "--interval", "1ms"])
+    assert (short.exit_code, "--interval: got 1ms, expected" in short.stderr) == (2, True)
+
+
 class Past(BaseHTTPRequestHandler):
     """A Prometheus that remembers one release: 0.1 % errors on 1.0, 5 % on 1.1 from minute 5."""
 
@@ -210,6 +254,8 @@ class Past(BaseHTTPRequestHandler):
         body = json.dumps({"status": "success", "data": {"result": rows}}).encode()
         if "oops" in self.path:
             body = b'{"status":"error","error":"no such thing"}'
+        for service, strange in STRANGE.items():
+            body = strange if service in asked["query"] else body
         self.send_response(200)
         self.end_headers()
         self.wfile.write(body)
@@ -260,3 +306,15 @@ def test_the_past_needs_what_it_needs(app: typer.Typer, prometheus: str) -> None
         app, ["judge", "--prometheus", "http://127.0.0.1:1", "--service", "shop", *times]
     )
     assert (gone.exit_code, "Prometheus at" in gone.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("service", STRANGE)
+def test_a_strange_answer_is_told_in_one_line(
+    app: typer.Typer, prometheus: str, service: str
+) -> None:
+    times = ["--from", str(START), "--to", str(START + 60)]
+    command = ["judge", "--prometheus", prometheus, "--service", service, *times]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1
+    assert "expected a matrix of series" in result.stderr
+    assert "Traceback" not in result.output

@@ -89,3 +89,20 @@ def test_the_documented_settings_are_the_defaults_and_the_documented_metrics_are
         "gauge",
         "threshold",
     ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("cap", 0),
+        ("full_weight", 0),
+        ("hold_after", "0s"),
+        ("interval", "999ms"),
+        ("interval", "301s"),
+    ],
+)
+def test_a_ramp_that_could_never_end_is_refused(field: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=field):
+        RampSpec.model_validate({"budget": 500, field: value})
+    fine = {"cap": 0.01, "full_weight": 0.01, "hold_after": "1s", "interval": "1s"}
+    assert RampSpec.model_validate({"budget": 500, **fine}).cap == 0.01
