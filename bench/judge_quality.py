@@ -287,23 +287,23 @@ def fixed(*, gate: bool) -> Policy:
 
 
 def budgeted(world: World, cap: float = 50.0) -> Policy:
-    """The ramp that ships, with the default test beside it and a limit at 100 %."""
+    """The ramp that ships, with the default test beside it; at weight 0 a person is asked."""
     spec = RampSpec(budget=BUDGET, cap=cap, tolerance=world.tolerance)
     ramp, bound = Ramp(spec), ExcessBound(0.05, 5)
-    mixture, guard = StartMixture(len(STAKES), LOOKS), StartMixture(len(RATIOS), LOOKS)
-    limit, weight, full = world.p_b + 2 * world.tolerance, 0.0, False
-    while max(mixture.value, guard.value) < 1 / ALPHA:
+    mixture, weight, full = StartMixture(len(STAKES), LOOKS), 0.0, False
+    while mixture.value < 1 / ALPHA:
         if not full:
             sent = 10 * INTERVAL * weight
             decision = ramp.decide(bound.upper(), rps=1000.0, unseen=sent)
             full, weight = decision.full, decision.weight
+            if weight <= 0:
+                break
         seen = yield weight
         if seen is not None:
             before, tally = seen
             ramp.observe(before, INTERVAL, tally.n_c, tally.n_c + tally.n_b)
             bound.add(tally)
             mixture.update(share_factors((tally,), MARGIN))
-            guard.update(lr_factors(tally, 0.0, limit, 5))
     while True:
         yield 0.0
 
