@@ -32,7 +32,14 @@ def register(app: typer.Typer) -> None:
     app.command("ramp")(ramp)
 
 
+_NOT_BESIDE_CATALOG = (
+    *("alpha", "beta", "margin", "absolute_margin", "tolerance", "method", "cluster", "looks"),
+    *("max_error_ratio", "window", "step", "pack", "query"),
+)
+
+
 def judge(  # noqa: PLR0913, PLR0917 - one argument per option
+    ctx: typer.Context,
     file: Annotated[Path | None, typer.Argument(help="JSON Lines; stdin if left out or -.")] = None,
     alpha: Alpha = _DEFAULT.alpha,
     beta: Beta = _DEFAULT.beta,
@@ -78,6 +85,10 @@ def judge(  # noqa: PLR0913, PLR0917 - one argument per option
     pack: Annotated[
         str | None, typer.Option(help=f"The past: metric pack; default {_DEFAULT.pack}.")
     ] = None,
+    catalog: Annotated[
+        Path | None,
+        typer.Option(help="The past: judge and metrics of the service, from this catalog."),
+    ] = None,
     query: Annotated[
         list[str] | None, typer.Option(help="The past: queries of the pack; default: errors.")
     ] = None,
@@ -110,6 +121,7 @@ def judge(  # noqa: PLR0913, PLR0917 - one argument per option
             step=step,
             pack=pack,
             query=query,
+            catalog=catalog,
         )
         from aviary.cli.judge_lines import judge_lines  # noqa: PLC0415 - keeps --help fast
 
@@ -122,7 +134,12 @@ def judge(  # noqa: PLR0913, PLR0917 - one argument per option
             raise CommandError(
                 ExitCode.BAD_INPUT, f"FILE: got {file}, expected none beside --prometheus"
             )
-        asked = Past(prometheus, service, begin, end, canary, stable, tuple(query or ["errors"]))
+        queries = tuple(query or ["errors"])
+        asked = Past(prometheus, service, begin, end, canary, stable, queries, catalog)
+        given = [] if catalog is None else [n for n in _NOT_BESIDE_CATALOG if _is_given(ctx, n)]
+        if given:
+            option = "--" + given[0].replace("_", "-")
+            raise CommandError(ExitCode.BAD_INPUT, f"{option}: not expected beside --catalog")
         results = [judge_past(asked, spec, watch=watch)]
     for result in results:
         typer.echo(json.dumps(result, ensure_ascii=False))
@@ -180,6 +197,11 @@ def _limits(method: Method, ratio: float | None, window: str | None) -> Threshol
             ExitCode.BAD_INPUT, f"{option}: given with --method {method}, expected threshold"
         )
     return _checked(ThresholdSettings, **given)
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _needs_prometheus(**options: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
@@ -12,6 +13,7 @@ import httpx
 from adapters.metrics.packs import Pack, load_pack, resolve_metric
 from analysis.judge import Judge
 from aviary.cli.failing import CommandError, ExitCode
+from schemas.catalog_file import load_catalog
 from schemas.judging import (
     Arm,
     GaugeMetric,
@@ -50,6 +52,7 @@ class Past(NamedTuple):
     canary: str | None
     stable: str | None
     queries: tuple[str, ...]
+    catalog: Path | None = None
 
 
 class PrometheusRange:
@@ -141,9 +144,16 @@ def judge_past(asked: Past, spec: JudgeSpec, *, watch: bool) -> dict[str, Any]:
     begin, end = _time("--from", asked.begin), _time("--to", asked.end)
     if end <= begin:
         raise _bad(f"--to: got {asked.end}, expected a time after --from ({asked.begin})")
+    wanted: Sequence[MetricSpec] | None = None
+    if asked.catalog is not None:
+        spec, wanted = _from_catalog(asked.catalog, asked.service)
     try:
         pack = load_pack(spec.pack)
-        metrics = _metrics(asked.queries, pack, spec)
+        metrics = (
+            _metrics(asked.queries, pack, spec)
+            if wanted is None
+            else tuple(resolve_metric(spec, metric) for metric in wanted)
+        )
     except ValueError as error:
         raise _bad(str(error)) from None
     if (end - begin) / spec.interval > _MOST_READINGS:
@@ -160,6 +170,22 @@ def judge_past(asked: Past, spec: JudgeSpec, *, watch: bool) -> dict[str, Any]:
     judge = Judge(spec, metrics, subject=f"{asked.service} {arms[Arm.CANARY]['version']}")
     snapshots = (_snapshot(at, begin, metrics, answers) for at in source.times())
     return {"series": asked.service, **_replay(judge, spec, snapshots, watch=watch)}
+
+
+def _from_catalog(path: Path, service: str) -> tuple[JudgeSpec, Sequence[MetricSpec]]:
+    """The service's own judge and metrics.
+
+    Raises:
+        CommandError: the catalog has no such service.
+        CatalogError: it can't be read, or is not valid.
+    """
+    catalog = load_catalog(path)
+    try:
+        resolved = catalog.resolve(service)
+    except KeyError:
+        known = ", ".join(sorted(catalog.services)) or "none"
+        raise _bad(f"--service: got {service}, expected one of the catalog's: {known}") from None
+    return resolved.judge, resolved.metrics
 
 
 def _client(url: str) -> httpx.Client:

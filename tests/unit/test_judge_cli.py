@@ -318,3 +318,37 @@ def test_a_strange_answer_is_told_in_one_line(
     assert result.exit_code == 1
     assert "expected a matrix of series" in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_the_past_is_judged_by_what_the_catalog_says(
+    app: typer.Typer, prometheus: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "catalog.yaml"
+    own = "{kind: ratio, name: errors, slo: %s}"
+    at = ["--from", "2026-01-31T12:00:00Z", "--to", str(START + 1800)]
+    command = ["judge", "--prometheus", prometheus, "--service", "shop", *at]
+    told = []
+    for slo in (0.01, 0.2):
+        path.write_text(CATALOG + f"    metrics: [{own % slo}]\n")
+        result = CliRunner().invoke(app, [*command, "--catalog", str(path)])
+        assert result.exit_code == 0, result.output
+        told.append(json.loads(result.stdout))
+    assert [one["verdict"] for one in told] == ["FAIL", "PASS"]
+    assert told[0]["reason"] == "over_limit"
+    both = refused(app, "", *command[1:], "--catalog", str(path), "--alpha", "0.1")
+    assert "--alpha: not expected beside --catalog" in both.stderr
+    other = [*command[1:3], "--service", "cart", *at, "--catalog", str(path)]
+    assert (
+        "--service: got cart, expected one of the catalog's: shop"
+        in refused(app, "", *other).stderr
+    )
+
+
+CATALOG = """
+version: 1
+defaults:
+  router: {kind: memory}
+services:
+  shop:
+    judge: {pack: envoy}
+"""
