@@ -23,6 +23,7 @@ _PRECISION = 1.1
 _COARSE = 12.0
 """Intervals before acceptance grow to this part of the time gone: quick, and never too hopeful."""
 _FULL_PARTS = 10.0
+_MOST_LOOKS = 5000
 _MOST_CAP = 50.0
 """Above it stable has ever less traffic to compare with, so it proves nothing sooner."""
 _TIMES_LONGER = 20.0
@@ -232,6 +233,8 @@ def _time_to_full(spec: RampSpec, service: _Service, patience: float) -> float:
         if decision.weight <= 0:
             return math.inf
         length = max(interval, full / _FULL_PARTS if decision.accepted else at / _COARSE)
+        if spec.cap > _MOST_CAP:  # more is not always better there: look at each interval
+            length = max(interval, patience / _MOST_LOOKS)
         if unseen is not None:
             weight, seconds, tally = unseen
             bound.add(tally)
