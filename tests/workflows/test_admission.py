@@ -69,8 +69,8 @@ async def test_a_second_release_waits_visibly_and_goes_when_the_first_has_ended(
     first = await world.release({"b": []}, name=f"one-{uuid4().hex[:6]}")
     await first.until(b="baking")
     second = await world.release({"a": [], "b": ["a"]}, version="3")
-    third = await world.release({"a": []}, version="4")
     text = await queued(second)
+    third = await world.release({"a": []}, version="4")
     name = (await first.status()).release
     assert text == f"release {name} to end (it has {world.service('b')})"
     assert (await second.status()).services[0].waits_for == "the release's turn"
