@@ -1,0 +1,161 @@
+"""The story of one release, as read from the histories of its workflows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from schemas.alert import Alert
+from schemas.alert_policy import AlertAction
+from schemas.base import Duration, Model, Percent, ReleaseId, ServiceName, Version
+from schemas.live import Live
+from schemas.release import CanaryPhase, Cause, ReleasePhase, ReleasePlan, ServicePlan
+from schemas.verdict import Verdict
+
+
+class MomentKind(StrEnum):
+    """What happened; a closed set."""
+
+    STARTED = "started"
+    """The release's workflow began."""
+    QUEUED = "queued"
+    """Other releases have its services, or are ahead of it."""
+    ADMITTED = "admitted"
+    """All its services are its own."""
+    BEGUN = "begun"
+    """The canary of a service began; with a cause: another run takes its traffic back."""
+    BUSY = "busy"
+    """Another release has a canary of the service."""
+    PREFLIGHT = "preflight"
+    """Alerts fired before the first request; their end is waited for."""
+    SHIFTED = "shifted"
+    """The router confirmed a weight for the canary."""
+    BAKING = "baking"
+    """Judging began, at a weight."""
+    JUDGED = "judged"
+    """The judge said its word."""
+    GATED = "gated"
+    """A person must approve."""
+    APPROVED = "approved"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    SKIPPED_BAKE = "skipped_bake"
+    ALERT = "alert"
+    """An alert came in; `action` says what was done."""
+    HOLDING = "holding"
+    """The canary has everything, and waits for the rest of the release."""
+    SOAKING = "soaking"
+    """All hold together."""
+    FINALIZING = "finalizing"
+    """The point of no return."""
+    FINALIZED = "finalized"
+    """Of a service: its canary is stable now. Without one: the release has ended."""
+    ROLLBACK = "rollback"
+    """Going back was decided; `cause` says why."""
+    TOLD_BACK = "told_back"
+    """A person said `rollback`."""
+    ROLLING_BACK = "rolling_back"
+    """A service began to go back."""
+    RESTORED = "restored"
+    """The router confirmed that stable has everything."""
+    STUCK = "stuck"
+    VERIFYING = "verifying"
+    """Whether requests still start on the version that went back."""
+    ROLLED_BACK = "rolled_back"
+    """Of a service: it is back. Without one: the release has ended."""
+    SKIPPED = "skipped"
+    """The service was never begun."""
+    CANCELLED = "cancelled"
+    """Somebody cancelled the workflow."""
+    TERMINATED = "terminated"
+    """Somebody terminated the workflow."""
+    LOST = "lost"
+    """The release learned that a canary ended without a word."""
+    FAILED = "failed"
+    """A step of the machinery failed for good: the router's refusal, or the metrics'."""
+
+
+class Moment(Model):
+    """One thing that happened."""
+
+    at: datetime
+    kind: MomentKind
+    service: ServiceName | None = Field(default=None, description="None: the whole release.")
+    text: str = Field(description="One sentence that a person understands.")
+    by: str = Field(default="", description="Who, for what a person did.")
+    reason: str = Field(default="", description="In that person's words.")
+    weight: Percent | None = Field(default=None, description="Of the canary, from then on.")
+    step: int | None = Field(default=None, description="Index from 0.")
+    verdict: Verdict | None = None
+    alert: Alert | None = None
+    action: AlertAction | None = Field(default=None, description="What the alert did.")
+    cause: Cause | None = None
+
+
+class Judging(Model):
+    """One call of the judge: a bake, or watching at one weight until told."""
+
+    service: ServiceName
+    run_id: str = Field(description="Of the canary.")
+    stable: Version
+    canary: Version
+    weight: Percent
+    began_at: datetime
+    ended_at: datetime | None = None
+    bake_min: Duration | None = Field(default=None, description="None: until told.")
+    bake_max: Duration | None = None
+    verdict: Verdict | None = Field(
+        default=None, description="None while it goes on, and where it ended without a word."
+    )
+    trail: dict[str, Any] | None = Field(
+        default=None, description="The result's `trail`, as it is in the history."
+    )
+    live: Live | None = Field(
+        default=None, description="While it goes on: what it has seen so far."
+    )
+
+
+class CanaryRun(Model):
+    """One run of a service's canary workflow; a second one mends what a lost first one left."""
+
+    run_id: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    ended: str = Field(default="", description="completed, terminated, failed …; empty: it runs.")
+    seen: bool = Field(default=True, description="Whether its history could be read.")
+
+
+class ServiceStory(Model):
+    """One service of the release."""
+
+    plan: ServicePlan
+    phase: CanaryPhase
+    weight: Percent = 0.0
+    stable: Version | None = Field(default=None, description="The version before, once known.")
+    runs: tuple[CanaryRun, ...] = ()
+    judgings: tuple[Judging, ...] = ()
+
+
+class Timeline(Model):
+    """Everything that is known of one release, in the order in which it happened."""
+
+    release: ReleaseId
+    run_id: str
+    execution: str = Field(description="Temporal's word: running, completed, terminated …")
+    plan: ReleasePlan = Field(description="As it was when the release started.")
+    phase: ReleasePhase
+    cause: Cause | None = None
+    started_at: datetime
+    finished_at: datetime | None = None
+    services: dict[ServiceName, ServiceStory] = Field(description="In dependency order.")
+    moments: tuple[Moment, ...] = ()
+    unseen: tuple[str, ...] = Field(
+        default=(), description="What could not be read, in words: nothing is left out silently."
+    )
+
+    def of(self, service: str) -> tuple[Moment, ...]:
+        """The moments of one service."""
+        return tuple(one for one in self.moments if one.service == service)
