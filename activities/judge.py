@@ -20,6 +20,7 @@ from temporalio.exceptions import ApplicationError
 from activities.observe import ShareWatch
 from activities.policy import Policy, forever, terminal_errors
 from activities.ramp import RampState, Resolve, next_state
+from activities.tell import Teller, Telling, untold
 from adapters.errors import Retryable
 from adapters.ports import MetricsSource, Router
 from analysis.judge import Judge
@@ -69,6 +70,8 @@ class JudgeRequest(Model):
     """What an earlier step collected."""
     ramp: RampState | None = None
     """Where the ramp is, for a canary that has one."""
+    tell: Telling | None = None
+    """What the release is told as this begins."""
 
 
 class JudgeResult(Model):
@@ -86,21 +89,24 @@ class JudgeActivities:
         source: answers the queries.
         router_for: finds the router that names the pools of a service.
         resolve: fills in a metric's PromQL from its pack.
+        teller: tells the release that judging has begun.
         clock: now, in UTC.
         sleep: waits that many seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - each is one thing that judging needs
         self,
         source: MetricsSource,
         router_for: Callable[[RouterSpec], Router],
         resolve: Resolve,
+        teller: Teller = untold,
         clock: Clock = lambda: datetime.now(UTC),
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._source = source
         self._router_for = router_for
         self._resolve = resolve
+        self._teller = teller
         self._clock = clock
         self._sleep = sleep
 
@@ -110,7 +116,7 @@ class JudgeActivities:
         metrics = tuple(self._resolve(request.spec, metric) for metric in request.metrics)
         with _terminal_evidence():
             judge = _judge(request, metrics)
-        async with _heartbeats(judge):
+        async with self._teller(request.tell), _heartbeats(judge):
             try:
                 verdict = await self._watch(judge, request, metrics)
             except asyncio.CancelledError:

@@ -18,6 +18,7 @@ from activities.judge import JudgeActivities
 from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
 from activities.ramp import RampActivities
+from activities.tell import TellRelease
 from activities.traffic import TrafficActivities
 from adapters.alertmanager import AlertmanagerAlerts
 from adapters.errors import Retryable
@@ -98,7 +99,7 @@ async def wire(
         stack.push_async_callback(sender.close)
         traffic = TrafficActivities(routers)
         observe = ObserveActivities(routers)
-        judge = JudgeActivities(metrics, routers, resolve_metric)
+        judge = JudgeActivities(metrics, routers, resolve_metric, TellRelease(client))
         ramp = RampActivities(metrics, routers, resolve_metric)
         announce = AnnounceActivities(KafkaEventLog(sender), LogNotifier())
         preflight = PreflightActivities(_alerts(settings, http))

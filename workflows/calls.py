@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.observe import SEE_BACK, SEE_POLICY, SeeBack, Seen
     from activities.preflight import PREFLIGHT, PREFLIGHT_POLICY, Preflight
     from activities.ramp import BEGIN_POLICY, BEGIN_RAMP, BeginRamp, RampState
+    from activities.tell import Telling
     from schemas.base import format_duration
     from schemas.catalog import Bake
     from schemas.ids import effects_queue, judging_queue
@@ -100,6 +101,8 @@ class Carried:
     ramp: RampState | None
     exposure: float
     """Share of requests, 0 to 1, that the canary gets next."""
+    tell: Telling | None
+    """What the release is told as judging begins."""
 
 
 def start_judging(
@@ -129,6 +132,7 @@ def start_judging(
         exposure=carried.exposure,
         evidence=carried.evidence,
         ramp=carried.ramp,
+        tell=carried.tell,
         started_at=workflow.now() if carried.ramp else changed_at,
     )
     length = format_duration(bake.max) if bake else "until further notice"

@@ -229,7 +229,8 @@ class CanaryWorkflow(Commands):
             if state.weight != self._traffic.weight:
                 await self._shift_to(state.weight)
             self._skip = False
-            self._enter(CanaryPhase.BAKING, f"the next decision of the ramp: {state.sentence}")
+            text = f"the next decision of the ramp: {state.sentence}"
+            self._enter(CanaryPhase.BAKING, text, by_judge=True)
             await self._judging.judge(Bake(min=spec.interval, max=spec.interval), self._is_skipped)
             state = self._judging.ramp or state
 
@@ -240,7 +241,7 @@ class CanaryWorkflow(Commands):
         self._skip = False
         if step.bake.max == timedelta(0):
             return
-        self._enter(CanaryPhase.BAKING, f"the bake of step {self._place}")
+        self._enter(CanaryPhase.BAKING, f"the bake of step {self._place}", by_judge=True)
         after = self._steps[min((self._step or 0) + 1, len(self._steps) - 1)]
         verdict = await self._judging.judge(
             step.bake, self._is_skipped, exposure=after.weight / 100
@@ -277,14 +278,18 @@ class CanaryWorkflow(Commands):
             self._in_trouble(self._cause_of(error))
         await workflow.wait_condition(lambda: self._finalize)
 
-    def _enter(self, phase: CanaryPhase, waits_for: str = "") -> None:
+    def _enter(self, phase: CanaryPhase, waits_for: str = "", *, by_judge: bool = False) -> None:
         self._stop_if_going_back()
         self._phase = phase
         self._waits_for = waits_for
-        self._tell()
+        self._tell(by_judge=by_judge)
 
-    def _tell(self) -> None:
-        """Report to the release, and show at the top of the workflow's page."""
+    def _tell(self, *, by_judge: bool = False) -> None:
+        """Report to the release, and show at the top of the workflow's page.
+
+        Args:
+            by_judge: the activity that judges next delivers it, at no cost to this history.
+        """
         report = CanaryReport(
             service=self._plan.service,
             sequence=self._sequence,
@@ -300,7 +305,10 @@ class CanaryWorkflow(Commands):
             at=workflow.now(),
         )
         self._sequence += 1
-        self._reports.put(report)
+        if by_judge and self._judging.watched:
+            self._judging.tell = self._reports.letter(report)
+        else:
+            self._reports.put(report)
         workflow.set_current_details(describe.canary(self._start, report))
 
     @property

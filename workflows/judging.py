@@ -11,6 +11,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 with workflow.unsafe.imports_passed_through():
     from activities.judge import JudgeResult
     from activities.ramp import RampState
+    from activities.tell import Telling
     from schemas.catalog import Bake, MemoryRouterSpec
     from schemas.release import ServicePlan
     from schemas.verdict import Verdict, VerdictKind
@@ -38,6 +39,8 @@ class Judging:
         """The last final one."""
         self.ramp: RampState | None = None
         """Where the ramp is, once it has begun."""
+        self.tell: Telling | None = None
+        """What the release is told as the next judging begins."""
 
     async def judge(
         self, bake: Bake | None, until: Callable[[], bool], *, exposure: float = 1.0
@@ -52,9 +55,12 @@ class Judging:
         Raises:
             BakeFailed: the verdict is FAIL.
         """
-        if not self._watched:
+        if not self.watched:
             return await self._let_time_pass(bake, until)
-        carried = Carried(evidence=self._evidence, ramp=self.ramp, exposure=exposure)
+        carried = Carried(
+            evidence=self._evidence, ramp=self.ramp, exposure=exposure, tell=self.tell
+        )
+        self.tell = None
         judging = start_judging(self._plan, self._traffic, bake, carried)
         unasked = False
         try:
@@ -75,7 +81,7 @@ class Judging:
         return result.verdict
 
     @property
-    def _watched(self) -> bool:
+    def watched(self) -> bool:
         """Whether there is a canary to look at, by metrics or by a router with real traffic."""
         seen = bool(self._plan.metrics) or not isinstance(self._plan.router, MemoryRouterSpec)
         return seen and self._traffic.weight > 0

@@ -10,6 +10,7 @@ from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.announce import NOTIFY, NOTIFY_POLICY, PUBLISH, PUBLISH_POLICY, Events
+    from activities.tell import Telling
     from schemas.events import CloudEvent
     from schemas.ids import SIGNAL_REPORT, effects_queue
     from schemas.notice import Notice
@@ -38,6 +39,13 @@ class Reports:
         """Send after those before it."""
         if not self.orphaned:
             self._pending.append(report)
+
+    def letter(self, report: CanaryReport) -> Telling | None:
+        """A report for an activity to deliver; None when nobody would hear it."""
+        parent = workflow.info().parent
+        if parent is None or self.orphaned:
+            return None
+        return Telling(workflow_id=parent.workflow_id, run_id=parent.run_id, report=report)
 
     async def finish(self) -> None:
         """Return when all is sent, or nobody hears."""

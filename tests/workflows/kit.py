@@ -21,6 +21,7 @@ from activities.judge import JUDGE, JudgeRequest, JudgeResult
 from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
 from activities.ramp import BEGIN_RAMP, BeginRamp, RampState
+from activities.tell import TellRelease
 from activities.traffic import TrafficActivities
 from adapters.errors import Retryable
 from adapters.memory import MemoryAlertSource, MemoryEventLog, MemoryNotifier
@@ -85,7 +86,8 @@ class RecordingRouter(TrialRouter):
 class ScriptedJudge:
     """Says what the test wants; PASS where it says nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: Client) -> None:
+        self._teller = TellRelease(client)
         self.says: dict[tuple[str, float], VerdictKind] = {}
         self.blocked: set[tuple[str, float]] = set()
         self.failing: set[str] = set()
@@ -111,6 +113,10 @@ class ScriptedJudge:
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         self.requests.append(request)
         place = (request.service, request.weight)
+        async with self._teller(request.tell):
+            return await self._judge(request, place)
+
+    async def _judge(self, request: JudgeRequest, place: tuple[str, float]) -> JudgeResult:
         try:
             while request.service not in self.failing and (
                 request.bake is None or place in self.blocked
@@ -150,7 +156,7 @@ class World:
         self.client = client
         self.queue = f"test-{uuid4()}"
         self.router = RecordingRouter()
-        self.judge = ScriptedJudge()
+        self.judge = ScriptedJudge(client)
         self.log = MemoryEventLog()
         self.notifier = MemoryNotifier()
         self.alerts = MemoryAlertSource()
