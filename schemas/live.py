@@ -7,9 +7,9 @@ people, and nothing resumes from it.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, ValidationError
 
 from schemas.base import Model, Percent
 from schemas.verdict import Counts, VerdictKind
@@ -20,6 +20,8 @@ Closeness = Annotated[float, Field(ge=0, le=1)]
 
 class LiveMetric(Model):
     """One metric, now."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
     canary: Counts = Field(description="Of all the evidence.")
@@ -45,7 +47,12 @@ class LiveMetric(Model):
 
 
 class Live(Model):
-    """What the judge sees of one canary at one time."""
+    """What the judge sees of one canary at one time.
+
+    Unknown fields are ignored, unlike elsewhere: a newer worker may show more.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     at: datetime
     kind: VerdictKind
@@ -62,6 +69,14 @@ class Live(Model):
     )
     requests: int | None = Field(default=None, ge=0, description="That share is out of so many.")
     metrics: tuple[LiveMetric, ...] = ()
+
+    @classmethod
+    def of(cls, value: Any) -> Self | None:
+        """What a heartbeat brought; None for nothing, or for another version's."""
+        try:
+            return cls.model_validate(value)
+        except ValidationError:
+            return None
 
     @property
     def to_fail(self) -> float:

@@ -1,0 +1,236 @@
+"""What one run of a canary did, from its own history. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from activities.judge import JUDGE, JudgeRequest
+from activities.preflight import PREFLIGHT
+from activities.ramp import BEGIN_RAMP
+from activities.traffic import APPLY, READ
+from aviary.history.events import Call, Ended, Event, Story, dicts_in, first
+from aviary.history.said import command_of, external
+from schemas.alert import Alert, AlertStatus
+from schemas.alert_policy import AlertAction
+from schemas.ids import SIGNAL_ALERT, SIGNAL_ALERTS
+from schemas.release import CanaryReport, ServicePlan
+from schemas.route import Route
+from schemas.timeline import Judging, Moment, MomentKind
+from schemas.verdict import Verdict, VerdictKind
+from workflows.alerts import AlertMemory, action_for, alerts_in, sentence
+
+_REPORT = {"service", "sequence", "phase", "weight", "at"}
+_TO_DO = {
+    READ: "the route could not be read",
+    APPLY: "the router refused",
+    PREFLIGHT: "the alerts could not be asked for",
+    BEGIN_RAMP: "the ramp could not begin",
+    JUDGE: "judging failed",
+}
+_CLOSED = {
+    "WORKFLOW_EXECUTION_COMPLETED": "completed",
+    "WORKFLOW_EXECUTION_FAILED": "failed",
+    "WORKFLOW_EXECUTION_CANCELED": "canceled",
+    "WORKFLOW_EXECUTION_TERMINATED": "terminated",
+    "WORKFLOW_EXECUTION_TIMED_OUT": "timed out",
+}
+
+
+def closed(story: Story) -> tuple[str, datetime] | None:
+    """How a workflow ended, and when; None while it runs."""
+    for event in story.of_kind(*_CLOSED):
+        return _CLOSED[event.kind], event.at
+    return None
+
+
+class CanaryReader:
+    """Reads the history of one run.
+
+    Args:
+        plan: the service's plan, as the release has it.
+        run_id: of the canary.
+        story: its history.
+    """
+
+    def __init__(self, plan: ServicePlan, run_id: str, story: Story) -> None:
+        self._plan = plan
+        self.run_id = run_id
+        self._story = story
+
+    @property
+    def _restores(self) -> bool:
+        """Whether this run only takes back what a lost one left."""
+        started = next(self._story.of_kind("WORKFLOW_EXECUTION_STARTED"))
+        return bool((first(started.of.input) or {}).get("restore"))
+
+    @property
+    def stable(self) -> str | None:
+        """The version that served before, as the router said it."""
+        for call in self._story.called(READ):
+            if call.ended is Ended.COMPLETED:
+                return Route.model_validate(call.result).stable
+        return None
+
+    def moments(self) -> Iterator[Moment]:
+        """Everything but the phases, which its reports tell."""
+        yield from self._traffic()
+        yield from self._verdicts()
+        yield from self._failures()
+        yield from self._alerts()
+        for event in self._story.of_kind("WORKFLOW_EXECUTION_SIGNALED"):
+            if not external(event):
+                yield from command_of(event, self._plan.service)
+        for event in self._story.of_kind("WORKFLOW_EXECUTION_UPDATE_ACCEPTED"):
+            yield from command_of(event, self._plan.service)
+        yield from self._interventions()
+
+    def reports(self) -> Iterator[CanaryReport]:
+        """What it told its release, however that travelled."""
+        for event in self._story.of_kind("SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED"):
+            yield from reports_in(first(event.of.input))
+        for call in self._story.calls.values():
+            yield from reports_in(call.input)
+
+    def judgings(self) -> Iterator[Judging]:
+        """Each call of the judge."""
+        for call in self._story.called(JUDGE):
+            request = JudgeRequest.model_validate(call.input)
+            result = call.result if call.ended is Ended.COMPLETED else None
+            end = closed(self._story)
+            yield Judging(
+                service=self._plan.service,
+                run_id=self.run_id,
+                stable=request.stable,
+                canary=request.canary,
+                weight=request.weight,
+                began_at=request.started_at if request.bake else call.scheduled_at,
+                ended_at=call.ended_at or (end[1] if end else None),
+                bake_min=request.bake.min if request.bake else None,
+                bake_max=request.bake.max if request.bake else None,
+                verdict=Verdict.model_validate(result["verdict"]) if result else None,
+                trail=result.get("trail") if result else None,
+            )
+
+    # --- traffic ---
+
+    def _traffic(self) -> Iterator[Moment]:
+        step = -1
+        for call in self._story.called(APPLY):
+            if call.ended is not Ended.COMPLETED or call.ended_at is None:
+                continue
+            route = Route.model_validate(call.result["route"])
+            step = self._step(step, route)
+            yield self._applied(call, call.ended_at, route, step)
+
+    def _applied(self, call: Call, at: datetime, route: Route, step: int) -> Moment:
+        """One confirmed write. Before any of its own, a canary clears what an earlier one left."""
+        service, version = self._plan.service, self._plan.version
+        steps = len(self._plan.strategy.full_steps)
+        if route.canary == version:
+            kind, weight = MomentKind.SHIFTED, route.weight
+            text = f"{service} {version} gets {weight:g} % of the requests"
+            if self._plan.strategy.ramp is None and step >= 0:
+                text += f" (step {step + 1} of {steps})"
+        elif route.stable == version:
+            kind, weight = MomentKind.SHIFTED, 100.0
+            text = f"{service} {version} is the stable version now"
+        else:
+            kind, weight = MomentKind.RESTORED, 0.0
+            text = f"{service} {route.stable} has all requests"
+            text += " again" if step >= 0 or self._restores else ": an earlier canary was cleared"
+        if call.attempt > 1:
+            text += f", at attempt {call.attempt}"
+            text += f" ({call.failure})" if call.failure else ""
+        known = step if route.canary == version and step >= 0 else None
+        return self._moment(at, kind, text, weight=weight, step=known)
+
+    def _step(self, before: int, route: Route) -> int:
+        """The step that a weight is of: the next one that has it."""
+        for index, step in enumerate(self._plan.strategy.full_steps):
+            if index > before and route.canary is not None and step.weight == route.weight:
+                return index
+        return before
+
+    # --- judging ---
+
+    def _verdicts(self) -> Iterator[Moment]:
+        for call in self._story.called(JUDGE):
+            if call.ended is not Ended.COMPLETED or call.ended_at is None:
+                continue
+            verdict = Verdict.model_validate(call.result["verdict"])
+            # Watching without a bake ends without a verdict, unless it is a FAIL.
+            if verdict.final and (verdict.kind is VerdictKind.FAIL or call.input.get("bake")):
+                yield self._moment(
+                    call.ended_at,
+                    MomentKind.JUDGED,
+                    verdict.sentence,
+                    verdict=verdict,
+                    weight=call.input.get("weight"),
+                )
+
+    def _failures(self) -> Iterator[Moment]:
+        for call in self._story.calls.values():
+            if call.name in _TO_DO and call.ended is Ended.FAILED and call.ended_at is not None:
+                text = f"{self._plan.service}: {_TO_DO[call.name]}: {call.failure}"
+                yield self._moment(call.ended_at, MomentKind.FAILED, text)
+
+    # --- from outside ---
+
+    def _alerts(self) -> Iterator[Moment]:
+        began_at = self._began_at()
+        seen = AlertMemory()
+        for event in self._story.of_kind("WORKFLOW_EXECUTION_SIGNALED"):
+            if event.of.signal_name not in {SIGNAL_ALERT, SIGNAL_ALERTS}:
+                continue
+            for alert in alerts_in(first(event.of.input))[0]:
+                if seen.is_new(alert):
+                    began = began_at if began_at is not None and began_at <= event.at else None
+                    yield self._alerted(event, alert, began)
+
+    def _alerted(self, event: Event, alert: Alert, began_at: datetime | None) -> Moment:
+        action = action_for(alert, self._plan, began_at=began_at)
+        if alert.status is AlertStatus.RESOLVED:
+            text = f"alert {alert.name} on {self._plan.service} ended"
+        else:
+            severity = alert.labels.get(self._plan.alerts.severity_label, "")
+            done = {
+                AlertAction.ROLLBACK: "roll back",
+                AlertAction.PAUSE: "pause",
+                AlertAction.RECORD: "only recorded",
+            }[action]
+            text = f"{sentence(alert, self._plan)}: {done}"
+            text += f" (severity {severity})" if severity else ""
+        return self._moment(event.at, MomentKind.ALERT, text, alert=alert, action=action)
+
+    def _began_at(self) -> datetime | None:
+        """When the first share of requests was sent to the canary, by the workflow's clock."""
+        for call in self._story.called(APPLY):
+            if call.input["route"]["canary"] == self._plan.version:
+                return call.now
+        return None
+
+    def _interventions(self) -> Iterator[Moment]:
+        service = self._plan.service
+        for event in self._story.of_kind("WORKFLOW_EXECUTION_CANCEL_REQUESTED"):
+            if not event.of.external_workflow_execution.workflow_id:
+                text = f"the canary of {service} was cancelled"
+                yield self._moment(event.at, MomentKind.CANCELLED, text, by=event.of.identity)
+        for event in self._story.of_kind("WORKFLOW_EXECUTION_TERMINATED"):
+            text = f"the canary of {service} was terminated"
+            reason, by = event.of.reason, event.of.identity
+            text += f": {reason}" if reason else ""
+            yield self._moment(event.at, MomentKind.TERMINATED, text, by=by, reason=reason)
+
+    def _moment(self, at: datetime, kind: MomentKind, text: str, **more: Any) -> Moment:
+        return Moment(at=at, kind=kind, service=self._plan.service, text=text, **more)
+
+
+def reports_in(value: Any) -> Iterator[CanaryReport]:
+    """All reports of canaries anywhere in plain data."""
+    for found in dicts_in(value):
+        if found.keys() >= _REPORT:
+            # What a newer version adds to a report is not an error here.
+            known = {key: value for key, value in found.items() if key in CanaryReport.model_fields}
+            yield CanaryReport.model_validate(known)

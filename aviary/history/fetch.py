@@ -1,0 +1,88 @@
+"""Brings the histories of a release from Temporal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowHistory
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.judge import JUDGE
+from aviary.history.events import decoded, read
+from aviary.history.release import ReleaseReader
+from aviary.history.timeline import build
+from schemas.ids import canary_workflow_id, release_workflow_id
+from schemas.live import Live
+from schemas.timeline import CanaryRun, Timeline
+
+_AT_ONCE: Final = 10
+_WITH_LIVE: Final = 2
+"""Elements of a heartbeat: what another attempt resumes from, and what people may see."""
+
+
+async def fetch_timeline(client: Client, release: str) -> Timeline:
+    """The story of a release, as far as Temporal still has it.
+
+    Args:
+        client: of Temporal.
+        release: the release id; of a release that was reset, its latest run is read.
+
+    Raises:
+        RPCError: NOT_FOUND when there is no such release (any more), or Temporal can't answer.
+        pydantic.ValidationError: the history is of another version of Aviary.
+    """
+    described = await client.get_workflow_handle(release_workflow_id(release)).describe()
+    handle = client.get_workflow_handle(described.id, run_id=described.run_id)
+    history = await handle.fetch_history()
+    runs = [
+        (service, run)
+        for service, found in ReleaseReader(read(history)).runs().items()
+        for run in found
+    ]
+    limit = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(service: str, run: CanaryRun) -> tuple[WorkflowHistory | None, Live | None]:
+        async with limit:
+            return await _canary(client, service, run)
+
+    found = await asyncio.gather(*(one(service, run) for service, run in runs))
+    return build(history, *_by_run(runs, found))
+
+
+def _by_run(
+    runs: list[tuple[str, CanaryRun]], found: list[tuple[WorkflowHistory | None, Live | None]]
+) -> tuple[Mapping[str, WorkflowHistory], Mapping[str, Live]]:
+    pairs = [(run.run_id, *one) for (_, run), one in zip(runs, found, strict=True)]
+    histories = {run_id: history for run_id, history, _ in pairs if history is not None}
+    lives = {run_id: live for run_id, _, live in pairs if live is not None}
+    return histories, lives
+
+
+async def _canary(
+    client: Client, service: str, run: CanaryRun
+) -> tuple[WorkflowHistory | None, Live | None]:
+    """A run's history, and what its judge has seen; a history that is gone is None."""
+    handle = client.get_workflow_handle(canary_workflow_id(service), run_id=run.run_id)
+    try:
+        history = await handle.fetch_history()
+        live = live_of(await handle.describe()) if run.ended_at is None else None
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return None, None
+    return history, live
+
+
+def live_of(described: WorkflowExecutionDescription) -> Live | None:
+    """What the judge of a running canary has seen, from its heartbeat: no worker is asked.
+
+    None while no judge runs, before its first reading, and where the worker is of a version that
+    does not say it.
+    """
+    for pending in described.raw_description.pending_activities:
+        details = pending.heartbeat_details.payloads
+        if pending.activity_type.name == JUDGE and len(details) >= _WITH_LIVE:
+            return Live.of(decoded(details[1]))
+    return None

@@ -1,0 +1,106 @@
+"""What a canary's reports tell: its phases, and where its own history is gone, the rest. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from schemas.base import format_duration
+from schemas.release import CanaryPhase, CanaryReport, ServicePlan
+from schemas.timeline import Moment, MomentKind
+from schemas.verdict import Reason
+
+_KINDS = {
+    CanaryPhase.PREFLIGHT: MomentKind.PREFLIGHT,
+    CanaryPhase.BAKING: MomentKind.BAKING,
+    CanaryPhase.GATED: MomentKind.GATED,
+    CanaryPhase.HOLDING: MomentKind.HOLDING,
+    CanaryPhase.FINALIZED: MomentKind.FINALIZED,
+    CanaryPhase.ROLLING_BACK: MomentKind.ROLLING_BACK,
+    CanaryPhase.STUCK: MomentKind.STUCK,
+    CanaryPhase.VERIFYING: MomentKind.VERIFYING,
+    CanaryPhase.ROLLED_BACK: MomentKind.ROLLED_BACK,
+}
+"""Phases that tell something. Shifting shows in the router's answers, pausing in who said so."""
+
+
+def moments_told(
+    plan: ServicePlan, reports: Sequence[CanaryReport], *, alone: bool
+) -> Iterator[Moment]:
+    """The moments of one service's reports.
+
+    Args:
+        plan: of the service.
+        reports: in order.
+        alone: the canary's own history is gone, so that weights and verdicts come from here, too.
+    """
+    before: CanaryReport | None = None
+    for report in reports:
+        if alone and (before is None or before.weight != report.weight):
+            yield from _weighed(plan, before, report)
+        verdict = report.verdict
+        if verdict is not None and (before is None or before.verdict != verdict):
+            # The verdict of a bake without metrics is no activity's result: only reports have it.
+            told = alone or verdict.reason is Reason.TIME_ELAPSED
+            yield from [_moment(plan, MomentKind.JUDGED, report, verdict.sentence)] if told else []
+        if report.phase in _KINDS and (before is None or _sign(before) != _sign(report)):
+            yield _moment(plan, _KINDS[report.phase], report, _entered(plan, report))
+        before = report
+
+
+def _sign(report: CanaryReport) -> tuple[object, ...]:
+    """What makes a report another moment than the one before."""
+    where = (report.phase, report.step)
+    if report.phase is CanaryPhase.BAKING:
+        return (*where, report.weight)
+    return where if report.phase is CanaryPhase.HOLDING else (*where, report.waits_for)
+
+
+def _weighed(
+    plan: ServicePlan, before: CanaryReport | None, report: CanaryReport
+) -> Iterator[Moment]:
+    if report.weight > 0:
+        text = f"{plan.service} {plan.version} gets {report.weight:g} % of the requests"
+        yield _moment(plan, MomentKind.SHIFTED, report, text)
+    elif before is not None and report.phase.back:
+        text = f"{plan.service} {report.stable or 'stable'} has all requests again"
+        yield _moment(plan, MomentKind.RESTORED, report, text)
+
+
+def _entered(plan: ServicePlan, report: CanaryReport) -> str:
+    service, version = plan.service, plan.version
+    texts = {
+        CanaryPhase.BAKING: f"{service} bakes at {report.weight:g} %{_bake(plan, report)}",
+        CanaryPhase.HOLDING: f"{service} {version} holds 100 %, and waits for the rest of the "
+        "release",
+        CanaryPhase.ROLLING_BACK: f"{service} goes back",
+        CanaryPhase.VERIFYING: f"{service}: do requests still start on {version}?",
+        CanaryPhase.ROLLED_BACK: f"{service} is back at {report.stable or 'stable'}",
+        CanaryPhase.FINALIZED: f"{service} {version} is finalized",
+        CanaryPhase.STUCK: f"{service} is stuck: waits for {report.waits_for}",
+    }
+    return texts.get(report.phase, f"{service} waits for {report.waits_for}")
+
+
+def _bake(plan: ServicePlan, report: CanaryReport) -> str:
+    """How long, and which step; a ramp has neither."""
+    steps = plan.strategy.full_steps
+    if plan.strategy.ramp is not None or report.step is None or report.step >= len(steps):
+        return ""
+    bake = steps[report.step].bake
+    shortest, longest = format_duration(bake.min), format_duration(bake.max)
+    length = longest if shortest == longest else f"{shortest} to {longest}"
+    return f" for {length} (step {report.step + 1} of {len(steps)})"
+
+
+def _moment(plan: ServicePlan, kind: MomentKind, report: CanaryReport, text: str) -> Moment:
+    weighs = kind in {MomentKind.SHIFTED, MomentKind.RESTORED, MomentKind.BAKING}
+    return Moment(
+        at=report.at,
+        kind=kind,
+        service=plan.service,
+        text=text,
+        weight=report.weight if weighs else None,
+        step=report.step,
+        verdict=report.verdict if kind is MomentKind.JUDGED else None,
+        cause=report.cause if kind is MomentKind.ROLLING_BACK else None,
+    )

@@ -1,0 +1,77 @@
+"""What people said to a workflow, from its history. Pure.
+
+A command that a validator refused leaves no trace in a history, by design: the person saw the
+reason at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from aviary.history.events import Event, first
+from schemas.base import Model
+from schemas.release import Command
+from schemas.timeline import Moment, MomentKind
+from workflows import describe
+from workflows.commands import Word
+
+_KINDS = {
+    Word.PAUSE: MomentKind.PAUSED,
+    Word.RESUME: MomentKind.RESUMED,
+    Word.APPROVE: MomentKind.APPROVED,
+    Word.SKIP: MomentKind.SKIPPED_BAKE,
+    Word.ROLLBACK: MomentKind.TOLD_BACK,
+}
+
+
+class _Said(Model):
+    word: str
+    value: Any
+    identity: str
+    signalled: bool
+
+
+def external(event: Event) -> bool:
+    """Whether another workflow sent this signal: a release that hands on what it was told."""
+    return bool(event.of.external_workflow_execution.workflow_id)
+
+
+def command_of(event: Event, service: str | None) -> Iterator[Moment]:
+    """The command that a signal or an accepted update is; nothing for other signals and updates.
+
+    Args:
+        event: WORKFLOW_EXECUTION_SIGNALED or WORKFLOW_EXECUTION_UPDATE_ACCEPTED.
+        service: whose canary heard it; None: the release, which may be told of one service.
+    """
+    said = _said(event)
+    if said.word not in _KINDS:
+        return
+    word = Word(said.word)
+    command = Command.of(said.value)
+    # Who says nothing of himself is known by his client: the UI's name is the person's.
+    by = command.by or said.identity
+    about = service or command.service
+    text = describe.command(word, command.model_copy(update={"by": by}))
+    if about is not None:
+        text = f"{about}: {text}"
+    if said.signalled:
+        text += " (a signal: obeyed only if it made sense then)"
+    yield Moment(
+        at=event.at, kind=_KINDS[word], service=about, text=text, by=by, reason=command.reason
+    )
+
+
+def _said(event: Event) -> _Said:
+    if event.kind == "WORKFLOW_EXECUTION_SIGNALED":
+        value = first(event.of.input)
+        return _Said(
+            word=event.of.signal_name, value=value, identity=event.of.identity, signalled=True
+        )
+    request = event.of.accepted_request
+    return _Said(
+        word=request.input.name,
+        value=first(request.input.args),
+        identity=request.meta.identity,
+        signalled=False,
+    )
