@@ -151,6 +151,10 @@ class SequentialTest:
         odds = [stream.mixture.value for stream in self.streams]
         return odds.index(max(odds)) if odds else 0
 
+    def seen(self) -> list[Tally]:
+        """What each stream has seen."""
+        return [Tally(one.bad_c, one.n_c, one.bad_b, one.n_b) for one in self.streams]
+
     def totals(self) -> Tally:
         """What the telling stream has seen."""
         if not self.streams:

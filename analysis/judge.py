@@ -72,6 +72,16 @@ class Judge:
         self.failure: Failure | None = None
 
     @property
+    def tracks(self) -> Mapping[str, Track | WatchTrack]:
+        """What is kept for each metric, by name."""
+        return self._tracks
+
+    @property
+    def threshold(self) -> float:
+        """The odds that fail the canary: 1/alpha."""
+        return self._threshold
+
+    @property
     def e_value(self) -> float:
         """Odds against the canary being good, over all metrics that are acted upon."""
         if not self._counted:

@@ -85,6 +85,10 @@ class LimitTest:
         rates = [totals[0] / totals[1] if totals[1] > 0 else 0.0 for totals in self._seen]
         return rates.index(max(rates)) if rates else 0
 
+    def seen(self) -> list[Tally]:
+        """What each stream has seen."""
+        return [Tally(*totals) for totals in self._seen]
+
     def totals(self) -> Tally:
         """What the worst stream has seen."""
         return Tally(*self._seen[self.telling()]) if self._seen else Tally(0.0, 0.0, 0.0, 0.0)

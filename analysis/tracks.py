@@ -54,6 +54,9 @@ class MetricTest(Protocol):
     def telling(self) -> int:
         """Index of the stream that says most."""
 
+    def seen(self) -> list[Tally]:
+        """What each stream has seen."""
+
     def totals(self) -> Tally:
         """What that stream has seen."""
 
@@ -123,6 +126,10 @@ class PointTest:
         """Index of the stream with the worst rate."""
         rates = [seen[0] / seen[1] if seen[1] > 0 else 0.0 for seen in self._seen]
         return rates.index(max(rates)) if rates else 0
+
+    def seen(self) -> list[Tally]:
+        """What each stream has seen."""
+        return [Tally(*totals) for totals in self._seen]
 
     def totals(self) -> Tally:
         """What that stream has seen."""
