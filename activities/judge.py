@@ -23,6 +23,7 @@ from activities.ramp import RampState, Resolve, next_state
 from activities.tell import Teller, Telling, untold
 from adapters.errors import Retryable
 from adapters.ports import MetricsSource, Router
+from analysis import trail
 from analysis.judge import Judge
 from analysis.ramp import bound_cluster
 from schemas.base import Model, Percent, ServiceName, Version
@@ -80,6 +81,8 @@ class JudgeResult(Model):
     verdict: Verdict
     evidence: dict[str, Any]
     ramp: RampState | None = None
+    trail: dict[str, Any] | None = None
+    """What was seen on the way (`schemas.trail.Trail`): for people; the next step has its own."""
 
 
 class JudgeActivities:
@@ -116,15 +119,18 @@ class JudgeActivities:
         metrics = tuple(self._resolve(request.spec, metric) for metric in request.metrics)
         with _terminal_evidence():
             judge = _judge(request, metrics)
-        async with self._teller(request.tell), _heartbeats(judge):
+            seen = _trail(judge)
+        async with self._teller(request.tell), _heartbeats(judge, seen):
             try:
-                verdict = await self._watch(judge, request, metrics)
+                verdict = await self._watch(judge, seen, request, metrics)
             except asyncio.CancelledError:
                 if activity.is_worker_shutdown():
                     raise
                 verdict = _interrupted(self._clock())
         ramp = await self._next_weight(judge, request)
-        return JudgeResult(verdict=verdict, evidence=judge.dump(), ramp=ramp)
+        return JudgeResult(
+            verdict=verdict, evidence=judge.dump(), ramp=ramp, trail=trail.columns(seen, judge)
+        )
 
     async def _next_weight(self, judge: Judge, request: JudgeRequest) -> RampState | None:
         if request.ramp is None:
@@ -141,7 +147,11 @@ class JudgeActivities:
         )
 
     async def _watch(
-        self, judge: Judge, request: JudgeRequest, metrics: tuple[MetricSpec, ...]
+        self,
+        judge: Judge,
+        seen: trail.Trail,
+        request: JudgeRequest,
+        metrics: tuple[MetricSpec, ...],
     ) -> Verdict:
         interval = request.spec.interval.total_seconds()
         router = self._router_for(request.router)
@@ -153,10 +163,11 @@ class JudgeActivities:
             readings += 1
             with _terminal_evidence():
                 judge.observe(await self._snapshot(now, request, metrics))
+            seen.add(trail.look(judge, now.timestamp()))
             verdict = _verdict(judge, request, now)
             if now >= settled and await share.look() is Share.DISOBEYED:
                 verdict = _disobeyed(verdict, share)
-            activity.heartbeat(judge.dump())
+            activity.heartbeat(_kept(judge, seen))
             resumed_late = readings < _PAIR and verdict.kind is VerdictKind.INCONCLUSIVE
             if verdict.final and not resumed_late:
                 return verdict
@@ -226,6 +237,17 @@ def _judge(request: JudgeRequest, metrics: tuple[MetricSpec, ...]) -> Judge:
     return Judge.load(spec, metrics, evidence, subject=subject)
 
 
+def _trail(judge: Judge) -> trail.Trail:
+    """The trail of an earlier attempt, where it kept one."""
+    details = activity.info().heartbeat_details
+    return trail.of_judge(judge, details[0].get("trail") if details else None)
+
+
+def _kept(judge: Judge, seen: trail.Trail) -> dict[str, Any]:
+    """What another attempt goes on from."""
+    return {**judge.dump(), "trail": seen.dump()}
+
+
 def _verdict(judge: Judge, request: JudgeRequest, now: datetime) -> Verdict:
     """The verdict now; while only watching, nothing but FAIL is one."""
     started = request.started_at
@@ -272,13 +294,13 @@ def _interrupted(now: datetime) -> Verdict:
 
 
 @asynccontextmanager
-async def _heartbeats(judge: Judge) -> AsyncIterator[None]:
+async def _heartbeats(judge: Judge, seen: trail.Trail) -> AsyncIterator[None]:
     """Heartbeat between polls, which may be further apart than the heartbeat time-out."""
 
     async def beat() -> None:
         while True:
             await asyncio.sleep(HEARTBEAT.total_seconds() / 3)
-            activity.heartbeat(judge.dump())
+            activity.heartbeat(_kept(judge, seen))
 
     task = asyncio.create_task(beat())
     try:
