@@ -17,6 +17,7 @@ from pydantic import Field
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.live import Heart
 from activities.observe import ShareWatch
 from activities.policy import Policy, forever, terminal_errors
 from activities.ramp import RampState, Resolve, next_state
@@ -120,9 +121,10 @@ class JudgeActivities:
         with _terminal_evidence():
             judge = _judge(request, metrics)
             seen = _trail(judge)
-        async with self._teller(request.tell), _heartbeats(judge, seen):
+        heart = Heart(judge)
+        async with self._teller(request.tell), _heartbeats(judge, seen, heart):
             try:
-                verdict = await self._watch(judge, seen, request, metrics)
+                verdict = await self._watch(judge, seen, heart, request, metrics)
             except asyncio.CancelledError:
                 if activity.is_worker_shutdown():
                     raise
@@ -150,6 +152,7 @@ class JudgeActivities:
         self,
         judge: Judge,
         seen: trail.Trail,
+        heart: Heart,
         request: JudgeRequest,
         metrics: tuple[MetricSpec, ...],
     ) -> Verdict:
@@ -167,7 +170,14 @@ class JudgeActivities:
             verdict = _verdict(judge, request, now)
             if now >= settled and await share.look() is Share.DISOBEYED:
                 verdict = _disobeyed(verdict, share)
-            activity.heartbeat(_kept(judge, seen))
+            heart.see(
+                verdict,
+                share,
+                weight=request.weight,
+                started_at=request.started_at,
+                bake=request.bake,
+            )
+            heart.beat(_kept(judge, seen))
             resumed_late = readings < _PAIR and verdict.kind is VerdictKind.INCONCLUSIVE
             if verdict.final and not resumed_late:
                 return verdict
@@ -294,13 +304,13 @@ def _interrupted(now: datetime) -> Verdict:
 
 
 @asynccontextmanager
-async def _heartbeats(judge: Judge, seen: trail.Trail) -> AsyncIterator[None]:
+async def _heartbeats(judge: Judge, seen: trail.Trail, heart: Heart) -> AsyncIterator[None]:
     """Heartbeat between polls, which may be further apart than the heartbeat time-out."""
 
     async def beat() -> None:
         while True:
             await asyncio.sleep(HEARTBEAT.total_seconds() / 3)
-            activity.heartbeat(_kept(judge, seen))
+            heart.beat(_kept(judge, seen))
 
     task = asyncio.create_task(beat())
     try:

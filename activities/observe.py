@@ -98,6 +98,12 @@ class ShareWatch:
         self._counter.add(now)
         return judge_share(self._counter.of(self._canary), self._counter.total, self._weight)
 
+    @property
+    def seen(self) -> tuple[int, int]:
+        """Requests that started on the canary, and on any version, since the first reading."""
+        counter = self._counter or Counter({})
+        return counter.of(self._canary), counter.total
+
     def sentence(self) -> str:
         """What was seen, for a person."""
         seen = self._counter or Counter({})

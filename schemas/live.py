@@ -30,14 +30,14 @@ class LiveMetric(Model):
         default=None, description="The canary's rate since the reading before; None without data."
     )
     stable_now: float | None = None
+    e_value: float = Field(default=1.0, ge=0, description="Odds against chance, of it alone.")
     to_fail: Closeness = Field(
-        default=0.0,
-        description="log(odds) / log(odds that fail): 0 is no evidence against it, 1 is FAIL.",
+        default=0.0, description="How close it alone would be to FAIL: `analysis.closeness`."
     )
-    to_go_on: Closeness = Field(
-        default=0.0,
-        description="On a log scale, how far the upper bound has come from 1 (all requests may be "
-        "bad) down to the tolerance; 1 is good enough.",
+    upper_bound: float | None = Field(default=None, description="At most this extra share is bad.")
+    tolerance: float | None = Field(default=None, description="The bound that is good enough.")
+    to_go_on: Closeness | None = Field(
+        default=None, description="How far the bound has come; None: it has no bound."
     )
     edge: float | None = Field(
         default=None, description="Histogram: counts are of requests slower than this, in seconds."
@@ -68,6 +68,16 @@ class Live(Model):
         description="Share of requests that the router sent to the canary; None: not seen.",
     )
     requests: int | None = Field(default=None, ge=0, description="That share is out of so many.")
+    e_value: float = Field(
+        default=1.0, ge=0, description="Odds against chance, over all metrics that are acted upon."
+    )
+    threshold: float = Field(default=20.0, gt=1, description="The odds that fail the canary.")
+    to_fail: Closeness = Field(default=0.0, description="How close to FAIL; 1 is FAIL.")
+    to_go_on: Closeness | None = Field(
+        default=None,
+        description="How close the metric is that is farthest from good enough; None: no metric "
+        "has a bound, and only time decides.",
+    )
     metrics: tuple[LiveMetric, ...] = ()
 
     @classmethod
@@ -77,17 +87,3 @@ class Live(Model):
             return cls.model_validate(value)
         except ValidationError:
             return None
-
-    @property
-    def to_fail(self) -> float:
-        """How close the closest metric is to FAIL; one alone fails the canary."""
-        return max((one.to_fail for one in self._acting), default=0.0)
-
-    @property
-    def to_go_on(self) -> float:
-        """How close the farthest metric is to going on; all must be good enough."""
-        return min((one.to_go_on for one in self._acting), default=0.0)
-
-    @property
-    def _acting(self) -> tuple[LiveMetric, ...]:
-        return tuple(one for one in self.metrics if not one.dry_run)

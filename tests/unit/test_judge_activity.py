@@ -136,14 +136,15 @@ async def test_buckets_without_their_label_are_not_retried() -> None:
     assert caught.value.non_retryable
 
 
-async def test_another_attempt_goes_on_from_the_last_heartbeat() -> None:
+@pytest.mark.parametrize("elements", [1, 2], ids=["without a live view", "with one"])
+async def test_another_attempt_goes_on_from_the_last_heartbeat(elements: int) -> None:
     whole = await _judge(Shop(bad=0.02), _request())
     shop = Shop(bad=0.02)
     first = ActivityEnvironment()
     beats: list[Any] = []
 
     def on_heartbeat(*details: Any) -> None:
-        beats.extend(details)
+        beats.append(details)
         if shop.now >= T0 + timedelta(seconds=5):
             raise ConnectionError("the worker is gone")
 
@@ -152,7 +153,7 @@ async def test_another_attempt_goes_on_from_the_last_heartbeat() -> None:
         await _judge(shop, _request(), first)
     second = ActivityEnvironment()
     second.info = dataclasses.replace(
-        ActivityEnvironment.default_info(), heartbeat_details=beats[-1:]
+        ActivityEnvironment.default_info(), heartbeat_details=beats[-1][:elements]
     )
     resumed = await _judge(shop, _request(), second)
     assert resumed.verdict.metrics[0].canary == whole.verdict.metrics[0].canary

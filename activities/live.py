@@ -1,0 +1,65 @@
+"""What a bake has seen so far, for people: beside the evidence in the judge's heartbeat.
+
+Heartbeats are in no history, and are read without a worker: `aviary release watch` shows them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from temporalio import activity
+
+from activities.observe import ShareWatch
+from analysis.closeness import MOST_ODDS, Glance, overall
+from analysis.judge import Judge
+from schemas.catalog import Bake
+from schemas.live import Live
+from schemas.verdict import Verdict
+
+
+class Heart:
+    """The heartbeat of one judging: evidence that another attempt resumes from, and a live view.
+
+    Args:
+        judge: whose evidence it is.
+    """
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self._glance = Glance()
+        self._live: Live | None = None
+
+    def see(
+        self,
+        verdict: Verdict,
+        share: ShareWatch,
+        *,
+        weight: float,
+        started_at: datetime,
+        bake: Bake | None,
+    ) -> None:
+        """Take what the last reading amounts to."""
+        metrics = self._glance.metrics(verdict)
+        near, onward = overall(self._judge, verdict, metrics)
+        canary, total = share.seen
+        self._live = Live(
+            at=verdict.at,
+            kind=verdict.kind,
+            sentence=verdict.sentence,
+            weight=weight,
+            started_at=started_at,
+            bake_min=bake.min.total_seconds() if bake else None,
+            bake_max=bake.max.total_seconds() if bake else None,
+            share=canary / total if total > 0 else None,
+            requests=total,
+            e_value=min(self._judge.e_value, MOST_ODDS),
+            threshold=self._judge.threshold,
+            to_fail=near,
+            to_go_on=onward,
+            metrics=metrics,
+        )
+
+    def beat(self, evidence: dict[str, Any]) -> None:
+        """Send both; before the first reading only the evidence."""
+        activity.heartbeat(*([evidence] if self._live is None else [evidence, self._live]))
