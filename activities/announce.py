@@ -11,6 +11,7 @@ from temporalio.common import RetryPolicy
 from activities.policy import Policy, forever, terminal_errors
 from adapters.ports import EventLog, Notifier
 from schemas.base import Model
+from schemas.cdevents_out import with_cdevents
 from schemas.events import CloudEvent
 from schemas.notice import Notice
 
@@ -35,18 +36,21 @@ class Events(Model):
 class AnnounceActivities:
     """Activities over the event log and the notifier."""
 
-    def __init__(self, log: EventLog, notifier: Notifier) -> None:
+    def __init__(self, log: EventLog, notifier: Notifier, *, cdevents: bool = False) -> None:
+        """Publish to this log and tell this notifier; `cdevents`: CDEvents beside our own."""
         self._log = log
         self._notifier = notifier
+        self._cdevents = cdevents
 
     @activity.defn(name=PUBLISH)
     async def publish(self, batch: Events) -> None:
         """Append events in order; a retry may append some again, under the same ids."""
         with terminal_errors():
-            await self._log.publish(batch.events)
+            events = with_cdevents(batch.events) if self._cdevents else batch.events
+            await self._log.publish(events)
 
     @activity.defn(name=NOTIFY)
     async def notify(self, notice: Notice) -> None:
-        """Deliver one notice."""
+        """Deliver one notice; a retry may deliver it again."""
         with terminal_errors():
             await self._notifier.notify(notice)

@@ -25,6 +25,8 @@ _ADDRESSES = (
     r"^([^\s:/,]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}(,([^\s:/,]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5})*$"
 )
 
+_URL = r"^https?://[^\s?#]+$"
+
 
 class SettingsError(ValueError):
     """A setting is wrong; the text names the variable, the value and what is expected."""
@@ -85,6 +87,20 @@ class Settings(BaseSettings):
         default=0, ge=0, le=65535, description="Health and metrics; 0: a free port."
     )
 
+    temporal_ui_url: str | None = Field(
+        default=None, pattern=_URL, description="Temporal's UI, for links in notices."
+    )
+    report_url: str | None = Field(
+        default=None, pattern=_URL, description="Where the reports are served, for links."
+    )
+    notify_channels: SecretStr | None = Field(
+        default=None, description="Lines `channel = Apprise URL`; URLs hold secrets."
+    )
+    notify_file: Path | None = Field(
+        default=None, description="A file of such lines, in place of AVIARY_NOTIFY_CHANNELS."
+    )
+    cdevents: bool = Field(default=True, description="Publish CDEvents beside Aviary's own.")
+
     router_slots: int = Field(default=50, ge=1, description="Router writes at the same time.")
     judging_slots: int = Field(default=1000, ge=1, description="Bakes at the same time.")
     drift_every_s: int = Field(
@@ -95,6 +111,13 @@ class Settings(BaseSettings):
     )
     log_format: str = Field(default="auto", pattern="^(auto|console|json)$")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+
+    @field_validator("notify_file")
+    @classmethod
+    def _one_of_both(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("notify_channels") is not None:
+            raise ValueError("expected none, since AVIARY_NOTIFY_CHANNELS is set")
+        return value
 
     @field_validator("kafka_sasl_user", "kafka_sasl_password")
     @classmethod
@@ -153,5 +176,5 @@ def _shown(problem: object) -> str:
     """The wrong value, unless it is one that must stay secret."""
     assert isinstance(problem, dict)  # noqa: S101 - narrows pydantic's typed dict
     name = str(problem["loc"][0]) if problem["loc"] else ""
-    secret = any(word in name for word in ("token", "key", "password", "secret"))
+    secret = any(word in name for word in ("token", "key", "password", "secret", "channels"))
     return "(hidden)" if secret else repr(problem.get("input"))

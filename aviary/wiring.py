@@ -26,11 +26,11 @@ from adapters.kafka import KafkaEventLog, Sender
 from adapters.memory import MemoryAlertSource
 from adapters.metrics.packs import resolve_metric
 from adapters.metrics.prometheus import PrometheusMetrics
-from adapters.notifiers import LogNotifier
 from adapters.ports import AlertSource, Router
 from adapters.routers.envoy import EnvoyRouter
 from adapters.routers.trial import TrialRouter
 from aviary.catalog_watch import CatalogWatch
+from aviary.channels import make_notifier
 from aviary.connect import kafka_options
 from aviary.queues import Deeds
 from aviary.schedules import is_running, plan_back
@@ -101,9 +101,10 @@ async def wire(
         observe = ObserveActivities(routers)
         judge = JudgeActivities(metrics, routers, resolve_metric, TellRelease(client))
         ramp = RampActivities(metrics, routers, resolve_metric)
-        announce = AnnounceActivities(KafkaEventLog(sender), LogNotifier())
-        preflight = PreflightActivities(_alerts(settings, http))
         catalog = LateCatalog(settings.catalog, registry)
+        notifier = make_notifier(settings, catalog)
+        announce = AnnounceActivities(KafkaEventLog(sender), notifier, cdevents=settings.cdevents)
+        preflight = PreflightActivities(_alerts(settings, http))
         drift = DriftActivities(routers, catalog, plan_back, partial(is_running, client))
         admission = AdmissionActivities(client)
         yield Deeds(

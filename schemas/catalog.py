@@ -29,6 +29,7 @@ from schemas.catalog_check import (
     check_weights,
 )
 from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RampSpec, RatioMetric
+from schemas.notice import NoticeRule
 
 _DURATION_SCHEMA: JsonSchemaValue = {"type": "string", "description": "A duration: min = max."}
 _FULL = 100.0
@@ -316,6 +317,9 @@ class Catalog(Model):
         default=10, ge=1, description="Canaries of one release that move at the same time."
     )
     admission: AdmissionPolicy = AdmissionPolicy()
+    notices: tuple[NoticeRule, ...] | None = Field(
+        default=None, description="Who is told what; left out: every channel is told everything."
+    )
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
@@ -335,6 +339,7 @@ class Catalog(Model):
             strategies={*BUILT_IN, *self.strategies},
             default_strategy=self.defaults.strategy,
             has_router=self.defaults.router is not None,
+            told_of=tuple(tuple(enumerate(rule.services or ())) for rule in self.notices or ()),
         )
 
     def strategy(self, name: str) -> Strategy | None:

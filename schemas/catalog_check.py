@@ -50,6 +50,8 @@ class Outline:
     """Weights of the document's own strategies, None where one can't be read."""
     default_strategy: str | None = None
     has_router: bool = False
+    told_of: Sequence[Sequence[tuple[int, str]]] = ()
+    """For each rule of `notices`: position and name of its services."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -82,7 +84,20 @@ def check_outline(outline: Outline) -> list[Finding]:
     hints = _Hints(outline.services)
     for name, service in outline.services.items():
         found += _check_service(name, service, outline, hints)
-    return found + _check_cycles(outline.services)
+    return found + _check_cycles(outline.services) + _check_notices(outline, hints)
+
+
+def _check_notices(outline: Outline, hints: _Hints) -> list[Finding]:
+    return [
+        Finding(
+            path=("notices", rule, "services", position),
+            value=name,
+            expected=f"a service of this catalog{hints(name)}",
+        )
+        for rule, services in enumerate(outline.told_of)
+        for position, name in services
+        if name not in outline.services
+    ]
 
 
 def check_weights(weights: Sequence[float | None], path: Path) -> list[Finding]:

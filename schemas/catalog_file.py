@@ -125,25 +125,20 @@ def _outline(data: Any) -> Outline:
         weights={name: _weights(spec) for name, spec in strategies.items()},
         default_strategy=_text(defaults.get("strategy")),
         has_router=defaults.get("router") is not None,
+        told_of=[_names(_mapping(rule).get("services")) for rule in _list(document.get("notices"))],
     )
 
 
 def _service(spec: dict[str, Any]) -> ServiceOutline:
-    needs = spec.get("depends_on")
     return ServiceOutline(
-        depends_on=tuple(
-            (at, need)
-            for at, need in enumerate(needs if isinstance(needs, list) else ())
-            if isinstance(need, str)
-        ),
+        depends_on=_names(spec.get("depends_on")),
         strategy=_text(spec.get("strategy")),
         has_router=spec.get("router") is not None,
     )
 
 
 def _weights(strategy: Any) -> list[float | None]:
-    steps = _mapping(strategy).get("steps")
-    return [_weight(step) for step in (steps if isinstance(steps, list) else ())]
+    return [_weight(step) for step in _list(_mapping(strategy).get("steps"))]
 
 
 def _weight(step: Any) -> float | None:
@@ -151,6 +146,14 @@ def _weight(step: Any) -> float | None:
         return _PERCENT.validate_python(step.get("weight") if isinstance(step, dict) else step)
     except ValidationError:
         return None
+
+
+def _names(value: Any) -> tuple[tuple[int, str], ...]:
+    return tuple((at, name) for at, name in enumerate(_list(value)) if isinstance(name, str))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _mapping(value: Any) -> dict[str, Any]:

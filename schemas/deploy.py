@@ -30,6 +30,7 @@ from pydantic import (
 )
 
 from schemas.base import Model, ReleaseId, ServiceName, Version
+from schemas.events import RELEASE_SOURCE
 from schemas.rejection import Rejected, RejectReason, explain, load_json, show
 
 __all__ = [
@@ -242,6 +243,10 @@ def _validated(model: type[_M], data: Any) -> _M:
 
 
 def _from_cdevent(envelope: _Envelope, data: Any) -> tuple[str, DeployRequested]:
+    if envelope.source.startswith(RELEASE_SOURCE):
+        # Acted upon, what a release did would ask for the next release, for ever.
+        text = f"source: got {show(envelope.source)}, expected an event that is not Aviary's own"
+        raise Rejected(RejectReason.UNKNOWN_TYPE, text)
     subject = _validated(_CdEvent, data).subject
     version = _purl_version(subject.content.artifact_id)
     # The same event is the same release, however often it is delivered.

@@ -13,6 +13,8 @@ from schemas.base import Model
 
 JSON_CONTENT_TYPE: Final = "application/json"
 STRUCTURED_CONTENT_TYPE: Final = "application/cloudevents+json; charset=UTF-8"
+RELEASE_SOURCE: Final = "/aviary/release/"
+"""Begins the source of every event that a release tells."""
 
 
 class EventType(StrEnum):
@@ -42,6 +44,14 @@ class EventType(StrEnum):
     DEPLOY_STALE = "dev.aviary.deploy.stale.v1"
     ALERT_STALE = "dev.aviary.alert.stale.v1"
     ALERT_UNMATCHED = "dev.aviary.alert.unmatched.v1"
+
+
+class CDEventType(StrEnum):
+    """The CDEvents that Aviary publishes beside its own events (`schemas.cdevents_out`)."""
+
+    SERVICE_UPGRADED = "dev.cdevents.service.upgraded.0.2.0"
+    SERVICE_ROLLEDBACK = "dev.cdevents.service.rolledback.0.2.0"
+    INCIDENT_DETECTED = "dev.cdevents.incident.detected.0.2.0"
 
 
 RELEASE_EVENTS: Final[Mapping[str, EventType]] = MappingProxyType(
@@ -85,7 +95,7 @@ class CloudEvent(Model):
     """
 
     specversion: Literal["1.0"] = "1.0"
-    type: EventType
+    type: EventType | CDEventType
     source: str = Field(min_length=1)
     id: str = Field(min_length=1)
     time: AwareDatetime
@@ -130,7 +140,7 @@ def event(  # noqa: PLR0913 - the attributes of an event
         raise ValueError(f"sequence: got {sequence}, expected 0 or more")
     return CloudEvent(
         type=type,
-        source=f"/aviary/release/{release}",
+        source=f"{RELEASE_SOURCE}{release}",
         id=f"{workflow}/{sequence}",
         time=time,
         subject=subject,

@@ -9,7 +9,7 @@ from aviary.cli.failing import Group
 
 def build_app() -> typer.Typer:
     """Assemble all commands."""
-    from aviary.cli import catalogs, judge, local, processes, releases  # noqa: PLC0415 - no import side effects
+    from aviary.cli import catalogs, judge, local, notices, processes, releases  # noqa: PLC0415 - no import side effects
 
     app = typer.Typer(
         cls=Group,
@@ -24,4 +24,5 @@ def build_app() -> typer.Typer:
     processes.register(app)
     judge.register(app)
     local.register(app)
+    notices.register(app)
     return app

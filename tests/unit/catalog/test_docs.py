@@ -9,6 +9,7 @@ from schemas.admission import AdmissionPolicy
 from schemas.alert_policy import AlertPolicy
 from schemas.catalog import Catalog, Defaults, ServiceSpec, Step, Strategy
 from schemas.catalog_file import parse_catalog
+from schemas.notice import SEVERITIES, NoticeRule
 
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = (ROOT / "docs/reference/catalog.md").read_text(encoding="utf-8")
@@ -21,11 +22,16 @@ def test_every_example_is_a_valid_catalog(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [Catalog, ServiceSpec, Strategy, Step, AlertPolicy, AdmissionPolicy]
+    "model", [Catalog, ServiceSpec, Strategy, Step, AlertPolicy, AdmissionPolicy, NoticeRule]
 )
 def test_every_field_is_described(model: type[Catalog]) -> None:
     described = set(re.findall(r"^\| `(\w+)", REFERENCE, re.MULTILINE))
     assert set(model.model_fields) <= described
+
+
+def test_every_notice_has_its_severity() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", REFERENCE, re.MULTILINE)
+    assert {(kind.value, severity.value) for kind, severity in SEVERITIES.items()} <= set(rows)
 
 
 def test_defaults_know_what_services_know() -> None:

@@ -1,0 +1,152 @@
+"""Channels of notices: where each leads (a secret of the settings), and who is told what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING
+
+import structlog
+from pydantic import SecretStr, TypeAdapter, ValidationError
+
+from adapters.errors import Retryable
+from adapters.notifiers.fan_out import FanOut
+from adapters.notifiers.log import LogNotifier
+from adapters.notifiers.message import Links
+from aviary.settings import Settings, SettingsError
+from schemas.catalog import Catalog
+from schemas.notice import ChannelName, Notice, Severity, channels_for, unknown_channels
+
+if TYPE_CHECKING:
+    from adapters.notifiers.apprise import AppriseNotifier
+
+Addresses = Mapping[str, tuple["AppriseNotifier", ...]]
+"""By channel."""
+
+_NAME: TypeAdapter[str] = TypeAdapter(ChannelName)
+_LINE = re.compile(r"([^=\s]+)\s*=\s*(\S.*)")
+_log = structlog.get_logger("aviary.notices")
+
+
+def parse_channels(text: str) -> dict[str, tuple[SecretStr, ...]]:
+    """Read lines `channel = url`; a channel of several lines has several addresses.
+
+    Empty lines, and those that begin with `#`, count for nothing.
+
+    Raises:
+        ValueError: a line is wrong; names the line, and nothing of what is in it.
+    """
+    found: dict[str, tuple[SecretStr, ...]] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        parts = _LINE.fullmatch(line.strip())
+        name = parts[1] if parts else ""
+        try:
+            _NAME.validate_python(name)
+        except ValidationError:
+            parts = None
+        if parts is None:
+            raise ValueError(f"line {number}: expected channel = url (it is not shown)")
+        found[name] = (*found.get(name, ()), SecretStr(parts[2]))
+    return found
+
+
+def open_channels(settings: Settings) -> Addresses:
+    """Make the addresses of every channel of the settings; nothing is sent.
+
+    Raises:
+        SettingsError: a line or a URL is wrong; names the channel, never the URL.
+    """
+    variable, text = _text(settings)
+    try:
+        channels = parse_channels(text)
+    except ValueError as error:
+        raise SettingsError(f"{variable}: {error}") from None
+    if not channels:
+        return {}
+    # Not at the top: it takes a second, and most installations start without.
+    from adapters.notifiers.apprise import AddressError, AppriseNotifier  # noqa: PLC0415
+
+    links = links_of(settings)
+    try:
+        return {
+            name: tuple(AppriseNotifier(name, url, links) for url in urls)
+            for name, urls in channels.items()
+        }
+    except AddressError as error:
+        raise SettingsError(f"{variable}: {error}") from None
+
+
+def _text(settings: Settings) -> tuple[str, str]:
+    if settings.notify_file is None:
+        secret = settings.notify_channels
+        return "AVIARY_NOTIFY_CHANNELS", secret.get_secret_value() if secret else ""
+    try:
+        return "AVIARY_NOTIFY_FILE", settings.notify_file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        text = f"AVIARY_NOTIFY_FILE: '{settings.notify_file}': expected a readable file ({why})"
+        raise SettingsError(text) from None
+
+
+def links_of(settings: Settings) -> Links:
+    """Where the pages about releases are."""
+    return Links(settings.temporal_ui_url, settings.temporal_namespace, settings.report_url)
+
+
+def make_notifier(settings: Settings, catalog: Callable[[], Catalog]) -> FanOut:
+    """The notifier of a worker: the log, and the channels as the catalog routes them.
+
+    A catalog that names an unknown channel, or is not there, stops nothing: it is told in the log,
+    since a rollback must never wait for either.
+
+    Raises:
+        SettingsError: a channel of the settings is wrong.
+    """
+    channels = open_channels(settings)
+    routing = Routing(catalog, channels)
+    routing.check()
+    return FanOut(LogNotifier(links_of(settings)), channels, routing)
+
+
+class Routing:
+    """Names the channels of a notice by the newest catalog."""
+
+    def __init__(self, catalog: Callable[[], Catalog], known: Collection[str]) -> None:
+        """Route by this catalog to these channels."""
+        self._catalog = catalog
+        self._known = known
+        self._complained: set[str] = set()
+
+    def check(self) -> None:
+        """Say in the log which channels the catalog names and the settings don't have."""
+        try:
+            unknown = unknown_channels(self._catalog().notices, self._known)
+        except Retryable as error:
+            _log.warning("notices_not_routed", error=str(error))
+            return
+        for name in unknown:
+            self._complain(name)
+
+    def __call__(self, notice: Notice) -> Collection[str]:
+        """The channels of a notice; without a catalog, all of them for what is severe."""
+        try:
+            rules = self._catalog().notices
+        except Retryable as error:
+            _log.warning("notices_not_routed", error=str(error))
+            return self._known if notice.severity.is_at_least(Severity.WARNING) else ()
+        wanted = channels_for(notice, rules, self._known)
+        for name in sorted(wanted.difference(self._known)):
+            self._complain(name)
+        return wanted.intersection(self._known)
+
+    def _complain(self, name: str) -> None:
+        if name not in self._complained:
+            self._complained.add(name)
+            _log.error(
+                "channel_unknown",
+                channel=name,
+                known=sorted(self._known),
+                expected="a channel of AVIARY_NOTIFY_CHANNELS or AVIARY_NOTIFY_FILE",
+            )

@@ -1,0 +1,114 @@
+"""`aviary notices`: see and try who is told what, where the settings of a worker are."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aviary.cli.failing import CommandError, ExitCode
+from aviary.cli.options import CatalogOption, Format, FormatOption, print_json
+
+if TYPE_CHECKING:
+    from aviary.channels import Addresses
+    from schemas.notice import NoticeRule
+
+notices = typer.Typer(help="Who is told what.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    notices.command()(check)
+    notices.command("test")(try_out)
+    app.add_typer(notices, name="notices")
+
+
+def check(catalog: CatalogOption = None, output: FormatOption = Format.TABLE) -> None:
+    """Show the channels and what each is told; exit code 2 if the catalog names unknown ones."""
+    from aviary.channels import open_channels  # noqa: PLC0415 - keeps --help fast
+    from aviary.settings import load_settings  # noqa: PLC0415
+    from schemas.catalog_file import load_catalog  # noqa: PLC0415
+    from schemas.notice import unknown_channels  # noqa: PLC0415
+
+    settings = load_settings(catalog=catalog)
+    channels = open_channels(settings)
+    rules = load_catalog(settings.catalog).notices
+    unknown = unknown_channels(rules, channels)
+    shown = {
+        name: {
+            "addresses": [address.service for address in channels.get(name, ())],
+            "told": _told(name, rules),
+        }
+        for name in (*channels, *unknown)
+    }
+    if output is Format.JSON:
+        print_json({"channels": shown, "unknown": list(unknown)})
+    else:
+        _print(shown)
+    if unknown:
+        text = "expected channels of AVIARY_NOTIFY_CHANNELS or AVIARY_NOTIFY_FILE"
+        raise CommandError(
+            ExitCode.BAD_INPUT, f"{settings.catalog}: notices: got {', '.join(unknown)}, {text}"
+        )
+
+
+def _told(name: str, rules: tuple[NoticeRule, ...] | None) -> list[str]:
+    if rules is None:
+        return ["everything"]
+    return [_words(rule) for rule in rules if rule.channel == name]
+
+
+def _words(rule: NoticeRule) -> str:
+    kinds = ", ".join(rule.kinds) if rule.kinds else "everything"
+    least = "" if rule.at_least == "info" else f", {rule.at_least} or worse"
+    return f"{kinds}{least}{f', of {chr(44).join(rule.services)}' if rule.services else ''}"
+
+
+def _print(shown: dict[str, dict[str, Any]]) -> None:
+    if not shown:
+        typer.echo("no channels: notices are in the worker's log only")
+    for name, channel in shown.items():
+        where = ", ".join(channel["addresses"]) or "not in the settings"
+        typer.echo(f"{name}: {where}: {'; '.join(channel['told']) or 'nothing'}")
+
+
+def try_out(
+    channel: Annotated[
+        str | None, typer.Option("--channel", help="Which channel; default: all of them.")
+    ] = None,
+) -> None:
+    """Send one notice to a channel, or to all; exit code 1 if one does not take it."""
+    from aviary.channels import open_channels  # noqa: PLC0415
+    from aviary.settings import load_settings  # noqa: PLC0415
+
+    channels = open_channels(load_settings())
+    if not channels or (channel is not None and channel not in channels):
+        known = ", ".join(channels) or "none"
+        raise CommandError(
+            ExitCode.BAD_INPUT, f"--channel: got {channel}, expected one of: {known}"
+        )
+    wanted = {name: each for name, each in channels.items() if channel in {None, name}}
+    failed = asyncio.run(_send(wanted))
+    if failed:
+        raise CommandError(ExitCode.FAILURE, "\n".join(failed))
+
+
+async def _send(channels: Addresses) -> list[str]:
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from adapters.errors import Retryable  # noqa: PLC0415
+    from schemas.notice import Notice, NoticeKind  # noqa: PLC0415
+
+    text = "A test of this channel: no release, and nothing to do."
+    notice = Notice(kind=NoticeKind.STARTED, release="test", text=text, at=datetime.now(UTC))
+    failed = []
+    for name, addresses in channels.items():
+        for address in addresses:
+            try:
+                await address.notify(notice)
+            except Retryable as error:
+                failed.append(str(error))
+            else:
+                typer.echo(f"{name}: {address.service} took it")
+    return failed
