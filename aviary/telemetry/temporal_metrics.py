@@ -1,0 +1,130 @@
+"""The Temporal SDK's own metrics, beside Aviary's: pollers, slots, latencies, failures.
+
+The SDK counts in its core; a buffer hands the changes over once a second. Names are the SDK's
+(`temporal_…`), durations are in seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from temporalio.runtime import (
+    BUFFERED_METRIC_KIND_COUNTER,
+    BUFFERED_METRIC_KIND_HISTOGRAM,
+    BufferedMetricUpdate,
+    MetricBuffer,
+    MetricBufferDurationFormat,
+    Runtime,
+    TelemetryConfig,
+)
+
+BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+_ROOM: Final = 20_000
+_EVERY_S: Final = 1.0
+_DROPPED: Final = frozenset({"service_name"})
+_Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass
+class _Histogram:
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
+    total: float = 0.0
+
+
+@dataclass
+class _Family:
+    kind: str
+    help: str
+    numbers: dict[_Labels, float] = field(default_factory=dict)
+    histograms: dict[_Labels, _Histogram] = field(default_factory=dict)
+
+
+class TemporalMetrics(Collector):
+    """What the SDK has counted so far."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, _Family] = {}
+
+    def take(self, update: BufferedMetricUpdate) -> None:
+        """Count one change."""
+        metric = update.metric
+        family = self._families.get(metric.name)
+        if family is None:
+            family = _Family(_kind(metric.kind), metric.description or metric.name)
+            self._families[metric.name] = family
+        labels = tuple(
+            sorted((k, str(v)) for k, v in update.attributes.items() if k not in _DROPPED)
+        )
+        match family.kind:
+            case "counter":
+                family.numbers[labels] = family.numbers.get(labels, 0) + update.value
+            case "histogram":
+                histogram = family.histograms.setdefault(labels, _Histogram())
+                histogram.counts[bisect.bisect_left(BUCKETS, update.value)] += 1
+                histogram.total += update.value
+            case _:
+                family.numbers[labels] = update.value
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything, in Prometheus' form."""
+        for name, family in list(self._families.items()):
+            name = _named(name)  # noqa: PLW2901
+            metric = Metric(name, family.help, family.kind)
+            suffix = "_total" if family.kind == "counter" else ""
+            for labels, value in list(family.numbers.items()):
+                metric.add_sample(f"{name}{suffix}", dict(labels), value)
+            for labels, histogram in list(family.histograms.items()):
+                _add_histogram(metric, dict(labels), histogram)
+            yield metric
+
+
+def _named(name: str) -> str:
+    return name if name.startswith("temporal_") else f"temporal_{name}"
+
+
+def _kind(kind: int) -> str:
+    if kind == BUFFERED_METRIC_KIND_COUNTER:
+        return "counter"
+    return "histogram" if kind == BUFFERED_METRIC_KIND_HISTOGRAM else "gauge"
+
+
+def _add_histogram(metric: Metric, labels: dict[str, str], histogram: _Histogram) -> None:
+    count = 0
+    for bound, more in zip((*BUCKETS, float("inf")), histogram.counts, strict=True):
+        count += more
+        edge = "+Inf" if bound == float("inf") else str(bound)
+        metric.add_sample(f"{metric.name}_bucket", {**labels, "le": edge}, count)
+    metric.add_sample(f"{metric.name}_count", labels, count)
+    metric.add_sample(f"{metric.name}_sum", labels, histogram.total)
+
+
+@asynccontextmanager
+async def measured_runtime(registry: CollectorRegistry) -> AsyncIterator[Runtime]:
+    """A runtime of the SDK whose metrics are in a registry, as long as this is open."""
+    buffer = MetricBuffer(_ROOM, duration_format=MetricBufferDurationFormat.SECONDS)
+    runtime = Runtime(telemetry=TelemetryConfig(metrics=buffer))
+    metrics = TemporalMetrics()
+    registry.register(metrics)
+
+    async def drain() -> None:
+        while True:
+            for update in buffer.retrieve_updates():
+                metrics.take(update)
+            await asyncio.sleep(_EVERY_S)
+
+    draining = asyncio.create_task(drain(), name="temporal-metrics")
+    try:
+        yield runtime
+    finally:
+        draining.cancel()
+        with suppress(asyncio.CancelledError):
+            await draining
+        registry.unregister(metrics)
