@@ -211,6 +211,10 @@ class Tuning(Model):
         default=timedelta(seconds=10),
         description="How often those who wait look whether one they wait for ended without a word.",
     )
+    search_attributes: bool = Field(
+        default=False,
+        description="Whether this Temporal has `schemas.attributes`; the bridge registers them.",
+    )
 
 
 class ReleaseInput(Model):

@@ -11,6 +11,7 @@ from schemas.release import (
     ReleasePlan,
     ServiceStatus,
 )
+from schemas.verdict import Verdict
 from workflows import describe
 from workflows.commands import Word
 
@@ -32,6 +33,8 @@ class Board:
         self.phases = dict.fromkeys(self._order, CanaryPhase.WAITING)
         self.notes = dict.fromkeys(self._order, "the release's turn")
         """What services wait for that neither their canaries nor the order tells."""
+        self.verdict: Verdict | None = None
+        """The last that any canary reported."""
 
     def set_phase(self, service: str, phase: CanaryPhase) -> None:
         """Record a phase that no report tells."""
@@ -45,6 +48,7 @@ class Board:
         if known is not None and known.sequence >= report.sequence:
             return False
         self._reports[report.service] = report
+        self.verdict = report.verdict or self.verdict
         if not report.phase.closed:  # closed is the workflow's end, not its word
             self.phases[report.service] = report.phase
         return True

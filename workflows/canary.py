@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.verdict import Share, Verdict, VerdictKind
     from workflows import describe
     from workflows.alerts import AlertMemory, action_for, alerts_in, sentence
+    from workflows.attributes import Attributes, listed
     from workflows.calls import ask_preflight, begin_ramp, see_back
     from workflows.commands import Commands, Word
     from workflows.judging import BakeFailed, Judging
@@ -62,6 +63,7 @@ class CanaryWorkflow(Commands):
         self._waits_for = ""
         self._step: int | None = None
         self._judging = Judging(start.plan, self._traffic)
+        self._attributes = Attributes(known=start.tuning.search_attributes)
         self._alerts = AlertMemory()
         self._trouble: Cause | None = None
         self._abort: Cause | None = None
@@ -309,7 +311,14 @@ class CanaryWorkflow(Commands):
             self._judging.tell = self._reports.letter(report)
         else:
             self._reports.put(report)
+        self._show(report)
+
+    def _show(self, report: CanaryReport) -> None:
+        """On the workflow's page, and in the lists that the UI filters."""
         workflow.set_current_details(describe.canary(self._start, report))
+        state = listed(report.phase)
+        if state is not None:
+            self._attributes.enter(state, verdict=report.verdict, cause=report.cause)
 
     @property
     def _place(self) -> str:

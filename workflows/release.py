@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
+from temporalio.common import TypedSearchAttributes
 from temporalio.exceptions import ChildWorkflowError, FailureError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
@@ -37,7 +38,9 @@ with workflow.unsafe.imports_passed_through():
         ReleasePhase,
         ReleaseStatus,
     )
+    from schemas.verdict import Verdict
     from workflows import describe, plan
+    from workflows.attributes import Attributes, of_canary
     from workflows.board import Board
     from workflows.commands import Commands, Word
     from workflows.outbox import Announcer
@@ -61,6 +64,7 @@ class ReleaseWorkflow(Commands):
         self._announcer = Announcer()
         self._story = Story(start.plan, self._announcer)
         self._phase = ReleasePhase.QUEUED
+        self._attributes = Attributes(known=start.tuning.search_attributes)
         self._turn = Turn(start.plan, start.tuning)
         self._told_queued = False
         self._cause: Cause | None = None
@@ -84,6 +88,7 @@ class ReleaseWorkflow(Commands):
             How it ended. Trouble never raises: a release that goes back is an outcome.
         """
         self._announcer.start()
+        self._attributes.begin(self._plan)
         self._background(self._have_turn())
         while not self._phase.closed:
             try:
@@ -201,6 +206,7 @@ class ReleaseWorkflow(Commands):
                 task_timeout=TASK_TIMEOUT,
                 static_summary=f"{service} {self._plan.services[service].version}",
                 static_details=f"Release {self._plan.release}",
+                search_attributes=self._canary_attributes(service),
             )
         except WorkflowAlreadyStartedError:
             await self._busy(service, waits=restore is None and not promote)
@@ -211,6 +217,12 @@ class ReleaseWorkflow(Commands):
             self._closed(service, await handle)
         except ChildWorkflowError as error:
             self._lost(service, describe.failure(error))
+
+    def _canary_attributes(self, service: str) -> TypedSearchAttributes | None:
+        if not self._start.tuning.search_attributes:
+            return None
+        planned = self._plan.services[service]
+        return of_canary(self._plan.release, self._plan.environment, planned)
 
     async def _busy(self, service: str, *, waits: bool) -> None:
         """Another release's canary is there, which the admission did not know of."""
@@ -301,7 +313,12 @@ class ReleaseWorkflow(Commands):
         self._changed = True
         if phase.closed:
             self._finished_at = workflow.now()
+        self._attributes.enter(phase.value, verdict=self._verdict(), cause=self._cause)
         self._story.release(phase, self._cause)
+
+    def _verdict(self) -> Verdict | None:
+        """The one it goes back for; else the last that a canary reported."""
+        return self._cause.verdict if self._cause else self._board.verdict
 
     def _background(self, work: Any) -> None:
         task = asyncio.create_task(work)

@@ -13,6 +13,7 @@ from temporalio.client import Client
 
 from adapters.errors import Retryable
 from adapters.kafka import Sender, close, ensure_topics, make_consumer
+from aviary.attributes import ensure_attributes
 from aviary.bridge.accept import Acceptor
 from aviary.bridge.consume import Consumption
 from aviary.bridge.metrics import BridgeMetrics
@@ -28,6 +29,7 @@ from aviary.connect import (
 from aviary.http import add_health, listen, serve
 from aviary.settings import Settings
 from schemas import ids
+from schemas.release import Tuning
 
 _TOPICS: Final = (ids.TOPIC_DEPLOYS, ids.TOPIC_ALERTS)
 _AT_ONCE: Final = {ids.TOPIC_ALERTS: 500}
@@ -76,7 +78,9 @@ class _Bridge:
             _log.info("topics_created", topics=created)
         self._sender = Sender(self._options)
         self._sender.start()
-        intake = TemporalIntake(self._client, self._settings.task_queue)
+        client = self._client
+        known = await persist("search attributes", lambda: ensure_attributes(client))
+        intake = TemporalIntake(client, self._settings.task_queue, Tuning(search_attributes=known))
         acceptor = Acceptor(
             intake,
             self._sender,

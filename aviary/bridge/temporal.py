@@ -30,7 +30,7 @@ from adapters.errors import Retryable
 from schemas import ids
 from schemas.alert import Alert
 from schemas.rejection import Rejected, RejectReason
-from schemas.release import ReleaseInput, ReleasePlan
+from schemas.release import ReleaseInput, ReleasePlan, Tuning
 
 _log = structlog.get_logger("aviary.bridge")
 _RPC_TIMEOUT: Final = timedelta(seconds=10)
@@ -51,10 +51,11 @@ class TemporalIntake:
     calls.
     """
 
-    def __init__(self, client: Client, task_queue: str) -> None:
-        """Start releases on this task queue."""
+    def __init__(self, client: Client, task_queue: str, tuning: Tuning | None = None) -> None:
+        """Start releases on this task queue, with this tuning."""
         self._client = client
         self._task_queue = task_queue
+        self._tuning = tuning or Tuning()
 
     async def start(self, plan: ReleasePlan, digest: str, request_id: str) -> bool:
         """Start a release.
@@ -77,7 +78,7 @@ class TemporalIntake:
             workflow_id=ids.release_workflow_id(plan.release),
             workflow_type=WorkflowType(name=ids.RELEASE_WORKFLOW),
             task_queue=TaskQueue(name=self._task_queue),
-            input=await self._payloads(ReleaseInput(plan=plan)),
+            input=await self._payloads(ReleaseInput(plan=plan, tuning=self._tuning)),
             workflow_task_timeout=_TASK_TIMEOUT,
             identity=self._client.identity,
             request_id=request_id,

@@ -1,0 +1,79 @@
+"""Search attributes: registered by whoever starts releases, and what lists find by them."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from temporalio.testing import WorkflowEnvironment
+
+from aviary.attributes import ensure_attributes
+from schemas.release import ReleasePhase, Tuning
+from schemas.verdict import VerdictKind
+from tests.workflows.kit import QUICK, World, eventually
+from workflows.attributes import LIST_BYTES, fitting
+
+CHAIN = {"ledger": [], "payments": ["ledger"]}
+VISIBLE = Tuning.model_validate({**QUICK.model_dump(), "search_attributes": True})
+
+
+async def test_a_release_rolled_back_because_of_a_service_is_one_query(
+    server: WorkflowEnvironment, world: World
+) -> None:
+    assert await ensure_attributes(server.client)
+    assert await ensure_attributes(server.client), "again is the same as once"
+    payments, ledger = world.service("payments"), world.service("ledger")
+    world.judge.says[(payments, 50)] = VerdictKind.FAIL
+    bad = await world.release(CHAIN, tuning=VISIBLE)
+    assert (await bad.result()).phase is ReleasePhase.ROLLED_BACK
+    back = (
+        f"AviaryState = 'rolled_back' AND AviaryCauseService = '{payments}' "
+        "AND CloseTime > '2020-01-01T00:00:00Z'"
+    )
+    for query, found in {
+        f"WorkflowType = 'aviary.release' AND {back}": [bad.handle.id],
+        f"WorkflowType = 'aviary.canary' AND {back}": [f"canary/{payments}", f"canary/{ledger}"],
+        f"AviaryService = '{ledger}' AND AviaryVerdict = 'FAIL'": [bad.handle.id],
+        f"AviaryService = '{ledger}' AND AviaryCause = 'release'": [],
+        f"AviaryCauseService = '{ledger}'": [],
+        f"AviaryRelease = '{bad.handle.id.removeprefix('release/')}' AND AviaryVersion = '2' "
+        "AND AviaryEnvironment = 'default' AND WorkflowType = 'aviary.release'": [bad.handle.id],
+    }.items():
+        await eventually(lambda query=query, found=found: _finds(world, query, found))
+
+
+async def test_a_canary_is_listed_as_running_then_holding(
+    server: WorkflowEnvironment, world: World
+) -> None:
+    assert await ensure_attributes(server.client)
+    ledger = world.service("ledger")
+    world.judge.blocked.add((ledger, 10))
+    release = await world.release(
+        {"ledger": []}, tuning=VISIBLE, strategy={"steps": [10], "bake": "1m"}
+    )
+    running = f"AviaryService = '{ledger}' AND WorkflowType = 'aviary.canary' AND AviaryState = "
+    await eventually(lambda: _finds(world, f"{running}'running'", [f"canary/{ledger}"]))
+    await release.until(ledger="baking")
+    world.judge.blocked.clear()
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    await eventually(lambda: _finds(world, f"{running}'finalized'", [f"canary/{ledger}"]))
+
+
+async def test_without_the_attributes_a_release_goes_as_well(world: World) -> None:
+    release = await world.release({"ledger": []})
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    events = (await release.handle.fetch_history()).events
+    assert not [
+        one for one in events if one.HasField("upsert_workflow_search_attributes_event_attributes")
+    ]
+
+
+@given(st.lists(st.text(min_size=1, max_size=300), max_size=200))
+def test_a_list_always_fits(values: list[str]) -> None:
+    kept = fitting(values)
+    assert kept == list(dict.fromkeys(values))[: len(kept)]
+    assert sum(len(one.encode()) for one in kept) <= LIST_BYTES
+
+
+async def _finds(world: World, query: str, found: list[str]) -> bool:
+    listed = [one.id async for one in world.client.list_workflows(query)]
+    return sorted(listed) == sorted(found)
