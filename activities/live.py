@@ -27,7 +27,7 @@ class Heart:
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
-        self._glance = Glance()
+        self._glance = Glance({name: one.metric.kind for name, one in judge.tracks.items()})
         self._live: Live | None = None
 
     def see(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -51,9 +52,15 @@ def to_go_on(upper_bound: float, tolerance: float) -> float:
 
 
 class Glance:
-    """Turns verdicts into live metrics; remembers the counts of the last minute."""
+    """Turns verdicts into live metrics; remembers the counts of the last minute.
 
-    def __init__(self, recent: timedelta = RECENT) -> None:
+    Args:
+        kinds: of the metrics, by name.
+        recent: how long ago is still now.
+    """
+
+    def __init__(self, kinds: Mapping[str, str], recent: timedelta = RECENT) -> None:
+        self._kinds = kinds
         self._recent = recent
         self._seen: deque[tuple[datetime, dict[str, MetricEvidence]]] = deque()
 
@@ -72,6 +79,7 @@ class Glance:
         alone = to_fail(now.e_value, now.threshold)
         return LiveMetric(
             name=now.name,
+            kind=self._kinds[now.name],
             canary=now.canary,
             stable=now.stable,
             canary_now=_rate(known.canary if known else None, now.canary),

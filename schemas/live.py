@@ -24,10 +24,14 @@ class LiveMetric(Model):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
+    kind: str = Field(
+        default="ratio",
+        description="Of the metric: ratio and histogram count requests, gauge and threshold don't.",
+    )
     canary: Counts = Field(description="Of all the evidence.")
     stable: Counts
     canary_now: float | None = Field(
-        default=None, description="The canary's rate since the reading before; None without data."
+        default=None, description="The canary's rate in the last minute; None without data."
     )
     stable_now: float | None = None
     e_value: float = Field(default=1.0, ge=0, description="Odds against chance, of it alone.")

@@ -84,6 +84,7 @@ async def test_a_limit_has_no_bound_to_come_closer_to() -> None:
     limit = ThresholdMetric(name="queue", value="total {{version}}", limit=1e9)
     views = await _beats(Shop(), metrics=(limit,), bake={"min": "5s", "max": "5s"})
     assert views[-1].to_go_on is None
+    assert views[-1].metrics[0].kind == "threshold"
     assert views[-1].metrics[0].to_fail == 0
 
 
@@ -112,7 +113,7 @@ def _seen(second: int, bad: float, total: float, edge: float | None = None) -> V
 
 
 def test_what_was_bad_long_ago_is_not_bad_now() -> None:
-    glance = Glance()
+    glance = Glance({"m": "ratio"})
     for second in range(0, 61, 15):
         glance.metrics(_seen(second, 50, 100 + second))
     for second in range(75, 181, 15):
@@ -122,7 +123,7 @@ def test_what_was_bad_long_ago_is_not_bad_now() -> None:
 
 
 def test_counts_of_another_edge_are_not_compared() -> None:
-    glance = Glance()
+    glance = Glance({"m": "ratio"})
     glance.metrics(_seen(0, 50, 100, edge=0.1))
     found = glance.metrics(_seen(15, 60, 200, edge=0.5))
     assert found[0].canary_now == pytest.approx(0.3)
