@@ -70,7 +70,7 @@ async def install(cache: Path) -> DebianTools:
         DebianError: apt is missing or failed, or a package is not what is expected.
     """
     folder = _home(cache)
-    with await asyncio.to_thread(_locked, folder / "lock"):
+    with await asyncio.to_thread(locked, folder / "lock"):
         tools = DebianTools(folder / "root")
         stamp = folder / "stamp.json"
         if _is_current(stamp) and not tools.missing():
@@ -79,6 +79,31 @@ async def install(cache: Path) -> DebianTools:
         names = await _unpack(folder, tools)
         stamp.write_text(json.dumps({"recipe": _RECIPE, "packages": names}, indent=1))
         return tools
+
+
+def apt_get(folder: Path) -> tuple[str, ...]:
+    """apt-get with all its state below a folder that `clean` has prepared."""
+    return (
+        "apt-get",
+        "-o", f"Dir::State::lists={folder}/lists",
+        "-o", f"Dir::Cache={folder}",
+        "-o", "APT::Sandbox::User=",
+        "-o", "Debug::NoLocking=1",
+        "-qq",
+    )  # fmt: skip
+
+
+def clean(folder: Path) -> None:
+    """Make apt's folders, and remove packages of an earlier time."""
+    for name in ("lists/partial", "archives/partial"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for stale in archives(folder):
+        stale.unlink()
+
+
+def archives(folder: Path) -> list[Path]:
+    """The packages that were downloaded."""
+    return sorted(folder.glob("*.deb"))
 
 
 def relocate_templates(program: bytes) -> bytes:
@@ -97,42 +122,25 @@ def _home(cache: Path) -> Path:
 
 
 async def _fetch(folder: Path) -> None:
-    _clean(folder)
-    options = (
-        "-o", f"Dir::State::lists={folder}/lists",
-        "-o", f"Dir::Cache={folder}",
-        "-o", "APT::Sandbox::User=",
-        "-o", "Debug::NoLocking=1",
-        "-qq",
-    )  # fmt: skip
-    await _run(("apt-get", *options, "update"), folder)
-    await _run(("apt-get", *options, "download", *PACKAGES), folder)
+    clean(folder)
+    apt = apt_get(folder)
+    await run((*apt, "update"), folder)
+    await run((*apt, "download", *PACKAGES), folder)
 
 
 async def _unpack(folder: Path, tools: DebianTools) -> list[str]:
-    archives = _archives(folder)
+    packages = archives(folder)
     fresh = folder / "root.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    for archive in archives:
-        await _run(("dpkg-deb", "-x", str(archive), str(fresh)), folder)
+    for archive in packages:
+        await run(("dpkg-deb", "-x", str(archive), str(fresh)), folder)
     made = DebianTools(fresh)
     if missing := made.missing():
-        raise DebianError(f"{[a.name for a in archives]}: expected to hold {missing[0].name}")
+        raise DebianError(f"{[a.name for a in packages]}: expected to hold {missing[0].name}")
     made.alertmanager.write_bytes(relocate_templates(made.alertmanager.read_bytes()))
     shutil.rmtree(tools.root, ignore_errors=True)
     fresh.rename(tools.root)
-    return [archive.name for archive in archives]
-
-
-def _clean(folder: Path) -> None:
-    for name in ("lists/partial", "archives/partial"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for stale in _archives(folder):
-        stale.unlink()
-
-
-def _archives(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.deb"))
+    return [archive.name for archive in packages]
 
 
 def _is_current(stamp: Path) -> bool:
@@ -142,7 +150,12 @@ def _is_current(stamp: Path) -> bool:
     return recipe == _RECIPE
 
 
-async def _run(command: Sequence[str], cwd: Path) -> None:
+async def run(command: Sequence[str], cwd: Path) -> str:
+    """Run a command to its end; returns what it printed.
+
+    Raises:
+        DebianError: it is not there, or failed.
+    """
     if shutil.which(command[0]) is None:
         raise DebianError(
             f"{command[0]}: not found; Prometheus and Alertmanager come from Debian's packages, "
@@ -162,9 +175,10 @@ async def _run(command: Sequence[str], cwd: Path) -> None:
         if process.returncode is None:  # cancelled: apt must not go on alone
             process.kill()
             await process.wait()
+    text = output.decode(errors="replace").strip()
     if process.returncode != 0:
-        tail = output.decode(errors="replace").strip()[-2000:]
-        raise DebianError(f"{' '.join(command)}: ended with {process.returncode}:\n{tail}")
+        raise DebianError(f"{' '.join(command)}: ended with {process.returncode}:\n{text[-2000:]}")
+    return text
 
 
 @contextmanager
@@ -175,7 +189,8 @@ def _held(descriptor: int) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _locked(path: Path) -> AbstractContextManager[None]:
+def locked(path: Path) -> AbstractContextManager[None]:
+    """Hold a file's lock, waiting for whoever has it; call it in a thread."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     return _held(descriptor)
