@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
         effects_queue,
         release_workflow_id,
     )
-    from workflows import describe
+    from workflows import pages
     from workflows.queueing import Line
     from workflows.waiting import one_ended
 
@@ -60,7 +60,7 @@ class AdmissionWorkflow:
             self._changed = False
             self._unsent |= self._line.settle(workflow.now())
             self._watch()
-            workflow.set_current_details(describe.admission(self._line))
+            workflow.set_current_details(pages.admission(self._line))
             await self._tell_all()
             if self._full and not self._changed and not self._unsent:
                 await workflow.wait_condition(workflow.all_handlers_finished)

@@ -37,7 +37,7 @@ with workflow.unsafe.imports_passed_through():
         Command,
     )
     from schemas.verdict import Share, Verdict, VerdictKind
-    from workflows import describe
+    from workflows import describe, pages
     from workflows.alerts import AlertMemory, action_for, alerts_in, sentence
     from workflows.attributes import Attributes, listed
     from workflows.calls import ask_preflight, begin_ramp, see_back
@@ -243,7 +243,9 @@ class CanaryWorkflow(Commands):
         self._skip = False
         if step.bake.max == timedelta(0):
             return
-        self._enter(CanaryPhase.BAKING, f"the bake of step {self._place}", by_judge=True)
+        ends = (self._traffic.confirmed_at or workflow.now()) + step.bake.max
+        text = f"the bake of step {self._place}, until {ends:%H:%M:%S} UTC at the latest"
+        self._enter(CanaryPhase.BAKING, text, by_judge=True)
         after = self._steps[min((self._step or 0) + 1, len(self._steps) - 1)]
         verdict = await self._judging.judge(
             step.bake, self._is_skipped, exposure=after.weight / 100
@@ -315,7 +317,7 @@ class CanaryWorkflow(Commands):
 
     def _show(self, report: CanaryReport) -> None:
         """On the workflow's page, and in the lists that the UI filters."""
-        workflow.set_current_details(describe.canary(self._start, report))
+        workflow.set_current_details(pages.canary(self._start, report))
         state = listed(report.phase)
         if state is not None:
             self._attributes.enter(state, verdict=report.verdict, cause=report.cause)

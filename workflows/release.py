@@ -39,7 +39,7 @@ with workflow.unsafe.imports_passed_through():
         ReleaseStatus,
     )
     from schemas.verdict import Verdict
-    from workflows import describe, plan
+    from workflows import describe, pages, plan
     from workflows.attributes import Attributes, of_canary
     from workflows.board import Board
     from workflows.commands import Commands, Word
@@ -69,6 +69,7 @@ class ReleaseWorkflow(Commands):
         self._told_queued = False
         self._cause: Cause | None = None
         self._paused = False
+        self._said: list[str] = []
         self._soaked = False
         self._ordered: set[str] = set()
         self._forced: set[str] = set()
@@ -99,7 +100,7 @@ class ReleaseWorkflow(Commands):
             self._queue()
             for action in self._next_actions():
                 self._carry_out(action)
-            workflow.set_current_details(describe.release(self.status()))
+            workflow.set_current_details(pages.release(self.status(), self._plan, self._said))
         await run_to_end(asyncio.create_task(self._finish()))
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self.status()
@@ -348,6 +349,7 @@ class ReleaseWorkflow(Commands):
     def _obey(self, word: Word, command: Command) -> str:
         said = describe.command(word, command)
         workflow.logger.info("command", extra={"command": word, "by": command.by})
+        self._said.append(f"{workflow.now():%H:%M:%S} {said}")
         match word:
             case Word.ROLLBACK:
                 return self._told_back(said, command)

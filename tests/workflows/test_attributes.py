@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from hypothesis import given
 from hypothesis import strategies as st
 from temporalio.testing import WorkflowEnvironment
@@ -38,7 +40,7 @@ async def test_a_release_rolled_back_because_of_a_service_is_one_query(
         f"AviaryRelease = '{bad.handle.id.removeprefix('release/')}' AND AviaryVersion = '2' "
         "AND AviaryEnvironment = 'default' AND WorkflowType = 'aviary.release'": [bad.handle.id],
     }.items():
-        await eventually(lambda query=query, found=found: _finds(world, query, found))
+        await eventually(partial(_finds, world, query, found))
 
 
 async def test_a_canary_is_listed_as_running_then_holding(
