@@ -1,8 +1,7 @@
 """Notices through Apprise: Slack, Teams, mail, PagerDuty, webhooks and a hundred more.
 
 An Apprise URL holds the token or password of its service. So nothing that Apprise says of itself is
-passed on: its logger reaches no handler of ours, its results are only counted, and errors name the
-channel alone.
+passed on: its logger is off, its results are only counted, and errors name the channel alone.
 """
 
 from __future__ import annotations
@@ -81,8 +80,5 @@ class AppriseNotifier:
 
 
 def _quiet() -> None:
-    """Keep Apprise's log lines from our handlers; they may hold parts of its URLs."""
-    logger = logging.getLogger("apprise")
-    logger.propagate = False
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
+    """Let Apprise log nothing: its lines may hold parts of its URLs."""
+    logging.getLogger("apprise").disabled = True

@@ -1,0 +1,67 @@
+"""What every notifier promises."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from adapters.errors import Retryable
+from schemas.notice import Notice, NoticeKind
+from tests.contract.notifiers.subjects import KINDS, SECRET, Subject, subject
+
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")  # Apprise's
+AT = datetime(2026, 1, 1, 10, tzinfo=UTC)
+
+
+@pytest.fixture(params=KINDS)
+async def member(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
+    async with subject(request.param) as made:
+        yield made
+
+
+def notice(kind: NoticeKind = NoticeKind.ROLLED_BACK, text: str = "4 % of requests fail") -> Notice:
+    return Notice(
+        kind=kind,
+        release="shop-42",
+        service="checkout",
+        version="1.4.2",
+        services=("ledger", "checkout"),
+        environment="production",
+        text=text,
+        at=AT,
+    )
+
+
+async def test_it_arrives_once_with_title_and_text(member: Subject) -> None:
+    one = notice()
+    await member.notifier.notify(one)
+    (text,) = member.arrived()
+    assert one.title == "checkout of shop-42 rolled back (production)"
+    assert one.title in text
+    assert one.text in text
+
+
+@pytest.mark.parametrize("text", ["zürich: 5 % → 0 %", "<b>&amp;</b> \\n * _x_", "two\nlines"])
+async def test_text_arrives_as_it_is(member: Subject, text: str) -> None:
+    await member.notifier.notify(notice(text=text))
+    assert text in member.arrived()[0].replace("\r\n", "\n")
+
+
+async def test_what_is_not_taken_may_be_tried_again(member: Subject) -> None:
+    member.break_down()
+    with pytest.raises(Retryable):
+        await member.notifier.notify(notice())
+    member.mend()
+    await member.notifier.notify(notice())
+    assert len(member.arrived()) == 1
+
+
+async def test_an_error_tells_no_secret(member: Subject) -> None:
+    member.break_down()
+    with pytest.raises(Retryable) as caught:
+        await member.notifier.notify(notice())
+    error = caught.value
+    assert (error.__cause__, error.__context__) == (None, None)
+    assert SECRET not in str(error)
