@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import structlog
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 
 from adapters.errors import Retryable
@@ -20,8 +21,17 @@ _T = TypeVar("_T")
 _log = structlog.get_logger("aviary.connect")
 
 
-async def connect_temporal(settings: Settings) -> Client:
+async def connect_temporal(
+    settings: Settings,
+    interceptors: Sequence[Interceptor] = (),
+    runtime: Runtime | None = None,
+) -> Client:
     """Connect to Temporal with the data converter that all of Aviary uses.
+
+    Args:
+        settings: where Temporal is.
+        interceptors: of the client, and of the workers that use it.
+        runtime: of the SDK; its own if left out.
 
     Raises:
         Retryable: Temporal could not be reached.
@@ -34,6 +44,8 @@ async def connect_temporal(settings: Settings) -> Client:
             api_key=key.get_secret_value() if key else None,
             tls=settings.temporal_tls,
             data_converter=pydantic_data_converter,
+            interceptors=interceptors,
+            runtime=runtime,
         )
     except (RuntimeError, ValueError) as error:  # the SDK has no type of its own for this
         raise Retryable(f"Temporal at {settings.temporal_address}: {error}") from error

@@ -12,7 +12,8 @@ import structlog
 import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
 from adapters.errors import Retryable
 
@@ -22,7 +23,7 @@ Ready = Callable[[], Awaitable[None]]
 """Asks whether a process can do its work now; raises `Retryable` with the reason if not."""
 
 
-def add_health(app: FastAPI, ready: Ready, registry: CollectorRegistry) -> FastAPI:
+def add_health(app: FastAPI, ready: Ready, registry: Collector) -> FastAPI:
     """Add `/healthz` (the process lives), `/readyz` (it can work) and `/metrics` to an app."""
 
     @app.get("/healthz", tags=["health"])

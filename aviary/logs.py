@@ -9,7 +9,11 @@ from typing import Any
 
 import structlog
 
+from aviary.telemetry.carrier import trace_ids
+
 _EXTRA = structlog.stdlib.ExtraAdder()
+_NAMED = {"release": "release", "canary": "service"}
+"""What the part after the slash of a workflow's id is."""
 
 
 def configure_logs(*, level: str, fmt: str) -> None:
@@ -25,6 +29,7 @@ def configure_logs(*, level: str, fmt: str) -> None:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _with_trace,
     ]
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
@@ -53,6 +58,16 @@ def configure_logs(*, level: str, fmt: str) -> None:
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
 
 
+def _with_trace(
+    _logger: Any, _name: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Say which trace a line belongs to, so that one finds the other."""
+    ids = trace_ids()
+    if ids is not None:
+        event["trace_id"], event["span_id"] = ids
+    return event
+
+
 def _without_temporal_noise(
     _logger: Any, _name: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
@@ -60,6 +75,10 @@ def _without_temporal_noise(
     for field in ("temporal_workflow", "temporal_activity"):
         context = event.pop(field, None)
         if isinstance(context, dict):
-            event["workflow_id"] = context.get("workflow_id")
+            workflow_id = str(context.get("workflow_id"))
+            event["workflow_id"] = workflow_id
             event["attempt"] = context.get("attempt")
+            kind, _, name = workflow_id.partition("/")
+            if name and kind in _NAMED:
+                event.setdefault(_NAMED[kind], name)
     return event

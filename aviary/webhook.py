@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -12,6 +13,8 @@ from typing import Final, Protocol
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry, Counter
 from pydantic import SecretStr
 
@@ -21,13 +24,15 @@ from aviary.catalog_watch import CatalogWatch
 from aviary.connect import kafka_options
 from aviary.http import add_health, listen, serve
 from aviary.settings import Settings
+from aviary.telemetry.carrier import from_context, to_context, to_record, with_received
+from aviary.telemetry.registry import new_registry
+from aviary.telemetry.spans import span
 from schemas import ids
 from schemas.alert import WebhookPayload, find_service
 from schemas.events import JSON_CONTENT_TYPE
 from schemas.rejection import Rejected, RejectReason
 
 _log = structlog.get_logger("aviary.webhook")
-_TRACE_HEADERS: Final = ("traceparent", "tracestate")
 _BEARER: Final = "bearer "
 
 
@@ -70,7 +75,9 @@ class _Receiver:
         writer: AlertWriter,
         service_of: Callable[[dict[str, str]], str | None],
         registry: CollectorRegistry,
+        clock: Callable[[], float],
     ) -> None:
+        self._clock = clock
         self._options = options
         self._writer = writer
         self._service_of = service_of
@@ -91,6 +98,24 @@ class _Receiver:
 
     async def answer(self, request: Request) -> JSONResponse:
         """Answer one notification."""
+        with span(
+            "POST /alertmanager",
+            SpanKind.SERVER,
+            context=self._context(request),
+            http__request__method="POST",
+            http__route="/alertmanager",
+        ) as current:
+            answer = await self._answer(request)
+            current.set_attribute("http.response.status_code", answer.status_code)
+            return answer
+
+    def _context(self, request: Request) -> Context:
+        """The caller's trace, if it has one, and when we got this."""
+        named = ("traceparent", "tracestate")
+        carrier = {name: request.headers[name] for name in named if name in request.headers}
+        return with_received(self._clock(), to_context(carrier))
+
+    async def _answer(self, request: Request) -> JSONResponse:
         try:
             self._authorize(request)
             written = await self._receive(request)
@@ -128,7 +153,8 @@ class _Receiver:
         if payload.truncated_alerts:
             self._truncated.inc(payload.truncated_alerts)
             _log.warning("truncated_by_alertmanager", alerts=payload.truncated_alerts)
-        await self._write(self._records(payload, request))
+        with span("send aviary.alerts", SpanKind.PRODUCER, messaging__system="kafka"):
+            await self._write(self._records(payload))
         self._alerts.inc(len(payload.alerts))
         return len(payload.alerts)
 
@@ -142,13 +168,8 @@ class _Receiver:
                 raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", text)
         return bytes(body)
 
-    def _records(self, payload: WebhookPayload, request: Request) -> list[Outgoing]:
-        trace = [
-            (name, request.headers[name].encode("utf-8", "replace"))
-            for name in _TRACE_HEADERS
-            if name in request.headers
-        ]
-        headers = (("content-type", JSON_CONTENT_TYPE.encode()), *trace)
+    def _records(self, payload: WebhookPayload) -> list[Outgoing]:
+        headers = (("content-type", JSON_CONTENT_TYPE.encode()), *to_record(from_context()))
         records = []
         for single in payload.split():
             service = self._service_of(single.alerts[0].labels)
@@ -174,6 +195,7 @@ def create_app(
     writer: AlertWriter,
     service_of: Callable[[dict[str, str]], str | None],
     registry: CollectorRegistry | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> FastAPI:
     """Build the webhook's app.
 
@@ -182,9 +204,10 @@ def create_app(
         writer: writes to Kafka; `send` returns only when all is durable.
         service_of: names the service of an alert by its labels: the Kafka key.
         registry: where metrics go; one of its own if left out.
+        clock: seconds since the epoch; a record says when its alert came.
     """
     registry = registry or CollectorRegistry()
-    receiver = _Receiver(options, writer, service_of, registry)
+    receiver = _Receiver(options, writer, service_of, registry, clock)
     app = FastAPI(title="Aviary webhook", description="Receives Alertmanager's notifications.")
 
     @app.post(
@@ -220,7 +243,7 @@ async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
         CatalogError: the catalog is not valid at start.
         OSError: the address is taken.
     """
-    registry = CollectorRegistry()
+    registry = new_registry()
     catalog = CatalogWatch(settings.catalog, registry)
 
     def service_of(labels: dict[str, str]) -> str | None:

@@ -35,6 +35,13 @@ from aviary.connect import kafka_options
 from aviary.queues import Deeds
 from aviary.schedules import is_running, plan_back
 from aviary.settings import Settings
+from aviary.telemetry.ports import (
+    MeasuredLog,
+    MeasuredRouter,
+    MeasuredSource,
+    TracedWriter,
+    WorkerMetrics,
+)
 from schemas import ids
 from schemas.catalog import Catalog, EnvoyRouterSpec, MemoryRouterSpec, RouterSpec
 from schemas.catalog_file import CatalogError
@@ -43,14 +50,15 @@ from schemas.catalog_file import CatalogError
 class Routers:
     """One router per specification, made when it is first asked for."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, metrics: WorkerMetrics) -> None:
         self._client = client
+        self._metrics = metrics
         self._made: dict[RouterSpec, Router] = {}
 
     def __call__(self, spec: RouterSpec) -> Router:
         """The router of a specification."""
         if spec not in self._made:
-            self._made[spec] = self._make(spec)
+            self._made[spec] = MeasuredRouter(self._make(spec), spec.kind, self._metrics)
         return self._made[spec]
 
     def _make(self, spec: RouterSpec) -> Router:
@@ -89,11 +97,13 @@ async def wire(
     """Build every adapter and the activities over them; close them at the end."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=5.0))
-        routers = Routers(http)
-        metrics = PrometheusMetrics(
+        counts = WorkerMetrics(registry)
+        routers = Routers(http, counts)
+        prometheus = PrometheusMetrics(
             settings.prometheus_url, timeout_s=settings.prometheus_timeout_s
         )
-        stack.callback(metrics.close)
+        stack.callback(prometheus.close)
+        metrics = MeasuredSource(prometheus, counts)
         sender = Sender(kafka_options(settings), (ids.TOPIC_EVENTS,))
         sender.start()
         stack.push_async_callback(sender.close)
@@ -103,7 +113,8 @@ async def wire(
         ramp = RampActivities(metrics, routers, resolve_metric)
         catalog = LateCatalog(settings.catalog, registry)
         notifier = make_notifier(settings, catalog)
-        announce = AnnounceActivities(KafkaEventLog(sender), notifier, cdevents=settings.cdevents)
+        log = MeasuredLog(KafkaEventLog(TracedWriter(sender)), counts)
+        announce = AnnounceActivities(log, notifier, cdevents=settings.cdevents)
         preflight = PreflightActivities(_alerts(settings, http))
         drift = DriftActivities(routers, catalog, plan_back, partial(is_running, client))
         admission = AdmissionActivities(client)

@@ -13,6 +13,7 @@ from prometheus_client import (
     ProcessCollector,
 )
 from temporalio.client import Client
+from temporalio.runtime import Runtime
 
 from adapters.errors import Retryable
 from aviary.connect import check_temporal, connect_temporal, persist, unless
@@ -20,6 +21,10 @@ from aviary.http import add_health, listen, serve
 from aviary.queues import build_workers
 from aviary.schedules import keep_drift_schedule
 from aviary.settings import Settings
+from aviary.telemetry.census import Census
+from aviary.telemetry.registry import new_registry
+from aviary.telemetry.temporal_metrics import measured_runtime
+from aviary.telemetry.workflow import TraceInterceptor
 from aviary.wiring import wire
 
 _log = structlog.get_logger("aviary.worker")
@@ -40,7 +45,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             raise Retryable(f"Temporal at {settings.temporal_address}: not connected yet")
         await check_temporal(client)
 
-    registry = CollectorRegistry()
+    registry = new_registry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     health = add_health(FastAPI(title="Aviary worker"), ready, registry)
@@ -48,19 +53,31 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
     over = asyncio.Event()
     serving = asyncio.create_task(serve(health, taken, over, name="worker"))
     try:
-        client = await unless(stop, persist("temporal", lambda: connect_temporal(settings)))
-        if client is not None:
-            await work(client, settings, stop, registry)
+        async with measured_runtime(registry) as runtime:
+            client = await unless(stop, persist("temporal", lambda: _connect(settings, runtime)))
+            if client is not None:
+                await work(client, settings, stop, registry)
     finally:
         over.set()
         await serving
 
 
-async def run_bare_worker(settings: Settings, stop: asyncio.Event) -> None:
-    """Work until `stop` is set, in a process whose health another part answers for."""
-    client = await unless(stop, persist("temporal", lambda: connect_temporal(settings)))
-    if client is not None:
-        await work(client, settings, stop, CollectorRegistry())
+async def run_bare_worker(
+    settings: Settings, stop: asyncio.Event, registry: CollectorRegistry | None = None
+) -> None:
+    """Work until `stop` is set, in a process whose health another part answers for.
+
+    Metrics are in `registry`, which that part shows.
+    """
+    registry = registry or CollectorRegistry()
+    async with measured_runtime(registry) as runtime:
+        client = await unless(stop, persist("temporal", lambda: _connect(settings, runtime)))
+        if client is not None:
+            await work(client, settings, stop, registry)
+
+
+async def _connect(settings: Settings, runtime: Runtime) -> Client:
+    return await connect_temporal(settings, [TraceInterceptor()], runtime)
 
 
 async def work(
@@ -76,13 +93,15 @@ async def work(
         running = [asyncio.create_task(worker.run()) for worker in workers]
         stopping = asyncio.create_task(stop.wait())
         scheduling = asyncio.create_task(keep_drift_schedule(client, settings))
+        counting = asyncio.create_task(Census(client, registry).run())
         _log.info("working", task_queue=settings.task_queue, temporal=settings.temporal_address)
         try:
             await asyncio.wait({stopping, *running}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
             scheduling.cancel()
+            counting.cancel()
             await asyncio.gather(*(worker.shutdown() for worker in workers))
             await asyncio.gather(*running)
-            await asyncio.wait({scheduling})
+            await asyncio.wait({scheduling, counting})
         _log.info("stopped")

@@ -15,6 +15,7 @@ from aviary.bridge.batch import Item, name, read
 from aviary.bridge.deploys import Deploys, Starter
 from aviary.bridge.metrics import BridgeMetrics, Outcome
 from aviary.bridge.tell import Teller
+from aviary.bridge.tracing import consumed
 from schemas import ids
 from schemas.catalog import Catalog
 from schemas.rejection import Rejected
@@ -79,11 +80,15 @@ class Acceptor:
         return outcomes
 
     async def _deploy(self, record: Any) -> Outcome:
-        try:
-            return await self._deploys.accept(record)
-        except Rejected as why:
-            await self._refuse([(record, why)])
-            return Outcome.DEAD_LETTER
+        with consumed(record) as span:
+            try:
+                outcome = await self._deploys.accept(record)
+            except Rejected as why:
+                await self._refuse([(record, why)])
+                span.set_attribute("aviary.reason", why.reason.value)
+                outcome = Outcome.DEAD_LETTER
+            span.set_attribute("aviary.outcome", outcome.value)
+        return outcome
 
     async def _alert(self, records: Sequence[Any]) -> list[Outcome]:
         catalog = await asyncio.to_thread(self._catalog)

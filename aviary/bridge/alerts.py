@@ -13,6 +13,7 @@ from aviary.bridge.batch import Item, Reach, chunks, ended_unseen, request_id
 from aviary.bridge.memory import Memory
 from aviary.bridge.metrics import BridgeMetrics, Outcome
 from aviary.bridge.tell import Teller, alert_event
+from aviary.bridge.tracing import delivered
 from schemas.alert import Alert, AlertStatus
 from schemas.catalog import Catalog
 from schemas.events import EventType
@@ -133,6 +134,10 @@ class Alerts:
 
     async def _signal(self, target: str, canary: str, chunk: Sequence[Item], told: Told) -> bool:
         """Send one signal; False if the canary has ended meanwhile."""
+        with delivered(target, chunk):
+            return await self._send(target, canary, chunk, told)
+
+    async def _send(self, target: str, canary: str, chunk: Sequence[Item], told: Told) -> bool:
         alerts = [item.alert for item in chunk]
         try:
             async with self._slots:

@@ -28,6 +28,7 @@ from aviary.connect import (
 )
 from aviary.http import add_health, listen, serve
 from aviary.settings import Settings
+from aviary.telemetry.registry import Several, new_registry
 from schemas import ids
 from schemas.release import Tuning
 
@@ -42,7 +43,7 @@ class _Bridge:
 
     def __init__(self, settings: Settings) -> None:
         """Read the catalog; connects to nothing yet."""
-        self.registry = CollectorRegistry()
+        self.registry = new_registry()
         self._settings = settings
         self._options = kafka_options(settings)
         self._catalog = CatalogWatch(settings.catalog, self.registry)
@@ -107,11 +108,13 @@ class _Bridge:
         return consumer
 
 
-async def run_bridge(settings: Settings, stop: asyncio.Event) -> None:
+async def run_bridge(
+    settings: Settings, stop: asyncio.Event, beside: CollectorRegistry | None = None
+) -> None:
     """Run a bridge until `stop` is set.
 
     It waits for Temporal and Kafka at start and whenever they are away. Health and metrics are on
-    `metrics_host`:`metrics_port`.
+    `metrics_host`:`metrics_port`; those metrics include what is in the registry `beside`.
 
     Raises:
         CatalogError: the catalog is not valid at start.
@@ -119,7 +122,8 @@ async def run_bridge(settings: Settings, stop: asyncio.Event) -> None:
         OSError: the address for health and metrics is taken.
     """
     bridge = _Bridge(settings)
-    health = add_health(FastAPI(title="Aviary bridge"), bridge.ready, bridge.registry)
+    metrics = Several((bridge.registry, *([beside] if beside else [])))
+    health = add_health(FastAPI(title="Aviary bridge"), bridge.ready, metrics)
     taken = listen(settings.metrics_host, settings.metrics_port)
     over = asyncio.Event()
     serving = asyncio.create_task(serve(health, taken, over, name="bridge"))

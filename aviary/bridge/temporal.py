@@ -27,6 +27,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.errors import Retryable
+from aviary.bridge.tracing import requested
 from schemas import ids
 from schemas.alert import Alert
 from schemas.rejection import Rejected, RejectReason
@@ -97,9 +98,11 @@ class TemporalIntake:
             ),
         )
         try:
-            answer = await self._client.workflow_service.start_workflow_execution(
-                request, timeout=_RPC_TIMEOUT
-            )
+            with requested(f"StartWorkflow:{ids.RELEASE_WORKFLOW}", request.workflow_id) as header:
+                request.header.CopyFrom(header)
+                answer = await self._client.workflow_service.start_workflow_execution(
+                    request, timeout=_RPC_TIMEOUT
+                )
         except RPCError as error:
             if error.status != RPCStatusCode.ALREADY_EXISTS:
                 raise _translate(error, f"starting {request.workflow_id}") from error
@@ -175,15 +178,17 @@ class TemporalIntake:
             identity=self._client.identity,
             request_id=request_id,
         )
+        workflow = request.workflow_execution.workflow_id
         try:
-            await self._client.workflow_service.signal_workflow_execution(
-                request, timeout=_RPC_TIMEOUT
-            )
+            with requested(f"SignalWorkflow:{request.signal_name}", workflow) as header:
+                request.header.CopyFrom(header)
+                await self._client.workflow_service.signal_workflow_execution(
+                    request, timeout=_RPC_TIMEOUT
+                )
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND and not _namespace_missing(error):
                 return False
-            what = f"signalling {request.workflow_execution.workflow_id}"
-            raise _translate(error, what) from error
+            raise _translate(error, f"signalling {workflow}") from error
         return True
 
     async def _payloads(self, value: Any) -> Payloads:

@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -35,7 +36,7 @@ def worker(address: AddressOption = None, namespace: NamespaceOption = None) -> 
     """Run the workflows and activities."""
     from aviary.worker import run_worker  # noqa: PLC0415 - heavy, and only wanted here
 
-    _run([run_worker], _settings(None, address, namespace))
+    _run([run_worker], _settings(None, address, namespace), "worker")
 
 
 def bridge(
@@ -44,14 +45,14 @@ def bridge(
     """Turn what Kafka brings into releases and signals."""
     from aviary.bridge import run_bridge  # noqa: PLC0415
 
-    _run([run_bridge], _settings(catalog, address, namespace))
+    _run([run_bridge], _settings(catalog, address, namespace), "bridge")
 
 
 def webhook(catalog: CatalogOption = None) -> None:
     """Take alerts from Alertmanager and put them on Kafka."""
     from aviary.webhook import run_webhook  # noqa: PLC0415
 
-    _run([run_webhook], _settings(catalog, None, None))
+    _run([run_webhook], _settings(catalog, None, None), "webhook")
 
 
 def serve(
@@ -59,10 +60,17 @@ def serve(
 ) -> None:
     """Run worker, bridge and webhook in one process."""
     from aviary.bridge import run_bridge  # noqa: PLC0415
+    from aviary.telemetry.registry import new_registry  # noqa: PLC0415
     from aviary.webhook import run_webhook  # noqa: PLC0415
     from aviary.worker import run_bare_worker  # noqa: PLC0415
 
-    _run([run_bare_worker, run_bridge, run_webhook], _settings(catalog, address, namespace))
+    shown_by_bridge = new_registry()
+    parts: list[Run] = [
+        partial(run_bare_worker, registry=shown_by_bridge),
+        partial(run_bridge, beside=shown_by_bridge),
+        run_webhook,
+    ]
+    _run(parts, _settings(catalog, address, namespace), "serve")
 
 
 def _settings(catalog: Path | None, address: str | None, namespace: str | None) -> Settings:
@@ -71,20 +79,24 @@ def _settings(catalog: Path | None, address: str | None, namespace: str | None) 
     return load_settings(catalog=catalog, temporal_address=address, temporal_namespace=namespace)
 
 
-def _run(parts: list[Run], settings: Settings) -> NoReturn:
+def _run(parts: list[Run], settings: Settings, role: str = "serve") -> NoReturn:
     """Run the parts until a signal or until one ends, then leave without interpreter shutdown.
 
     A process that ends right after its Temporal worker stopped can abort in the SDK's native
     threads (sdk-python#300); leaving by `os._exit` with everything flushed does not.
     """
     from aviary.logs import configure_logs  # noqa: PLC0415
+    from aviary.telemetry.configure import Telemetry, configure_telemetry  # noqa: PLC0415
 
     configure_logs(level=settings.log_level, fmt=settings.log_format)
+    telemetry = Telemetry()
     try:
+        telemetry = configure_telemetry(role)
         asyncio.run(run_parts(parts, settings))
         code = ExitCode.OK
     except Exception as error:  # noqa: BLE001 - the last one to see it: told, then exit code
         code = told_and_coded(error)
+    telemetry.close()
     with contextlib.suppress(OSError):  # the reader of a pipe may be gone
         sys.stdout.flush()
         sys.stderr.flush()

@@ -18,6 +18,7 @@ from tests.unit.intake.fakes import FakeWriter, alert_value
 
 BODY = alert_value({"service": "checkout"}, {"service": "cart"}, {"other": "x"})
 AUTHORIZED = {"authorization": "Bearer s3cret"}
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def _client(
@@ -29,7 +30,9 @@ def _client(
 ) -> httpx.AsyncClient:
     secret = SecretStr(token) if token is not None else None
     options = WebhookOptions(token=secret, max_body=max_body, patience_s=patience_s)
-    app = create_app(options, writer, lambda labels: labels.get("service"), CollectorRegistry())
+    app = create_app(
+        options, writer, lambda labels: labels.get("service"), CollectorRegistry(), lambda: 1234.5
+    )
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://webhook")
 
 
@@ -39,7 +42,7 @@ def writer() -> FakeWriter:
 
 
 async def test_each_alert_is_a_record(writer: FakeWriter) -> None:
-    trace = {"traceparent": "00-1-2-01", "tracestate": "a=b"}
+    trace = {"traceparent": TRACEPARENT, "tracestate": "a=b", "baggage": "secret=1"}
     async with _client(writer) as http:
         answer = await http.post("/alertmanager", content=BODY, headers=AUTHORIZED | trace)
     assert (answer.status_code, answer.json()) == (200, {"alerts": 3})
@@ -50,8 +53,9 @@ async def test_each_alert_is_a_record(writer: FakeWriter) -> None:
     headers = dict(writer.written[0].headers)
     assert headers == {
         "content-type": b"application/json",
-        "traceparent": b"00-1-2-01",
+        "traceparent": TRACEPARENT.encode(),
         "tracestate": b"a=b",
+        "baggage": b"aviary.alert.received=1234.500",
     }
 
 

@@ -1,0 +1,192 @@
+"""Measuring and tracing adapters from outside: each port wrapped, its behaviour unchanged.
+
+What a release does is counted where it takes effect (a confirmed write, a durable event), in
+activities and never in workflows, so that a replay counts nothing. An activity that is repeated
+because its worker died after the effect counts twice: these are for dashboards, not for accounts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from adapters.errors import AdapterError, Retryable
+from adapters.kafka import Outgoing, Writer
+from adapters.ports import EventLog, MetricsSource, Router
+from aviary.telemetry.carrier import from_context, received, to_record
+from aviary.telemetry.spans import span
+from schemas.events import RELEASE_EVENTS, CloudEvent, EventType
+from schemas.reading import Series
+from schemas.route import Confirmation, Route
+
+RESTORED_BUCKETS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 1800)
+_WRITE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_STATES: Final = {kind: state for state, kind in RELEASE_EVENTS.items()}
+
+
+class WorkerMetrics:
+    """What a worker counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register all of them; series that must be seen to grow from 0 are made at once."""
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"aviary_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+            return Histogram(f"aviary_{name}", text, labels, buckets=buckets, registry=registry)
+
+        self.events = counter("events", "Events published, by type.", "type")
+        self.releases = counter("releases", "Times a release entered a state.", "state")
+        self.rollbacks = counter("rollbacks", "Releases that began to go back, by cause.", "cause")
+        self.verdicts = counter("verdicts", "Final verdicts.", "kind", "reason", "service")
+        self.stuck = counter("stuck", "Rollbacks that became stuck.")
+        self.drift = counter("drift_found", "Canaries that nobody looked after, taken back.")
+        text = "Seconds from an alert at the webhook to the write that gave stable all requests."
+        self.restored = histogram("alert_to_restored_seconds", text, RESTORED_BUCKETS)
+        text = "Seconds that a confirmed router write took."
+        self.writes = histogram("router_write_seconds", text, _WRITE_BUCKETS, "router")
+        text = "Router writes that failed, by kind of error."
+        self.write_failures = counter("router_write_failures", text, "router", "error")
+        text = "Seconds that a query of the judge took."
+        self.queries = histogram("judge_query_seconds", text, _WRITE_BUCKETS)
+        text = "Queries of the judge that failed, by kind of error."
+        self.query_failures = counter("judge_query_failures", text, "error")
+        for kind in EventType:
+            self.events.labels(_short(kind))
+        for state in RELEASE_EVENTS:
+            self.releases.labels(state)
+        for error in ("Retryable", "Terminal"):
+            self.query_failures.labels(error)
+
+
+def _short(kind: str) -> str:
+    return kind.removeprefix("dev.aviary.").removesuffix(".v1")
+
+
+class MeasuredRouter:
+    """A router whose writes are measured, and seen in the trace."""
+
+    def __init__(
+        self,
+        router: Router,
+        kind: str,
+        metrics: WorkerMetrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._router = router
+        self._kind = kind
+        self._metrics = metrics
+        self._clock = clock
+
+    async def read(self, service: str) -> Route:
+        """As the router has it."""
+        return await self._router.read(service)
+
+    async def apply(self, route: Route) -> Confirmation:
+        """As the router does; a write that restores stable's traffic for an alert is timed."""
+        began = time.perf_counter()
+        with span(
+            f"router write {self._kind}",
+            SpanKind.CLIENT,
+            aviary__service=route.service,
+            aviary__release=route.owner,
+            aviary__weight=route.weight,
+            aviary__generation=route.generation,
+        ):
+            try:
+                confirmation = await self._router.apply(route)
+            except AdapterError as error:
+                self._metrics.write_failures.labels(self._kind, type(error).__name__).inc()
+                raise
+            self._metrics.writes.labels(self._kind).observe(time.perf_counter() - began)
+            at = received()
+            if at is not None and route.canary is None:
+                self._tell_restored(max(0.0, self._clock() - at))
+        return confirmation
+
+    def _tell_restored(self, seconds: float) -> None:
+        self._metrics.restored.observe(seconds)
+        current = trace.get_current_span()
+        current.add_event("traffic restored", {"aviary.seconds_since_alert": seconds})
+
+    def pool(self, service: str, version: str) -> str:
+        """As the router names it."""
+        return self._router.pool(service, version)
+
+    async def requests(self, service: str) -> Mapping[str, int]:
+        """As the router counts them."""
+        return await self._router.requests(service)
+
+
+class MeasuredSource:
+    """A metrics source whose answers are timed, and whose failures are counted."""
+
+    def __init__(self, source: MetricsSource, metrics: WorkerMetrics) -> None:
+        self._source = source
+        self._metrics = metrics
+
+    async def query(self, promql: str, at: datetime) -> Sequence[Series]:
+        """As the source answers."""
+        with self._metrics.queries.time():
+            try:
+                return await self._source.query(promql, at)
+            except AdapterError as error:
+                kind = "Retryable" if isinstance(error, Retryable) else "Terminal"
+                self._metrics.query_failures.labels(kind).inc()
+                raise
+
+
+class MeasuredLog:
+    """An event log that counts what the durable events say."""
+
+    def __init__(self, log: EventLog, metrics: WorkerMetrics) -> None:
+        self._log = log
+        self._metrics = metrics
+
+    async def publish(self, events: Sequence[CloudEvent]) -> None:
+        """As the log does; counted once they are durable."""
+        await self._log.publish(events)
+        for event in events:
+            if isinstance(event.type, EventType):  # the CDEvents say the same once more
+                self._count(event.type, event.data)
+
+    def _count(self, kind: EventType, data: Mapping[str, Any]) -> None:
+        metrics = self._metrics
+        metrics.events.labels(_short(kind)).inc()
+        if kind in _STATES:
+            metrics.releases.labels(_STATES[kind]).inc()
+        match kind:
+            case EventType.RELEASE_ROLLINGBACK:
+                metrics.rollbacks.labels((data.get("cause") or {}).get("kind", "unknown")).inc()
+            case EventType.CANARY_JUDGED:
+                verdict, service = data.get("verdict") or {}, data.get("service", "")
+                said = verdict.get("kind", "unknown"), verdict.get("reason", "unknown")
+                metrics.verdicts.labels(*said, service).inc()
+            case EventType.CANARY_STUCK:
+                metrics.stuck.inc()
+            case EventType.DRIFT_FOUND:
+                metrics.drift.inc()
+
+
+class TracedWriter:
+    """A writer whose records take the trace along, so that whoever reads them can go on with it."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        """Write as the writer does, in a span of its own."""
+        topic = records[0].topic if records else ""
+        with span(f"send {topic}", SpanKind.PRODUCER, messaging__system="kafka"):
+            carrier = {k: v for k, v in from_context().items() if k != "baggage"}
+            more = to_record(carrier)
+            await self._writer.send(
+                [Outgoing(one.topic, one.value, one.key, (*one.headers, *more)) for one in records]
+            )
