@@ -217,9 +217,17 @@ class Tuning(Model):
     )
 
 
+READ_ME = (
+    "Where it is, why, what comes next and what you may do: tab User Metadata. To stop it: "
+    "Request Cancellation, or More Actions > Send an Update > rollback."
+)
+"""First in every input, which is the first that the Temporal UI shows of a workflow."""
+
+
 class ReleaseInput(Model):
     """Starts a release."""
 
+    read_me: str = READ_ME
     plan: ReleasePlan
     tuning: Tuning = Tuning()
 
@@ -227,6 +235,7 @@ class ReleaseInput(Model):
 class CanaryInput(Model):
     """Starts a canary."""
 
+    read_me: str = READ_ME
     release: ReleaseId
     plan: ServicePlan
     tuning: Tuning = Tuning()
@@ -260,21 +269,11 @@ class CanaryReport(Model):
     at: datetime
 
 
-class CanaryStatus(Model):
-    """Answer of a canary's status query."""
+class CanaryStatus(CanaryReport):
+    """Answer of a canary's status query: what it would report now, and more."""
 
     release: ReleaseId
-    service: ServiceName
     version: Version
-    phase: CanaryPhase
-    weight: Percent
-    step: int | None
-    steps: int
-    stable: Version | None
-    waits_for: str
-    verdict: Verdict | None
-    cause: Cause | None
-    paused: bool
     route: Route | None
     alerts_seen: int
 
@@ -282,6 +281,7 @@ class CanaryStatus(Model):
 class CanaryOutcome(Model):
     """How a canary ended."""
 
+    story: str = Field(default="", description="In one sentence, for people.")
     service: ServiceName
     phase: CanaryPhase = Field(description="FINALIZED or ROLLED_BACK.")
     cause: Cause | None = None
@@ -307,12 +307,13 @@ class ServiceStatus(Model):
 class ReleaseStatus(Model):
     """Answer of a release's status query, and the result of a finished release."""
 
+    story: str = Field(default="", description="In one sentence, for people.")
     release: ReleaseId
     phase: ReleasePhase
     paused: bool
-    services: tuple[ServiceStatus, ...] = Field(description="In dependency order.")
     waits_for: str = Field(default="", description="What a queued release waits for, in words.")
     cause: Cause | None = None
+    services: tuple[ServiceStatus, ...] = Field(description="In dependency order.")
     started_at: datetime
     finished_at: datetime | None = None
     labels: dict[str, str] = Field(default_factory=dict)

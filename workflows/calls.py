@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -135,7 +136,11 @@ def start_judging(
         tell=carried.tell,
         started_at=workflow.now() if carried.ramp else changed_at,
     )
-    length = format_duration(bake.max) if bake else "until further notice"
+    summary = f"judge {plan.service} at {route.weight:g} %"
+    if bake is None:
+        summary = f"watch {plan.service} at {route.weight:g} % while it waits"
+    elif bake.max != timedelta.max:
+        summary += f", {format_duration(bake.max)} at most"
     return workflow.start_activity(
         JUDGE,
         request,
@@ -145,5 +150,5 @@ def start_judging(
         heartbeat_timeout=JUDGE_POLICY.heartbeat,
         retry_policy=JUDGE_POLICY.retry,
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        summary=f"judge {plan.service} at {route.weight:g} % {length}",
+        summary=summary,
     )

@@ -92,6 +92,7 @@ class CanaryWorkflow(Commands):
         await run_to_end(asyncio.create_task(self._reports.finish()))
         await workflow.wait_condition(workflow.all_handlers_finished)
         return CanaryOutcome(
+            story=describe.canary_story(self._plan, self._phase, self._abort),
             service=self._plan.service,
             phase=self._phase,
             cause=self._abort,
@@ -170,7 +171,9 @@ class CanaryWorkflow(Commands):
             undo = asyncio.create_task(self._traffic.give_back())
             try:
                 await workflow.wait_condition(
-                    undo.done, timeout=self._start.tuning.stuck_after.total_seconds()
+                    undo.done,
+                    timeout=self._start.tuning.stuck_after.total_seconds(),
+                    timeout_summary=f"stuck, when {self._plan.service} is not back by then",
                 )
             except TimeoutError:
                 self._enter(CanaryPhase.STUCK, "the router, still tried; a person should look")
@@ -294,7 +297,16 @@ class CanaryWorkflow(Commands):
         Args:
             by_judge: the activity that judges next delivers it, at no cost to this history.
         """
-        report = CanaryReport(
+        report = self._report()
+        self._sequence += 1
+        if by_judge and self._judging.watched:
+            self._judging.tell = self._reports.letter(report)
+        else:
+            self._reports.put(report)
+        self._show(report)
+
+    def _report(self) -> CanaryReport:
+        return CanaryReport(
             service=self._plan.service,
             sequence=self._sequence,
             phase=self._phase,
@@ -308,16 +320,13 @@ class CanaryWorkflow(Commands):
             paused=self._pause_text is not None,
             at=workflow.now(),
         )
-        self._sequence += 1
-        if by_judge and self._judging.watched:
-            self._judging.tell = self._reports.letter(report)
-        else:
-            self._reports.put(report)
-        self._show(report)
 
     def _show(self, report: CanaryReport) -> None:
         """On the workflow's page, and in the lists that the UI filters."""
-        workflow.set_current_details(pages.canary(self._start, report))
+        parent = workflow.info().parent
+        workflow.set_current_details(
+            pages.canary(self._start, report, parent.run_id if parent else "")
+        )
         state = listed(report.phase)
         if state is not None:
             self._attributes.enter(state, verdict=report.verdict, cause=report.cause)
@@ -328,13 +337,17 @@ class CanaryWorkflow(Commands):
 
     # --- what comes in ---
 
-    @workflow.signal(name=SIGNAL_ALERT, description="From the bridge: an alert on this service.")
+    @workflow.signal(
+        name=SIGNAL_ALERT, description="Not for people: from the bridge, an alert on this service."
+    )
     def alert(self, alert: Alert | None = None) -> None:
         """Act on an alert, once; the catalog says how."""
         if alert is not None:
             self._take_alert(alert)
 
-    @workflow.signal(name=SIGNAL_ALERTS, description="From the bridge: a list of alerts.")
+    @workflow.signal(
+        name=SIGNAL_ALERTS, description="Not for people: from the bridge, a list of alerts."
+    )
     def alerts(self, value: Any = None) -> None:
         """Act on each alert of a batch; one that is malformed hides none of the others."""
         alerts, wrong = alerts_in(value)
@@ -355,14 +368,18 @@ class CanaryWorkflow(Commands):
             self._pause_text = text
             self._tell()
 
-    @workflow.signal(name=SIGNAL_UNWIND, description="From the release: roll back now.")
+    @workflow.signal(
+        name=SIGNAL_UNWIND, description="Not for people: from the release, roll back now."
+    )
     def unwind(self, value: Any = None) -> None:
         """The release's order, which a canary obeys while holding, too; whatever comes with it."""
         if self._abort is None:
             default = self._cause(CauseKind.RELEASE, "the release goes back")
             self._abort = Cause.of(value, default)
 
-    @workflow.signal(name=SIGNAL_FINALIZE, description="From the release: become stable.")
+    @workflow.signal(
+        name=SIGNAL_FINALIZE, description="Not for people: from the release, become stable."
+    )
     def finalize(self, _: Any = None) -> None:
         """The release's order, once all of its services hold."""
         self._finalize = True
@@ -371,18 +388,9 @@ class CanaryWorkflow(Commands):
     def status(self, _: Any = None) -> CanaryStatus:
         """Where this canary is."""
         return CanaryStatus(
+            **dict(self._report()),
             release=self._start.release,
-            service=self._plan.service,
             version=self._plan.version,
-            phase=self._phase,
-            weight=self._traffic.weight,
-            step=self._step,
-            steps=len(self._steps),
-            stable=self._traffic.stable,
-            waits_for=self._waits_for,
-            verdict=self._judging.verdict,
-            cause=self._trouble,
-            paused=self._pause_text is not None,
             route=self._traffic.route,
             alerts_seen=self._alerts.count,
         )

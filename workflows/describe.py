@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from temporalio.exceptions import FailureError
 
+from schemas.base import format_duration
+from schemas.catalog import Strategy
 from schemas.release import (
     CanaryPhase,
+    Cause,
     Command,
+    ReleasePhase,
+    ReleasePlan,
     ServicePlan,
 )
 from schemas.verdict import Reason, Verdict, VerdictKind
@@ -98,4 +103,41 @@ def undecided(sentence: str, at: datetime) -> Verdict:
         reason=Reason.NOT_ENOUGH_EVIDENCE,
         sentence=f"{sentence}; the canary has no traffic now, and gets all of it when approved",
         at=at,
+    )
+
+
+def canary_story(plan: ServicePlan, where: CanaryPhase, cause: Cause | None) -> str:
+    """How a canary ended: `payments 2.0.1 was rolled back: errors 2 % against 0.1 %`."""
+    subject = f"{plan.service} {plan.version}"
+    if where is CanaryPhase.FINALIZED:
+        return f"{subject} is stable now"
+    return f"{subject} was rolled back: {cause.text if cause else 'told to'}"
+
+
+def release_story(
+    plan: ReleasePlan, where: ReleasePhase, cause: Cause | None, took: timedelta
+) -> str:
+    """A release in one sentence: `Rolled back after 9m: payments 2.0.1: errors 2 % against …`."""
+    words = where.value.replace("_", " ").capitalize()
+    why = f": {cause.text}" if cause else f": {many(len(plan.services), 'service')}"
+    after = f" after {format_duration(rounded(took))}" if where.closed else ""
+    return f"{words}{after}{why}"
+
+
+def rounded(length: timedelta) -> timedelta:
+    """Seconds are enough for people."""
+    return timedelta(seconds=max(1, round(length.total_seconds())))
+
+
+def many(count: int, what: str) -> str:
+    """`1 service`, `3 services`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def steps(strategy: Strategy) -> str:
+    """`10 % → 50 % (gate) → 100 %`."""
+    if strategy.ramp is not None:
+        return "as far as the budget of failures allows"
+    return " → ".join(
+        f"{step.weight:g} %{' (gate)' if step.gate else ''}" for step in strategy.full_steps
     )

@@ -6,7 +6,10 @@ a person may do. The UI carries a page in an address, so it stays below 4 kB.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import html
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
 
 from schemas.base import format_duration
 from schemas.release import (
@@ -19,15 +22,19 @@ from schemas.release import (
     ReleaseStatus,
     ServiceStatus,
 )
+from workflows import describe
 from workflows.describe import GOING_BACK, NO_WAY_BACK, phase
 from workflows.queueing import Line
 
 _ROWS = 12
 _LINE_ROWS = 20
+_PLANNED_ROWS = 30
 _NAMED = 4
 _WIDTH = 110
-_HOW = "Update in the menu at the top right"
+_HOW = "More Actions → Send an Update, top right; input may be left out"
 _SAID = 3
+_STOP = "`rollback` stops it: the whole release goes back, in reverse order"
+_NO_MARKDOWN = str.maketrans({mark: f"&#{ord(mark)};" for mark in "|`*[]"})
 
 _URGENT = (
     CanaryPhase.STUCK,
@@ -43,28 +50,38 @@ _URGENT = (
 """Phases that are shown first where not all services have room."""
 
 
-def canary(start: CanaryInput, report: CanaryReport) -> str:
-    """The page of a canary."""
+def canary(start: CanaryInput, report: CanaryReport, parent: str = "") -> str:
+    """The page of a canary.
+
+    Args:
+        start: what it was started with.
+        report: where it is.
+        parent: run id of its release, for a link that leads to the release's page.
+    """
     plan = start.plan
     where = phase(report.phase, report.step, report.steps)
-    lines = [
-        f"## {plan.service} {plan.version} is {where} at {report.weight:g} %",
-    ]
+    weight = "" if report.phase.closed else f" at {report.weight:g} %"
+    lines = [f"### {plan.service} {plan.version} {_is(report.phase)} {where}{weight}"]
     beside = f"Beside stable {report.stable or '(being read)'}"
-    lines.append(f"{beside}, in {_release_link(start.release)} ({start.environment}).")
+    lines.append(f"{beside}, in {_release_link(start.release, parent)} ({start.environment}).")
     if report.paused and report.phase is not CanaryPhase.PAUSED:
         lines.append("**Paused:** it goes no further than this weight.")
     if report.waits_for:
-        lines.append(f"**Waits for** {report.waits_for}.")
+        lines.append(f"**Waits for** {_safe(report.waits_for)}.")
     if report.cause is not None:
         verb = "Went" if report.phase.closed else "Goes"
         lines.append(f"**{verb} back because** {_because(report.cause)}")
     if report.verdict is not None:
-        lines.append(f"**Last verdict:** {report.verdict.kind}: {report.verdict.sentence}")
+        lines.append(f"**Last verdict:** {report.verdict.kind}: {_safe(report.verdict.sentence)}")
     following = _after(start, report)
     if following:
-        lines.append(f"**Next:** {following}")
-    return "\n\n".join([*lines, _canary_words(report)])
+        lines.append(f"> **Next:** {following}")
+    return "\n\n".join([*lines, *_canary_words(report), _as_of(report.at)])
+
+
+def _is(where: CanaryPhase) -> str:
+    """The verb before a phase's word, which `holding` and `rolled back` have of their own."""
+    return "was" if where is CanaryPhase.ROLLED_BACK else "is"
 
 
 def _after(start: CanaryInput, report: CanaryReport) -> str:
@@ -102,17 +119,14 @@ def _next_step(start: CanaryInput, report: CanaryReport) -> str:
     return "it holds until all services of the release do."
 
 
-def _canary_words(report: CanaryReport) -> str:
-    if report.phase in NO_WAY_BACK:
-        return "**You may:** nothing is left to decide. To go back, release the version before."
-    if report.phase in GOING_BACK:
-        done = report.phase is CanaryPhase.ROLLED_BACK
-        more = "To try again, send another release id." if done else "Nothing stops the way back."
-        return f"**You may:** nothing is left to decide. {more}"
-    words = [
-        "`rollback` stops it: the whole release goes back",
-        "`resume` goes on" if report.paused else "`pause` keeps the weight",
-    ]
+def _canary_words(report: CanaryReport) -> list[str]:
+    if report.phase is CanaryPhase.FINALIZED:
+        return ["**Nothing is left to decide.** To go back, release the version before."]
+    if report.phase is CanaryPhase.ROLLED_BACK:
+        return ["**Nothing is left to decide.** To try again, send another release id."]
+    if report.phase in NO_WAY_BACK | GOING_BACK:
+        return ["**Nothing is left to decide.** It is seen through whatever is pressed."]
+    words = [_STOP, "`resume` goes on" if report.paused else "`pause` keeps the weight"]
     if report.phase is CanaryPhase.BAKING:
         words.append("`skip` ends the bake")
     if report.phase is CanaryPhase.GATED:
@@ -120,27 +134,36 @@ def _canary_words(report: CanaryReport) -> str:
     return _may(words)
 
 
-def release(status: ReleaseStatus, plan: ReleasePlan, said: Sequence[str] = ()) -> str:
+def release(
+    status: ReleaseStatus,
+    plan: ReleasePlan,
+    *,
+    at: datetime,
+    said: Sequence[str] = (),
+    runs: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """The page of a release.
 
     Args:
         status: where it is.
         plan: what it does.
+        at: now.
         said: what people said to it, oldest first.
+        runs: run ids of its canaries by service, for links that lead to their pages.
     """
-    lines = [f"## Release {status.release} {_headline(status)}"]
+    lines = [f"### Release {status.release} {_headline(status)}"]
     if status.waits_for:
-        lines.append(f"**Waits for** {status.waits_for}.")
+        lines.append(f"**Waits for** {_safe(status.waits_for)}.")
     if status.cause is not None:
         verb = "Went" if status.phase.closed else "Goes"
         lines.append(f"**{verb} back because** {_because(status.cause)}")
-    lines.append(_table(status.services))
     following = _then(status, plan)
     if following:
-        lines.append(f"**Next:** {following}")
+        lines.append(f"> **Next:** {following}")
+    lines.append(_table(status.services, runs))
     if said:
-        lines.append("**Said:** " + "; ".join(said[-_SAID:]))
-    return "\n\n".join([*lines, _release_words(status)])
+        lines.append("**Said:** " + "; ".join(_cell(text) for text in said[-_SAID:]))
+    return "\n\n".join([*lines, *_release_words(status), _as_of(at)])
 
 
 def _headline(status: ReleaseStatus) -> str:
@@ -152,15 +175,15 @@ def _headline(status: ReleaseStatus) -> str:
         case ReleasePhase.QUEUED:
             text = "is queued: nothing has begun"
         case ReleasePhase.RUNNING:
-            text = f"is running: {holding} of {count} {_plural(count)} hold"
+            text = f"is running: {holding} of {describe.many(count, 'service')} hold"
         case ReleasePhase.SOAKING:
-            text = f"is soaking: all {count} {_plural(count)} hold together"
+            text = f"is soaking: all {describe.many(count, 'service')} hold together"
         case ReleasePhase.FINALIZING:
             text = "is finalizing: its versions become stable"
         case ReleasePhase.ROLLING_BACK:
             text = "is rolling back"
         case ReleasePhase.FINALIZED:
-            text = f"is finalized: {count} {_plural(count)} released"
+            text = f"is finalized: {describe.many(count, 'service')} released"
         case ReleasePhase.ROLLED_BACK:
             text = "was rolled back: every service is on its stable version"
     if stuck:
@@ -188,16 +211,20 @@ def _then(status: ReleaseStatus, plan: ReleasePlan) -> str:
             return ""
 
 
-def _release_words(status: ReleaseStatus) -> str:
+def _release_words(status: ReleaseStatus) -> list[str]:
     if status.phase is ReleasePhase.ROLLING_BACK:
-        return "**You may:** `rollback` with a `service` takes that one back now, out of order."
+        return ["**Now:** `rollback` with a `service` takes that one back at once, out of order."]
     if status.phase is ReleasePhase.ROLLED_BACK:
-        return "**You may:** nothing is left to decide. To try again, send another release id."
+        return ["**Nothing is left to decide.** To try again, send another release id."]
     if not status.phase.forward:
-        return "**You may:** nothing is left to decide. To go back, release the versions before."
+        return ["**Nothing is left to decide.** To go back, release the versions before."]
     phases = {one.phase for one in status.services}
-    words = ["`rollback` stops it: all services go back"]
-    words.append("`resume` goes on" if status.paused else "`pause` starts nothing more")
+    paused = status.paused or CanaryPhase.PAUSED in phases
+    words = [_STOP]
+    if not status.paused:
+        words.append("`pause` starts nothing more")
+    if paused:
+        words.append("`resume` goes on")
     if CanaryPhase.BAKING in phases:
         words.append("`skip` ends the bakes that run")
     if CanaryPhase.GATED in phases:
@@ -205,17 +232,53 @@ def _release_words(status: ReleaseStatus) -> str:
     return _may(words)
 
 
+def canary_details(plan: ReleasePlan, service: str, run: str) -> str:
+    """What a canary is, fixed when it starts.
+
+    Args:
+        plan: of the release.
+        service: whose canary it is.
+        run: of the release's workflow.
+    """
+    planned = plan.services[service]
+    needs = f"Waits for {', '.join(planned.depends_on)}. " if planned.depends_on else ""
+    return (
+        f"In {_release_link(plan.release, run)}. {needs}"
+        f"Strategy {planned.strategy_name}: {describe.steps(planned.strategy)}."
+    )
+
+
+def release_details(plan: ReleasePlan) -> str:
+    """What a release is, fixed when it starts; cut where it would be too long."""
+    rows = [
+        _row(
+            str(number),
+            f"{service} {plan.services[service].version}",
+            describe.steps(plan.services[service].strategy),
+        )
+        for number, stage in enumerate(plan.stages, start=1)
+        for service in stage
+    ]
+    left = len(rows) - _PLANNED_ROWS
+    more = [_row("", f"and {left} more", "")] if left > 0 else []
+    table = [_row("stage", "service", "steps"), "|:---|:---|:---|", *rows[:_PLANNED_ROWS], *more]
+    origin = ["", f"Asked for by {_safe(plan.source)}."] if plan.source else []
+    return "\n".join([*table, *origin])
+
+
 def admission(line: Line) -> str:
     """The page of the admission, in Markdown."""
     rows = [("has", entry) for entry in line.holding.values()]
     rows += [("waits for", entry) for entry in line.in_order()]
     shown = [
-        f"| {_release_link(entry.release)} | {does} | {_short(entry.services)} |"
+        _row(_release_link(entry.release, entry.run), does, _short(entry.services))
         for does, entry in rows[:_LINE_ROWS]
     ]
-    more = [f"| and {len(rows) - _LINE_ROWS} more | | |"] if len(rows) > _LINE_ROWS else []
+    more = [_row(f"and {len(rows) - _LINE_ROWS} more", "", "")] if len(rows) > _LINE_ROWS else []
     counts = f"**{len(line.holding)} releases have services, {len(line.waiting)} wait.**"
-    return "\n".join([counts, "", "| release | | services |", "|---|---|---|", *shown, *more])
+    return "\n".join(
+        [counts, "", _row("release", "", "services"), "|:---|:---|:---|", *shown, *more]
+    )
 
 
 def _short(services: Sequence[str]) -> str:
@@ -223,37 +286,48 @@ def _short(services: Sequence[str]) -> str:
     return ", ".join(services[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _may(words: Sequence[str]) -> str:
-    return (
-        f"**You may** ({_HOW}; input may be left out): {'; '.join(words)}. "
-        "Cancel means rollback as well; Terminate does not clean up at once."
-    )
+def _may(words: Sequence[str]) -> list[str]:
+    more = "Request Cancellation means `rollback` as well; Terminate cleans up later, by others."
+    return [f"**You may** ({_HOW}): {'; '.join(words)}.", more]
+
+
+def _as_of(at: datetime) -> str:
+    return f"*State of {at:%H:%M:%S} UTC; press R for a newer one.*"
 
 
 def _because(cause: Cause) -> str:
-    """The sentence, who said it, and where it began."""
+    """The sentence, and where it began."""
     where = f" (began at {cause.service}, {cause.at:%H:%M:%S} UTC)" if cause.service else ""
     return f"{_cell(cause.text, _WIDTH * 3)}{where}"
 
 
-def _table(services: Sequence[ServiceStatus]) -> str:
+def _table(services: Sequence[ServiceStatus], runs: Mapping[str, str]) -> str:
     shown = _most_urgent(services)
-    rows = ["| service | version | state | weight | why |", "|---|---|---|---|---|"]
+    rows = [_row("service", "state", "why"), "|:---|:---|:---|"]
     for one in shown:
         waits_for = f"waits for {one.waits_for}" if one.waits_for else ""
         why = one.cause.text if one.cause else waits_for
         if not why and one.verdict is not None:
             why = one.verdict.sentence
-        began = not (one.phase is CanaryPhase.WAITING or one.phase is CanaryPhase.SKIPPED)
-        rows.append(
-            f"| {_canary_link(one.service) if began else one.service} "
-            f"| {one.stable + ' → ' if one.stable else ''}{one.version} "
-            f"| {phase(one.phase, one.step, one.steps)} | {one.weight:g} % | {_cell(why)} |"
-        )
+        name = _canary_link(one.service, runs[one.service]) if one.service in runs else one.service
+        versions = f"{one.stable} → {one.version}" if one.stable else one.version
+        rows.append(_row(f"{name} {versions}", _state(one), _cell(why)))
     left = len(services) - len(shown)
     if left:
-        rows.append(f"| and {left} more | | | | |")
+        rows.append(_row(f"and {left} more", "", ""))
     return "\n".join(rows)
+
+
+def _row(*cells: str) -> str:
+    """The UI gives cells no room of their own."""
+    return "".join(f"| {cell}\u00a0\u00a0 " for cell in cells) + "|"
+
+
+def _state(one: ServiceStatus) -> str:
+    if one.phase is CanaryPhase.SKIPPED:
+        return "never started"
+    where = phase(one.phase, one.step, one.steps)
+    return where if one.phase is CanaryPhase.WAITING else f"{where}, {one.weight:g} %"
 
 
 def _most_urgent(services: Sequence[ServiceStatus]) -> list[ServiceStatus]:
@@ -266,17 +340,23 @@ def _most_urgent(services: Sequence[ServiceStatus]) -> list[ServiceStatus]:
 
 
 def _cell(text: str, width: int = _WIDTH) -> str:
-    text = " ".join(text.split()).replace("|", "/")
-    return text if len(text) <= width else text[: width - 1] + "…"
+    """A text of somebody's as part of a row."""
+    text = " ".join(text.split())
+    return _safe(text if len(text) <= width else text[: width - 1] + "…")
 
 
-def _plural(count: int) -> str:
-    return "service" if count == 1 else "services"
+def _safe(text: str) -> str:
+    """Somebody's text shown as it is: the UI takes HTML and Markdown in it for its own."""
+    return html.escape(text, quote=False).translate(_NO_MARKDOWN)
 
 
-def _canary_link(service: str) -> str:
-    return f"[{service}](/namespaces/{{namespace}}/workflows/canary%2F{service})"
+def _canary_link(service: str, run: str) -> str:
+    page = f"/namespaces/{{namespace}}/workflows/canary%2F{service}/{run}/user-metadata"
+    return f"[{service}]({page})"
 
 
-def _release_link(release_id: str) -> str:
-    return f"[release {release_id}](/namespaces/{{namespace}}/workflows/release%2F{release_id})"
+def _release_link(release_id: str, run: str = "") -> str:
+    page = f"/{run}/user-metadata" if run else ""
+    return (
+        f"[release {release_id}](/namespaces/{{namespace}}/workflows/release%2F{release_id}{page})"
+    )

@@ -100,10 +100,19 @@ class ReleaseWorkflow(Commands):
             self._queue()
             for action in self._next_actions():
                 self._carry_out(action)
-            workflow.set_current_details(pages.release(self.status(), self._plan, self._said))
+            workflow.set_current_details(self._page())
         await run_to_end(asyncio.create_task(self._finish()))
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self.status()
+
+    def _page(self) -> str:
+        runs = {
+            service: handle.first_execution_run_id or ""
+            for service, handle in self._handles.items()
+        }
+        return pages.release(
+            self.status(), self._plan, at=workflow.now(), said=self._said, runs=runs
+        )
 
     async def _finish(self) -> None:
         await asyncio.gather(self._turn.leave(), self._announcer.finish())
@@ -118,7 +127,9 @@ class ReleaseWorkflow(Commands):
     def _note_change(self) -> None:
         self._changed = True
 
-    @workflow.signal(name=SIGNAL_ADMISSION, description="From the admission: whose turn it is.")
+    @workflow.signal(
+        name=SIGNAL_ADMISSION, description="Not for people: from the admission, whose turn it is."
+    )
     def admission(self, answer: Answer | None = None) -> None:
         """Take the admission's word."""
         if answer is not None:
@@ -206,7 +217,7 @@ class ReleaseWorkflow(Commands):
                 parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
                 task_timeout=TASK_TIMEOUT,
                 static_summary=f"{service} {self._plan.services[service].version}",
-                static_details=f"Release {self._plan.release}",
+                static_details=pages.canary_details(self._plan, service, workflow.info().run_id),
                 search_attributes=self._canary_attributes(service),
             )
         except WorkflowAlreadyStartedError:
@@ -287,7 +298,7 @@ class ReleaseWorkflow(Commands):
                 "a canary does not hear", extra={"service": service, "error": str(error)}
             )
 
-    @workflow.signal(name=SIGNAL_REPORT, description="From a canary: where it is.")
+    @workflow.signal(name=SIGNAL_REPORT, description="Not for people: from a canary, where it is.")
     def canary_report(self, report: CanaryReport | None = None) -> None:
         """Keep the newest report of a service, tell the world, and act on trouble."""
         if report is None or not self._board.take(report):
@@ -331,7 +342,9 @@ class ReleaseWorkflow(Commands):
     @workflow.query(name=QUERY_STATUS, description="Where every service is, and why. No input.")
     def status(self, _: Any = None) -> ReleaseStatus:
         """Where the release is."""
+        took = (self._finished_at or workflow.now()) - self._started_at
         return ReleaseStatus(
+            story=describe.release_story(self._plan, self._phase, self._cause, took),
             release=self._plan.release,
             phase=self._phase,
             paused=self._paused,

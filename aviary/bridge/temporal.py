@@ -32,13 +32,13 @@ from schemas import ids
 from schemas.alert import Alert
 from schemas.rejection import Rejected, RejectReason
 from schemas.release import ReleaseInput, ReleasePlan, Tuning
+from workflows.pages import release_details
 
 _log = structlog.get_logger("aviary.bridge")
 _RPC_TIMEOUT: Final = timedelta(seconds=10)
 _TASK_TIMEOUT: Final = Duration(seconds=2)
 """How long a killed worker may keep a workflow's next task; bounds a failover to 2 s."""
 _SUMMARY: Final = 200
-_DETAILS: Final = 40
 _DIGEST: Final = "aviary.digest"
 _ORIGIN: Final = "aviary.source"
 _SHORT: Final = 12
@@ -94,7 +94,7 @@ class TemporalIntake:
             ),
             user_metadata=UserMetadata(
                 summary=await self._one(summary(plan)),
-                details=await self._one(details(plan)),
+                details=await self._one(release_details(plan)),
             ),
         )
         try:
@@ -220,18 +220,3 @@ def summary(plan: ReleasePlan) -> str:
     """One line about a release, for lists: its services and versions."""
     text = ", ".join(f"{item.service} {item.version}" for item in plan.services.values())
     return text if len(text) <= _SUMMARY else f"{text[: _SUMMARY - 1]}…"
-
-
-def details(plan: ReleasePlan) -> str:
-    """A table of the plan in Markdown, for the Temporal UI; cut where it would be too long."""
-    rows = [
-        f"| {number} | {service} | {plan.services[service].version} "
-        f"| {plan.services[service].strategy_name} |"
-        for number, stage in enumerate(plan.stages, start=1)
-        for service in stage
-    ]
-    left = len(rows) - _DETAILS
-    more = [f"| | and {left} more | | |"] if left > 0 else []
-    head = ["| stage | service | version | strategy |", "|---|---|---|---|"]
-    origin = [f"Asked for by `{plan.source}`", ""] if plan.source else []
-    return "\n".join([*origin, *head, *rows[:_DETAILS], *more])
