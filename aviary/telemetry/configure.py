@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import structlog
 
 from aviary.settings import SettingsError
+from aviary.telemetry.spans import given_ids, use
 
 _log = structlog.get_logger("aviary.telemetry")
 _ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -130,7 +131,6 @@ def _resource(role: str, environment: Mapping[str, str]) -> Any:
 
 
 def _trace(resource: Any, options: dict[str, Any]) -> Callable[[], None]:
-    from opentelemetry import trace  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
         OTLPSpanExporter,
     )
@@ -138,7 +138,7 @@ def _trace(resource: Any, options: dict[str, Any]) -> Callable[[], None]:
 
     provider = make_provider(resource)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(**options)))
-    trace.set_tracer_provider(provider)
+    use(provider)
     shutdown: Callable[[], None] = provider.shutdown
     return shutdown
 
@@ -147,8 +147,6 @@ def make_provider(resource: Any) -> Any:
     """A tracer provider whose spans may be given their ids, so that a workflow decides them."""
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator  # noqa: PLC0415
-
-    from aviary.telemetry.spans import given_ids  # noqa: PLC0415
 
     class GivenIds(RandomIdGenerator):
         def generate_trace_id(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,10 +23,27 @@ given_ids: contextvars.ContextVar[tuple[int, int] | None] = contextvars.ContextV
 """Trace and span id of the span that is being started; None: random ones."""
 
 
-@functools.cache
+class _Used:
+    """The provider of this process; none until `use`.
+
+    It is not OpenTelemetry's global one: other packages (FastAPI) would then make spans of their
+    own of every scrape and health check.
+    """
+
+    provider: Any = None
+
+
+def use(provider: Any) -> None:
+    """Make spans with this provider from now on; None for no spans."""
+    _Used.provider = provider
+
+
 def tracer() -> trace.Tracer:
-    """Aviary's tracer; does nothing until `configure` has set a provider."""
-    return trace.get_tracer("aviary")
+    """Aviary's tracer; records nothing without a provider."""
+    if _Used.provider is None:
+        return trace.NoOpTracer()
+    made: trace.Tracer = _Used.provider.get_tracer("aviary")
+    return made
 
 
 @contextmanager
@@ -112,11 +128,10 @@ def export(ended: Ended) -> None:
 
 def is_recorded() -> bool:
     """Whether there is an exporter at all."""
-    return hasattr(trace.get_tracer_provider(), "sampler")
+    return _Used.provider is not None
 
 
 def root_flags(trace_id: str) -> str:
     """Trace flags of a trace that begins here: always the same for one id."""
-    provider: Any = trace.get_tracer_provider()
-    decision = provider.sampler.should_sample(None, int(trace_id, 16), "root").decision
+    decision = _Used.provider.sampler.should_sample(None, int(trace_id, 16), "root").decision
     return "01" if decision.is_sampled() else "00"

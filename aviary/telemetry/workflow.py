@@ -16,6 +16,7 @@ here, since three things have to be otherwise for releases that last hours and g
 from __future__ import annotations
 
 import contextvars
+import functools
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NoReturn
@@ -246,42 +247,46 @@ def _ns(at: datetime) -> int:
 
 class _Inbound(WorkflowInboundInterceptor):
     def init(self, outbound: WorkflowOutboundInterceptor) -> None:
-        self._run = _Run()
-        super().init(_Outbound(outbound, self._run))
+        super().init(_Outbound(outbound, self))
+
+    @functools.cached_property
+    def run(self) -> _Run:
+        """The trace of this run; what it needs to know is not known before `init` is over."""
+        return _Run()
 
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:  # noqa: A002
         kind = workflow.info().workflow_type
-        self._run.tell_of(input.args)
-        since = self._run.begin(f"RunWorkflow:{kind}")
+        self.run.tell_of(input.args)
+        since = self.run.begin(f"RunWorkflow:{kind}")
         name = f"CompleteWorkflow:{kind}"
         try:
             result = await super().execute_workflow(input)
         except FailureError as error:
-            self._run.span(name, self._run.own, since_ns=since, error=str(error))
+            self.run.span(name, self.run.own, since_ns=since, error=str(error))
             raise
         state = str(getattr(result, "phase", "")) or "completed"
-        self._run.span(name, self._run.own, since_ns=since, more={"aviary.state": state})
+        self.run.span(name, self.run.own, since_ns=since, more={"aviary.state": state})
         return result
 
     async def handle_signal(self, input: HandleSignalInput) -> None:  # noqa: A002
         theirs = from_temporal(input.headers)
         name = f"HandleSignal:{input.signal}"
         quiet = input.signal in _QUIET
-        carrier = theirs or self._run.own if quiet else self._run.receive(name, theirs)
-        self._run.step_in(carrier)
+        carrier = theirs or self.run.own if quiet else self.run.receive(name, theirs)
+        self.run.step_in(carrier)
         before = _goes_back()
         await super().handle_signal(input)
         if not before and _goes_back():
-            self._run.turn(self._run.receive(name, theirs) if quiet else carrier)
+            self.run.turn(self.run.receive(name, theirs) if quiet else carrier)
 
     async def handle_update_handler(self, input: HandleUpdateInput) -> Any:  # noqa: A002
         name = f"HandleUpdate:{input.update}"
-        carrier = self._run.receive(name, from_temporal(input.headers))
-        self._run.step_in(carrier)
+        carrier = self.run.receive(name, from_temporal(input.headers))
+        self.run.step_in(carrier)
         before = _goes_back()
         result = await super().handle_update_handler(input)
         if not before and _goes_back():
-            self._run.turn(carrier)
+            self.run.turn(carrier)
         return result
 
 
@@ -295,10 +300,14 @@ class _Outbound(WorkflowOutboundInterceptor):
     def __init__(
         self,
         next: WorkflowOutboundInterceptor,  # noqa: A002 - the SDK's signature
-        run: _Run,
+        inbound: _Inbound,
     ) -> None:
         super().__init__(next)
-        self._run = run
+        self._inbound = inbound
+
+    @property
+    def _run(self) -> _Run:
+        return self._inbound.run
 
     def _sent(self, name: str) -> dict[str, Any]:
         return to_temporal(self._run.span(name, self._run.carrier(), kind=SpanKind.CLIENT))
