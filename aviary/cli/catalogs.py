@@ -116,9 +116,13 @@ def schema(
     target: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; default: stdout.")
     ] = None,
+    *,
+    events: Annotated[
+        bool, typer.Option("--events", help="Of the events that Aviary publishes, instead.")
+    ] = False,
 ) -> None:
-    """Print the JSON Schema of catalogs, for editors."""
-    text = schema_text()
+    """Print the JSON Schema of catalogs, for editors, or of events."""
+    text = events_text() if events else schema_text()
     if target is None:
         typer.echo(text, nl=False)
         return
@@ -141,6 +145,13 @@ def schema_text() -> str:
         "title": "Aviary catalog",
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def events_text() -> str:
+    """The JSON Schema of events, as `docs/events.schema.json` has it."""
+    from schemas.event_data import events_schema  # noqa: PLC0415
+
+    return json.dumps(events_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def version(output: FormatOption = Format.TABLE) -> None:

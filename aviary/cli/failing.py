@@ -21,6 +21,8 @@ class ExitCode(IntEnum):
     """`release watch`: the release went back."""
     NOT_FOUND = 4
     """There is no such release."""
+    INTERRUPTED = 130
+    """`release watch`: Ctrl-C; the release goes on."""
 
 
 class CommandError(Exception):
@@ -34,7 +36,7 @@ class CommandError(Exception):
 
 
 class UnansweredError(CommandError):
-    """Nobody answers now: a worker is away, and may come back."""
+    """Nobody answers now: a worker or Temporal is away, and may come back."""
 
 
 class Group(TyperGroup):

@@ -26,6 +26,9 @@ AddressOption = Annotated[
     str | None,
     typer.Option("--address", help="host:port of Temporal; default: AVIARY_TEMPORAL_ADDRESS."),
 ]
+NoColorOption = Annotated[
+    bool, typer.Option("--no-color", help="Plain text; so does NO_COLOR in the environment.")
+]
 NamespaceOption = Annotated[
     str | None,
     typer.Option("--namespace", help="Namespace; default: AVIARY_TEMPORAL_NAMESPACE."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -19,6 +19,7 @@ from aviary.cli.options import (
     Format,
     FormatOption,
     NamespaceOption,
+    NoColorOption,
     checked,
     print_json,
 )
@@ -44,9 +45,47 @@ def _service_name(value: str | None) -> str | None:
     return checked("--service", value, ServiceName)
 
 
-ReleaseArgument = Annotated[
-    str, typer.Argument(help="The release id.", metavar="RELEASE", callback=_release_id)
-]
+def _runs(incomplete: str) -> list[str]:
+    from aviary.cli.completion import running  # noqa: PLC0415 - only when a shell asks
+
+    return running(incomplete)
+
+
+def _is_known(incomplete: str) -> list[str]:
+    from aviary.cli.completion import known  # noqa: PLC0415 - only when a shell asks
+
+    return known(incomplete)
+
+
+_RELEASE: dict[str, Any] = {
+    "help": "The release id.",
+    "metavar": "RELEASE",
+    "callback": _release_id,
+}
+ReleaseArgument = Annotated[str, typer.Argument(**_RELEASE, autocompletion=_is_known)]
+RunningArgument = Annotated[str, typer.Argument(**_RELEASE, autocompletion=_runs)]
+
+
+class Verdict(StrEnum):
+    """The judge's three answers, for `--verdict`."""
+
+    PASS = "PASS"  # noqa: S105 - a verdict, not a password
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+class Cause(StrEnum):
+    """Why releases go back, for `--cause`."""
+
+    VERDICT = "verdict"
+    ALERT = "alert"
+    COMMAND = "command"
+    CANCELLED = "cancelled"
+    BUSY = "busy"
+    ROUTER = "router"
+    ERROR = "error"
+    SUPERSEDED = "superseded"
+    RELEASE = "release"
 
 
 class State(StrEnum):
@@ -70,6 +109,7 @@ def register(app: typer.Typer) -> None:
     release.command(name="list")(list_releases)
     release.command()(status)
     release.command()(watch)
+    release.command()(explain)
     release.command()(_command("pause", "Go no further until resumed; judging goes on."))
     release.command()(_command("resume", "Go on after a pause."))
     release.command()(_command("approve", "Open the gate that waits."))
@@ -142,31 +182,61 @@ def _planned(settings: Settings, deploy: DeployRequested, source: str) -> Releas
     return plan_release(load_catalog(settings.catalog), deploy, source=source)
 
 
-def list_releases(
+def list_releases(  # noqa: PLR0913, PLR0917 - one parameter an option
     state: Annotated[State | None, typer.Option(help="Only releases in this state.")] = None,
+    service: Annotated[
+        list[str] | None,
+        typer.Option("--service", "-s", help="Only with this service; repeat it for several."),
+    ] = None,
+    environment: Annotated[
+        str | None, typer.Option("--environment", help="Only of this environment.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Started since: 7d, 12h, or 2026-01-31T12:00 (local, or Z).")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Started before; as --since.")] = None,
+    verdict: Annotated[Verdict | None, typer.Option(help="Only with this last verdict.")] = None,
+    cause: Annotated[Cause | None, typer.Option(help="Only those that went back for this.")] = None,
+    because_of: Annotated[
+        str | None, typer.Option(help="Only those that went back because of this service.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most to list.")] = 20,
     address: AddressOption = None,
     namespace: NamespaceOption = None,
+    no_color: NoColorOption = False,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List releases, newest first."""
+    from aviary.cli.finding import Filters, moment  # noqa: PLC0415
     from aviary.cli.tables import found_as_data, print_found  # noqa: PLC0415
-    from schemas.release import ReleasePhase  # noqa: PLC0415
+    from schemas.release import CauseKind, ReleasePhase  # noqa: PLC0415
+    from schemas.verdict import VerdictKind  # noqa: PLC0415
 
-    phase = ReleasePhase(state) if state is not None else None
+    now = datetime.now(UTC)
+    filters = Filters(
+        state=ReleasePhase(state) if state is not None else None,
+        services=tuple(one for text in service or () if (one := _service_name(text)) is not None),
+        environment=environment,
+        since=moment("--since", since, now),
+        until=moment("--until", until, now),
+        verdict=VerdictKind(verdict) if verdict is not None else None,
+        cause=CauseKind(cause) if cause is not None else None,
+        because_of=_service_name(because_of),
+    )
     found = _with_releases(
-        _settings(address, namespace), lambda releases: releases.find(phase, limit)
+        _settings(address, namespace), lambda releases: releases.find(filters, limit)
     )
     if output is Format.JSON:
         print_json([found_as_data(one) for one in found])
     else:
-        print_found(found)
+        print_found(found, no_color=no_color)
 
 
 def status(
     release: ReleaseArgument,
     address: AddressOption = None,
     namespace: NamespaceOption = None,
+    no_color: NoColorOption = False,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Show where a release and its services are, and why."""
@@ -180,26 +250,60 @@ def status(
     if output is Format.JSON:
         print_json(status_as_data(found, canaries))
     else:
-        print_status(found, canaries)
+        print_status(found, canaries, no_color=no_color)
 
 
-def watch(
+def watch(  # noqa: PLR0913, PLR0917 - one parameter an option
     release: ReleaseArgument,
     interval: Annotated[float, typer.Option(min=0.05, max=60, help="Seconds between looks.")] = 1.0,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds for which nobody may answer.")
+    ] = 600.0,
     address: AddressOption = None,
     namespace: NamespaceOption = None,
+    no_color: NoColorOption = False,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Follow a release until it ends; exit code 0 when finalized, 3 when rolled back."""
     from aviary.cli.watch import follow  # noqa: PLC0415
     from schemas.release import ReleasePhase  # noqa: PLC0415
 
-    ended = _with_releases(
-        _settings(address, namespace),
-        lambda releases: follow(releases, release, interval, as_json=output is Format.JSON),
-    )
+    def run(releases: Releases) -> Awaitable[Any]:
+        return follow(
+            releases,
+            release,
+            interval,
+            as_json=output is Format.JSON,
+            no_color=no_color,
+            patience=timedelta(seconds=patience),
+        )
+
+    try:
+        ended = _with_releases(_settings(address, namespace), run)
+    except KeyboardInterrupt:
+        text = f"release {release} goes on; `aviary release watch {release}` follows it again"
+        raise CommandError(ExitCode.INTERRUPTED, text) from None
     if ended.phase is ReleasePhase.ROLLED_BACK:
         raise typer.Exit(int(ExitCode.ROLLED_BACK))
+
+
+def explain(
+    release: ReleaseArgument,
+    address: AddressOption = None,
+    namespace: NamespaceOption = None,
+    no_color: NoColorOption = False,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Tell the story of a release: what happened when, on which evidence, and who said so."""
+    story = _with_releases(
+        _settings(address, namespace), lambda releases: releases.timeline(release)
+    )
+    if output is Format.JSON:
+        print_json(story.model_dump(mode="json"))
+    else:
+        from aviary.cli.tables import print_story  # noqa: PLC0415
+
+        print_story(story, no_color=no_color)
 
 
 def _command(word: str, meaning: str) -> Callable[..., None]:
@@ -207,7 +311,7 @@ def _command(word: str, meaning: str) -> Callable[..., None]:
 
     def run(  # noqa: PLR0913 - one parameter an option
         *,
-        release: ReleaseArgument,
+        release: RunningArgument,
         service: Annotated[
             str | None,
             typer.Option("--service", "-s", help="Only this service.", callback=_service_name),

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import uuid4
 
+from pydantic import ValidationError
 from temporalio.client import (
     Client,
     WorkflowExecutionDescription,
@@ -21,19 +22,31 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
+from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.errors import Retryable
 from aviary.bridge.temporal import TemporalIntake
 from aviary.cli.failing import CommandError, ExitCode, UnansweredError
+from aviary.cli.finding import Filters
+from aviary.cli.sight import Sight, sight_of
 from aviary.connect import connect_temporal
+from aviary.history.fetch import fetch_timeline
 from aviary.settings import Settings
-from schemas import ids
-from schemas.release import CanaryStatus, Command, ReleasePhase, ReleasePlan, ReleaseStatus
+from schemas import attributes, ids
+from schemas.release import CanaryPhase, CanaryStatus, Command, ReleasePlan, ReleaseStatus
+from schemas.timeline import Timeline
 
 _T = TypeVar("_T")
+_STATE = SearchAttributeKey.for_keyword(attributes.STATE)
 _LOOK_TIMEOUT = timedelta(seconds=3)
 _AT_ONCE = 10
+_AWAY = {
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+}
 _NO_WORKER = "no worker has answered; is `aviary worker` running, and well?"
 
 
@@ -43,7 +56,7 @@ class Found:
 
     release: str
     execution: str
-    """Temporal's own word: running, completed, terminated, …"""
+    """What Temporal knows: the state it lists, or its own word: running, completed, terminated …"""
     started_at: datetime
     status: ReleaseStatus | None
 
@@ -57,7 +70,8 @@ async def failures_told(doing: str) -> AsyncIterator[None]:
         raise CommandError(ExitCode.FAILURE, _one_line(str(error))) from None
     except RPCError as error:
         text = _one_line(f"{doing}: {error.status.name}: {error.message}")
-        raise CommandError(ExitCode.FAILURE, text) from None
+        kind = UnansweredError if error.status in _AWAY else CommandError
+        raise kind(ExitCode.FAILURE, text) from None
 
 
 class Releases:
@@ -124,37 +138,88 @@ class Releases:
         answers = await asyncio.gather(*(ask(name) for name in names))
         return {answer.service: answer for answer in answers if answer is not None}
 
-    async def find(self, state: ReleasePhase | None, limit: int) -> list[Found]:
+    async def sights(self, status: ReleaseStatus) -> dict[str, Sight]:
+        """What Temporal itself says of the canaries that run, by service: no worker is asked."""
+        begun = (s for s in status.services if not s.phase.closed)
+        names = [s.service for s in begun if s.phase is not CanaryPhase.WAITING]
+        limit = asyncio.Semaphore(_AT_ONCE)
+
+        async def ask(service: str) -> Sight | None:
+            handle = self._client.get_workflow_handle(ids.canary_workflow_id(service))
+            async with limit:
+                try:
+                    described = await handle.describe(rpc_timeout=_LOOK_TIMEOUT)
+                except RPCError as error:
+                    if error.status is RPCStatusCode.NOT_FOUND:
+                        return None
+                    raise
+            mine = described.parent_id == ids.release_workflow_id(status.release)
+            return sight_of(described) if mine else None
+
+        async with failures_told(f"release {status.release}"):
+            answers = await asyncio.gather(*(ask(name) for name in names))
+        return {n: one for n, one in zip(names, answers, strict=True) if one is not None}
+
+    async def timeline(self, release: str) -> Timeline:
+        """The story of a release, from its history and its canaries'.
+
+        Raises:
+            CommandError: no such release (4), or it can't be read (1).
+        """
+        await self._describe(release)
+        async with failures_told(f"release {release}"):
+            try:
+                return await fetch_timeline(self._client, release)
+            except ValidationError as error:
+                text = f"release {release}: its history is of another version of Aviary: {error}"
+                raise CommandError(ExitCode.FAILURE, _one_line(text)) from None
+
+    async def find(self, filters: Filters, limit: int) -> list[Found]:
         """The latest releases, newest first, at most `limit` of them."""
-        query = f"WorkflowType = '{ids.RELEASE_WORKFLOW}'"
-        if state is not None:
-            query += f" AND ExecutionStatus {'!=' if state.closed else '='} 'Running'"
-        found: list[Found] = []
         async with failures_told("listing releases"):
-            batch: list[WorkflowHandle[object, object]] = []
-            listed = self._client.list_workflows(query, page_size=min(limit, 100))
-            async for execution in listed:
-                handle = self._client.get_workflow_handle(execution.id, run_id=execution.run_id)
-                batch.append(handle)
-                if len(batch) == _AT_ONCE:
-                    found += await self._look_at(batch, state)
-                    batch = []
-                if len(found) >= limit:
-                    return found[:limit]
-            found += await self._look_at(batch, state)
+            try:
+                return await self._find(filters.query(), Filters(), limit)
+            except RPCError as error:
+                unknown = (
+                    error.status is RPCStatusCode.INVALID_ARGUMENT and "Aviary" in error.message
+                )
+                if not unknown:
+                    raise
+        if filters.needs_attributes:
+            text = (
+                "--environment: this Temporal does not have Aviary's search attributes; "
+                "the bridge adds them when it starts, if it may"
+            )
+            raise CommandError(ExitCode.FAILURE, text)
+        async with failures_told("listing releases"):
+            return await self._find(filters.plain_query(), filters, limit)
+
+    async def _find(self, query: str, check: Filters, limit: int) -> list[Found]:
+        found: list[Found] = []
+        batch: list[WorkflowHandle[object, object]] = []
+        async for execution in self._client.list_workflows(query, page_size=min(limit, 100)):
+            batch.append(self._client.get_workflow_handle(execution.id, run_id=execution.run_id))
+            if len(batch) == min(_AT_ONCE, limit):
+                found += await self._look_at(batch, check)
+                batch = []
+            if len(found) >= limit:
+                return found[:limit]
+        found += await self._look_at(batch, check)
         return found[:limit]
 
     async def _look_at(
-        self, handles: list[WorkflowHandle[object, object]], state: ReleasePhase | None
+        self, handles: list[WorkflowHandle[object, object]], check: Filters
     ) -> list[Found]:
         found = await asyncio.gather(*(self._look(handle) for handle in handles))
-        return [one for one in found if state is None or (one.status and one.status.phase is state)]
+        return [one for one in found if check.matches(one.status)]
 
     async def _look(self, handle: WorkflowHandle[object, object]) -> Found:
         described = await handle.describe(rpc_timeout=_LOOK_TIMEOUT)
         release = described.id.removeprefix(ids.release_workflow_id(""))
         status = await self._status_of(described, release)
-        return Found(release, _word(described.status), described.start_time, status)
+        running = described.status is WorkflowExecutionStatus.RUNNING
+        state = described.typed_search_attributes.get(_STATE) if running else None
+        return Found(release, state or _word(described.status), described.start_time, status)
 
     async def command(self, word: str, release: str, command: Command, patience: timedelta) -> str:
         """Say a word to a release and return its answer.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 from rich.console import Console, RenderableType
@@ -22,8 +22,9 @@ from schemas.release import (
 
 if TYPE_CHECKING:
     from aviary.cli.remote import Found
+    from schemas.timeline import Timeline
 
-_STYLES = {
+STYLES = {
     "finalized": "green",
     "holding": "green",
     "rolled_back": "red",
@@ -35,21 +36,34 @@ _STYLES = {
 }
 
 
-def new_console() -> Console:
+READABLE: Final = 100
+"""Columns of a story outside of a terminal, where nobody says how wide it is."""
+
+
+def new_console(*, no_color: bool = False) -> Console:
     """A console on stdout; without a terminal it never wraps a line."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, no_color=no_color or None)
     return console if console.is_terminal else Console(highlight=False, width=4000)
 
 
-def show(*views: RenderableType) -> None:
+def show(*views: RenderableType, no_color: bool = False) -> None:
     """Print on stdout; without a terminal, lines neither wrap nor end in blanks."""
-    console = new_console()
+    console = new_console(no_color=no_color)
     if console.is_terminal:
         console.print(*views, sep="\n")
         return
     with console.capture() as captured:
         console.print(*views, sep="\n")
     typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def print_story(story: Timeline, *, no_color: bool = False) -> None:
+    """Print the story of a release, as wide as the terminal."""
+    from aviary.cli.explain import Explanation  # noqa: PLC0415 - it needs the judge's words
+
+    console = new_console(no_color=no_color)
+    width = console.width if console.is_terminal else READABLE
+    show(*Explanation(width).lines(story), no_color=no_color)
 
 
 def print_plan(plan: ReleasePlan) -> None:
@@ -75,7 +89,7 @@ def _step(step: FullStep) -> str:
     return f"{step.weight:g}%{bake}{' gate' if step.gate else ''}"
 
 
-def print_found(found: list[Found]) -> None:
+def print_found(found: list[Found], *, no_color: bool = False) -> None:
     """Print a list of releases."""
     if not found:
         show("no releases")
@@ -88,7 +102,7 @@ def print_found(found: list[Found]) -> None:
         why = (_why(status.cause) or status.waits_for) if status else ""
         started = one.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(one.release, _state(state), started, names, why)
-    show(table)
+    show(table, no_color=no_color)
 
 
 def found_as_data(found: Found) -> dict[str, Any]:
@@ -109,9 +123,11 @@ def _iso(moment: Any) -> str | None:
     return moment.isoformat() if moment is not None else None
 
 
-def print_status(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> None:
+def print_status(
+    status: ReleaseStatus, canaries: Mapping[str, CanaryStatus], *, no_color: bool = False
+) -> None:
     """Print where a release is."""
-    show(status_view(status, canaries))
+    show(status_view(status, canaries), no_color=no_color)
 
 
 def status_view(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> Table:
@@ -168,7 +184,7 @@ def status_as_data(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) 
 
 
 def _state(word: str) -> Text:
-    return Text(word, style=_STYLES.get(word, ""))
+    return Text(word, style=STYLES.get(word, ""))
 
 
 def _table(*columns: str) -> Table:

@@ -11,6 +11,7 @@ from temporalio.client import Client
 
 from aviary.cli.failing import CommandError
 from aviary.cli.remote import Releases
+from aviary.cli.sight import Sight
 from aviary.cli.watch import follow
 from aviary.local.stack import Stack
 from aviary.settings import load_settings
@@ -74,6 +75,9 @@ class _Looked:
 
     async def canaries(self, status: ReleaseStatus) -> dict[str, CanaryStatus]:
         return await self._releases.canaries(status)
+
+    async def sights(self, status: ReleaseStatus) -> dict[str, Sight]:
+        return await self._releases.sights(status)
 
     async def _patiently(self, release: str) -> ReleaseStatus:
         """The bridge needs a moment to begin a release, and a busy worker one to answer."""

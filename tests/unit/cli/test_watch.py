@@ -1,8 +1,11 @@
 import json
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from aviary.cli.failing import ExitCode, UnansweredError
+from aviary.cli.sight import Sight
 from aviary.cli.watch import follow
 from schemas.release import (
     CanaryPhase,
@@ -13,6 +16,7 @@ from schemas.release import (
     ReleaseStatus,
     ServiceStatus,
 )
+from tests.unit.cli.looks import live
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -29,18 +33,33 @@ def release(phase: ReleasePhase, service: CanaryPhase, weight: float) -> Release
 
 
 class Script:
-    """Answers with one state after the other, and stays at the last."""
+    """Answers with one state after the other, and stays at the last; raises what is none."""
 
-    def __init__(self, *states: ReleaseStatus) -> None:
+    def __init__(self, *states: ReleaseStatus | UnansweredError) -> None:
         self._states = list(states)
         self.looks = 0
+        self.now = START
+        self.seen: list[Sight] = []
+
+    def clock(self) -> datetime:
+        self.now += timedelta(seconds=1)
+        return self.now
 
     async def status(self, release: str) -> ReleaseStatus:
         self.looks += 1
-        return self._states.pop(0) if len(self._states) > 1 else self._states[0]
+        state = self._states.pop(0) if len(self._states) > 1 else self._states[0]
+        if isinstance(state, UnansweredError):
+            raise state
+        return state
 
     async def canaries(self, status: ReleaseStatus) -> dict[str, CanaryStatus]:
         return {}
+
+    async def sights(self, status: ReleaseStatus) -> dict[str, Sight]:
+        return {"shop": self.seen.pop(0)} if self.seen else {}
+
+
+AWAY = UnansweredError(ExitCode.FAILURE, "release r1: UNAVAILABLE: connection refused")
 
 
 def story() -> Script:
@@ -95,3 +114,109 @@ async def test_on_a_terminal_the_last_view_stays(
     shown = capsys.readouterr().out
     assert "rolled_back" in shown
     assert "Too slow" in shown
+
+
+async def test_a_silence_is_told_once_and_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    running = release(ReleasePhase.RUNNING, CanaryPhase.BAKING, 5)
+    done = release(ReleasePhase.FINALIZED, CanaryPhase.FINALIZED, 100)
+    script = Script(running, AWAY, AWAY, AWAY, running, AWAY, done)
+    ended = await follow(script, "r1", 0, clock=script.clock)
+    assert ended.phase is ReleasePhase.FINALIZED
+    away = "no answer, still asking: release r1: UNAVAILABLE: connection refused"
+    assert capsys.readouterr().out.splitlines() == [
+        "shop 2.0: baking at 5%",
+        "release r1 is running",
+        away,
+        "answers again",
+        away,
+        "answers again",
+        "shop 2.0: finalized at 100%",
+        "release r1 is finalized",
+    ]
+
+
+async def test_a_silence_that_is_too_long_ends_the_watch() -> None:
+    script = Script(release(ReleasePhase.RUNNING, CanaryPhase.BAKING, 5), AWAY)
+    with pytest.raises(UnansweredError):
+        await follow(script, "r1", 0, clock=script.clock, patience=timedelta(seconds=5))
+    assert script.looks == 7
+
+
+async def test_on_a_terminal_a_silence_is_told_above_what_was_known(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    done = release(ReleasePhase.FINALIZED, CanaryPhase.FINALIZED, 100)
+    script = Script(release(ReleasePhase.RUNNING, CanaryPhase.BAKING, 5), AWAY, AWAY, done)
+    await follow(script, "r1", 0, clock=script.clock)
+    shown = capsys.readouterr().out
+    assert "No answer for 1 s: release r1: UNAVAILABLE" in shown
+    assert shown.rindex("finalized") > shown.rindex("No answer")
+
+
+async def test_a_log_tells_each_quarter_of_the_way_to_fail_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    running = release(ReleasePhase.RUNNING, CanaryPhase.BAKING, 5)
+    done = release(ReleasePhase.FINALIZED, CanaryPhase.FINALIZED, 100)
+    script = Script(*[running] * 6, done)
+    near = (0.1, 0.3, 0.2, 0.45, 0.8)
+    script.seen = [Sight(live(to_fail=one)) for one in near] + [Sight(live(1.0))]
+    await follow(script, "r1", 0)
+    told = [line for line in capsys.readouterr().out.splitlines() if "FAIL" in line]
+    assert [line.partition(" at 25%")[0] for line in told] == [
+        "shop: 25 % of the way to FAIL",
+        "shop: 75 % of the way to FAIL",
+        "shop: 100 % of the way to FAIL",
+    ]
+
+
+async def test_a_log_tells_a_trouble_once_however_often_it_is_tried(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    running = release(ReleasePhase.RUNNING, CanaryPhase.STUCK, 5)
+    done = release(ReleasePhase.ROLLED_BACK, CanaryPhase.ROLLED_BACK, 0)
+    script = Script(*[running] * 3, done)
+    script.seen = [
+        Sight(trouble=f"writing the route, attempt {attempt}: refused") for attempt in (2, 3, 4)
+    ]
+    await follow(script, "r1", 0)
+    told = [line for line in capsys.readouterr().out.splitlines() if "writing" in line]
+    assert told == ["shop: writing the route fails, and is tried again: refused"]
+
+
+async def test_without_a_terminal_nothing_moves_the_cursor(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    script = story()
+    script.seen = [Sight(live(to_fail=0.9))]
+    await follow(script, "r1", 0)
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("how", ["option", "environment"])
+async def test_without_colour_the_tree_has_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    if how == "environment":
+        monkeypatch.setenv("NO_COLOR", "1")
+    script = story()
+    script.seen = [Sight(live(to_fail=0.9))]
+    await follow(script, "r1", 0, no_color=how == "option")
+    shown = capsys.readouterr().out
+    assert "\x1b[2K" in shown, "the tree is drawn in place"
+    colours = re.findall(r"\x1b\[([\d;]*)m", shown)
+    assert colours, "bold and dim are no colours"
+    assert not [code for code in colours for one in code.split(";") if one.startswith("3")]
+
+
+async def test_as_json_the_evidence_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    script = story()
+    script.seen = [Sight(live(to_fail=0.5))]
+    await follow(script, "r1", 0, as_json=True)
+    first = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert first["live"]["shop"]["to_fail"] == 0.5

@@ -1,0 +1,206 @@
+"""`aviary release explain`: the story of a release in words, evidence beside each verdict. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta, tzinfo
+
+from rich.text import Text
+
+from analysis.explain import length, percent, plain
+from aviary.cli.bars import folded
+from schemas.base import format_duration
+from schemas.live import Live
+from schemas.release import ReleasePhase
+from schemas.timeline import Moment, MomentKind, ServiceStory, Timeline
+from schemas.verdict import MetricEvidence, VerdictKind
+
+_TIME = 10
+_WHO = 20
+"""Widest column of service names."""
+_MOST = 8
+"""Lines of one text: a history may hold a stack trace."""
+_STYLES = {
+    MomentKind.ROLLBACK: "bold red",
+    MomentKind.ROLLED_BACK: "red",
+    MomentKind.STUCK: "bold red",
+    MomentKind.LOST: "red",
+    MomentKind.FAILED: "red",
+    MomentKind.TERMINATED: "red",
+    MomentKind.CANCELLED: "red",
+    MomentKind.TOLD_BACK: "yellow",
+    MomentKind.ALERT: "yellow",
+    MomentKind.GATED: "yellow",
+    MomentKind.PAUSED: "yellow",
+    MomentKind.QUEUED: "yellow",
+    MomentKind.APPROVED: "yellow",
+    MomentKind.FINALIZED: "green",
+    MomentKind.HOLDING: "green",
+}
+
+
+class Explanation:
+    """Writes a story in lines of at most `width`.
+
+    Args:
+        width: columns, at least 40.
+        zone: of the times; None is local.
+    """
+
+    def __init__(self, width: int, zone: tzinfo | None = None) -> None:
+        self._width = max(width, 40)
+        self._zone = zone
+
+    def lines(self, story: Timeline) -> list[Text]:
+        """The whole story."""
+        who = [len(one.service) for one in story.moments if one.service]
+        column = min(max([len("release"), *who]), _WHO)
+        found = [*self._head(story), Text()]
+        day = ""
+        for moment in story.moments:
+            at = moment.at.astimezone(self._zone)
+            if f"{at:%Y-%m-%d}" != day:
+                day = f"{at:%Y-%m-%d}"
+                found.append(Text(f"{day} ({at:%Z})", style="dim"))
+            found += self._moment(at, moment, column, _kinds(story, moment))
+        return [*found, *self._now(story), *self._unseen(story)]
+
+    def _plain(self, text: str, style: str = "", indent: int = 0) -> Iterator[Text]:
+        for line in folded(text, self._width - indent, _MOST):
+            yield Text(" " * indent + line, style=style)
+
+    def _head(self, story: Timeline) -> Iterator[Text]:
+        yield from self._plain(_outcome(story), "bold")
+        for service in story.services.values():
+            yield from self._plain(_service(service), indent=2)
+        facts = [f"environment {story.plan.environment}"]
+        facts += [f"{key}={value}" for key, value in story.plan.labels.items()]
+        facts += [f"asked for by {story.plan.source}"] if story.plan.source else []
+        yield from self._plain("; ".join(facts), "dim", indent=2)
+
+    def _moment(
+        self, at: datetime, moment: Moment, column: int, kinds: Mapping[str, str]
+    ) -> Iterator[Text]:
+        who = moment.service or "release"
+        shown = who if len(who) <= column else who[: column - 1] + "…"
+        style = _style(moment)
+        for index, line in enumerate(folded(_sentence(moment), self._room(column), _MOST)):
+            head = f"{at:%H:%M:%S}  {shown:<{column}}  " if index == 0 else ""
+            yield Text.assemble((f"{head:<{_TIME + column + 2}}", "dim"), (line, style))
+        for fact in _facts(moment, kinds):
+            for line in folded(fact, self._room(column) - 2, _MOST):
+                yield Text(" " * (_TIME + column + 4) + line, style="dim")
+
+    def _room(self, column: int) -> int:
+        return self._width - _TIME - column - 2
+
+    def _now(self, story: Timeline) -> Iterator[Text]:
+        """What a release that goes on does at the moment."""
+        if story.execution != "running":
+            return
+        yield Text()
+        yield from self._plain("And now:", "bold")
+        for name, service in story.services.items():
+            live = service.judgings[-1].live if service.judgings else None
+            where = f"{name} is {service.phase.value.replace('_', ' ')} at {service.weight:g} %"
+            yield from self._plain(where + (f"; {_live(live)}" if live else ""), indent=2)
+
+    def _unseen(self, story: Timeline) -> Iterator[Text]:
+        yield Text()
+        notes = [*story.unseen, "commands that were refused, which leave no trace in a history"]
+        yield from self._plain("Not seen here:", "dim")
+        for note in notes:
+            yield from self._plain(f"- {note}", "dim", indent=2)
+
+
+def _outcome(story: Timeline) -> str:
+    words = {
+        ReleasePhase.FINALIZED: "was finalized",
+        ReleasePhase.ROLLED_BACK: "was rolled back",
+    }
+    text = words.get(story.phase, f"is {story.phase.value.replace('_', ' ')}")
+    if not story.phase.closed and story.execution != "running":
+        text = f"was {story.execution} while it was {story.phase.value.replace('_', ' ')}"
+    if story.finished_at is not None:
+        text += f" after {_span(story.finished_at - story.started_at)}"
+    why = f": {story.cause.text}" if story.cause else ""
+    return f"Release {story.release} {text}{why}"
+
+
+def _service(service: ServiceStory) -> str:
+    plan = service.plan
+    text = f"{plan.service} {plan.version}"
+    text += f", before {service.stable}" if service.stable else ""
+    text += f", after {', '.join(plan.depends_on)}" if plan.depends_on else ""
+    return f"{text}: {service.phase.value.replace('_', ' ')}"
+
+
+def _sentence(moment: Moment) -> str:
+    """The text of a moment; the column beside it names the service already."""
+    text = moment.text
+    if moment.verdict is not None:
+        return f"{moment.verdict.kind}: {text}"
+    return text.removeprefix(f"{moment.service}: ") if moment.service else text
+
+
+def _style(moment: Moment) -> str:
+    if moment.verdict is not None:
+        styles = {VerdictKind.PASS: "green", VerdictKind.FAIL: "bold red"}
+        return styles.get(moment.verdict.kind, "yellow")
+    return _STYLES.get(moment.kind, "")
+
+
+def _kinds(story: Timeline, moment: Moment) -> dict[str, str]:
+    """Of the metrics of the moment's service: what their numbers count."""
+    service = story.services.get(moment.service or "")
+    return {metric.name: metric.kind for metric in service.plan.metrics} if service else {}
+
+
+def _facts(moment: Moment, kinds: Mapping[str, str]) -> Iterator[str]:
+    """The evidence and the cause of a moment."""
+    for metric in moment.verdict.metrics if moment.verdict else ():
+        yield _evidence(metric, kinds.get(metric.name, "ratio"))
+    if moment.alert is not None:
+        labels = ", ".join(f"{key}={value}" for key, value in sorted(moment.alert.labels.items()))
+        yield f"since {moment.alert.starts_at:%Y-%m-%d %H:%M:%S} UTC; {labels}"
+        summary = moment.alert.annotations.get("summary") or moment.alert.annotations.get(
+            "description"
+        )
+        if summary:
+            yield summary
+    if moment.by and moment.by not in moment.text:
+        yield f"by {moment.by}"
+    if moment.cause is not None and moment.cause.text not in moment.text:
+        yield f"because {moment.cause.text}"
+
+
+def _evidence(metric: MetricEvidence, kind: str) -> str:
+    """`errors: 5.1 % against 0.3 % on stable (1,020 and 20,100 requests); odds …; bound …`."""
+    name = metric.name if metric.edge is None else f"{metric.name} over {length(metric.edge)}"
+    if metric.note:
+        return f"{name}: {metric.note}"
+    if kind == "threshold":
+        return f"{name}: {plain(metric.canary.rate)} at worst, in {metric.intervals} readings"
+    shown = plain if kind == "gauge" else percent
+    text = f"{name}: {shown(metric.canary.rate)}"
+    counts = f"{metric.canary.total:,.0f}"
+    if metric.stable.total > 0:
+        text += f" against {shown(metric.stable.rate)} on stable"
+        counts += f" and {metric.stable.total:,.0f}"
+    text += f" ({counts} requests)" if kind != "gauge" else ""
+    text += f"; odds {plain(metric.e_value)} of {plain(metric.threshold)}"
+    if metric.upper_bound is not None:
+        text += f"; at most {percent(max(metric.upper_bound, 0.0))} extra"
+        text += f", {percent(metric.tolerance)} will do" if metric.tolerance is not None else ""
+    return text + (" (not acted upon)" if metric.dry_run else "")
+
+
+def _live(live: Live) -> str:
+    text = f"{100 * live.to_fail:.0f} % of the way to FAIL"
+    if live.to_go_on is not None and live.bake_max is not None:
+        text += f", {100 * live.to_go_on:.0f} % of the way on"
+    return f"{text}: {live.sentence}"
+
+
+def _span(time: timedelta) -> str:
+    return format_duration(timedelta(seconds=round(time.total_seconds())))
