@@ -232,6 +232,31 @@ class ReleaseInput(Model):
     tuning: Tuning = Tuning()
 
 
+class CanaryState(Model):
+    """What one run of a canary hands to the next, when its history has become long."""
+
+    phase: CanaryPhase
+    step: int | None
+    progress: tuple[int, int] = Field(description="Step, and which part of it was under way.")
+    sequence: int
+    route: Route | None
+    weight: Percent
+    touched: bool
+    began_at: datetime | None
+    confirmed_at: datetime | None
+    evidence: dict[str, Any] | None
+    ramp: dict[str, Any] | None
+    ramp_began: datetime | None
+    verdict: Verdict | None
+    alerts: tuple[str, ...] = Field(description="Identities of the alerts seen, oldest first.")
+    alerts_seen: int
+    trouble: Cause | None
+    pause_text: str | None
+    approved: bool
+    skip: bool
+    finalize: bool
+
+
 class CanaryInput(Model):
     """Starts a canary."""
 
@@ -247,6 +272,9 @@ class CanaryInput(Model):
     promote: bool = Field(
         default=False,
         description="Set when an earlier run was terminated while finalizing: only finalize.",
+    )
+    resume: CanaryState | None = Field(
+        default=None, description="Set when this run continues one whose history became long."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -80,9 +81,14 @@ def alerts_in(value: Any) -> tuple[list[Alert], list[str]]:
 class AlertMemory:
     """Which alerts a canary has seen; bounded."""
 
-    def __init__(self) -> None:
-        self._seen: dict[str, None] = {}
-        self.count = 0
+    def __init__(self, seen: Iterable[str] = (), count: int = 0) -> None:
+        self._seen = dict.fromkeys(seen)
+        self.count = count
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """Those that are remembered, oldest first."""
+        return tuple(self._seen)
 
     def is_new(self, alert: Alert) -> bool:
         """Whether this is the first time; remembers it."""

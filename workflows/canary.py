@@ -8,70 +8,41 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.alert import Alert
-    from schemas.alert_policy import AlertAction
+    from activities.ramp import RampState
     from schemas.catalog import Bake, FullStep, OnInconclusive
     from schemas.ids import (
         CANARY_WORKFLOW,
-        QUERY_STATUS,
-        SIGNAL_ALERT,
-        SIGNAL_ALERTS,
-        SIGNAL_FINALIZE,
-        SIGNAL_UNWIND,
     )
     from schemas.judging import RampSpec
     from schemas.release import (
         CanaryInput,
         CanaryOutcome,
         CanaryPhase,
-        CanaryReport,
-        CanaryStatus,
         Cause,
         CauseKind,
-        Command,
     )
     from schemas.verdict import Share, Verdict, VerdictKind
-    from workflows import describe, pages
-    from workflows.alerts import AlertMemory, action_for, alerts_in, sentence
-    from workflows.attributes import Attributes, listed
+    from workflows import describe
     from workflows.calls import ask_preflight, begin_ramp, see_back
-    from workflows.commands import Commands, Word
-    from workflows.judging import BakeFailed, Judging
-    from workflows.outbox import Reports
-    from workflows.unwind import Traffic, run_to_end
+    from workflows.inbox import Inbox
+    from workflows.judging import BakeFailed, TooLong
+    from workflows.unwind import run_to_end
 
 
 @workflow.defn(name=CANARY_WORKFLOW)
-class CanaryWorkflow(Commands):
+class CanaryWorkflow(Inbox):
     """One canary, from before its first request until it is finalized or rolled back."""
 
     @workflow.init
     def __init__(self, start: CanaryInput) -> None:
-        self._start = start
-        self._plan = start.plan
-        self._steps = start.plan.strategy.full_steps
-        self._traffic = Traffic(start.release, start.plan, start.tuning)
-        self._reports = Reports()
-        self._sequence = 0
-        self._phase = CanaryPhase.PREFLIGHT
-        self._waits_for = ""
-        self._step: int | None = None
-        self._judging = Judging(start.plan, self._traffic)
-        self._attributes = Attributes(known=start.tuning.search_attributes)
-        self._alerts = AlertMemory()
-        self._trouble: Cause | None = None
-        self._abort: Cause | None = None
-        self._pause_text: str | None = None
-        self._approved = False
-        self._skip = False
-        self._finalize = False
+        super().__init__(start)
         self._forward: asyncio.Task[None] | None = None
+        self._too_long = False
 
     # --- the story ---
 
@@ -84,9 +55,11 @@ class CanaryWorkflow(Commands):
         """
         self._reports.start()
         self._abort = start.restore
-        self._traffic.touched = start.restore is not None
+        self._traffic.touched = self._traffic.touched or start.restore is not None
         if self._abort is None:
             await self._go_forward()
+        if self._too_long:
+            await self._go_on_in_another_run()
         if self._abort is not None:
             await run_to_end(asyncio.create_task(self._go_back(self._abort)))
         await run_to_end(asyncio.create_task(self._reports.finish()))
@@ -115,9 +88,26 @@ class CanaryWorkflow(Commands):
             self._abort = None
             await run_to_end(forward)
         elif forward.done():
-            self._abort = self._abort or self._cause_of(forward.exception())
+            error = forward.exception()
+            self._too_long = isinstance(error, TooLong) and self._abort is None
+            if not self._too_long:
+                self._abort = self._abort or self._cause_of(error)
         else:
             forward.cancel()
+
+    async def _go_on_in_another_run(self) -> None:
+        """Hand over to a run with an empty history; returns only when there is a cause to go back.
+
+        No message is lost: one that comes too late for this run makes the server refuse its end.
+        """
+        try:
+            await self._reports.finish()
+            await workflow.wait_condition(workflow.all_handlers_finished)
+        except asyncio.CancelledError:
+            self._in_trouble(self._cause(CauseKind.CANCELLED, "the canary was cancelled"))
+        if self._abort is None:
+            state = self._hand_over()
+            workflow.continue_as_new(self._start.model_copy(update={"resume": state}))
 
     def _stop_if_going_back(self) -> None:
         """Stop the way forward once there is a cause to go back.
@@ -151,16 +141,17 @@ class CanaryWorkflow(Commands):
         self._enter(CanaryPhase.FINALIZED)
 
     async def _bring_to_hold(self) -> None:
-        await self._preflight()
-        await self._traffic.take()
+        if self._start.resume is None:
+            await self._preflight()
+            await self._traffic.take()
         if not self._traffic.unchanged:
-            if self._plan.strategy.ramp is not None:
+            if self._plan.strategy.ramp is not None and self._progress < (0, 0):
                 await self._ramp(self._plan.strategy.ramp)
             for index, step in enumerate(self._steps):
-                await self._pause_if_told()
-                await self._shift(index, step)
-                await self._bake(step)
-                await self._gate(step)
+                for part, do in enumerate((self._shift, self._bake, self._gate)):
+                    if (index, part) >= self._progress:
+                        self._progress = (index, part)
+                        await do(index, step)
         await self._hold()
 
     async def _go_back(self, cause: Cause) -> None:
@@ -210,6 +201,7 @@ class CanaryWorkflow(Commands):
                 self._enter(CanaryPhase.PREFLIGHT, text)
 
     async def _shift(self, index: int, step: FullStep) -> None:
+        await self._pause_if_told()
         self._step = index
         await self._shift_to(step.weight)
 
@@ -222,9 +214,9 @@ class CanaryWorkflow(Commands):
 
     async def _ramp(self, spec: RampSpec) -> None:
         """Grow the weight as far as the budget of extra failures allows, until it is accepted."""
-        self._enter(CanaryPhase.PREFLIGHT, "an interval of stable's traffic to be measured")
-        state = self._judging.ramp = await begin_ramp(self._plan, self._traffic, spec)
-        ends = workflow.now() + spec.hold_after
+        state = await self._begin_ramp(spec)
+        began = self._judging.ramp_began = self._judging.ramp_began or workflow.now()
+        ends = began + spec.hold_after
         while not state.full:
             await self._pause_if_told()
             if state.weight <= 0 or workflow.now() >= ends:
@@ -239,10 +231,17 @@ class CanaryWorkflow(Commands):
             await self._judging.judge(Bake(min=spec.interval, max=spec.interval), self._is_skipped)
             state = self._judging.ramp or state
 
+    async def _begin_ramp(self, spec: RampSpec) -> RampState:
+        """Where the ramp is: at its beginning, or where an earlier run of the canary was."""
+        if self._judging.ramp is None:
+            self._enter(CanaryPhase.PREFLIGHT, "an interval of stable's traffic to be measured")
+            self._judging.ramp = await begin_ramp(self._plan, self._traffic, spec)
+        return self._judging.ramp
+
     def _is_skipped(self) -> bool:
         return self._skip
 
-    async def _bake(self, step: FullStep) -> None:
+    async def _bake(self, _: int, step: FullStep) -> None:
         self._skip = False
         if step.bake.max == timedelta(0):
             return
@@ -262,7 +261,7 @@ class CanaryWorkflow(Commands):
             raise BakeFailed(verdict)
         await self._wait_for_approval(verdict.sentence)
 
-    async def _gate(self, step: FullStep) -> None:
+    async def _gate(self, _: int, step: FullStep) -> None:
         if step.gate is not None:
             await self._wait_for_approval(step.gate.text or f"the gate of step {self._place}")
 
@@ -290,158 +289,6 @@ class CanaryWorkflow(Commands):
         self._phase = phase
         self._waits_for = waits_for
         self._tell(by_judge=by_judge)
-
-    def _tell(self, *, by_judge: bool = False) -> None:
-        """Report to the release, and show at the top of the workflow's page.
-
-        Args:
-            by_judge: the activity that judges next delivers it, at no cost to this history.
-        """
-        report = self._report()
-        self._sequence += 1
-        if by_judge and self._judging.watched:
-            self._judging.tell = self._reports.letter(report)
-        else:
-            self._reports.put(report)
-        self._show(report)
-
-    def _report(self) -> CanaryReport:
-        return CanaryReport(
-            service=self._plan.service,
-            sequence=self._sequence,
-            phase=self._phase,
-            weight=self._traffic.weight,
-            step=self._step,
-            steps=len(self._steps),
-            stable=self._traffic.stable,
-            waits_for=self._waits_for,
-            verdict=self._judging.verdict,
-            cause=self._trouble,
-            paused=self._pause_text is not None,
-            at=workflow.now(),
-        )
-
-    def _show(self, report: CanaryReport) -> None:
-        """On the workflow's page, and in the lists that the UI filters."""
-        parent = workflow.info().parent
-        workflow.set_current_details(
-            pages.canary(self._start, report, parent.run_id if parent else "")
-        )
-        state = listed(report.phase)
-        if state is not None:
-            self._attributes.enter(state, verdict=report.verdict, cause=report.cause)
-
-    @property
-    def _place(self) -> str:
-        return f"{(self._step or 0) + 1} of {len(self._steps)}"
-
-    # --- what comes in ---
-
-    @workflow.signal(
-        name=SIGNAL_ALERT, description="Not for people: from the bridge, an alert on this service."
-    )
-    def alert(self, alert: Alert | None = None) -> None:
-        """Act on an alert, once; the catalog says how."""
-        if alert is not None:
-            self._take_alert(alert)
-
-    @workflow.signal(
-        name=SIGNAL_ALERTS, description="Not for people: from the bridge, a list of alerts."
-    )
-    def alerts(self, value: Any = None) -> None:
-        """Act on each alert of a batch; one that is malformed hides none of the others."""
-        alerts, wrong = alerts_in(value)
-        for error in wrong:
-            workflow.logger.warning("dropped a malformed alert", extra={"error": error})
-        for alert in alerts:
-            self._take_alert(alert)
-
-    def _take_alert(self, alert: Alert) -> None:
-        if not self._alerts.is_new(alert):
-            return
-        action = action_for(alert, self._plan, began_at=self._traffic.began_at)
-        workflow.logger.info("alert", extra={"alert": alert.name, "action": action})
-        text = sentence(alert, self._plan)
-        if action is AlertAction.ROLLBACK:
-            self._in_trouble(self._cause(CauseKind.ALERT, text, alert=alert))
-        elif action is AlertAction.PAUSE and self._pause_text is None:
-            self._pause_text = text
-            self._tell()
-
-    @workflow.signal(
-        name=SIGNAL_UNWIND, description="Not for people: from the release, roll back now."
-    )
-    def unwind(self, value: Any = None) -> None:
-        """The release's order, which a canary obeys while holding, too; whatever comes with it."""
-        if self._abort is None:
-            default = self._cause(CauseKind.RELEASE, "the release goes back")
-            self._abort = Cause.of(value, default)
-
-    @workflow.signal(
-        name=SIGNAL_FINALIZE, description="Not for people: from the release, become stable."
-    )
-    def finalize(self, _: Any = None) -> None:
-        """The release's order, once all of its services hold."""
-        self._finalize = True
-
-    @workflow.query(name=QUERY_STATUS, description="Where this canary is, and why. No input.")
-    def status(self, _: Any = None) -> CanaryStatus:
-        """Where this canary is."""
-        return CanaryStatus(
-            **dict(self._report()),
-            release=self._start.release,
-            version=self._plan.version,
-            route=self._traffic.route,
-            alerts_seen=self._alerts.count,
-        )
-
-    def _refusal(self, word: Word, _: Command) -> str | None:
-        where = describe.phase(self._phase, self._step, len(self._steps))
-        return describe.canary_refusal(
-            word,
-            self._phase,
-            paused=self._pause_text is not None,
-            at=f"{self._plan.service} is {where}",
-        )
-
-    def _obey(self, word: Word, command: Command) -> str:
-        said = describe.command(word, command)
-        service = self._plan.service
-        match word:
-            case Word.PAUSE:
-                self._pause_text = said
-                self._tell()
-                answer = f"{service} goes no further than {self._traffic.weight:g} %"
-            case Word.RESUME:
-                self._pause_text = None
-                self._tell()
-                answer = f"{service} goes on"
-            case Word.APPROVE:
-                self._approved = True
-                answer = f"the gate of {service} is open"
-            case Word.SKIP:
-                self._skip = True
-                answer = f"the bake of {service} ends"
-            case Word.ROLLBACK:
-                self._in_trouble(self._cause(CauseKind.COMMAND, said, by=command.by))
-                answer = f"{service} goes back, and the release with it"
-        workflow.logger.info("command", extra={"command": word, "by": command.by})
-        return answer
-
-    # --- trouble ---
-
-    def _in_trouble(self, cause: Cause) -> None:
-        """Go back at once; while holding, tell the release, which takes the dependents first."""
-        if self._phase in {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED} or self._trouble:
-            return
-        self._trouble = cause
-        if self._phase is CanaryPhase.HOLDING:
-            self._tell()
-        else:
-            self._abort = cause
-
-    def _cause(self, kind: CauseKind, text: str, **more: Any) -> Cause:
-        return Cause(kind=kind, service=self._plan.service, text=text, at=workflow.now(), **more)
 
     def _judged(self, verdict: Verdict) -> Cause:
         return self._cause(CauseKind.VERDICT, verdict.sentence, verdict=verdict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -28,17 +29,23 @@ class BakeFailed(Exception):  # noqa: N818 - a turn of the story, not an error
         self.verdict = verdict
 
 
+class TooLong(Exception):  # noqa: N818 - a turn of the story, not an error
+    """The history has become long: another run goes on."""
+
+
 class Judging:
     """Judges one canary, step after step."""
 
     def __init__(self, plan: ServicePlan, traffic: Traffic) -> None:
         self._plan = plan
         self._traffic = traffic
-        self._evidence: dict[str, Any] | None = None
+        self.evidence: dict[str, Any] | None = None
+        """Of the steps so far."""
         self.verdict: Verdict | None = None
         """The last final one."""
         self.ramp: RampState | None = None
         """Where the ramp is, once it has begun."""
+        self.ramp_began: datetime | None = None
         self.tell: Telling | None = None
         """What the release is told as the next judging begins."""
 
@@ -54,26 +61,27 @@ class Judging:
 
         Raises:
             BakeFailed: the verdict is FAIL.
+            TooLong: the history is too long to go on in this run; the evidence is kept.
         """
         if not self.watched:
             return await self._let_time_pass(bake, until)
-        carried = Carried(
-            evidence=self._evidence, ramp=self.ramp, exposure=exposure, tell=self.tell
-        )
+        carried = Carried(evidence=self.evidence, ramp=self.ramp, exposure=exposure, tell=self.tell)
         self.tell = None
         judging = start_judging(self._plan, self._traffic, bake, carried)
         unasked = False
         try:
-            await workflow.wait_condition(lambda: judging.done() or until())
+            await workflow.wait_condition(lambda: judging.done() or until() or _too_long())
             unasked = not judging.done()
         finally:
             judging.cancel()
         result = await _result_of(judging, unasked=unasked)
         if result is None:
+            _check_length(until)
             return None
-        self._evidence = result.evidence
+        self.evidence = result.evidence
         self.ramp = result.ramp or self.ramp
         if not result.verdict.final:
+            _check_length(until)
             return None
         self.verdict = result.verdict
         if result.verdict.kind is VerdictKind.FAIL:
@@ -90,14 +98,34 @@ class Judging:
         """A bake without anything to look at: a timer instead of an activity."""
         try:
             await workflow.wait_condition(
-                until,
-                timeout=bake.max if bake else None,
+                lambda: until() or _too_long(),
+                timeout=self._left(bake.max) if bake else None,
                 timeout_summary=f"bake {self._plan.service} at {self._traffic.weight:g} %",
             )
         except TimeoutError:
             self.verdict = describe.time_elapsed(self._plan, workflow.now())
             return self.verdict
+        _check_length(until)
         return None
+
+    def _left(self, most: timedelta) -> timedelta:
+        """Of a bake, which may have begun in an earlier run."""
+        began = self._traffic.confirmed_at or workflow.now()
+        return max(timedelta(0), began + most - workflow.now())
+
+
+def _too_long() -> bool:
+    return workflow.info().is_continue_as_new_suggested()
+
+
+def _check_length(until: Callable[[], bool]) -> None:
+    """Judging ended without a verdict: it was told to, or this run has to end.
+
+    Raises:
+        TooLong: this run has to end.
+    """
+    if not until() and _too_long():
+        raise TooLong
 
 
 async def _result_of(

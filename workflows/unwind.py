@@ -13,7 +13,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 with workflow.unsafe.imports_passed_through():
     from activities.traffic import APPLY, READ, ApplyRoute, ReadRoute, traffic_policy
     from schemas.ids import routers_queue
-    from schemas.release import ServicePlan, Tuning
+    from schemas.release import CanaryState, ServicePlan, Tuning
     from schemas.route import Confirmation, Route
 
 
@@ -50,6 +50,14 @@ class Traffic:
         """When the first share of requests was sent to the canary."""
         self.confirmed_at: datetime | None = None
         """When the router confirmed the last write."""
+
+    def take_over(self, state: CanaryState) -> None:
+        """Go on where an earlier run of this canary was."""
+        self.route = state.route
+        self.weight = state.weight
+        self.touched = state.touched
+        self.began_at = state.began_at
+        self.confirmed_at = state.confirmed_at
 
     @property
     def stable(self) -> str | None:

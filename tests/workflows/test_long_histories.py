@@ -1,0 +1,167 @@
+"""A canary whose history becomes long goes on in another run, and forgets nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+
+from schemas.alert import Alert, AlertStatus
+from schemas.ids import SIGNAL_ALERT, SIGNAL_APPROVE, SIGNAL_PAUSE, SIGNAL_RESUME
+from schemas.release import CanaryPhase, CauseKind, Command, ReleasePhase
+from tests.workflows.conftest import FAST_TIMERS, TEMPORAL
+from tests.workflows.kit import Release, World, eventually
+
+LONG = 40
+"""Events at which this server says that a history is long; 4,096 by default."""
+MANY = 300
+CHAIN = {"ledger": [], "payments": ["ledger"]}
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(TEMPORAL),
+        data_converter=pydantic_data_converter,
+        dev_server_extra_args=[
+            *FAST_TIMERS,
+            *("--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={LONG}"),
+        ],
+    ) as environment:
+        here = World(environment.client)
+        async with here.working():
+            yield here
+
+
+async def first_run(release: Release, service: str) -> str:
+    return (await release.canary(service).describe()).run_id
+
+
+async def until_another_run(release: Release, service: str, run: str) -> None:
+    """Have a canary hear alerts that say nothing, until its history is long enough."""
+
+    async def another() -> bool:
+        await release.canary(service).signal(SIGNAL_ALERT)
+        return await first_run(release, service) != run
+
+    await eventually(another)
+
+
+async def test_a_bake_goes_on_with_its_evidence_and_its_step(world: World) -> None:
+    ledger = world.service("ledger")
+    world.judge.blocked.add((ledger, 50))
+    release = await world.release(CHAIN)
+    await eventually(lambda: any(one.weight == 50 for one in world.judge.requests))
+    run = await first_run(release, "ledger")
+    await until_another_run(release, "ledger", run)
+    before = [one for one in world.judge.requests if one.weight == 50]
+    world.judge.blocked.clear()
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    again = before[-1]
+    assert len(before) > 1, "the bake was judged on by the next run"
+    assert again.started_at == before[0].started_at, "a bake's time does not begin anew"
+    assert again.evidence is not None
+    assert again.evidence["steps"] >= 1
+    assert world.router.weights(ledger) == [10, 50, 100, 0], "no weight was set twice"
+
+
+async def test_an_alert_after_many_messages_takes_a_holding_release_back(world: World) -> None:
+    release = await world.release(CHAIN, strategy={"steps": [50], "soak": "1h"})
+    await release.until(ledger="holding", payments="holding")
+    run = await first_run(release, "ledger")
+    await until_another_run(release, "ledger", run)
+    await release.alert("ledger")
+    status = await release.result()
+    assert status.phase is ReleasePhase.ROLLED_BACK
+    assert status.cause is not None
+    assert status.cause.kind is CauseKind.ALERT
+    assert world.short(world.router.last_back()) == ["payments", "ledger"]
+
+
+async def test_a_pause_outlives_the_run_that_heard_it(world: World) -> None:
+    ledger = world.service("ledger")
+    world.judge.blocked.add((ledger, 10))
+    release = await world.release({"ledger": []})
+    await release.until(ledger="baking")
+    await release.canary("ledger").signal(SIGNAL_PAUSE, Command(by="ann", reason="lunch"))
+    world.judge.blocked.clear()
+    await release.until(ledger="paused")
+    run = await first_run(release, "ledger")
+    await until_another_run(release, "ledger", run)
+    status = await release.canary_status("ledger")
+    assert status.phase is CanaryPhase.PAUSED
+    assert status.weight == 10
+    assert "paused by ann: lunch" in status.waits_for
+    await release.canary("ledger").signal(SIGNAL_RESUME)
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    assert world.router.weights(ledger) == [10, 50, 100, 0]
+
+
+async def test_a_gate_still_waits_and_still_opens(world: World) -> None:
+    steps = [{"weight": 10, "gate": {"text": "look"}}]
+    release = await world.release({"ledger": []}, strategy={"steps": steps, "bake": "1m"})
+    await release.until(ledger="gated")
+    run = await first_run(release, "ledger")
+    await until_another_run(release, "ledger", run)
+    await release.until(ledger="gated")
+    await release.canary("ledger").signal(SIGNAL_APPROVE, Command(by="ann"))
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
+async def test_no_message_is_lost_between_two_runs(world: World) -> None:
+    release = await world.release({"ledger": []}, strategy={"steps": [50], "soak": "1h"})
+    await release.until(ledger="holding")
+    run = await first_run(release, "ledger")
+    alerts = [
+        Alert(
+            status=AlertStatus.RESOLVED,
+            fingerprint=f"alert-{number}",
+            labels={"alertname": "Errors"},
+            starts_at=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+        for number in range(MANY)
+    ]
+    canary = release.canary("ledger")
+    await asyncio.gather(*(canary.signal(SIGNAL_ALERT, one) for one in alerts))
+    await eventually(lambda: _has_seen(release, MANY))
+    assert await first_run(release, "ledger") != run
+    await asyncio.gather(*(canary.signal(SIGNAL_ALERT, one) for one in alerts))
+    assert (await release.canary_status("ledger")).alerts_seen == MANY, "repeats are known"
+    await release.handle.signal("rollback")
+    assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
+
+
+async def _has_seen(release: Release, count: int) -> bool:
+    return (await release.canary_status("ledger")).alerts_seen == count
+
+
+async def test_each_run_replays(world: World) -> None:
+    from temporalio.worker import Replayer  # noqa: PLC0415
+
+    from aviary.queues import WORKFLOWS, sandbox  # noqa: PLC0415
+    from workflows.guard import GuardInterceptor  # noqa: PLC0415
+
+    release = await world.release({"ledger": []}, strategy={"steps": [50], "soak": "1h"})
+    await release.until(ledger="holding")
+    run = await first_run(release, "ledger")
+    await until_another_run(release, "ledger", run)
+    client, name = world.client, release.canary("ledger").id
+    replayer = Replayer(
+        workflows=WORKFLOWS,
+        interceptors=[GuardInterceptor()],
+        workflow_runner=sandbox(),
+        data_converter=pydantic_data_converter,
+    )
+    for one in (run, await first_run(release, "ledger")):
+        history: WorkflowHistory = await client.get_workflow_handle(
+            name, run_id=one
+        ).fetch_history()
+        assert len(history.events) < 4 * LONG
+        await replayer.replay_workflow(history)
+    await release.handle.signal("rollback")
+    assert (await release.result()).phase is ReleasePhase.ROLLED_BACK

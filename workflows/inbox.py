@@ -1,0 +1,262 @@
+"""What a canary knows, is told and says of itself. Handlers record; `workflows.canary` acts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.ramp import RampState
+    from schemas.alert import Alert
+    from schemas.alert_policy import AlertAction
+    from schemas.ids import (
+        QUERY_STATUS,
+        SIGNAL_ALERT,
+        SIGNAL_ALERTS,
+        SIGNAL_FINALIZE,
+        SIGNAL_UNWIND,
+    )
+    from schemas.release import (
+        CanaryInput,
+        CanaryPhase,
+        CanaryReport,
+        CanaryState,
+        CanaryStatus,
+        Cause,
+        CauseKind,
+        Command,
+    )
+    from workflows import describe, pages
+    from workflows.alerts import AlertMemory, action_for, alerts_in, sentence
+    from workflows.attributes import Attributes, listed
+    from workflows.commands import Commands, Word
+    from workflows.judging import Judging
+    from workflows.outbox import Reports
+    from workflows.unwind import Traffic
+
+
+class Inbox(Commands):
+    """The state of one canary, and the handlers that change it."""
+
+    def __init__(self, start: CanaryInput) -> None:
+        self._start = start
+        self._plan = start.plan
+        self._steps = start.plan.strategy.full_steps
+        self._traffic = Traffic(start.release, start.plan, start.tuning)
+        self._reports = Reports()
+        self._sequence = 0
+        self._phase = CanaryPhase.PREFLIGHT
+        self._waits_for = ""
+        self._step: int | None = None
+        self._judging = Judging(start.plan, self._traffic)
+        self._attributes = Attributes(known=start.tuning.search_attributes)
+        self._alerts = AlertMemory()
+        self._trouble: Cause | None = None
+        self._abort: Cause | None = None
+        self._pause_text: str | None = None
+        self._approved = False
+        self._skip = False
+        self._finalize = False
+        self._progress = (-1, 0)
+        """Step, and which part of it, the ramp first: an earlier run may have been further."""
+        if start.resume is not None:
+            self._take_over(start.resume)
+
+    # --- from one run to the next ---
+
+    def _take_over(self, state: CanaryState) -> None:
+        self._traffic.take_over(state)
+        self._judging.evidence = state.evidence
+        self._judging.verdict = state.verdict
+        self._judging.ramp = RampState.model_validate(state.ramp) if state.ramp else None
+        self._judging.ramp_began = state.ramp_began
+        self._alerts = AlertMemory(state.alerts, state.alerts_seen)
+        self._phase = state.phase
+        self._step = state.step
+        self._progress = state.progress
+        self._sequence = state.sequence
+        self._trouble = state.trouble
+        self._pause_text = state.pause_text
+        self._approved = state.approved
+        self._skip = state.skip
+        self._finalize = state.finalize
+
+    def _hand_over(self) -> CanaryState:
+        ramp = self._judging.ramp
+        return CanaryState(
+            phase=self._phase,
+            step=self._step,
+            progress=self._progress,
+            sequence=self._sequence,
+            route=self._traffic.route,
+            weight=self._traffic.weight,
+            touched=self._traffic.touched,
+            began_at=self._traffic.began_at,
+            confirmed_at=self._traffic.confirmed_at,
+            evidence=self._judging.evidence,
+            ramp=ramp.model_dump(mode="json") if ramp else None,
+            ramp_began=self._judging.ramp_began,
+            verdict=self._judging.verdict,
+            alerts=self._alerts.identities,
+            alerts_seen=self._alerts.count,
+            trouble=self._trouble,
+            pause_text=self._pause_text,
+            approved=self._approved,
+            skip=self._skip,
+            finalize=self._finalize,
+        )
+
+    # --- what it says ---
+
+    def _tell(self, *, by_judge: bool = False) -> None:
+        """Report to the release, and show at the top of the workflow's page.
+
+        Args:
+            by_judge: the activity that judges next delivers it, at no cost to this history.
+        """
+        report = self._report()
+        self._sequence += 1
+        if by_judge and self._judging.watched:
+            self._judging.tell = self._reports.letter(report)
+        else:
+            self._reports.put(report)
+        self._show(report)
+
+    def _report(self) -> CanaryReport:
+        return CanaryReport(
+            service=self._plan.service,
+            sequence=self._sequence,
+            phase=self._phase,
+            weight=self._traffic.weight,
+            step=self._step,
+            steps=len(self._steps),
+            stable=self._traffic.stable,
+            waits_for=self._waits_for,
+            verdict=self._judging.verdict,
+            cause=self._trouble,
+            paused=self._pause_text is not None,
+            at=workflow.now(),
+        )
+
+    def _show(self, report: CanaryReport) -> None:
+        """On the workflow's page, and in the lists that the UI filters."""
+        parent = workflow.info().parent
+        workflow.set_current_details(
+            pages.canary(self._start, report, parent.run_id if parent else "")
+        )
+        state = listed(report.phase)
+        if state is not None:
+            self._attributes.enter(state, verdict=report.verdict, cause=report.cause)
+
+    @property
+    def _place(self) -> str:
+        return f"{(self._step or 0) + 1} of {len(self._steps)}"
+
+    # --- what comes in ---
+
+    @workflow.signal(
+        name=SIGNAL_ALERT, description="Not for people: from the bridge, an alert on this service."
+    )
+    def alert(self, alert: Alert | None = None) -> None:
+        """Act on an alert, once; the catalog says how."""
+        if alert is not None:
+            self._take_alert(alert)
+
+    @workflow.signal(
+        name=SIGNAL_ALERTS, description="Not for people: from the bridge, a list of alerts."
+    )
+    def alerts(self, value: Any = None) -> None:
+        """Act on each alert of a batch; one that is malformed hides none of the others."""
+        alerts, wrong = alerts_in(value)
+        for error in wrong:
+            workflow.logger.warning("dropped a malformed alert", extra={"error": error})
+        for alert in alerts:
+            self._take_alert(alert)
+
+    def _take_alert(self, alert: Alert) -> None:
+        if not self._alerts.is_new(alert):
+            return
+        action = action_for(alert, self._plan, began_at=self._traffic.began_at)
+        workflow.logger.info("alert", extra={"alert": alert.name, "action": action})
+        text = sentence(alert, self._plan)
+        if action is AlertAction.ROLLBACK:
+            self._in_trouble(self._cause(CauseKind.ALERT, text, alert=alert))
+        elif action is AlertAction.PAUSE and self._pause_text is None:
+            self._pause_text = text
+            self._tell()
+
+    @workflow.signal(
+        name=SIGNAL_UNWIND, description="Not for people: from the release, roll back now."
+    )
+    def unwind(self, value: Any = None) -> None:
+        """The release's order, which a canary obeys while holding, too; whatever comes with it."""
+        if self._abort is None:
+            default = self._cause(CauseKind.RELEASE, "the release goes back")
+            self._abort = Cause.of(value, default)
+
+    @workflow.signal(
+        name=SIGNAL_FINALIZE, description="Not for people: from the release, become stable."
+    )
+    def finalize(self, _: Any = None) -> None:
+        """The release's order, once all of its services hold."""
+        self._finalize = True
+
+    @workflow.query(name=QUERY_STATUS, description="Where this canary is, and why. No input.")
+    def status(self, _: Any = None) -> CanaryStatus:
+        """Where this canary is."""
+        return CanaryStatus(
+            **dict(self._report()),
+            release=self._start.release,
+            version=self._plan.version,
+            route=self._traffic.route,
+            alerts_seen=self._alerts.count,
+        )
+
+    def _refusal(self, word: Word, _: Command) -> str | None:
+        where = describe.phase(self._phase, self._step, len(self._steps))
+        return describe.canary_refusal(
+            word,
+            self._phase,
+            paused=self._pause_text is not None,
+            at=f"{self._plan.service} is {where}",
+        )
+
+    def _obey(self, word: Word, command: Command) -> str:
+        said = describe.command(word, command)
+        service = self._plan.service
+        match word:
+            case Word.PAUSE:
+                self._pause_text = said
+                self._tell()
+                answer = f"{service} goes no further than {self._traffic.weight:g} %"
+            case Word.RESUME:
+                self._pause_text = None
+                self._tell()
+                answer = f"{service} goes on"
+            case Word.APPROVE:
+                self._approved = True
+                answer = f"the gate of {service} is open"
+            case Word.SKIP:
+                self._skip = True
+                answer = f"the bake of {service} ends"
+            case Word.ROLLBACK:
+                self._in_trouble(self._cause(CauseKind.COMMAND, said, by=command.by))
+                answer = f"{service} goes back, and the release with it"
+        workflow.logger.info("command", extra={"command": word, "by": command.by})
+        return answer
+
+    # --- trouble ---
+
+    def _in_trouble(self, cause: Cause) -> None:
+        """Go back at once; while holding, tell the release, which takes the dependents first."""
+        if self._phase in {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED} or self._trouble:
+            return
+        self._trouble = cause
+        if self._phase is CanaryPhase.HOLDING:
+            self._tell()
+        else:
+            self._abort = cause
+
+    def _cause(self, kind: CauseKind, text: str, **more: Any) -> Cause:
+        return Cause(kind=kind, service=self._plan.service, text=text, at=workflow.now(), **more)
