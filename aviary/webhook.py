@@ -243,7 +243,7 @@ async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
         CatalogError: the catalog is not valid at start.
         OSError: the address is taken.
     """
-    registry = new_registry()
+    registry = new_registry("webhook")
     catalog = CatalogWatch(settings.catalog, registry)
 
     def service_of(labels: dict[str, str]) -> str | None:

@@ -45,7 +45,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             raise Retryable(f"Temporal at {settings.temporal_address}: not connected yet")
         await check_temporal(client)
 
-    registry = new_registry()
+    registry = new_registry("worker")
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     health = add_health(FastAPI(title="Aviary worker"), ready, registry)

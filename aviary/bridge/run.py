@@ -43,7 +43,7 @@ class _Bridge:
 
     def __init__(self, settings: Settings) -> None:
         """Read the catalog; connects to nothing yet."""
-        self.registry = new_registry()
+        self.registry = new_registry("bridge")
         self._settings = settings
         self._options = kafka_options(settings)
         self._catalog = CatalogWatch(settings.catalog, self.registry)

@@ -64,7 +64,7 @@ def serve(
     from aviary.webhook import run_webhook  # noqa: PLC0415
     from aviary.worker import run_bare_worker  # noqa: PLC0415
 
-    shown_by_bridge = new_registry()
+    shown_by_bridge = new_registry("worker")
     parts: list[Run] = [
         partial(run_bare_worker, registry=shown_by_bridge),
         partial(run_bridge, beside=shown_by_bridge),

@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from weakref import WeakSet
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from aviary import __version__
 
 _exported: WeakSet[CollectorRegistry] = WeakSet()
 
 
-def new_registry() -> CollectorRegistry:
-    """A registry whose metrics are pushed as well, where metrics are pushed."""
+def new_registry(role: str) -> CollectorRegistry:
+    """A registry whose metrics are pushed as well, where metrics are pushed.
+
+    It says that this process, or this part of it, is there: `aviary_info{role,version}`.
+    """
     registry = CollectorRegistry()
+    text = "1 for each part of Aviary that runs."
+    info = Gauge("aviary_info", text, ["role", "version"], registry=registry)
+    info.labels(role, __version__).set(1)
     _exported.add(registry)
     return registry
 

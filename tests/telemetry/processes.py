@@ -14,8 +14,10 @@ from pathlib import Path
 import httpx
 
 from aviary.local.ports import FreePorts
-from tests.contract.kafka.parts import GROUP, Broker, until
+from tests.contract.kafka.parts import GROUP, Broker
 
+START_S = 240.0
+"""A process that shares two cores with a whole test run takes its time to begin."""
 ROOT = Path(__file__).parents[2]
 CATALOG = """\
 version: 1
@@ -101,5 +103,6 @@ async def _ready(role: str, one: Running) -> None:
         except httpx.HTTPError:
             return False
 
-    async with httpx.AsyncClient() as http:
-        await until(answers, f"{role} is ready")
+    async with httpx.AsyncClient() as http, asyncio.timeout(START_S):
+        while not await answers():
+            await asyncio.sleep(0.05)

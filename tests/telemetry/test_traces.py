@@ -60,7 +60,8 @@ async def test_a_release_is_one_trace_from_its_record_to_its_end(
 
     ours = [span for span in receiver.spans if span.trace == TRACE]
     assert {span.process for span in ours} == {"aviary-bridge", "aviary-worker"}
-    release = ["process aviary.deploys", "StartWorkflow:aviary.release", "RunWorkflow:aviary.release"]
+    release = [f"{what}:aviary.release" for what in ("StartWorkflow", "RunWorkflow")]
+    release.insert(0, "process aviary.deploys")
     canary = [*release, "StartChildWorkflow:aviary.canary", "RunWorkflow:aviary.canary"]
     writes = receiver.named("router write memory")
     assert {span.attributes["aviary.weight"] for span in writes} == {50.0, 100.0, 0.0}
