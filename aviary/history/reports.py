@@ -61,6 +61,10 @@ def _weighed(
     if report.weight > 0:
         text = f"{plan.service} {plan.version} gets {report.weight:g} % of the requests"
         yield _moment(plan, MomentKind.SHIFTED, report, text)
+    elif report.phase is CanaryPhase.FINALIZED:
+        text = f"{plan.service} {plan.version} is the stable version now"
+        moment = _moment(plan, MomentKind.SHIFTED, report, text)
+        yield moment.model_copy(update={"weight": 100.0, "step": None})
     elif before is not None and report.phase.back:
         text = f"{plan.service} {report.stable or 'stable'} has all requests again"
         yield _moment(plan, MomentKind.RESTORED, report, text)
