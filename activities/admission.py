@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from temporalio import activity
@@ -12,6 +12,7 @@ from temporalio.client import Client, WithStartWorkflowOperation, WorkflowExecut
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.clock import server_now
 from activities.policy import Policy, forever
 from schemas.admission import AdmissionState, Answer, Answered, Ask
 from schemas.base import Duration, Model
@@ -71,7 +72,7 @@ class AdmissionActivities:
         self,
         client: Client,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = server_now,
     ) -> None:
         self._client = client
         self._sleep = sleep

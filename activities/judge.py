@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pydantic import Field
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.clock import server_now
 from activities.live import Heart
 from activities.observe import ShareWatch
 from activities.policy import Policy, forever, terminal_errors
@@ -94,7 +95,7 @@ class JudgeActivities:
         router_for: finds the router that names the pools of a service.
         resolve: fills in a metric's PromQL from its pack.
         teller: tells the release that judging has begun.
-        clock: now, in UTC.
+        clock: now, in UTC; Temporal's own when left out.
         sleep: waits that many seconds.
     """
 
@@ -104,7 +105,7 @@ class JudgeActivities:
         router_for: Callable[[RouterSpec], Router],
         resolve: Resolve,
         teller: Teller = untold,
-        clock: Clock = lambda: datetime.now(UTC),
+        clock: Clock = server_now,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._source = source

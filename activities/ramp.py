@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.clock import server_now
 from activities.observe import Counter
 from activities.policy import Policy, forever, rest, terminal_errors
 from adapters.ports import MetricsSource, Router
@@ -118,7 +119,7 @@ class RampActivities:
         source: MetricsSource,
         router_for: Callable[[RouterSpec], Router],
         resolve: Resolve,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = server_now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._source = source

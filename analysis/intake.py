@@ -53,6 +53,8 @@ class CounterIntake:
             metric.edges if isinstance(metric, HistogramMetric) else (math.nan,)
         )
         self.note = "nothing was read yet"
+        self.heard = False
+        """Whether the last reading was whole: it may show no requests, but it was an answer."""
 
     def take(self, reading: MetricReading, at: float, not_before: float) -> Interval | None:
         """Take one reading; the interval that it completes, or None while there is none.
@@ -62,6 +64,7 @@ class CounterIntake:
             at: when they were read.
             not_before: an interval that began earlier does not count.
         """
+        self.heard = False
         canary, stable = reading.canary, reading.stable
         if self._alone and stable is None:
             stable = ArmReading(parts={})
@@ -73,6 +76,7 @@ class CounterIntake:
         parts_c, parts_b = self._parts(canary), self._parts(stable)
         if not self._complete(parts_c, parts_b):
             return None
+        self.heard = True
         return self._difference(parts_c, parts_b, at, not_before)
 
     def _difference(
@@ -220,11 +224,13 @@ class GaugeIntake:
         self._since: float | None = None
         self.edges: tuple[float, ...] = (math.nan,)
         self.note = "nothing was read yet"
+        self.heard = False
 
     def take(self, reading: MetricReading, at: float, not_before: float) -> Interval | None:
         """Take one reading; see `CounterIntake.take`."""
         values_c, values_b = _values(reading.canary), _values(reading.stable)
-        if not values_c or not values_b:
+        self.heard = bool(values_c and values_b)
+        if not self.heard:
             self.note = f"no values of {'stable' if values_c else 'canary'}"
             return None
         since, self._since = self._since, at

@@ -28,6 +28,9 @@ from schemas.reading import MetricReading, Snapshot
 from schemas.verdict import MetricEvidence, Reason, Verdict, VerdictKind
 
 _STATE_VERSION = 1
+_DEAF_AFTER = 3
+"""Intervals without an answer of the source after which nothing passes: what was good then may be
+bad by now."""
 
 
 class Failure(NamedTuple):
@@ -67,6 +70,7 @@ class Judge:
         self._weight = math.fsum(track.metric.weight for track in self._counted)
         self._last_at: float | None = None
         self._warm_at: float | None = None
+        self._heard_at: float | None = None
         self._score: float | None = None
         self._points = 0
         self.failure: Failure | None = None
@@ -135,6 +139,8 @@ class Judge:
                     track.count(interval.streams, interval.start, interval.end)
             elif at > not_before:
                 track.check(_values(reading), at)
+        if all(track.heard for track in self._acting):
+            self._heard_at = at
         self._decide(at)
 
     def observe_counts(self, counts: Mapping[str, Tally], start: float, end: float) -> None:
@@ -154,6 +160,7 @@ class Judge:
                 raise KeyError(name)
             track.intake.note = ""
             track.count(((tally,),), start, end)
+        self._heard_at = end
         self._decide(end)
 
     def good_enough(self, since: float = -math.inf, exposure: float = 1.0) -> bool:
@@ -215,7 +222,8 @@ class Judge:
     ) -> Verdict:
         """The verdict on a step: FAIL at once, PASS after `bake_min`, at the latest at `bake_max`.
 
-        Without enough evidence by then it is INCONCLUSIVE, never PASS.
+        Without enough evidence by then it is INCONCLUSIVE, never PASS; nor does it PASS while the
+        source of a metric has not answered for three intervals.
 
         Args:
             now: the time.
@@ -230,7 +238,9 @@ class Judge:
         elapsed = now - started_at
         ended = elapsed >= bake_max
         good = elapsed >= bake_min and self.good_enough(started_at.timestamp(), exposure)
-        kind, reason = self._outcome(started_at.timestamp(), ended, good)
+        kind, reason = self._outcome(started_at.timestamp(), ended, good=good)
+        if kind is VerdictKind.PASS and self._deaf(now.timestamp()):
+            kind, reason = VerdictKind.INCONCLUSIVE, Reason.NO_DATA
         final = kind is not VerdictKind.INCONCLUSIVE or ended
         if not final:
             reason = Reason.COLLECTING
@@ -245,7 +255,12 @@ class Judge:
             decided_at=explain.moment(failed_at),
         )
 
-    def _outcome(self, started: float, ended: bool, good: bool) -> tuple[VerdictKind, Reason]:
+    def _deaf(self, now: float) -> bool:
+        """Whether there was no whole reading of what is acted upon for some intervals."""
+        longest = _DEAF_AFTER * self._spec.interval.total_seconds()
+        return bool(self._acting) and (self._heard_at is None or now - self._heard_at > longest)
+
+    def _outcome(self, started: float, ended: bool, *, good: bool) -> tuple[VerdictKind, Reason]:
         if self.failure is not None:
             return VerdictKind.FAIL, self.failure.reason
         if any(t.until is None or t.until <= started for t in self._acting):
@@ -318,7 +333,7 @@ class Judge:
         return {
             "state": _STATE_VERSION,
             "method": self._spec.method.value,
-            "times": [self._last_at, self._warm_at],
+            "times": [self._last_at, self._warm_at, self._heard_at],
             "kayenta": [self._score, self._points],
             "failure": None if failure is None else [failure.at, failure.reason, failure.metric],
             "tracks": {name: track.dump() for name, track in self._tracks.items()},
@@ -344,7 +359,8 @@ class Judge:
                 f"judge state: version {state.get('state')}, method {state.get('method')}; "
                 f"expected {_STATE_VERSION}, {spec.method.value}"
             )
-        judge._last_at, judge._warm_at = state["times"]
+        judge._last_at, judge._warm_at, *heard = state["times"]
+        judge._heard_at = heard[0] if heard else None  # a state of an earlier version has none
         judge._score, judge._points = state["kayenta"]
         if state["failure"] is not None:
             at, reason, metric = state["failure"]

@@ -173,6 +173,11 @@ class Track:
         self.until: float | None = None
         self.passed_at: float | None = None
 
+    @property
+    def heard(self) -> bool:
+        """Whether the last reading was whole."""
+        return self.intake.heard
+
     def count(self, streams: Sequence[Sequence[Tally]], start: float, end: float) -> None:
         """Count one interval; times in seconds."""
         self.test.count(streams, start, end)
@@ -202,6 +207,7 @@ class WatchTrack:
         lower = metric.direction is Direction.LOWER_IS_BAD
         self.metric = metric
         self.watch = LimitWatch(metric.limit, metric.checks, lower_is_bad=lower)
+        self.heard = False
         self.note = "nothing was read yet"
         self.intervals = 0
         self.since: float | None = None
@@ -210,7 +216,8 @@ class WatchTrack:
 
     def check(self, values: Sequence[float], at: float) -> None:
         """Check one reading; time in seconds."""
-        if not self.watch.check(values):
+        self.heard = self.watch.check(values)
+        if not self.heard:
             self.note = "no values of canary"
             return
         self.note = ""

@@ -121,6 +121,24 @@ async def test_a_source_that_never_answers_is_inconclusive_and_not_good() -> Non
     assert shop.now == T0 + timedelta(seconds=30)
 
 
+async def test_a_source_that_falls_silent_lets_no_canary_pass_on_what_it_said_before() -> None:
+    shop = Shop()
+    asked = shop.query
+
+    async def falls_silent(promql: str, at: datetime) -> Sequence[Series]:
+        if at > T0 + timedelta(seconds=5):
+            raise Retryable("away")
+        return await asked(promql, at)
+
+    shop.query = falls_silent  # type: ignore[method-assign]
+    result = await _judge(shop, _request())
+    assert (result.verdict.kind, result.verdict.reason) == (
+        VerdictKind.INCONCLUSIVE,
+        Reason.NO_DATA,
+    )
+    assert shop.now == T0 + timedelta(seconds=30)
+
+
 async def test_a_wrong_query_is_not_retried() -> None:
     shop = Shop()
     shop.error = Terminal("parse error")

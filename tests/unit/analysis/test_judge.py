@@ -127,6 +127,20 @@ def test_no_data_is_inconclusive_and_names_what_is_missing() -> None:
     assert "errors: the query of canary failed" in told.sentence
 
 
+def test_nothing_passes_while_the_source_is_silent_however_good_it_was_before() -> None:
+    judge = Judge(JudgeSpec(), [ERRORS])
+    Shop(bad=0, stable_bad=1).run(judge, 20, "errors")
+    spoken, silent = verdict(judge, 345, least=300), verdict(judge, 346, least=300)
+    assert (spoken.kind, spoken.reason) == (VerdictKind.PASS, Reason.GOOD_ENOUGH)
+    assert (silent.kind, silent.final) == (VerdictKind.INCONCLUSIVE, False)
+    judge = Judge.load(JudgeSpec(), [ERRORS], judge.dump())
+    over = verdict(judge, 600, least=300)
+    assert (over.kind, over.reason) == (VerdictKind.INCONCLUSIVE, Reason.NO_DATA)
+    for seconds in (600, 615):
+        judge.observe(snapshot(seconds, {"errors": both(None, None)}))
+    assert verdict(judge, 615, least=300).kind is VerdictKind.INCONCLUSIVE
+
+
 def test_a_step_needs_data_of_its_own() -> None:
     judge = Judge(JudgeSpec(), [ERRORS])
     Shop().run(judge, 20, "errors")
@@ -260,7 +274,7 @@ def test_kayenta_fails_a_worse_canary_and_passes_an_equal_one_at_the_end() -> No
     verdicts = {}
     for bad in (6, 2):
         judge = Judge(spec, counted_metrics(["errors"]))
-        for look in range(30):
+        for look in range(40):
             counts = Tally(bad + look % 3, 750, 38 + 19 * (look % 3), 14250)
             count(judge, look, errors=counts)
         verdicts[bad] = verdict(judge, 600).reason
