@@ -47,10 +47,9 @@ test: install ## Run every test and print coverage (PYTEST_ARGS="-k plan" passes
 	@$(PY) -m pytest --cov --cov-report=term $(PYTEST_ARGS)
 
 .PHONY: chaos
-chaos: $(STAMP) ## Kill the worker at every point of four releases (CHAOS_ARGS="--every 5 --json")
-	$(call say,chaos: every kill point of four releases; half an hour and more)
-	@CHAOS_ALL=1 $(PY) -m pytest -q tests/chaos/test_unwinding.py
-	@$(PY) -m tests.chaos $(CHAOS_ARGS)
+chaos: install ## Every fault on every release: table, and .cache/chaos.json (CHAOS_ARGS="--every 5")
+	$(call say,chaos: intake, unwinding, outages, and every kill point of four releases)
+	@$(PY) -m tests.chaos --json .cache/chaos.json $(CHAOS_ARGS)
 
 .PHONY: check
 check: $(STAMP) ## Lint, formatting, types and layers

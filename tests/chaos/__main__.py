@@ -1,97 +1,117 @@
-"""`python -m tests.chaos`: every fault on every release, as a table or as JSON."""
+"""`python -m tests.chaos`: every fault on every release, as a table and as JSON."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+
+from tests.chaos import intake, matrix, unwinding
+from tests.chaos.dying import Between
+from tests.chaos.faults import Mode
 from tests.chaos.ground import Ground
-from tests.chaos.matrix import Row, record_all, run_all
+from tests.chaos.matrix import record_all, run_all
+from tests.chaos.outages import run as outages
+from tests.chaos.outages.faults import FAULTS
 from tests.chaos.plays import PLAYS, Play
 from tests.chaos.points import Point
+from tests.chaos.rows import Row, table, write
+from tests.workflows.conftest import FAST_TIMERS, TEMPORAL
+
+PARTS = (intake.PART, unwinding.PART, outages.PART, matrix.PART)
+
+
+@dataclass
+class Told:
+    """What the command line says."""
+
+    part: list[str] = field(default_factory=list)
+    json: Path | None = None
+    slots: int = 8
+    every: int = 1
+    play: str | None = None
+    only: str = ""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="every run as JSON on stdout")
-    parser.add_argument("--slots", type=int, default=8, help="releases at the same time")
-    parser.add_argument("--every", type=int, default=1, help="only each n-th point")
-    parser.add_argument("--play", choices=[play.name for play in PLAYS], help="only this one")
-    parser.add_argument("--point", default="", help="only points with this text in their name")
-    told = parser.parse_args()
-    plays = [play for play in PLAYS if told.play in {None, play.name}]
+    parser.add_argument(
+        "--part", choices=PARTS, action="append", help="only this part (repeatable)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every run to this file")
+    parser.add_argument("--only", default="", help="only points or outages with this text")
+    parser.add_argument("--every", type=int, default=1, help="only each n-th point or call")
+    parser.add_argument("--play", choices=[play.name for play in PLAYS], help="matrix: only this")
+    parser.add_argument("--slots", type=int, default=8, help="matrix: releases at the same time")
+    told = parser.parse_args(namespace=Told())
     out = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # servers speak as well
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="aviary-chaos-") as folder:
-        began = time.monotonic()
-        rows = asyncio.run(matrix(Path(folder), plays, told.slots, told.every, told.point))
-        seconds = time.monotonic() - began
-    if told.json:
-        document = {"seconds": round(seconds, 1), "runs": [asdict(row) for row in rows]}
-        text = json.dumps(document, indent=1)
-    else:
-        text = f"{table(rows)}\n{len(rows)} runs in {seconds:.0f} s"
+        rows = asyncio.run(_all(Path(folder), told))
+    seconds = time.monotonic() - began
+    if told.json is not None:
+        write(told.json, rows, seconds)
     with os.fdopen(out, "w") as file:
-        file.write(f"{text}\n")
+        file.write(f"{table(rows)}\n\n{len(rows)} runs in {seconds:.0f} s\n")
     return 0 if rows and all(row.good for row in rows) else 1
 
 
-async def matrix(
-    folder: Path, plays: Sequence[Play], slots: int, every: int, point: str
-) -> list[Row]:
+async def _all(folder: Path, told: Told) -> list[Row]:
+    rows: list[Row] = []
+    for part in told.part or PARTS:
+        if part == unwinding.PART:
+            rows += await _unwinding(told.every)
+        elif part == intake.PART:
+            rows += await intake.die_everywhere(folder, [b for b in Between if told.only in b])
+        elif part == outages.PART:
+            chosen = [fault for fault in FAULTS if told.only in fault.name]
+            rows += await outages.meet_all(folder, chosen)
+        else:
+            rows += await _matrix(folder / part, told)
+    return rows
+
+
+async def _unwinding(every: int) -> list[Row]:
+    rows: list[Row] = []
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(TEMPORAL),
+        data_converter=pydantic_data_converter,
+        dev_server_extra_args=FAST_TIMERS,
+    ) as server:
+        for mode in Mode:
+            for back in (False, True):
+                world = unwinding.Haunted(server.client)
+                async with world.working():
+                    rows += await unwinding.unwind_all(world, mode, back=back, stride=every)
+    return rows
+
+
+async def _matrix(folder: Path, told: Told) -> list[Row]:
     """Record the plays, then run each with each kill."""
-    ground = Ground(folder, slots)
+    plays = [play for play in PLAYS if told.play in {None, play.name}]
+    ground = Ground(folder, told.slots)
     async with ground.laid():
         recorded = await record_all(ground, plays)
         work: list[tuple[Play, Point]] = [
-            (one.play, where)
-            for one in recorded
-            for where in [where for where in one.points if point in str(where)][::every]
+            (one.play, where) for one in recorded for where in _chosen(one.points, told)
         ]
-        say(f"{len(work)} kill points in {len(recorded)} releases")
+        sys.stderr.write(f"{len(work)} kill points in {len(recorded)} releases\n")
         # Their own faults first: without them the rest says nothing.
         return [one.row for one in recorded] + await run_all(ground, work)
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Fault by release: how many runs, how many were good, the slowest."""
-    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[fault(row), row.play].append(row)
-    lines = [
-        f"{'fault':34}{'release':22}{'runs':>5}{'killed':>8}{'good':>6}{'slowest':>9}  outcome"
-    ]
-    for (kind, play), found in sorted(groups.items()):
-        outcomes = ", ".join(sorted({row.outcome for row in found}))
-        good, killed = sum(row.good for row in found), sum(row.killed for row in found)
-        slowest = max(row.seconds for row in found)
-        lines.append(
-            f"{kind:34}{play:22}{len(found):5}{killed:8}{good:6}{slowest:8.1f}s  {outcomes}"
-        )
-    for row in rows:
-        lines += [f"BROKEN {row.play} / {row.point}: {text}" for text in row.broken]
-    return "\n".join(lines)
-
-
-def fault(row: Row) -> str:
-    """The kind of a fault, without its number."""
-    words = row.point.split()
-    if words[0] in {"before", "after"}:
-        return f"{words[0]} {words[1]}"
-    return "no fault" if row.point == "no fault" else f"after an event of {words[0]}"
-
-
-def say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+def _chosen(points: Sequence[Point], told: Told) -> list[Point]:
+    return [point for point in points if told.only in str(point)][:: told.every]
 
 
 if __name__ == "__main__":

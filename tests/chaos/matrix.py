@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
@@ -18,8 +18,10 @@ from schemas.release import CanaryPhase, ReleasePhase, ReleaseStatus
 from schemas.route import Route
 from tests.chaos.ground import Ground, Slot
 from tests.chaos.plays import PLAYS, Play, Running, other
-from tests.chaos.points import AfterEvent, InActivity, Point, every_point
+from tests.chaos.points import AfterEvent, InActivity, Point, every_point, kind
+from tests.chaos.rows import Row
 
+PART = "matrix"
 WITHIN_S = 120.0
 """For a release to end, whatever was killed."""
 _TOLD = {
@@ -27,24 +29,6 @@ _TOLD = {
     ReleasePhase.ROLLED_BACK: "dev.aviary.release.rolledback.v1",
 }
 _POLL_S = 0.02
-
-
-@dataclass
-class Row:
-    """What became of one run."""
-
-    play: str
-    point: str
-    killed: bool
-    """False when the release had ended before the point came."""
-    outcome: str = "none"
-    seconds: float = 0.0
-    broken: list[str] = field(default_factory=list)
-    """Invariants that do not hold."""
-
-    @property
-    def good(self) -> bool:
-        return not self.broken
 
 
 @dataclass
@@ -103,7 +87,7 @@ async def record_all(ground: Ground, plays: Sequence[Play] = PLAYS) -> list[Reco
 async def _run(slot: Slot, play: Play, point: Point | None) -> tuple[Running, Row]:
     before = await slot.routes()
     running = Running(slot, play, {name: route.stable for name, route in before.items()})
-    row = Row(play.name, str(point) if point else "no fault", killed=False)
+    row = Row(PART, play.name, kind(point), str(point or ""))
     began = time.monotonic()
     shrunk: list[str] = []
     watching = asyncio.create_task(_watch_generations(slot, shrunk))
@@ -115,10 +99,10 @@ async def _run(slot: Slot, play: Play, point: Point | None) -> tuple[Running, Ro
             await running.begin()
             status: ReleaseStatus = await running.handle.result()
         row.outcome = status.phase.value
-        row.killed = await _settle(killing)
+        row.struck = await _settle(killing)
         row.broken = [*shrunk, *await _invariants(running, status, before)]
     except TimeoutError:
-        row.killed = killing.done()
+        row.struck = killing.done()
         row.broken = [f"not ended after {WITHIN_S:g} s: {running.histories}"]
     finally:
         row.seconds = round(time.monotonic() - began, 2)

@@ -51,3 +51,14 @@ def every_point(histories: Mapping[str, list[str]], calls: Mapping[str, int]) ->
         for number in range(1, count + 1):
             for when in ("before", "after"):
                 yield InActivity(activity, number, when)
+
+
+def kind(point: Point | None) -> str:
+    """What sort of point it is: one line of the table."""
+    match point:
+        case None:
+            return "no fault"
+        case InActivity(activity=activity, when=when):
+            return f"worker killed {when} {activity}"
+        case AfterEvent(history=history):
+            return f"worker killed after an event of {history}"

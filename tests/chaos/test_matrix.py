@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from activities.traffic import APPLY
-from tests.chaos.__main__ import table
 from tests.chaos.ground import Ground
 from tests.chaos.matrix import record_all, run_all
 from tests.chaos.plays import Play
 from tests.chaos.points import RELEASE, AfterEvent, InActivity, Point
+from tests.chaos.rows import table
 
 SLOTS = 6
 
@@ -28,7 +28,7 @@ async def test_a_worker_that_dies_leaves_every_service_on_one_version(tmp_path: 
         rows = await run_all(ground, work)
     assert len(rows) == 3 * len(recorded)
     assert all(row.good for row in rows), f"\n{table(rows)}"
-    assert all(row.killed for row in rows), f"\n{table(rows)}"
+    assert all(row.struck for row in rows), f"\n{table(rows)}"
 
 
 def _chosen(points: list[Point]) -> list[Point]:

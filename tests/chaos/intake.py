@@ -1,0 +1,190 @@
+"""Bridge and webhook die between any two of their steps: each input has its effect once.
+
+At each point the same inputs come: a deploy event, one that is too old, one that can't be read, and
+an alert by way of the webhook. Whoever dies is started again, and Alertmanager sends again what was
+not acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+from temporalio.client import Client
+
+from adapters.kafka import Outgoing
+from aviary.settings import Settings
+from aviary.webhook import run_webhook
+from schemas import ids
+from tests.chaos.dying import Between
+from tests.chaos.rows import Row
+from tests.contract.kafka.parts import (
+    Broker,
+    alerts_signalled,
+    count_releases,
+    deploy,
+    make_settings,
+    open_canary,
+    payload,
+    running,
+    temporal,
+    until,
+)
+from tests.durability.parts import records
+
+PART = "intake"
+ROOT = Path(__file__).parents[2]
+WITHIN_S = 60.0
+AT_ONCE = 4
+
+
+async def die_everywhere(folder: Path, points: Sequence[Between] = tuple(Between)) -> list[Row]:
+    """Every point, each with a broker and a Temporal of its own; a row for each.
+
+    Side by side, since Kafka notices only after a while that a member of the group has died.
+    """
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(number: int, point: Between) -> Row:
+        async with gate:
+            return await _die(folder / f"point-{number}", point, number)
+
+    return await asyncio.gather(*(one(n, point) for n, point in enumerate(points, start=1)))
+
+
+async def _die(folder: Path, point: Between, number: int) -> Row:
+    folder.mkdir(parents=True)
+    broker = Broker(folder)
+    row = Row(PART, "one of each input", str(point))
+    began = time.monotonic()
+    async with AsyncExitStack() as stack:
+        stack.callback(broker.kill)
+        await broker.start()
+        env = await stack.enter_async_context(temporal())
+        address = env.client.service_client.config.target_host
+        run = _Run(broker, env.client, make_settings(folder, broker, address), number)
+        row.broken = await run.play(point)
+    row.struck, row.outcome = run.struck, run.outcome
+    row.seconds = round(time.monotonic() - began, 1)
+    return row
+
+
+class _Run:
+    def __init__(self, broker: Broker, client: Client, settings: Settings, number: int) -> None:
+        self._broker = broker
+        self._client = client
+        self._settings = settings
+        self._number = number
+        self._name = f"shop-{number}"
+        self.struck = False
+        self.outcome = "none"
+
+    async def play(self, point: Between) -> list[str]:
+        """Let the inputs come, with one death; returns what is wrong afterwards."""
+        await open_canary(self._client)
+        at_webhook = point.startswith("webhook")
+        if at_webhook:
+            async with _Victim(point, self._settings) as victim:
+                acknowledged = await self._notify()
+                self.struck = await victim.ended() and not acknowledged
+        async with running(self._settings, run_webhook):
+            await until(self._notify, "the alert is acknowledged")
+        junk = Outgoing(ids.TOPIC_DEPLOYS, b"{", f"junk-{self._number}".encode())
+        old = deploy(f"old-{self._number}", time="2020-01-01T00:00:00Z")
+        await self._broker.write(deploy(self._name), old, junk)
+        if not at_webhook:
+            async with _Victim(point, self._settings) as victim:
+                self.struck = await victim.ended()
+        async with running(self._settings):
+            await until(self._all_committed, "everything is committed")
+        return await self._wrong()
+
+    async def _notify(self) -> bool:
+        """As Alertmanager does; whether it was acknowledged."""
+        url = f"http://127.0.0.1:{self._settings.webhook_port}"
+        token = self._settings.webhook_token
+        headers = {"authorization": f"Bearer {token.get_secret_value() if token else ''}"}
+        async with httpx.AsyncClient(headers=headers) as http:
+            await until(lambda: _answers(http, f"{url}/healthz"), "the webhook answers")
+            try:
+                body = payload("checkout", f"f-{self._number}")
+                answer = await http.post(f"{url}/alertmanager", json=body)
+            except httpx.TransportError:
+                return False
+        return answer.status_code == 200
+
+    async def _all_committed(self) -> bool:
+        for topic in (ids.TOPIC_DEPLOYS, ids.TOPIC_ALERTS):
+            written = len(await records(self._broker.options, topic))
+            if await self._broker.committed(topic) < written:
+                return False
+        return True
+
+    async def _wrong(self) -> list[str]:
+        broken = [] if self.struck else ["nobody died"]
+        if (count := await count_releases(self._client)) != 1:
+            broken.append(f"{count} releases, not one")
+        told = Counter(alert.fingerprint for alert in await alerts_signalled(self._client))
+        if told != {f"f-{self._number}": 1}:
+            broken.append(f"the canary was signalled {dict(told)}")
+        letters = await records(self._broker.options, ids.TOPIC_DEADLETTERS)
+        junk = sum(record.key == f"junk-{self._number}".encode() for record in letters)
+        events = await records(self._broker.options, ids.TOPIC_EVENTS)
+        stale = [one for one in map(_event, events) if one["subject"] == f"old-{self._number}"]
+        if not junk:
+            broken.append("what can't be read is no dead letter")
+        if len({one["id"] for one in stale}) != 1:
+            broken.append(f"the stale deploy has {len(stale)} events of several ids, or none")
+        alerts = await records(self._broker.options, ids.TOPIC_ALERTS)
+        written = sum(f"f-{self._number}".encode() in record.value for record in alerts)
+        self.outcome = (
+            f"1 release, 1 signal of {written} records, {junk} dead letters, {len(stale)} events"
+        )
+        return broken
+
+
+class _Victim:
+    """A process that will kill itself."""
+
+    def __init__(self, point: Between, settings: Settings) -> None:
+        told = json.loads(settings.model_dump_json(exclude={"webhook_token", "temporal_api_key"}))
+        token = settings.webhook_token
+        told["webhook_token"] = token.get_secret_value() if token else None
+        self._words = (sys.executable, "-m", "tests.chaos.dying", str(point), json.dumps(told))
+
+    async def __aenter__(self) -> Self:
+        self._process = await asyncio.create_subprocess_exec(
+            *self._words, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def ended(self) -> bool:
+        """Whether it died as it was told to."""
+        async with asyncio.timeout(WITHIN_S):
+            return await self._process.wait() == -9
+
+
+def _event(record: Any) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads(record.value)
+    return {"subject": event.get("subject"), "id": event["id"]}
+
+
+async def _answers(http: httpx.AsyncClient, url: str) -> bool:
+    try:
+        return (await http.get(url)).status_code == 200
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,223 @@
+"""The embedded stack, with parts that die and come back while users go on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import yaml
+
+from adapters.kafka import KafkaOptions
+from adapters.routers.envoy import EnvoyRouter
+from aviary.local import debian, parts, stack
+from aviary.local.http1 import fetch
+from aviary.local.pipeline import Pipeline
+from aviary.local.process import ChildSpec
+from aviary.local.stack import Stack
+from schemas.route import Route
+from tests.chaos.outages.wire import Wire
+from tests.durability.apache import Cluster
+
+RPS = 90.0
+SPACE = "2m"
+"""Of Envoy's folder, where it can be a file system of its own."""
+_PATIENT = {"min": "170s", "max": "180s"}
+_SLOW, _QUICK = {"min": "5s", "max": "180s"}, {"min": "2s", "max": "180s"}
+BAKES = {
+    "ledger": _SLOW,
+    "payments": _SLOW,
+    "recommendations": _QUICK,
+    "catalogue": _PATIENT,
+    "inventory": _QUICK,
+    "cart": _PATIENT,
+    "checkout": _QUICK,
+}
+
+
+class Site(Stack):
+    """An embedded stack whose parts die.
+
+    Args:
+        folder: for everything.
+        cluster: Apache Kafka to use, already running; the embedded broker if None.
+    """
+
+    def __init__(self, folder: Path, *, cluster: Cluster | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.cluster = cluster
+        catalog = folder.with_name(f"{folder.name}.catalog.yaml")
+        catalog.write_text(_catalog())
+        super().__init__(folder, debian.cache_folder(), catalog=catalog, rps=RPS)
+        self.wire = Wire(self.ports.temporal)
+        self.mounted = ""
+        """Why Envoy's folder is no file system of its own; empty if it is one."""
+        self._dead: dict[str, ChildSpec] = {}
+        self._senders = [self.ports.alertmanager]
+        if cluster is not None:
+            self.pipeline = Pipeline(cluster.bootstrap)
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        await self.wire.__aenter__()
+        self.mounted = _mount(self.folder / "envoy")
+        await self.start()
+        self.client = await self.temporal()
+        self.http = httpx.AsyncClient()
+        self.router = EnvoyRouter(
+            self.folder / "envoy", [self.addresses["envoy_admin"]], client=self.http
+        )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        try:
+            await super().__aexit__(*exc)
+        finally:
+            await self.wire.__aexit__()
+            if hasattr(self, "http"):
+                await self.http.aclose()
+            if not self.mounted:
+                subprocess.run(["umount", str(self.folder / "envoy")], check=False)  # noqa: ASYNC221
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Those of the stack; with Apache Kafka, its address and what it can do."""
+        told = super().settings
+        if self.cluster is not None:
+            told["AVIARY_KAFKA_BOOTSTRAP"] = self.cluster.bootstrap
+            told["AVIARY_KAFKA_IDEMPOTENT"] = "true"
+            told["AVIARY_TOPIC_REPLICATION"] = str(len(self.cluster.brokers))
+        return told
+
+    @property
+    def kafka(self) -> KafkaOptions:
+        """How to reach the broker."""
+        return KafkaOptions(
+            bootstrap=self.settings["AVIARY_KAFKA_BOOTSTRAP"],
+            idempotent=False,
+            partitions=parts.KAFKA_PARTITIONS,
+            replication=len(self.cluster.brokers) if self.cluster else 1,
+        )
+
+    def aviary(self, name: str, *, off_s: float = 0) -> ChildSpec:
+        """One of Aviary's processes; the worker reaches Temporal through the wire.
+
+        Args:
+            name: worker, bridge or webhook.
+            off_s: by how much its clock is off, in seconds.
+        """
+        spec = parts.aviary(name, self.ports, self.settings)
+        if name == "worker":
+            env = {**spec.env, "AVIARY_TEMPORAL_ADDRESS": f"127.0.0.1:{self.wire.port}"}
+            spec = replace(spec, env=env)
+        if off_s:
+            skewed = (sys.executable, "-m", "tests.chaos.outages.skewed", str(off_s), name)
+            spec = replace(spec, argv=skewed)
+        return spec
+
+    async def strike(self, name: str) -> None:
+        """SIGKILL for one part."""
+        child = self.supervisor.children[name]
+        child.signal(signal.SIGKILL)
+        dead = await self.supervisor.deaths.get()
+        if dead is not child:
+            raise AssertionError(f"died by itself: {dead.epitaph()}")
+        self._dead[name] = child.spec
+
+    async def revive(self, name: str, spec: ChildSpec | None = None) -> None:
+        """Start a part that was struck, and wait until it is ready."""
+        before = self._dead.pop(name)
+        await self.supervisor.start(spec or before)
+
+    async def double_alertmanager(self) -> None:
+        """Another Alertmanager with the same configuration, which knows nothing of the first."""
+        ports = replace(self.ports, alertmanager=self._free.take())
+        folder = self.folder / "second"
+        await asyncio.to_thread(folder.mkdir)
+        await asyncio.to_thread(shutil.copy, self.folder / "alertmanager.yml", folder)
+        tools = await debian.install(debian.cache_folder())
+        spec = replace(parts.alertmanager(ports, tools, folder), name="alertmanager-2")
+        await self.supervisor.start(spec)
+        self._senders.append(ports.alertmanager)
+
+    async def single_alertmanager(self) -> None:
+        """Take the second one away."""
+        await self.supervisor.stop("alertmanager-2")
+        self._senders.pop()
+        await asyncio.to_thread(shutil.rmtree, self.folder / "second")
+
+    async def fire(self, service: str, version: str, *, ended: bool = False) -> None:
+        """Have an alert on a version fire (or end), as Prometheus does: at each Alertmanager."""
+        now = datetime.now(UTC)
+        alert: dict[str, Any] = {
+            "labels": {
+                "alertname": "Outage",
+                "severity": "critical",
+                "service": service,
+                "version": version,
+            },
+        }
+        if ended:
+            alert["endsAt"] = now.isoformat()
+        else:
+            alert["startsAt"] = now.isoformat()
+            alert["endsAt"] = (now + timedelta(minutes=10)).isoformat()
+        for port in self._senders:
+            body = json.dumps([alert]).encode()
+            headers = {"content-type": "application/json"}
+            path = "/api/v2/alerts"
+            answer = await fetch(port, path, method="POST", headers=headers, body=body)
+            if answer.status != 200:
+                raise OSError(f"Alertmanager answered {answer.status}: {answer.body!r}")
+
+    async def route(self, service: str) -> Route:
+        """The route in the router's own store."""
+        return await self.router.read(service)
+
+    def fill(self) -> None:
+        """Leave not a byte in Envoy's folder."""
+        with suppress(OSError), (self.folder / "envoy" / "filler").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1024))
+
+    def empty(self) -> None:
+        """Give the space back."""
+        (self.folder / "envoy" / "filler").unlink()
+
+    async def _start(self, spec: ChildSpec, say: Callable[[str], None]) -> None:
+        if spec.name == "kafka" and self.cluster is not None:
+            return
+        if spec.name == "worker":
+            spec = self.aviary("worker")
+        await super()._start(spec, say)
+
+
+def _mount(folder: Path) -> str:
+    """Make the folder a small file system of its own; why not, where that is not allowed."""
+    folder.mkdir()
+    if os.geteuid() != 0:
+        return "only root may mount a file system"
+    command = ["mount", "-t", "tmpfs", "-o", f"size={SPACE}", "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stderr.strip() if done.returncode else ""
+
+
+def _catalog() -> str:
+    document = yaml.safe_load(Path(stack.__file__).with_name("catalog.yaml").read_text())
+    for service, bake in BAKES.items():
+        document["strategies"][service] = {"steps": [50], "bake": bake, "soak": "1s"}
+        entry = document["services"][service] or {}
+        document["services"][service] = {**entry, "strategy": service}
+    text: str = yaml.safe_dump(document)
+    return text
