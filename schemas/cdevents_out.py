@@ -8,13 +8,16 @@ The CloudEvents binding: a CDEvent's type, id, source and time are the CloudEven
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
+from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from schemas.base import Model
 from schemas.events import CDEventType, CloudEvent, EventType
 from schemas.release import CauseKind
 
-SPEC_VERSION: Final = "0.4.1"
 SERVICES: Final = "/aviary/services"
 """Source of the services that subjects name."""
 
@@ -25,6 +28,76 @@ _OF_SERVICES: Final[Mapping[str, CDEventType]] = {
 _INCIDENTS: Final = frozenset({CauseKind.ALERT.value, CauseKind.VERDICT.value})
 
 
+class _Camel(Model):
+    """Field names as CDEvents writes them."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        validate_by_name=True,
+        serialize_by_alias=True,
+    )
+
+
+class CdContext(_Camel):
+    """What every CDEvent says of itself."""
+
+    version: Literal["0.4.1"] = Field(default="0.4.1", description="Of the specification.")
+    id: str = Field(min_length=1)
+    source: str = Field(min_length=1)
+    type: CDEventType
+    timestamp: AwareDatetime
+    chain_id: str = Field(min_length=1, description="The release's id.")
+
+
+class CdReference(_Camel):
+    """Something that has an id, and is known by it at its source."""
+
+    id: str = Field(min_length=1)
+    source: str | None = Field(default=None, min_length=1, exclude_if=lambda value: value is None)
+
+
+class CdContent(_Camel):
+    """What CDEvents says of a service or an incident."""
+
+    description: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    environment: CdReference
+    service: CdReference | None = Field(default=None, exclude_if=lambda value: value is None)
+    artifact_id: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The version that serves now, or that the incident is about: a package URL.",
+        exclude_if=lambda value: value is None,
+    )
+
+
+class CdSubject(_Camel):
+    """What it happened to."""
+
+    id: str = Field(min_length=1)
+    source: str = Field(min_length=1)
+    type: Literal["service", "incident"]
+    content: CdContent
+
+
+class CdCustom(_Camel):
+    """What Aviary adds."""
+
+    release: str
+    version: str | None = Field(default=None, description="The version that was released.")
+    cause: str | None = Field(default=None, description="Kind of the cause of an incident.")
+
+
+class CdEvent(_Camel):
+    """A CDEvent: `data` of its CloudEvent."""
+
+    context: CdContext
+    subject: CdSubject
+    custom_data: CdCustom
+    custom_data_content_type: Literal["application/json"] = "application/json"
+
+
 def with_cdevents(events: Iterable[CloudEvent]) -> tuple[CloudEvent, ...]:
     """Return the events, each followed by the CDEvent that says the same, where there is one."""
     return tuple(each for event in events for each in (event, cdevent(event)) if each is not None)
@@ -33,8 +106,9 @@ def with_cdevents(events: Iterable[CloudEvent]) -> tuple[CloudEvent, ...]:
 def cdevent(event: CloudEvent) -> CloudEvent | None:
     """Return the CDEvent that says what one of Aviary's events says; None if none does.
 
-    Pure: its id is the event's with `/cdevent` after it, so that a repetition is recognised.
-    What lacks the fields that CDEvents demands (from an older release) has none either.
+    Pure: its id is the event's with `/cdevent` after it, so that a repetition is recognised. An
+    event that lacks what CDEvents demands, such as that of a service which was never touched, has
+    none.
     """
     if event.type in _OF_SERVICES:
         return _service(event, _OF_SERVICES[event.type])
@@ -46,13 +120,16 @@ def cdevent(event: CloudEvent) -> CloudEvent | None:
 def _service(event: CloudEvent, kind: CDEventType) -> CloudEvent | None:
     """A service became another version, or became again what it was."""
     service, data = event.subject, event.data
-    back = kind is CDEventType.SERVICE_ROLLEDBACK
-    now = data.get("stable" if back else "version")
+    now = data.get("stable" if kind is CDEventType.SERVICE_ROLLEDBACK else "version")
     if not service or not isinstance(now, str):
         return None
-    content = {"environment": _environment(data), "artifactId": artifact(service, now)}
-    subject = {"id": service, "source": SERVICES, "type": "service", "content": content}
-    custom = {"release": data.get("release"), "version": data.get("version"), "now": now}
+    subject = CdSubject(
+        id=service,
+        source=SERVICES,
+        type="service",
+        content=CdContent(environment=_environment(data), artifact_id=artifact(service, now)),
+    )
+    custom = CdCustom(release=_release(event), version=data.get("version"))
     return _wrap(event, kind, subject, custom)
 
 
@@ -61,18 +138,20 @@ def _incident(event: CloudEvent) -> CloudEvent | None:
     cause = event.data.get("cause") or {}
     if cause.get("kind") not in _INCIDENTS:
         return None
-    service, versions = cause.get("service"), event.data.get("services") or {}
-    content: dict[str, Any] = {
-        "description": cause.get("text", ""),
-        "environment": _environment(event.data),
-    }
-    if service:
-        content["service"] = {"id": service, "source": SERVICES}
-    if service and service in versions:
-        content["artifactId"] = artifact(service, versions[service])
-    identity = f"{event.data.get('release')}/incident"
-    subject = {"id": identity, "source": event.source, "type": "incident", "content": content}
-    custom = {"release": event.data.get("release"), "cause": cause["kind"]}
+    service = cause.get("service")
+    version = (event.data.get("services") or {}).get(service)
+    subject = CdSubject(
+        id=f"{_release(event)}/incident",
+        source=event.source,
+        type="incident",
+        content=CdContent(
+            description=cause.get("text", ""),
+            environment=_environment(event.data),
+            service=CdReference(id=service, source=SERVICES) if service else None,
+            artifact_id=artifact(service, version) if service and version else None,
+        ),
+    )
+    custom = CdCustom(release=_release(event), version=version, cause=cause["kind"])
     return _wrap(event, CDEventType.INCIDENT_DETECTED, subject, custom)
 
 
@@ -81,33 +160,29 @@ def artifact(service: str, version: str) -> str:
     return f"pkg:generic/{quote(service, safe='')}@{quote(version, safe='')}"
 
 
-def _environment(data: Mapping[str, Any]) -> dict[str, str]:
-    return {"id": data.get("environment") or "default"}
+def _environment(data: Mapping[str, Any]) -> CdReference:
+    return CdReference(id=data.get("environment") or "default")
 
 
-def _wrap(
-    event: CloudEvent, kind: CDEventType, subject: dict[str, Any], custom: dict[str, Any]
-) -> CloudEvent:
-    identity = f"{event.id}/cdevent"
-    context = {
-        "version": SPEC_VERSION,
-        "id": identity,
-        "source": event.source,
-        "type": kind.value,
-        "timestamp": event.time.isoformat(),
-        "chainId": event.partitionkey,
-    }
+def _release(event: CloudEvent) -> str:
+    return event.partitionkey
+
+
+def _wrap(event: CloudEvent, kind: CDEventType, subject: CdSubject, custom: CdCustom) -> CloudEvent:
+    context = CdContext(
+        id=f"{event.id}/cdevent",
+        source=event.source,
+        type=kind,
+        timestamp=event.time,
+        chain_id=_release(event),
+    )
+    data = CdEvent(context=context, subject=subject, custom_data=custom)
     return CloudEvent(
         type=kind,
-        source=event.source,
-        id=identity,
-        time=event.time,
-        subject=subject["id"],
+        source=context.source,
+        id=context.id,
+        time=context.timestamp,
+        subject=subject.id,
         partitionkey=event.partitionkey,
-        data={
-            "context": context,
-            "subject": subject,
-            "customData": custom,
-            "customDataContentType": "application/json",
-        },
+        data=data.model_dump(mode="json"),
     )

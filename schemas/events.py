@@ -39,6 +39,7 @@ class EventType(StrEnum):
     CANARY_ROLLINGBACK = "dev.aviary.canary.rollingback.v1"
     CANARY_ROLLEDBACK = "dev.aviary.canary.rolledback.v1"
     CANARY_STUCK = "dev.aviary.canary.stuck.v1"
+    CANARY_CHANGED = "dev.aviary.canary.changed.v1"
     CANARY_JUDGED = "dev.aviary.canary.judged.v1"
     DRIFT_FOUND = "dev.aviary.drift.found.v1"
     DEPLOY_STALE = "dev.aviary.deploy.stale.v1"

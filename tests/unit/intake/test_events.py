@@ -67,6 +67,7 @@ def test_every_type_is_told_by_something() -> None:
         EventType.RELEASE_RESUMED,
         EventType.CANARY_SHIFTED,
         EventType.CANARY_JUDGED,
+        EventType.CANARY_CHANGED,
         EventType.DRIFT_FOUND,
         EventType.DEPLOY_STALE,
         EventType.ALERT_STALE,
