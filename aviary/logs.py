@@ -75,6 +75,7 @@ def _without_temporal_noise(
     for field in ("temporal_workflow", "temporal_activity"):
         context = event.pop(field, None)
         if isinstance(context, dict):
+            event["event"] = str(event.get("event")).removesuffix(f" ({context})")
             workflow_id = str(context.get("workflow_id"))
             event["workflow_id"] = workflow_id
             event["attempt"] = context.get("attempt")

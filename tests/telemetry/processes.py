@@ -104,5 +104,5 @@ async def _ready(role: str, one: Running) -> None:
             return False
 
     async with httpx.AsyncClient() as http, asyncio.timeout(START_S):
-        while not await answers():
+        while not await answers():  # noqa: ASYNC110 - another process has no event to wait for
             await asyncio.sleep(0.05)
