@@ -21,14 +21,6 @@ from aviary.telemetry.configure import make_provider
 from aviary.telemetry.spans import Ended, use
 from tests.workflows import kit
 
-    "CompleteWorkflow",
-    "Start",
-    "Signal",
-    "Handle",
-    "canary ",
-    "going",
-)
-
 
 @pytest.fixture
 def exported() -> Iterator[InMemorySpanExporter]:
