@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 import structlog
 from temporalio.client import Client, Interceptor
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 
 from adapters.errors import Retryable
 from adapters.kafka import CAP_BACKOFF_S, FIRST_BACKOFF_S, KafkaOptions
+from aviary.converter import DATA_CONVERTER
 from aviary.settings import Settings
 
 _T = TypeVar("_T")
@@ -43,7 +43,7 @@ async def connect_temporal(
             namespace=settings.temporal_namespace,
             api_key=key.get_secret_value() if key else None,
             tls=settings.temporal_tls,
-            data_converter=pydantic_data_converter,
+            data_converter=DATA_CONVERTER,
             interceptors=interceptors,
             runtime=runtime,
         )

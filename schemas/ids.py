@@ -38,6 +38,8 @@ SIGNAL_ROLLBACK: Final = "rollback"
 
 Each takes one optional `schemas.release.Command`.
 """
+REFUSED: Final = "Refused"
+"""Type of the failure of an update that makes no sense now; its message is for a person."""
 QUERY_STATUS: Final = "status"
 """On a release: `ReleaseStatus`; on a canary: `CanaryStatus`."""
 

@@ -15,6 +15,7 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from schemas.ids import (
+        REFUSED,
         SIGNAL_APPROVE,
         SIGNAL_PAUSE,
         SIGNAL_RESUME,
@@ -126,7 +127,7 @@ class Commands(ABC):
     def _check(self, word: Word, value: Any) -> None:
         refusal = self._refusal(word, Command.of(value))
         if refusal is not None:
-            raise ApplicationError(refusal, type="Refused")
+            raise ApplicationError(refusal, type=REFUSED)
 
     def _signalled(self, word: Word, value: Any) -> None:
         command = Command.of(value)

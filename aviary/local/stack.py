@@ -25,10 +25,10 @@ import yaml
 from temporalio.api.namespace.v1 import NamespaceConfig
 from temporalio.api.workflowservice.v1 import UpdateNamespaceRequest
 from temporalio.client import Client as TemporalClient
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from adapters.routers.envoy import EnvoyRouter
 from adapters.routers.envoy_fleet import EnvoyFleet, Pool
+from aviary.converter import DATA_CONVERTER
 from aviary.local import configs, debian, parts, probes
 from aviary.local.http1 import Client, Response, fetch
 from aviary.local.pipeline import Pipeline
@@ -167,7 +167,7 @@ class Stack:
         return await TemporalClient.connect(
             self.addresses["temporal"],
             namespace=parts.NAMESPACE,
-            data_converter=pydantic_data_converter,
+            data_converter=DATA_CONVERTER,
         )
 
     async def load(self) -> dict[str, Any]:

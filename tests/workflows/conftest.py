@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from aviary.converter import DATA_CONVERTER
 from tests.workflows.kit import World
 
 TEMPORAL = Path(sys.executable).parent / "temporal"
@@ -22,7 +22,7 @@ FAST_TIMERS = ["--dynamic-config-value", 'history.timerProcessorMaxTimeShift="10
 async def server() -> AsyncIterator[WorkflowEnvironment]:
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(TEMPORAL),
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
         dev_server_extra_args=FAST_TIMERS,
     ) as environment:
         yield environment

@@ -33,6 +33,8 @@ async def _refused(release: Release, word: str, command: Command | None = None) 
         await release.handle.execute_update(word, command)
     cause = caught.value.cause
     assert isinstance(cause, ApplicationError)
+    assert cause.failure is not None
+    assert not cause.failure.stack_trace, "an answer for a person"
     return cause.message
 
 
