@@ -12,6 +12,7 @@ from typing import TypeVar
 from uuid import uuid4
 
 from pydantic import ValidationError
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import (
     Client,
     WorkflowExecutionDescription,
@@ -26,6 +27,7 @@ from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.errors import Retryable
+from aviary.attributes import WANTED
 from aviary.bridge.temporal import TemporalIntake
 from aviary.cli.failing import CommandError, ExitCode, UnansweredError
 from aviary.cli.finding import Filters
@@ -34,7 +36,7 @@ from aviary.connect import connect_temporal
 from aviary.history.fetch import fetch_timeline
 from aviary.settings import Settings
 from schemas import attributes, ids
-from schemas.release import CanaryPhase, CanaryStatus, Command, ReleasePlan, ReleaseStatus
+from schemas.release import CanaryPhase, CanaryStatus, Command, ReleasePlan, ReleaseStatus, Tuning
 from schemas.timeline import Timeline
 
 _T = TypeVar("_T")
@@ -104,9 +106,26 @@ class Releases:
         Raises:
             schemas.rejection.Rejected: the release id is known, and stands for something else.
         """
-        intake = TemporalIntake(self._client, self._settings.task_queue)
         async with failures_told(f"starting release {plan.release}"):
+            tuning = Tuning(search_attributes=await self._has_attributes())
+            intake = TemporalIntake(self._client, self._settings.task_queue, tuning)
             return await intake.start(plan, digest, str(uuid4()))
+
+    async def _has_attributes(self) -> bool:
+        """Whether releases may be found by search attributes; the bridge adds them, not a person.
+
+        Where that may not be asked, they go without.
+        """
+        request = ListSearchAttributesRequest(namespace=self._client.namespace)
+        try:
+            answer = await self._client.operator_service.list_search_attributes(
+                request, timeout=_LOOK_TIMEOUT
+            )
+        except RPCError as error:
+            if error.status in _AWAY:
+                raise
+            return False
+        return WANTED.items() <= dict(answer.custom_attributes).items()
 
     async def status(self, release: str) -> ReleaseStatus:
         """Where a release is: its own answer while it runs, its result once it has ended.
