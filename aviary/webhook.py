@@ -87,6 +87,7 @@ class _Receiver:
             ["status"],
             registry=registry,
         )
+        self._requests.labels("200")
         self._alerts = Counter(
             "aviary_webhook_alerts", "Alerts written to Kafka.", registry=registry
         )

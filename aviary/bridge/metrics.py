@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from schemas import ids
 from schemas.rejection import RejectReason
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
@@ -44,6 +45,9 @@ class BridgeMetrics:
             ["topic", "reason"],
             registry=registry,
         )
+        for topic in (ids.TOPIC_DEPLOYS, ids.TOPIC_ALERTS):
+            for reason in RejectReason:
+                self._dead.labels(topic, reason.value)  # from 0, so that the first one is growth
         self._unmatched = Counter(
             "aviary_bridge_unmatched_alerts",
             "Alerts about a service without a canary.",

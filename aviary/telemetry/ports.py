@@ -23,10 +23,12 @@ from aviary.telemetry.carrier import from_context, received, to_record
 from aviary.telemetry.spans import span
 from schemas.events import RELEASE_EVENTS, CloudEvent, EventType
 from schemas.reading import Series
+from schemas.release import CauseKind
 from schemas.route import Confirmation, Route
 
 RESTORED_BUCKETS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 1800)
 _WRITE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_WRITE_ERRORS: Final = ("Retryable", "Terminal", "UnknownRoute", "StaleGeneration")
 _STATES: Final = {kind: state for state, kind in RELEASE_EVENTS.items()}
 
 
@@ -62,6 +64,8 @@ class WorkerMetrics:
             self.events.labels(_short(kind))
         for state in RELEASE_EVENTS:
             self.releases.labels(state)
+        for cause in CauseKind:
+            self.rollbacks.labels(cause.value)
         for error in ("Retryable", "Terminal"):
             self.query_failures.labels(error)
 
@@ -84,6 +88,8 @@ class MeasuredRouter:
         self._kind = kind
         self._metrics = metrics
         self._clock = clock
+        for error in _WRITE_ERRORS:
+            metrics.write_failures.labels(kind, error)
 
     async def read(self, service: str) -> Route:
         """As the router has it."""
