@@ -1,0 +1,191 @@
+"""What the charts show, and more, as tables of text. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.explain import length, percent, plain
+from aviary.report.html import Child, Markup, table, tag
+from aviary.report.words import (
+    after,
+    badge,
+    clock,
+    lasted,
+    moment_badge,
+    said,
+    stamp,
+    verdict_badge,
+)
+from schemas.judging import GaugeMetric, MetricSpec, ThresholdMetric
+from schemas.release import Cause, CauseKind
+from schemas.timeline import Judging, Moment, MomentKind, ServiceStory, Timeline
+from schemas.verdict import Counts, MetricEvidence, Verdict
+
+_MOST_JUDGINGS = 40
+
+
+def services_table(timeline: Timeline) -> Markup:
+    """One line for each service: what became of it, and the judge's last word."""
+    rows = []
+    for name, story in timeline.services.items():
+        alerts = sum(one.kind is MomentKind.ALERT for one in timeline.of(name))
+        rows.append(
+            [
+                tag("a", name, href=f"#service-{name}"),
+                f"{story.stable or '?'} → {story.plan.version}",
+                badge(story.phase),
+                f"{story.weight:g} %",
+                alerts or "none",
+                _last_word(timeline, story),
+            ]
+        )
+    heads = ["Service", "Versions", "Outcome", "Weight", "Alerts", "Last verdict"]
+    return table("Services, dependencies first; weight is what the canary has now", heads, rows)
+
+
+def _last_word(timeline: Timeline, story: ServiceStory) -> Child:
+    found = [one for one in timeline.of(story.plan.service) if one.kind is MomentKind.JUDGED]
+    if not found:
+        return "none"
+    return [verdict_badge(found[-1].verdict), tag("div", found[-1].text, class_="why")]
+
+
+def judgings_table(timeline: Timeline, story: ServiceStory) -> Markup | None:
+    """What the judge saw and said, bake by bake: the chart in words."""
+    shown = story.judgings[-_MOST_JUDGINGS:]
+    if not shown:
+        return None
+    left = len(story.judgings) - len(shown)
+    caption = f"Judging of {story.plan.service}, all evidence since its first request"
+    caption += f"; the first {left} are left out here" if left else ""
+    heads = ["Began", "Weight", "Lasted", "Verdict", "Evidence"]
+    specs = {metric.name: metric for metric in story.plan.metrics}
+    return table(caption, heads, [_judging(timeline, one, specs) for one in shown])
+
+
+def _judging(timeline: Timeline, judging: Judging, specs: dict[str, MetricSpec]) -> list[Child]:
+    seconds = ((judging.ended_at or judging.began_at) - judging.began_at).total_seconds()
+    kind = "bake" if judging.bake_max is not None else "watch"
+    verdict = judging.verdict
+    sentence = verdict.sentence if verdict is not None else _live(judging)
+    return [
+        [
+            clock(judging.began_at),
+            tag("div", after(judging.began_at, timeline.started_at), class_="why"),
+        ],
+        f"{judging.weight:g} %",
+        f"{kind}, {lasted(seconds)}" if judging.ended_at else f"{kind}, it goes on",
+        _word(judging),
+        [sentence, evidence(verdict, specs) if verdict else None],
+    ]
+
+
+def _word(judging: Judging) -> Markup:
+    verdict = judging.verdict
+    if verdict is None or verdict.final:
+        return verdict_badge(verdict)
+    return tag("span", "ended by others", class_="badge none")
+
+
+def _live(judging: Judging) -> str:
+    return judging.live.sentence if judging.live else "ended without a word"
+
+
+def evidence(verdict: Verdict, specs: dict[str, MetricSpec]) -> list[Markup]:
+    """A verdict's numbers, a line for each metric."""
+    return [tag("div", _numbers(one, specs.get(one.name)), class_="why") for one in verdict.metrics]
+
+
+def _numbers(one: MetricEvidence, spec: MetricSpec | None) -> str:
+    dry = " (dry run)" if one.dry_run else ""
+    if isinstance(spec, ThresholdMetric):
+        return f"{one.name}{dry}: {plain(one.canary.rate)}, the limit is {plain(spec.limit)}"
+    edge = f" slower than {length(one.edge)}" if one.edge is not None else ""
+    gauge = isinstance(spec, GaugeMetric)
+    arms = f"canary {_rate(one.canary, gauge=gauge)}, stable {_rate(one.stable, gauge=gauge)}"
+    text = f"{one.name}{dry}{edge}: {arms}"
+    if one.e_value != 1.0:
+        text += f"; odds {one.e_value:,.4g} of {one.threshold:,.4g}"
+    if one.upper_bound is not None and one.tolerance is not None:
+        text += f"; at most {percent(max(one.upper_bound, 0.0))} extra"
+        text += f", {percent(one.tolerance)} is accepted"
+    return f"{text}; {one.note}" if one.note else text
+
+
+def _rate(counts: Counts, *, gauge: bool) -> str:
+    if gauge:
+        return plain(counts.rate)
+    return f"{percent(counts.rate)} of {counts.total:,.0f}"
+
+
+def timeline_table(timeline: Timeline) -> Markup:
+    """Everything that happened, in order."""
+    rows = [
+        [
+            clock(one.at),
+            tag("span", after(one.at, timeline.started_at), class_="tight"),
+            one.service or "release",
+            moment_badge(one.kind, one.verdict),
+            [one.text, _who(one), _why(timeline, one)],
+        ]
+        for one in timeline.moments
+    ]
+    heads = ["Time, UTC", "After", "Where", "What", "Details"]
+    return table("Every decision, with its evidence and its cause", heads, rows)
+
+
+def _who(moment: Moment) -> Markup | None:
+    parts = [f"by {moment.by}"] if moment.by else []
+    parts += [f"reason: {moment.reason}"] if moment.reason else []
+    return tag("div", "; ".join(parts), class_="why") if parts else None
+
+
+def _why(timeline: Timeline, moment: Moment) -> list[Markup]:
+    """The evidence of a verdict, the labels of an alert, the cause of a rollback."""
+    specs: dict[str, MetricSpec] = {}
+    if moment.service in timeline.services:
+        specs = {one.name: one for one in timeline.services[moment.service].plan.metrics}
+    found = evidence(moment.verdict, specs) if moment.verdict else []
+    if moment.alert is not None:
+        labels = ", ".join(f"{key}={value}" for key, value in sorted(moment.alert.labels.items()))
+        found.append(tag("div", f"labels: {labels}", class_="why"))
+    if moment.cause is not None and moment.cause.text != moment.text:
+        found.append(tag("div", cause_text(moment.cause), class_="why"))
+    return found
+
+
+def cause_text(cause: Cause) -> str:
+    """Why something went back."""
+    kinds = {
+        CauseKind.VERDICT: "a verdict",
+        CauseKind.ALERT: "an alert",
+        CauseKind.COMMAND: "a person",
+    }
+    where = f" on {cause.service}" if cause.service else ""
+    return f"cause: {kinds.get(cause.kind, said(cause.kind.value))}{where}: {cause.text}"
+
+
+def alerts_table(timeline: Timeline) -> Markup | None:
+    """The alerts that came in."""
+    found = [one for one in timeline.moments if one.alert is not None]
+    if not found:
+        return None
+    heads = ["Alert", "Service", "Came", "Began", "What was done", "Text"]
+    return table("Alerts that reached the canaries", heads, [_alert(one) for one in found])
+
+
+def _alert(moment: Moment) -> Sequence[Child]:
+    alert = moment.alert
+    if alert is None:
+        return []
+    texts = [alert.annotations.get(key, "") for key in ("summary", "description")]
+    return [
+        alert.name,
+        moment.service or "release",
+        clock(moment.at),
+        stamp(alert.starts_at),
+        f"{alert.status.value}: {said(moment.action.value)}"
+        if moment.action
+        else alert.status.value,
+        [tag("div", text) for text in texts if text] or "none",
+    ]

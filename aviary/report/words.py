@@ -1,0 +1,136 @@
+"""Times, states and verdicts in the words and signs of the page. Pure.
+
+A state is never told by colour alone: each has a sign and a word.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from aviary.report.html import Markup, tag
+from schemas.release import CanaryPhase, ReleasePhase
+from schemas.timeline import MomentKind
+from schemas.verdict import Verdict, VerdictKind
+
+_DAY_S = 86_400
+_SIGNS = {
+    CanaryPhase.WAITING: "…",
+    CanaryPhase.GATED: "?",
+    CanaryPhase.PAUSED: "Ⅱ",
+    CanaryPhase.HOLDING: "■",
+    CanaryPhase.FINALIZED: "✓",
+    CanaryPhase.ROLLING_BACK: "↩",
+    CanaryPhase.VERIFYING: "↩",
+    CanaryPhase.ROLLED_BACK: "↩",
+    CanaryPhase.STUCK: "!",
+    CanaryPhase.SKIPPED: "-",
+}
+_TONES = {
+    "finalized": "good",
+    "rolled_back": "bad",
+    "rolling_back": "bad",
+    "verifying": "bad",
+    "stuck": "bad",
+    "skipped": "none",
+    "waiting": "none",
+    "queued": "none",
+}
+_VERDICTS = {
+    VerdictKind.PASS: ("✓", "good"),
+    VerdictKind.FAIL: ("✗", "bad"),
+    VerdictKind.INCONCLUSIVE: ("?", "open"),
+}
+_MOMENTS = {
+    MomentKind.ALERT: ("▲", "bad"),
+    MomentKind.ROLLBACK: ("↩", "bad"),
+    MomentKind.TOLD_BACK: ("↩", "bad"),
+    MomentKind.ROLLING_BACK: ("↩", "bad"),
+    MomentKind.STUCK: ("!", "bad"),
+    MomentKind.FAILED: ("!", "bad"),
+    MomentKind.LOST: ("!", "bad"),
+    MomentKind.TERMINATED: ("!", "bad"),
+    MomentKind.CANCELLED: ("!", "bad"),
+    MomentKind.ROLLED_BACK: ("↩", "bad"),
+    MomentKind.RESTORED: ("↩", "bad"),
+    MomentKind.SHIFTED: ("→", "open"),
+    MomentKind.GATED: ("?", "open"),
+    MomentKind.PAUSED: ("Ⅱ", "open"),
+    MomentKind.APPROVED: ("✓", "open"),
+    MomentKind.FINALIZED: ("✓", "good"),
+    MomentKind.HOLDING: ("■", "good"),
+}
+
+
+def said(value: str) -> str:
+    """`rolled_back` as a person says it."""
+    return value.replace("_", " ")
+
+
+def tone(phase: CanaryPhase | ReleasePhase) -> str:
+    """good, bad, none (nothing happened), or open (it goes on)."""
+    return _TONES.get(phase.value, "open")
+
+
+def sign(phase: CanaryPhase) -> str:
+    """The sign of a state."""
+    return _SIGNS.get(phase, "→")
+
+
+def badge(phase: CanaryPhase) -> Markup:
+    """A service's state."""
+    return _badge(sign(phase), said(phase), tone(phase))
+
+
+def release_badge(phase: ReleasePhase) -> Markup:
+    """A release's state."""
+    signs = {ReleasePhase.FINALIZED: "✓", ReleasePhase.ROLLED_BACK: "↩"}
+    return _badge(signs.get(phase, "→"), said(phase), tone(phase))
+
+
+def verdict_badge(verdict: Verdict | None) -> Markup:
+    """The judge's word."""
+    if verdict is None:
+        return _badge("…", "no word", "none")
+    return _badge(_VERDICTS[verdict.kind][0], verdict.kind, _VERDICTS[verdict.kind][1])
+
+
+def moment_badge(kind: MomentKind, verdict: Verdict | None) -> Markup:
+    """What happened."""
+    if kind is MomentKind.JUDGED and verdict is not None:
+        return verdict_badge(verdict)
+    mark, colour = _MOMENTS.get(kind, ("·", "none"))
+    return _badge(mark, said(kind), colour)
+
+
+def _badge(mark: str, text: str, colour: str) -> Markup:
+    return tag("span", tag("span", mark, aria_hidden="true"), f" {text}", class_=f"badge {colour}")
+
+
+def stamp(at: datetime | None) -> str:
+    """A date and time of day, in UTC."""
+    return "unknown" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def clock(at: datetime) -> Markup:
+    """A time of day that a program can read as a whole."""
+    utc = at.astimezone(UTC)
+    return tag("time", utc.strftime("%H:%M:%S"), datetime=utc.isoformat(), title=stamp(utc))
+
+
+def after(at: datetime, start: datetime) -> str:
+    """How long after the start: `+0:04:31`, `+2d 0:04:31`."""
+    seconds = round((at - start).total_seconds())
+    sign_, seconds = ("-", -seconds) if seconds < 0 else ("+", seconds)
+    days, rest = divmod(seconds, _DAY_S)
+    text = f"{rest // 3600}:{rest // 60 % 60:02}:{rest % 60:02}"
+    return f"{sign_}{days}d {text}" if days else f"{sign_}{text}"
+
+
+def lasted(seconds: float) -> str:
+    """A length of time to the second: `4 min 31 s`."""
+    whole = round(seconds)
+    parts = [(whole // _DAY_S, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min")]
+    shown = [f"{count} {unit}" for count, unit in parts if count]
+    if whole % 60 or not shown:
+        shown.append(f"{whole % 60} s")
+    return " ".join(shown[:2])
