@@ -9,7 +9,15 @@ from aviary.cli.failing import Group
 
 def build_app() -> typer.Typer:
     """Assemble all commands."""
-    from aviary.cli import catalogs, judge, local, notices, processes, releases  # noqa: PLC0415 - no import side effects
+    from aviary.cli import (  # noqa: PLC0415 - no import side effects
+        catalogs,
+        completion,
+        judge,
+        local,
+        notices,
+        processes,
+        releases,
+    )
 
     app = typer.Typer(
         cls=Group,
@@ -25,4 +33,5 @@ def build_app() -> typer.Typer:
     judge.register(app)
     local.register(app)
     notices.register(app)
+    completion.register(app)
     return app

@@ -1,18 +1,45 @@
-"""Release ids for the shell to complete, as Temporal lists them: fast, and silent when it can't.
+"""`aviary completion`: the shell's script, and release ids to complete, as Temporal lists them.
 
-Nothing here may print: a shell asks while a person types.
+A shell asks for release ids while a person types: the answer is fast, or there is none, and nothing
+is printed beside it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
 
 if TYPE_CHECKING:
     from aviary.settings import Settings
 
 _WITHIN_S: Final = 1.5
 _MOST: Final = 50
+
+
+class Shell(StrEnum):
+    """The shells that there is a script for."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(completion)
+
+
+def completion(shell: Annotated[Shell, typer.Argument(help="Which shell.")]) -> None:
+    """Print the script that has a shell complete commands, options and release ids."""
+    from typer.completion import get_completion_script  # noqa: PLC0415 - keeps --help fast
+
+    script = get_completion_script(
+        prog_name="aviary", complete_var="_AVIARY_COMPLETE", shell=shell.value
+    )
+    typer.echo(script)
 
 
 def running(incomplete: str) -> list[str]:
