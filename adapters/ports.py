@@ -83,6 +83,13 @@ class EventLog(Protocol):
         """Append the events in order; returns once they are durable."""
 
 
+class ReportWriter(Protocol):
+    """Keeps the reports of releases where people find them."""
+
+    async def write(self, release: str) -> None:
+        """Write the report of a release, in place of an earlier one."""
+
+
 class Notifier(Protocol):
     """Tells people."""
 

@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     temporal_ui_url: str | None = Field(
         default=None, pattern=_URL, description="Temporal's UI, for links in notices."
     )
+    report_dir: Path | None = Field(
+        default=None, description="Folder for the reports of releases; none when not set."
+    )
     report_url: str | None = Field(
         default=None, pattern=_URL, description="Where the reports are served, for links."
     )

@@ -18,6 +18,7 @@ from activities.judge import JudgeActivities
 from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
 from activities.ramp import RampActivities
+from activities.report import ReportActivities
 from activities.tell import TellRelease
 from activities.traffic import TrafficActivities
 from adapters.alertmanager import AlertmanagerAlerts
@@ -26,13 +27,15 @@ from adapters.kafka import KafkaEventLog, Sender
 from adapters.memory import MemoryAlertSource
 from adapters.metrics.packs import resolve_metric
 from adapters.metrics.prometheus import PrometheusMetrics
-from adapters.ports import AlertSource, Router
+from adapters.ports import AlertSource, ReportWriter, Router
 from adapters.routers.envoy import EnvoyRouter
 from adapters.routers.trial import TrialRouter
 from aviary.catalog_watch import CatalogWatch
 from aviary.channels import make_notifier
 from aviary.connect import kafka_options
+from aviary.history.fetch import fetch_timeline
 from aviary.queues import Deeds
+from aviary.report.folder import ReportFolder
 from aviary.schedules import is_running, plan_back
 from aviary.settings import Settings
 from aviary.telemetry.ports import (
@@ -118,6 +121,7 @@ async def wire(
         preflight = PreflightActivities(_alerts(settings, http))
         drift = DriftActivities(routers, catalog, plan_back, partial(is_running, client))
         admission = AdmissionActivities(client)
+        report = ReportActivities(_reports(settings, client))
         yield Deeds(
             routers=[traffic.read, traffic.apply],
             judging=[judge.judge, observe.see_back, ramp.begin, drift.look],
@@ -127,9 +131,16 @@ async def wire(
                 preflight.preflight,
                 admission.ask,
                 admission.recall,
+                report.write,
             ],
             waiting=[admission.attend],
         )
+
+
+def _reports(settings: Settings, client: Client) -> ReportWriter | None:
+    if settings.report_dir is None:
+        return None
+    return ReportFolder(settings.report_dir, partial(fetch_timeline, client))
 
 
 def _alerts(settings: Settings, client: httpx.AsyncClient) -> AlertSource:

@@ -17,6 +17,7 @@ def build_app() -> typer.Typer:
         notices,
         processes,
         releases,
+        report,
     )
 
     app = typer.Typer(
@@ -29,6 +30,7 @@ def build_app() -> typer.Typer:
     )
     catalogs.register(app)
     releases.register(app)
+    report.register(app)
     processes.register(app)
     judge.register(app)
     local.register(app)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 PER_LINE = 5
 Needs = Mapping[str, frozenset[str]]
@@ -74,7 +75,7 @@ def _ordered(
     """Each line sorted by the middle of what leads into it from the line above."""
     above: dict[tuple[int, Slot], list[Slot]] = {}
     for arrow in arrows:
-        for (_, before), place in zip(arrow, arrow[1:], strict=False):
+        for (_, before), place in pairwise(arrow):
             above.setdefault(place, []).append(before)
     places: dict[Slot, float] = {}
     found = []

@@ -96,13 +96,13 @@ def _lead(timeline: Timeline, now: datetime) -> Markup:
     cause = timeline.cause
     if cause is not None:
         by = f" (by {cause.by})" if cause.by and cause.by not in cause.text else ""
-        text = f"{cause_text(cause).removeprefix('cause: ').capitalize()}{by}"
         text = f"Why it went back: {cause_text(cause).removeprefix('cause: ')}{by}"
     elif timeline.phase.closed:
         count = len(timeline.services)
         text = f"All {count} services went out." if count > 1 else "The service went out."
     else:
-        text = f"The release goes on: it is {said(timeline.phase.value)}. This is how it stood at {stamp(now)}."
+        text = f"The release goes on: it is {said(timeline.phase.value)}. "
+        text += f"This is how it stood at {stamp(now)}."
     return tag("p", text, class_="lead")
 
 

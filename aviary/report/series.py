@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import accumulate
 
 from pydantic import ValidationError
 
-from schemas.judging import HistogramMetric, MetricSpec
+from schemas.judging import MetricSpec
 from schemas.timeline import Judging, ServiceStory
-from schemas.trail import MetricTrail, StreamTrail, Trail
+from schemas.trail import Column, MetricTrail, StreamTrail, Trail
 
 Values = list[float | None]
 
@@ -33,12 +33,15 @@ class MetricSeries:
     canary_now: Values = field(default_factory=list)
     """Rate since the point before."""
     stable_now: Values = field(default_factory=list)
-    requests: Values = field(default_factory=list)
-    """Of the canary, since judging began."""
     odds: Values = field(default_factory=list)
     bound: Values = field(default_factory=list)
     tolerance: float | None = None
     """At the last verdict."""
+
+    def all(self) -> tuple[Values, ...]:
+        """Every list."""
+        rates = (self.canary, self.stable, self.canary_now, self.stable_now)
+        return (*rates, self.odds, self.bound)
 
     @property
     def measured(self) -> bool:
@@ -71,19 +74,20 @@ def trail_of(judging: Judging) -> Trail | None:
 
 def service_series(story: ServiceStory) -> ServiceSeries:
     """One service's bakes, end to end."""
-    whole = ServiceSeries()
+    whole = ServiceSeries(metrics={one.name: MetricSeries(one) for one in story.plan.metrics})
     pause = timedelta(seconds=5) + 2 * story.plan.judge.interval
-    specs = {metric.name: metric for metric in story.plan.metrics}
     for run in dict.fromkeys(one.run_id for one in story.judgings):
         judgings = [one for one in story.judgings if one.run_id == run]
-        parts = [(one, trail) for one in judgings if (trail := trail_of(one)) is not None]
-        edges = _edges(judgings, [trail for _, trail in parts])
+        trails = [trail for one in judgings if (trail := trail_of(one)) is not None]
+        for name, edge in _edges(judgings, trails).items():
+            if name in whole.metrics:
+                whole.metrics[name].edge = edge
         counted: dict[str, StreamTrail] = {}
-        for _, trail in parts:
-            times = [trail.began_at + timedelta(seconds=at) for at in trail.at]
-            if whole.at and times[0] - _last(whole.at) > pause:
-                _append(whole, [None], specs, None, {}, {})
-            _append(whole, times, specs, trail, edges, counted)
+        for trail in trails:
+            begin = trail.began_at + timedelta(seconds=trail.at[0])
+            if whole.at and begin - _last(whole.at) > pause:
+                _break(whole)
+            _append(whole, trail, counted)
     _tolerances(whole, story.judgings)
     return whole
 
@@ -104,70 +108,50 @@ def _edges(judgings: Sequence[Judging], trails: Sequence[Trail]) -> dict[str, fl
     return found
 
 
-def _append(
-    whole: ServiceSeries,
-    times: Sequence[datetime | None],
-    specs: dict[str, MetricSpec],
-    trail: Trail | None,
-    edges: dict[str, float],
-    counted: dict[str, StreamTrail],
-) -> None:
-    gaps: Values = [None] * len(times)
-    for name, spec in specs.items():
-        series = whole.metrics.setdefault(name, MetricSeries(spec))
-        seen = trail.metrics.get(name) if trail is not None else None
-        if isinstance(spec, HistogramMetric) and name in edges:
-            series.edge = edges[name]
-        if seen is None:
-            _gap(series, gaps)
-        else:
-            _extend(series, seen, gaps, counted)
-    whole.odds += gaps if trail is None else _powers(trail.odds, gaps)
-    whole.needed = whole.needed if trail is None else float(f"{10**trail.needed:.3g}")
-    whole.at += times
+def _break(whole: ServiceSeries) -> None:
+    """A point at which all lines are interrupted."""
+    whole.at.append(None)
+    whole.odds.append(None)
+    for series in whole.metrics.values():
+        for values in series.all():
+            values.append(None)
 
 
-def _gap(series: MetricSeries, gaps: Values) -> None:
-    for values in _all(series):
-        values += gaps
-
-
-def _all(series: MetricSeries) -> Iterator[Values]:
-    yield from (series.canary, series.stable, series.canary_now, series.stable_now)
-    yield from (series.requests, series.odds, series.bound)
-
-
-def _extend(
-    series: MetricSeries, seen: MetricTrail, gaps: Values, counted: dict[str, StreamTrail]
-) -> None:
-    """Add one bake of one metric."""
-    series.odds += _powers(seen.odds, gaps)
-    bound = gaps if seen.bound is None else seen.bound
-    series.bound += [None if one is None else max(one, _SMALLEST_BOUND) for one in bound]
-    stream = _stream(seen, series.edge)
-    if stream is None:
+def _append(whole: ServiceSeries, trail: Trail, counted: dict[str, StreamTrail]) -> None:
+    """Add one bake; `counted` is what those before it counted, and is brought up to date."""
+    gaps: Values = [None] * len(trail.at)
+    whole.at += [trail.began_at + timedelta(seconds=at) for at in trail.at]
+    whole.odds += gaps if trail.odds is None else _powers(trail.odds)
+    whole.needed = float(f"{10**trail.needed:.3g}")
+    for name, series in whole.metrics.items():
+        seen = trail.metrics.get(name) or MetricTrail()
+        series.odds += gaps if seen.odds is None else _powers(seen.odds)
+        bound = gaps if seen.bound is None else seen.bound
+        series.bound += [None if one is None else max(one, _SMALLEST_BOUND) for one in bound]
+        stream = _stream(seen, series.edge)
+        if stream is not None:
+            _count(series, stream, counted)
+            continue
         series.canary += gaps if seen.value is None else seen.value
-        for values in (series.stable, series.canary_now, series.stable_now, series.requests):
-            values += gaps
-        return
-    name = series.spec.name
-    before = counted.get(name)
-    bad_c, n_c = (
-        _sums(stream.bad_canary, before, "bad_canary"),
-        _sums(stream.canary, before, "canary"),
+        series.stable += gaps
+        series.canary_now += gaps
+        series.stable_now += gaps
+
+
+def _count(series: MetricSeries, stream: StreamTrail, counted: dict[str, StreamTrail]) -> None:
+    """Add one bake's rates."""
+    before = counted.get(series.spec.name)
+    sums = StreamTrail(
+        bad_canary=_sums(stream.bad_canary, before.bad_canary if before else None),
+        canary=_sums(stream.canary, before.canary if before else None),
+        bad_stable=_sums(stream.bad_stable, before.bad_stable if before else None),
+        stable=_sums(stream.stable, before.stable if before else None),
     )
-    bad_b, n_b = (
-        _sums(stream.bad_stable, before, "bad_stable"),
-        _sums(stream.stable, before, "stable"),
-    )
-    series.canary += _rates(bad_c, n_c)
-    series.stable += _rates(bad_b, n_b)
+    series.canary += _rates(sums.bad_canary, sums.canary)
+    series.stable += _rates(sums.bad_stable, sums.stable)
     series.canary_now += _rates(stream.bad_canary, stream.canary)
     series.stable_now += _rates(stream.bad_stable, stream.stable)
-    series.requests += n_c
-    counted[name] = StreamTrail(
-        bad_canary=(bad_c[-1],), canary=(n_c[-1],), bad_stable=(bad_b[-1],), stable=(n_b[-1],)
-    )
+    counted[series.spec.name] = sums
 
 
 def _stream(seen: MetricTrail, edge: float | None) -> StreamTrail | None:
@@ -178,19 +162,16 @@ def _stream(seen: MetricTrail, edge: float | None) -> StreamTrail | None:
     return seen.streams[-1]
 
 
-def _sums(column: Sequence[float], before: StreamTrail | None, of: str) -> list[float]:
+def _sums(column: Column, before: Column | None) -> Column:
     """A column added up, on from where the bake before ended."""
-    start: float = getattr(before, of)[0] if before is not None else 0.0
-    return list(accumulate(column, initial=start))[1:]
+    return tuple(accumulate(column, initial=before[-1] if before else 0.0))[1:]
 
 
-def _rates(bad: Sequence[float], total: Sequence[float]) -> Values:
+def _rates(bad: Column, total: Column) -> Values:
     return [float(f"{b / n:.5g}") if n > 0 else None for b, n in zip(bad, total, strict=True)]
 
 
-def _powers(logs: Sequence[float] | None, gaps: Values) -> Values:
-    if logs is None:
-        return gaps
+def _powers(logs: Column) -> Values:
     return [float(f"{10 ** min(one, _LARGEST_LOG):.4g}") for one in logs]
 
 

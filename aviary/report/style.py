@@ -48,8 +48,9 @@ td:last-child{overflow-wrap:anywhere;min-width:20em}
 thead th{color:var(--soft);font-weight:600;font-size:13px;white-space:nowrap}
 tbody th{font-weight:600;overflow-wrap:break-word}
 th div,.why{font-weight:400}
-.why{color:var(--soft);font-size:13px;margin:2px 0 0}
-.tight,td time,th time,th .why{white-space:nowrap;overflow-wrap:normal;font-variant-numeric:tabular-nums}
+.why{color:var(--soft);font-size:.92em;margin:2px 0 0}
+.tight,td time,th time,th .why{white-space:nowrap;overflow-wrap:normal;
+font-variant-numeric:tabular-nums}
 figure{margin:12px 0}
 figcaption{margin-bottom:4px}
 .chart{width:100%;overflow:hidden}

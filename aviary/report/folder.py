@@ -1,0 +1,82 @@
+"""Reports as files in a folder, each written whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from pydantic import ValidationError
+from temporalio.service import RPCError
+
+from adapters.errors import Retryable, Terminal
+from aviary.report.page import render
+from schemas.timeline import Timeline
+
+Story = Callable[[str], Awaitable[Timeline]]
+_PUBLIC = 0o644
+
+
+class ReportFolder:
+    """Writes `<release>.html` into a folder.
+
+    Args:
+        folder: made when it is not there.
+        story: finds the story of a release.
+        clock: now, in UTC.
+    """
+
+    def __init__(
+        self, folder: Path, story: Story, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._folder = folder
+        self._story = story
+        self._clock = clock
+
+    async def write(self, release: str) -> None:
+        """Write a release's report, in place of an earlier one.
+
+        Raises:
+            Terminal: its history is of another version of Aviary.
+            Retryable: Temporal can't answer, or the folder can't be written (a full disk, too).
+        """
+        try:
+            story = await self._story(release)
+        except RPCError as error:
+            raise Retryable(f"release {release}: {error.message}") from error
+        except ValidationError as error:
+            raise Terminal(f"release {release}: its history can't be read: {error}") from error
+        try:
+            await asyncio.to_thread(self._put, release, story)
+        except OSError as error:
+            raise Retryable(f"{self._folder}: {error.strerror or error}") from error
+
+    def _put(self, release: str, story: Timeline) -> None:
+        write_whole(self._folder / f"{release}.html", render(story, self._clock()))
+
+
+def write_whole(target: Path, text: str) -> None:
+    """Write a file so that nobody ever sees half of it.
+
+    Raises:
+        OSError: it can't be written; what was there before is untouched.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(
+        "w", encoding="utf-8", dir=target.parent, prefix=".report-", delete=False
+    ) as file:
+        made = Path(file.name)
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            made.chmod(_PUBLIC)
+            made.replace(target)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                made.unlink()
+            raise
