@@ -84,10 +84,9 @@ def try_out(
 
     channels = open_channels(load_settings())
     if not channels or (channel is not None and channel not in channels):
-        known = ", ".join(channels) or "none"
-        raise CommandError(
-            ExitCode.BAD_INPUT, f"--channel: got {channel}, expected one of: {known}"
-        )
+        known = ", ".join(channels) or "none is set"
+        text = f"--channel: got {channel or 'none'}, expected a channel of the settings: {known}"
+        raise CommandError(ExitCode.BAD_INPUT, text)
     wanted = {name: each for name, each in channels.items() if channel in {None, name}}
     failed = asyncio.run(_send(wanted))
     if failed:
