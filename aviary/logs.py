@@ -56,6 +56,8 @@ def configure_logs(*, level: str, fmt: str) -> None:
     root.setLevel(level.upper())
     for noisy in ("httpx", "httpcore", "aiokafka", "urllib3", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    # A collector that is away is one line for what was lost, not one for each attempt.
+    logging.getLogger("opentelemetry.exporter").setLevel(max(logging.ERROR, root.level))
 
 
 def _with_trace(

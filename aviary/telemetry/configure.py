@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -39,8 +40,9 @@ class Telemetry:
         threads = [threading.Thread(target=each, daemon=True) for each in self.closers]
         for thread in threads:
             thread.start()
+        ends = time.monotonic() + _LEAVE_WITHIN_S
         for thread in threads:
-            thread.join(_LEAVE_WITHIN_S)
+            thread.join(max(0.0, ends - time.monotonic()))
         self.closers.clear()
 
 

@@ -60,7 +60,7 @@ async def test_each_span_is_exported_once(
     assert names["CompleteWorkflow:aviary.release"] == 1
     assert names["RunWorkflow:aviary.canary"] == names["CompleteWorkflow:aviary.canary"] == 2
     assert names["HandleSignal:alert"] == 1
-    assert names["canary rolling_back"] == 1
+    assert names["canary rolling_back"] == 2
 
     exported.clear()
     would: list[Ended] = []
