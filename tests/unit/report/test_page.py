@@ -1,0 +1,138 @@
+"""The page: whole, safe, small, and readable without its charts."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from functools import cache
+
+import pytest
+
+from aviary.report.bundle import bundle
+from aviary.report.page import render
+from schemas.release import CanaryPhase, ReleasePhase
+from schemas.timeline import Timeline
+from tests.replay.record import SCENARIOS
+from tests.unit.report.reading import Page
+from tests.unit.report.sample import NASTY, SHOP, at, many, recorded, story
+
+NOW = at(200)
+
+
+@cache
+def _page(bad: str | None = "payments", text: str = "too slow") -> str:
+    return render(story(SHOP, bad=bad, text=text), NOW)
+
+
+@pytest.mark.parametrize("scenario", [one.__name__ for one in SCENARIOS])
+def test_every_recorded_release_has_a_page_that_tells_all_its_moments(scenario: str) -> None:
+    timeline = recorded(scenario)
+    page = Page(render(timeline, timeline.started_at + timedelta(hours=1)))
+    for moment in timeline.moments:
+        assert moment.text in page.text
+        assert moment.by in page.text
+    for name in timeline.services:
+        assert name in page.text
+    assert page.figures["weights"]["data"]
+
+
+def test_other_peoples_words_stay_words() -> None:
+    html = _page(text=NASTY)
+    plain, nasty = Page(_page()), Page(html)
+    assert nasty.elements == plain.elements
+    assert NASTY in nasty.text
+    assert "<img" not in html
+    assert html.count("</script>") == len(nasty.scripts) == 3
+    texts = [text for trace in nasty.figures["weights"]["data"] for text in trace.get("text", ())]
+    assert any("&lt;/script&gt;" in text for text in texts)
+    assert not any("<img" in text or "<script" in text for text in texts)
+
+
+def test_it_asks_nothing_of_a_network() -> None:
+    page = Page(_page())
+    for tag, attributes in page.attributes:
+        assert "src" not in attributes, tag
+        assert (attributes.get("href") or "#").startswith("#"), tag
+    policy = next(a["content"] for t, a in page.attributes if a.get("http-equiv"))
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-eval" not in policy
+    assert "url(" not in re.sub(r"url\(#tip\)", "", _page().split('id="plotly"')[0])
+
+
+def test_plotly_is_there_once_and_packed() -> None:
+    page = _page()
+    assert page.count(bundle().packed) == 1
+    assert len(bundle().packed) < 2_300_000
+    assert len(page) - len(bundle().packed) < 400_000
+
+
+def test_fifty_services_fit_into_one_page() -> None:
+    html = render(story(many(50), bad="service-13"), NOW)
+    page = Page(html)
+    assert len(html) < 6_000_000
+    assert len(page.figures) == 51
+    assert page.elements["rect"] == 50
+
+
+def test_it_says_first_how_it_ended_and_why() -> None:
+    text = Page(_page()).text
+    head = text[: text.index("Started")]
+    assert "rolled back" in head
+    assert "Why it went back: a verdict on payments: payments 2.0.1 fails" in head
+
+
+def test_a_release_that_runs_says_that_it_does_and_when() -> None:
+    text = Page(_page(bad=None)).text
+    assert "The release goes on: it is running." in text
+    assert "2026-03-04 17:20:00 UTC" in text
+    assert "not yet" in text
+
+
+def test_a_release_whose_workflow_is_about_to_close_has_ended() -> None:
+    ended = story(SHOP, bad="payments").model_copy(
+        update={"finished_at": None, "execution": "running"}
+    )
+    text = Page(render(ended, NOW)).text
+    assert "2026-03-04 14:46:57 UTC" in text
+    assert "not yet" not in text
+
+
+def test_what_could_not_be_read_is_said() -> None:
+    part = story(SHOP).model_copy(update={"unseen": ("the history of ledger is gone",)})
+    assert "the history of ledger is gone" in Page(render(part, NOW)).text
+
+
+def test_a_release_of_which_nothing_began_has_a_page() -> None:
+    whole = story(SHOP)
+    services = {
+        name: one.model_copy(
+            update={"phase": CanaryPhase.SKIPPED, "judgings": (), "runs": (), "stable": None}
+        )
+        for name, one in whole.services.items()
+    }
+    empty = Timeline.model_validate(
+        whole.model_dump()
+        | {"services": services, "moments": (), "phase": ReleasePhase.ROLLED_BACK}
+    )
+    page = Page(render(empty, NOW))
+    assert page.text.count("It was never begun.") == 5
+
+
+def test_charts_have_words_beside_them() -> None:
+    page = Page(_page())
+    labels = [a["aria-label"] for _, a in page.attributes if a.get("class") == "chart"]
+    assert len(labels) == 6
+    assert all(labels)
+    assert page.elements["table"] >= 5
+    assert page.elements["caption"] == page.elements["table"]
+    assert page.elements["figcaption"] == 6
+    assert page.elements["title"] >= 2
+    assert "checkout after inventory, payments: rolled back." in page.text
+
+
+def test_the_configuration_is_shown_once_for_all_that_share_it() -> None:
+    text = Page(_page()).text
+    assert text.count("Strategy gentle: ") == 1
+    assert "Strategy gentle: ledger, inventory, payments, checkout, storefront" in text
+    assert "latency of the pack" in text
