@@ -98,6 +98,7 @@ class ReleaseWorkflow(Commands):
                 self._go_back(self._because(CauseKind.CANCELLED, "the release was cancelled"))
             self._changed = False
             self._queue()
+            self._story.services(self._board.statuses())
             for action in self._next_actions():
                 self._carry_out(action)
             workflow.set_current_details(self._page())

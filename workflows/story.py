@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from temporalio import workflow
@@ -10,7 +11,14 @@ with workflow.unsafe.imports_passed_through():
     from schemas.events import CANARY_EVENTS, RELEASE_EVENTS, EventType, event
     from schemas.ids import release_workflow_id
     from schemas.notice import Notice, NoticeKind
-    from schemas.release import CanaryPhase, CanaryReport, Cause, ReleasePhase, ReleasePlan
+    from schemas.release import (
+        CanaryPhase,
+        CanaryReport,
+        Cause,
+        ReleasePhase,
+        ReleasePlan,
+        ServiceStatus,
+    )
     from workflows.outbox import Announcer
 
 _RELEASE_NOTICES = {
@@ -24,6 +32,9 @@ _CANARY_NOTICES = {
     CanaryPhase.STUCK: NoticeKind.STUCK,
 }
 
+_TOLD = ("phase", "weight", "step", "stable", "verdict", "cause", "paused")
+"""What an event must tell when it changes; the rest is words for people."""
+
 
 class Story:
     """Turns changes into events and notices, numbered in the order they were seen."""
@@ -33,13 +44,18 @@ class Story:
         self._announcer = announcer
         self._sequence = 0
         self._told: dict[str, CanaryReport] = {}
+        self._seen: dict[str, ServiceStatus] = {}
+        self._known: dict[str, dict[str, Any]] = {
+            name: {"phase": CanaryPhase.WAITING.value, "weight": 0.0} for name in plan.services
+        }
 
     def release(self, phase: ReleasePhase, cause: Cause | None) -> None:
         """The release entered a phase."""
         data: dict[str, Any] = {"labels": self._plan.labels, "cause": _plain(cause)}
         if phase is ReleasePhase.RUNNING:
-            data["services"] = {name: one.version for name, one in self._plan.services.items()}
-            data["stages"] = self._plan.stages
+            data |= self._contents()
+        elif phase is ReleasePhase.ROLLING_BACK:
+            data["services"] = self._contents()["services"]
         self._event(RELEASE_EVENTS[phase], self._plan.release, data)
         kind = _RELEASE_NOTICES.get(phase)
         if kind is not None:
@@ -48,8 +64,12 @@ class Story:
 
     def queued(self, waits_for: str) -> None:
         """The release can't begin: others have its services, or are ahead of it."""
-        data = {"labels": self._plan.labels, "waits_for": waits_for}
+        data = {"labels": self._plan.labels, "waits_for": waits_for, **self._contents()}
         self._event(RELEASE_EVENTS[ReleasePhase.QUEUED], self._plan.release, data)
+
+    def _contents(self) -> dict[str, Any]:
+        versions = {name: one.version for name, one in self._plan.services.items()}
+        return {"services": versions, "stages": self._plan.stages}
 
     def paused(self, *, paused: bool, text: str) -> None:
         """A person paused or resumed the release."""
@@ -73,10 +93,31 @@ class Story:
             text = f"{report.service} is {report.phase}: waits for {report.waits_for}"
             self._notice(notice, report.service, text)
 
+        if self._differs(_state(report)):
+            self._canary_event(EventType.CANARY_CHANGED, report)
+
+    def services(self, statuses: Iterable[ServiceStatus]) -> None:
+        """Tell what no report told: a service that was begun, skipped or lost, or has closed."""
+        for status in statuses:
+            if self._seen.get(status.service) == status:
+                continue
+            self._seen[status.service] = status
+            paused = self._known[status.service].get("paused", False)
+            state = {**status.model_dump(mode="json", exclude={"depends_on"}), "paused": paused}
+            if self._differs(state):
+                self._tell(EventType.CANARY_CHANGED, state)
+
+    def _differs(self, state: dict[str, Any]) -> bool:
+        """Whether the events so far tell another state; words for people alone don't count."""
+        known = self._known[state["service"]]
+        return any(known.get(field) != state[field] for field in _TOLD)
+
     def _canary_event(self, kind: EventType, report: CanaryReport) -> None:
-        planned = self._plan.services[report.service]
-        data = report.model_dump(mode="json", exclude={"sequence", "at"})
-        self._event(kind, report.service, {"version": planned.version, **data})
+        self._tell(kind, {"version": self._plan.services[report.service].version, **_state(report)})
+
+    def _tell(self, kind: EventType, state: dict[str, Any]) -> None:
+        self._known[state["service"]] = state
+        self._event(kind, state["service"], state)
 
     def _event(self, kind: EventType, subject: str, data: dict[str, Any]) -> None:
         release = self._plan.release
@@ -101,8 +142,17 @@ class Story:
                 service=service,
                 text=text,
                 at=workflow.now(),
+                version=self._plan.services[service].version if service else None,
+                services=() if service else tuple(self._plan.services),
+                environment=self._plan.environment,
             )
         )
+
+
+def _state(report: CanaryReport) -> dict[str, Any]:
+    data = report.model_dump(mode="json", exclude={"sequence", "at"})
+    final = {CanaryPhase.FINALIZED: 100.0, CanaryPhase.ROLLED_BACK: 0.0}
+    return data | {"weight": final.get(report.phase, report.weight)}
 
 
 def _plain(cause: Cause | None) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from aviary.history.said import command_of, external
 from schemas.alert import Alert, AlertStatus
 from schemas.alert_policy import AlertAction
 from schemas.ids import SIGNAL_ALERT, SIGNAL_ALERTS
-from schemas.release import CanaryReport, ServicePlan
+from schemas.release import CanaryReport, CanaryState, ServicePlan
 from schemas.route import Route
 from schemas.timeline import Judging, Moment, MomentKind
 from schemas.verdict import Verdict, VerdictKind
@@ -29,12 +29,14 @@ _TO_DO = {
     BEGIN_RAMP: "the ramp could not begin",
     JUDGE: "judging failed",
 }
+_CONTINUED = "WORKFLOW_EXECUTION_CONTINUED_AS_NEW"
 _CLOSED = {
     "WORKFLOW_EXECUTION_COMPLETED": "completed",
     "WORKFLOW_EXECUTION_FAILED": "failed",
     "WORKFLOW_EXECUTION_CANCELED": "canceled",
     "WORKFLOW_EXECUTION_TERMINATED": "terminated",
     "WORKFLOW_EXECUTION_TIMED_OUT": "timed out",
+    _CONTINUED: "continued",
 }
 
 
@@ -42,6 +44,13 @@ def closed(story: Story) -> tuple[str, datetime] | None:
     """How a workflow ended, and when; None while it runs."""
     for event in story.of_kind(*_CLOSED):
         return _CLOSED[event.kind], event.at
+    return None
+
+
+def next_run(story: Story) -> str | None:
+    """The run that went on when this one's history had become long."""
+    for event in story.of_kind(_CONTINUED):
+        return str(event.of.new_execution_run_id)
     return None
 
 
@@ -58,12 +67,11 @@ class CanaryReader:
         self._plan = plan
         self.run_id = run_id
         self._story = story
-
-    @property
-    def _restores(self) -> bool:
+        started = first(next(story.of_kind("WORKFLOW_EXECUTION_STARTED")).of.input) or {}
+        self._restores = bool(started.get("restore"))
         """Whether this run only takes back what a lost one left."""
-        started = next(self._story.of_kind("WORKFLOW_EXECUTION_STARTED"))
-        return bool((first(started.of.input) or {}).get("restore"))
+        resume = started.get("resume")
+        self._resumed = CanaryState.model_validate(resume) if resume else None
 
     @property
     def stable(self) -> str | None:
@@ -71,7 +79,7 @@ class CanaryReader:
         for call in self._story.called(READ):
             if call.ended is Ended.COMPLETED:
                 return Route.model_validate(call.result).stable
-        return None
+        return self._resumed.route.stable if self._resumed and self._resumed.route else None
 
     def moments(self) -> Iterator[Moment]:
         """Everything but the phases, which its reports tell."""
@@ -116,7 +124,8 @@ class CanaryReader:
     # --- traffic ---
 
     def _traffic(self) -> Iterator[Moment]:
-        step = -1
+        known = self._resumed.step if self._resumed else None
+        step = -1 if known is None else known
         for call in self._story.called(APPLY):
             if call.ended is not Ended.COMPLETED or call.ended_at is None:
                 continue
@@ -180,7 +189,7 @@ class CanaryReader:
 
     def _alerts(self) -> Iterator[Moment]:
         began_at = self._began_at()
-        seen = AlertMemory()
+        seen = AlertMemory(self._resumed.alerts if self._resumed else ())
         for event in self._story.of_kind("WORKFLOW_EXECUTION_SIGNALED"):
             if event.of.signal_name not in {SIGNAL_ALERT, SIGNAL_ALERTS}:
                 continue
@@ -206,6 +215,8 @@ class CanaryReader:
 
     def _began_at(self) -> datetime | None:
         """When the first share of requests was sent to the canary, by the workflow's clock."""
+        if self._resumed and self._resumed.began_at:
+            return self._resumed.began_at
         for call in self._story.called(APPLY):
             if call.input["route"]["canary"] == self._plan.version:
                 return call.now

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import AsyncIterator
+from typing import Final, NamedTuple
 
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.judge import JUDGE
+from aviary.history.canary import next_run
 from aviary.history.events import decoded, read
 from aviary.history.release import ReleaseReader
 from aviary.history.timeline import build
@@ -43,36 +44,43 @@ async def fetch_timeline(client: Client, release: str) -> Timeline:
     ]
     limit = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(service: str, run: CanaryRun) -> tuple[WorkflowHistory | None, Live | None]:
+    async def one(service: str, run: CanaryRun) -> list[_Found]:
         async with limit:
-            return await _canary(client, service, run)
+            return [found async for found in _canary(client, service, run)]
 
     found = await asyncio.gather(*(one(service, run) for service, run in runs))
-    return build(history, *_by_run(runs, found))
+    each = [one for several in found for one in several]
+    return build(
+        history,
+        {one.run_id: one.history for one in each},
+        {one.run_id: one.live for one in each if one.live is not None},
+    )
 
 
-def _by_run(
-    runs: list[tuple[str, CanaryRun]], found: list[tuple[WorkflowHistory | None, Live | None]]
-) -> tuple[Mapping[str, WorkflowHistory], Mapping[str, Live]]:
-    pairs = [(run.run_id, *one) for (_, run), one in zip(runs, found, strict=True)]
-    histories = {run_id: history for run_id, history, _ in pairs if history is not None}
-    lives = {run_id: live for run_id, _, live in pairs if live is not None}
-    return histories, lives
+class _Found(NamedTuple):
+    """A run of a canary, and what its judge has seen if it runs."""
+
+    run_id: str
+    history: WorkflowHistory
+    live: Live | None
 
 
-async def _canary(
-    client: Client, service: str, run: CanaryRun
-) -> tuple[WorkflowHistory | None, Live | None]:
-    """A run's history, and what its judge has seen; a history that is gone is None."""
-    handle = client.get_workflow_handle(canary_workflow_id(service), run_id=run.run_id)
-    try:
-        history = await handle.fetch_history()
-        live = live_of(await handle.describe()) if run.ended_at is None else None
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
-        return None, None
-    return history, live
+async def _canary(client: Client, service: str, run: CanaryRun) -> AsyncIterator[_Found]:
+    """A run, and those that went on with it; one that is gone ends them."""
+    later: str | None = run.run_id
+    while later is not None:
+        handle = client.get_workflow_handle(canary_workflow_id(service), run_id=later)
+        try:
+            history = await handle.fetch_history()
+            following = next_run(read(history))
+            running = run.ended_at is None and following is None
+            live = live_of(await handle.describe()) if running else None
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return
+        yield _Found(later, history, live)
+        later = following
 
 
 def live_of(described: WorkflowExecutionDescription) -> Live | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from temporalio.client import WorkflowHistory
 
-from aviary.history.canary import CanaryReader, closed
+from aviary.history.canary import CanaryReader, closed, next_run
 from aviary.history.events import Story, read
 from aviary.history.release import ReleaseReader
 from aviary.history.reports import moments_told
@@ -59,7 +59,10 @@ class _Pieces:
     ) -> None:
         self._reader = reader
         self._live = live
-        self._runs = reader.runs()
+        self._runs = {
+            name: [one for run in runs for one in _with_later(run, stories)]
+            for name, runs in reader.runs().items()
+        }
         self._canaries = {
             run.run_id: CanaryReader(reader.plan.services[name], run.run_id, stories[run.run_id])
             for name, runs in self._runs.items()
@@ -160,6 +163,16 @@ class _Pieces:
                         f"the history of {name}'s canary (run {run.run_id}) is gone: its verdicts, "
                         "alerts and attempts are known only as far as it told the release"
                     )
+
+
+def _with_later(run: CanaryRun, stories: Mapping[str, Story]) -> Iterator[CanaryRun]:
+    """A run, and those that went on when its history had become long."""
+    later: str | None = run.run_id
+    while later is not None:
+        run = run.model_copy(update={"run_id": later})
+        yield run
+        story = stories.get(later)
+        later = next_run(story) if story is not None else None
 
 
 def _once(moments: list[Moment]) -> Iterator[Moment]:

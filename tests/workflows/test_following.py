@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
-
 from schemas.event_data import DATA
 from schemas.events import EventType
 from schemas.ids import SIGNAL_APPROVE, SIGNAL_PAUSE, SIGNAL_RESUME, SIGNAL_ROLLBACK, SIGNAL_SKIP
@@ -15,9 +13,6 @@ from schemas.verdict import VerdictKind
 from tests.workflows.follower import KNOWN, Follower
 from tests.workflows.kit import Release, World, eventually
 
-pytestmark = pytest.mark.xfail(
-    reason="the release does not tell all that its status says yet", strict=False
-)
 CHAIN = {"ledger": [], "payments": ["ledger"], "checkout": ["payments"]}
 HOLD = {"steps": [50], "soak": "1h"}
 ANN = Command(by="ann", reason="a reason")

@@ -11,9 +11,11 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from aviary.history.fetch import fetch_timeline
 from schemas.alert import Alert, AlertStatus
 from schemas.ids import SIGNAL_ALERT, SIGNAL_APPROVE, SIGNAL_PAUSE, SIGNAL_RESUME
 from schemas.release import CanaryPhase, CauseKind, Command, ReleasePhase
+from schemas.timeline import MomentKind
 from tests.workflows.conftest import FAST_TIMERS, TEMPORAL
 from tests.workflows.kit import Release, World, eventually
 
@@ -98,8 +100,18 @@ async def test_a_pause_outlives_the_run_that_heard_it(world: World) -> None:
     assert status.weight == 10
     assert "paused by ann: lunch" in status.waits_for
     await release.canary("ledger").signal(SIGNAL_RESUME)
-    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    ended = await release.result()
+    assert ended.phase is ReleasePhase.FINALIZED
     assert world.router.weights(ledger) == [10, 50, 100, 0]
+    story = await fetch_timeline(world.client, ended.release)
+    runs = [run.ended for run in story.services[ledger].runs]
+    assert runs[:-1] == ["continued"] * (len(runs) - 1)
+    assert runs[-1] == "completed"
+    assert story.unseen == ()
+    kinds = [one.kind for one in story.moments]
+    assert kinds.index(MomentKind.PAUSED) < kinds.index(MomentKind.RESUMED)
+    shifted = [one.weight for one in story.moments if one.kind is MomentKind.SHIFTED]
+    assert shifted == [10, 50, 100, 100]
 
 
 async def test_a_gate_still_waits_and_still_opens(world: World) -> None:
