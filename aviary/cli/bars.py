@@ -40,8 +40,13 @@ def bar(share: float, width: int, style: str, glyphs: Glyphs) -> Text:
 
 
 def folded(text: str, width: int, most: int) -> list[str]:
-    """Text in lines of at most `width`; what does not fit in `most` lines ends in an ellipsis."""
-    lines = wrap(text, width, break_long_words=True, break_on_hyphens=False)
+    """Text in lines of at most `width`; what does not fit in `most` lines ends in an ellipsis.
+
+    A number stays on the line of its per cent sign.
+    """
+    tied = text.replace(" %", "\u00a0%")
+    lines = wrap(tied, width, break_long_words=True, break_on_hyphens=False)
+    lines = [line.replace("\u00a0%", " %") for line in lines]
     if len(lines) <= most:
         return lines
     kept = lines[:most]

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
-from aviary.cli.tables import headline, told
+from aviary.cli.tables import headline
 from aviary.cli.tree import Look
 from schemas.live import Live
+from schemas.release import ServiceStatus
 
 _QUARTERS = 4
 
@@ -23,11 +24,7 @@ class Changes:
     def of(self, look: Look) -> Iterator[str]:
         """The lines that differ from those before: services, the release, evidence, troubles."""
         for service in look.status.services:
-            canary = look.canaries.get(service.service)
-            at = canary or service
-            text = told(service, canary)
-            line = f"{service.service} {service.version}: {at.phase.value} at {at.weight:g}%"
-            yield from self._new(service.service, f"{line}; {text}" if text else line)
+            yield from self._service(service, look)
         yield from self._new("", headline(look.status))
         for name, sight in look.sights.items():
             if sight.live is not None:
@@ -38,6 +35,20 @@ class Changes:
                 yield from self._new(f"{name} trouble", f"{name}: {trouble}")
             else:
                 self._told.pop(f"{name} trouble", None)
+
+    def _service(self, service: ServiceStatus, look: Look) -> Iterator[str]:
+        at = look.canaries.get(service.service) or service
+        name = f"{service.service} {service.version}"
+        if at.verdict is not None:
+            verdict = at.verdict
+            line = f"{name}: {verdict.kind}: {verdict.sentence}"
+            yield from self._new(f"{service.service} verdict", line)
+        parts = [f"{name}: {at.phase.value} at {at.weight:g}%"]
+        if at.cause is not None and at.cause != look.status.cause:
+            parts.append(at.cause.text)
+        if at.waits_for and not at.phase.closed:
+            parts.append(f"waits for {at.waits_for}")
+        yield from self._new(service.service, "; ".join(parts))
 
     def _new(self, key: str, line: str) -> Iterator[str]:
         if self._told.get(key) != line:

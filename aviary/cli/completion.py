@@ -34,9 +34,9 @@ def register(app: typer.Typer) -> None:
 
 def completion(shell: Annotated[Shell, typer.Argument(help="Which shell.")]) -> None:
     """Print the script that has a shell complete commands, options and release ids."""
-    from typer.completion import get_completion_script  # noqa: PLC0415 - keeps --help fast
+    from typer import completion as scripts  # noqa: PLC0415 - keeps --help fast
 
-    script = get_completion_script(
+    script = scripts.get_completion_script(  # type: ignore[attr-defined]
         prog_name="aviary", complete_var="_AVIARY_COMPLETE", shell=shell.value
     )
     typer.echo(script)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime, timedelta, tzinfo
 
 from rich.text import Text
@@ -62,7 +62,7 @@ class Explanation:
             if f"{at:%Y-%m-%d}" != day:
                 day = f"{at:%Y-%m-%d}"
                 found.append(Text(f"{day} ({at:%Z})", style="dim"))
-            found += self._moment(at, moment, column, _kinds(story, moment))
+            found += self._moment(at, moment, column, story)
         return [*found, *self._now(story), *self._unseen(story)]
 
     def _plain(self, text: str, style: str = "", indent: int = 0) -> Iterator[Text]:
@@ -78,16 +78,14 @@ class Explanation:
         facts += [f"asked for by {story.plan.source}"] if story.plan.source else []
         yield from self._plain("; ".join(facts), "dim", indent=2)
 
-    def _moment(
-        self, at: datetime, moment: Moment, column: int, kinds: Mapping[str, str]
-    ) -> Iterator[Text]:
+    def _moment(self, at: datetime, moment: Moment, column: int, story: Timeline) -> Iterator[Text]:
         who = moment.service or "release"
         shown = who if len(who) <= column else who[: column - 1] + "…"
         style = _style(moment)
         for index, line in enumerate(folded(_sentence(moment), self._room(column), _MOST)):
             head = f"{at:%H:%M:%S}  {shown:<{column}}  " if index == 0 else ""
             yield Text.assemble((f"{head:<{_TIME + column + 2}}", "dim"), (line, style))
-        for fact in _facts(moment, kinds):
+        for fact in _facts(moment, story):
             for line in folded(fact, self._room(column) - 2, _MOST):
                 yield Text(" " * (_TIME + column + 4) + line, style="dim")
 
@@ -140,7 +138,8 @@ def _sentence(moment: Moment) -> str:
     text = moment.text
     if moment.verdict is not None:
         return f"{moment.verdict.kind}: {text}"
-    return text.removeprefix(f"{moment.service}: ") if moment.service else text
+    name = moment.service
+    return text.removeprefix(f"{name}: ").removeprefix(f"{name} ") if name else text
 
 
 def _style(moment: Moment) -> str:
@@ -156,8 +155,10 @@ def _kinds(story: Timeline, moment: Moment) -> dict[str, str]:
     return {metric.name: metric.kind for metric in service.plan.metrics} if service else {}
 
 
-def _facts(moment: Moment, kinds: Mapping[str, str]) -> Iterator[str]:
-    """The evidence and the cause of a moment."""
+def _facts(moment: Moment, story: Timeline) -> Iterator[str]:
+    """The evidence of a moment, and its cause where that is not the release's, told already."""
+    kinds = _kinds(story, moment)
+    told = moment.text if story.cause is None else f"{moment.text} {story.cause.text}"
     for metric in moment.verdict.metrics if moment.verdict else ():
         yield _evidence(metric, kinds.get(metric.name, "ratio"))
     if moment.alert is not None:
@@ -170,7 +171,7 @@ def _facts(moment: Moment, kinds: Mapping[str, str]) -> Iterator[str]:
             yield summary
     if moment.by and moment.by not in moment.text:
         yield f"by {moment.by}"
-    if moment.cause is not None and moment.cause.text not in moment.text:
+    if moment.cause is not None and moment.cause.text not in told:
         yield f"because {moment.cause.text}"
 
 

@@ -109,6 +109,8 @@ class StandInCanary:
     @workflow.query(name=ids.QUERY_STATUS)
     def status(self) -> CanaryStatus:
         return CanaryStatus(
+            sequence=0,
+            at=START,
             release=self._release,
             service=self._service,
             version="2.0",

@@ -136,6 +136,7 @@ def test_a_bar_is_full_only_when_it_is_there() -> None:
 
 def test_long_texts_end_in_an_ellipsis() -> None:
     assert folded("one two three four", 9, 1) == ["one two …"]
+    assert folded("at most 5 % bad", 9, 9) == ["at most", "5 % bad"]
     assert folded("x" * 30, 10, 9) == ["x" * 10] * 3
 
 

@@ -16,6 +16,7 @@ from schemas.release import (
     ReleaseStatus,
     ServiceStatus,
 )
+from tests.unit.cli import looks
 from tests.unit.cli.looks import live
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -220,3 +221,20 @@ async def test_as_json_the_evidence_is_there(capsys: pytest.CaptureFixture[str])
     await follow(script, "r1", 0, as_json=True)
     first = json.loads(capsys.readouterr().out.splitlines()[0])
     assert first["live"]["shop"]["to_fail"] == 0.5
+
+
+async def test_a_log_tells_a_verdict_and_a_cause_once(capsys: pytest.CaptureFixture[str]) -> None:
+    back = looks.release(
+        looks.CHECKOUT, phase=ReleasePhase.ROLLING_BACK, cause=looks.stuck().status.cause
+    )
+    going = looks.service("checkout", CanaryPhase.ROLLING_BACK, cause=back.cause)
+    back = back.model_copy(update={"services": (going,)})
+    done = back.model_copy(update={"phase": ReleasePhase.ROLLED_BACK})
+    paused = looks.CHECKOUT.model_copy(update={"phase": CanaryPhase.PAUSED})
+    baking = looks.release(looks.CHECKOUT)
+    script = Script(baking, baking.model_copy(update={"services": (paused,)}), back, done)
+    await follow(script, "shop-42", 0)
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if line.startswith("checkout 1.4.2: PASS: ")]) == 1
+    assert "checkout 1.4.2: rolling_back at 0%" in lines
+    assert len([line for line in lines if "odds against chance" in line]) == 2, "the release's own"
