@@ -6,7 +6,7 @@ import math
 from datetime import timedelta
 from typing import Any
 
-import plotly.graph_objects as go
+import plotly.graph_objects as go  # type: ignore[import-untyped]
 import pytest
 
 from aviary.report.charts import service_figure
