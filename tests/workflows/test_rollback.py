@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 
 from adapters.errors import Retryable, StaleGeneration, Terminal
 from adapters.routers.memory import Fault
@@ -16,6 +17,7 @@ from tests.workflows.kit import World, eventually
 
 CHAIN = {"ledger": [], "payments": ["ledger"]}
 HOLD = {"steps": [50], "soak": "1h"}
+_CANARY_BEGUN = EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED
 AWAY = Fault(Retryable("the router is away"), effect=False)
 
 
@@ -41,6 +43,10 @@ async def test_cancel_pressed_again_during_the_rollback_does_not_cut_it_short(
     assert done.cause is not None
     assert done.cause.kind is CauseKind.CANCELLED
     await _all_back(world)
+    # Had it been cut short, the release would have mended that by a second run of the canary.
+    history = await release.handle.fetch_history()
+    begun = [event for event in history.events if event.event_type == _CANARY_BEGUN]
+    assert len(begun) == len(CHAIN)
 
 
 async def test_a_rollback_that_keeps_failing_is_stuck_and_ends_by_itself(world: World) -> None:
