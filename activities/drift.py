@@ -8,13 +8,14 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 from temporalio import activity
 
-from activities.policy import Policy, forever, terminal_errors
+from activities.clock import server_now
+from activities.policy import Policy, forever, rest, terminal_errors
 from adapters.errors import Retryable, Terminal, UnknownRoute
 from adapters.ports import Router
-from schemas.base import Model, ReleaseId, ServiceName
+from schemas.base import Duration, Model, ReleaseId, ServiceName
 from schemas.catalog import Catalog, RouterSpec
 from schemas.ids import canary_workflow_id, release_workflow_id
 from schemas.release import ServicePlan
@@ -28,7 +29,7 @@ LOOK_POLICY = Policy(
     heartbeat=timedelta(seconds=20),
     schedule_to_close=timedelta(minutes=10),
 )
-"""A check that fails for so long is shown as failed; the schedule starts the next one."""
+"""One look; a check that fails for so long is shown as failed, the schedule starts the next one."""
 
 AT_ONCE: Final = 16
 """Routes that are read at the same time."""
@@ -36,6 +37,13 @@ MOST: Final = 50
 """Drifts that one check hands back, so that its result stays small; the next check has the rest."""
 
 _RELEASE_ID: Final = TypeAdapter[str](ReleaseId)
+
+
+class Look(Model):
+    """Look at all routes, once or until there is something to report."""
+
+    every: Duration | None = Field(default=None, description="Look again so often; None: once.")
+    until: AwareDatetime | None = Field(default=None, description="When to look for the last time.")
 
 
 class Drift(Model):
@@ -79,6 +87,7 @@ class DriftActivities:
         catalog: gives the newest catalog; called in a thread, may block and raise `Retryable`.
         plan_for: what a canary needs to take a route back.
         is_running: whether a workflow of that id runs; raises `Retryable` when it can't tell.
+        sleep: waits that many seconds.
     """
 
     def __init__(
@@ -87,18 +96,35 @@ class DriftActivities:
         catalog: Callable[[], Catalog],
         plan_for: Callable[[Catalog, Route], ServicePlan],
         is_running: Callable[[str], Awaitable[bool]],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._router_for = router_for
         self._catalog = catalog
         self._plan_for = plan_for
         self._is_running = is_running
+        self._sleep = sleep
 
     @activity.defn(name=LOOK)
-    async def look(self) -> DriftReport:
+    async def look(self, asked: Look | None = None) -> DriftReport:
         """Compare the route of every service of the catalog with the canaries that run.
 
         A service whose router does not answer hides no other service's drift.
         """
+        asked = asked or Look()
+        foreign: tuple[str, ...] = ()
+        while True:
+            report = await self._look()
+            if report.foreign != foreign:
+                foreign = report.foreign
+                activity.logger.warning(
+                    "canaries that no release has written", extra={"services": foreign}
+                )
+            over = asked.until is None or server_now() >= asked.until
+            if over or asked.every is None or report.found:
+                return report
+            await rest(asked.every.total_seconds(), self._sleep)
+
+    async def _look(self) -> DriftReport:
         catalog = await asyncio.to_thread(self._catalog)
         kinds: dict[_Kind, list[str]] = {kind: [] for kind in _Kind}
         drifted: list[Route] = []

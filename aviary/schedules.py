@@ -86,7 +86,7 @@ def drift_schedule(settings: Settings) -> Schedule:
     return Schedule(
         action=ScheduleActionStartWorkflow(
             DRIFT_WORKFLOW,
-            DriftInput(),
+            DriftInput(every=every),
             id=DRIFT_SCHEDULE,
             task_queue=settings.task_queue,
             task_timeout=TASK_TIMEOUT,

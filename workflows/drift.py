@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from pydantic import Field
 from temporalio import workflow
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.drift import LOOK, LOOK_POLICY, Drift, DriftReport
-    from schemas.base import Model
+    from activities.drift import LOOK, LOOK_POLICY, Drift, DriftReport, Look
+    from schemas.base import Duration, Model
     from schemas.events import EventType, event
     from schemas.ids import CANARY_WORKFLOW, canary_workflow_id, judging_queue
     from schemas.notice import Notice, NoticeKind
@@ -21,6 +22,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.outbox import Announcer
 
 DRIFT_WORKFLOW = "aviary.drift"
+WATCH = timedelta(hours=1)
+"""How long one check goes on looking: a list of workflows is not flooded with checks."""
 TASK_TIMEOUT = timedelta(seconds=2)
 """As for releases: a killed worker keeps a task no longer than this."""
 
@@ -29,11 +32,14 @@ class DriftInput(Model):
     """Starts a drift check."""
 
     tuning: Tuning = Tuning()
+    every: Duration | None = Field(
+        default=None, description="Look again so often, for `WATCH`; None: once."
+    )
 
 
 @workflow.defn(name=DRIFT_WORKFLOW)
 class DriftWorkflow:
-    """One look at all routes; eleven events when all is well."""
+    """Looks at all routes until something is found; eleven events when all is well."""
 
     @workflow.run
     async def run(self, start: DriftInput | None = None) -> DriftReport:
@@ -46,20 +52,18 @@ class DriftWorkflow:
             What was found, whether or not it could be taken on.
         """
         start = start or DriftInput()
+        watch = WATCH if start.every else timedelta(0)
         report: DriftReport = await workflow.execute_activity(
             LOOK,
+            Look(every=start.every, until=workflow.now() + watch),
             result_type=DriftReport,
             task_queue=judging_queue(workflow.info().task_queue),
-            start_to_close_timeout=LOOK_POLICY.start_to_close,
-            schedule_to_close_timeout=LOOK_POLICY.schedule_to_close,
+            start_to_close_timeout=LOOK_POLICY.start_to_close + watch,
+            schedule_to_close_timeout=(LOOK_POLICY.schedule_to_close or timedelta(0)) + watch,
             heartbeat_timeout=LOOK_POLICY.heartbeat,
             retry_policy=LOOK_POLICY.retry,
             summary="routes that have a canary which nobody looks after",
         )
-        if report.foreign:
-            workflow.logger.warning(
-                "canaries that no release has written", extra={"services": report.foreign}
-            )
         announcer = Announcer()
         if report.found:
             announcer.start()

@@ -33,11 +33,13 @@ class WatchedRouter(RecordingRouter):
     def __init__(self) -> None:
         super().__init__()
         self.unreadable: set[str] = set()
+        self.reads = 0
         self.between_reads: Callable[[], Awaitable[None]] | None = None
 
     async def read(self, service: str) -> Route:
         if service in self.unreadable:
             raise Retryable("the router does not answer")
+        self.reads += 1
         route = await super().read(service)
         if self.between_reads is not None:
             act, self.between_reads = self.between_reads, None
@@ -232,6 +234,26 @@ async def test_a_release_that_begins_meanwhile_keeps_its_canary(world: Drifting)
     route = await world.router.read(name)
     assert (route.canary, route.weight) == ("2", 100)
     assert EventType.DRIFT_FOUND not in {one.type for one in world.log.events}
+
+
+async def test_a_check_looks_on_until_there_is_something(world: Drifting) -> None:
+    world.add_to_catalog("ledger")
+    ledger = world.service("ledger")
+    async with world.working():
+        handle = await world.client.start_workflow(
+            DRIFT_WORKFLOW,
+            DriftInput(tuning=QUICK, every=timedelta(milliseconds=20)),
+            id=f"drift-{uuid4()}",
+            task_queue=world.queue,
+            result_type=DriftReport,
+        )
+        await eventually(lambda: world.watched.reads > 2)
+        left = Route(
+            service=ledger, stable="0", canary="1", weight=10, generation=1, owner="r-gone"
+        )
+        world.router.add_pool(ledger, "1")
+        await world.router.apply(left)
+        assert [one.route for one in (await handle.result()).found] == [left]
 
 
 async def test_the_schedule_is_made_once_keeps_a_pause_and_takes_a_new_interval(
