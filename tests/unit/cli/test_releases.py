@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,8 +21,9 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from typer.testing import Result
 
+from aviary.cli import completion
 from schemas import ids
-from tests.unit.cli.conftest import Run, aviary
+from tests.unit.cli.conftest import ROOT, Run, aviary
 from tests.unit.cli.stand_in import BrokenRelease, StandInCanary, StandInRelease
 
 SERVER = Path(sys.executable).parent / "temporal"
@@ -227,7 +229,7 @@ async def test_a_command_that_nobody_answers_is_exit_code_1(console: Console) ->
         assert "no worker has answered" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["status", "watch", "pause", "rollback"])
+@pytest.mark.parametrize("command", ["status", "watch", "explain", "pause", "rollback"])
 async def test_no_such_release_is_exit_code_4(console: Console, command: str) -> None:
     result = await console(command, "nowhere")
     assert result.exit_code == 4
@@ -282,6 +284,69 @@ async def test_a_terminated_release_is_told_as_such(console: Console) -> None:
         result = await console("watch", release)
     assert result.exit_code == 1
     assert result.stderr == f"release {release}: it was terminated without a result\n"
+
+
+async def test_a_story_is_told_without_a_worker(console: Console) -> None:
+    release = new_id()
+    await console.start(release, "--label", "team=shop")
+    told = await console("explain", release)
+    assert told.exit_code == 0
+    assert told.stdout.startswith(f"Release {release} is queued\n")
+    assert "team=shop" in told.stdout
+    story = json.loads((await console("explain", release, "--format", "json")).stdout)
+    assert (story["execution"], story["moments"][0]["kind"]) == ("running", "started")
+
+
+async def test_filters_are_checked_before_anything_is_asked(console: Console) -> None:
+    for option, value in (("--since", "soon"), ("--environment", "x'y"), ("--service", "No")):
+        result = await console("list", option, value)
+        assert result.exit_code == 2, option
+    unknown = await console("list", "--environment", "prod")
+    assert unknown.exit_code == 1
+    assert "does not have Aviary's search attributes" in unknown.stderr
+
+
+async def test_ctrl_c_leaves_the_release_and_says_so(console: Console) -> None:
+    release = new_id()
+    async with console.working():
+        await console.start(release)
+        watch = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "aviary", "release", "watch", release),
+            *("--address", console.client.service_client.config.target_host),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert watch.stdout is not None
+        await watch.stdout.readline()
+        watch.send_signal(signal.SIGINT)
+        _, stderr = await watch.communicate()
+    assert watch.returncode == 130
+    again = f"`aviary release watch {release}` follows it again"
+    assert stderr.decode() == f"release {release} goes on; {again}\n"
+
+
+async def test_release_ids_are_completed_from_temporal(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = new_id()
+    await console.start(release)
+    monkeypatch.setenv("AVIARY_TEMPORAL_ADDRESS", console.client.service_client.config.target_host)
+    monkeypatch.setattr(completion, "_WITHIN_S", 30.0)
+
+    async def completed() -> bool:
+        return await asyncio.to_thread(completion.running, release[:12]) == [release]
+
+    await eventually(completed)
+    handle = console.client.get_workflow_handle(ids.release_workflow_id(release))
+    await handle.terminate()
+
+    async def ended() -> bool:
+        return await asyncio.to_thread(completion.running, release[:12]) == []
+
+    await eventually(ended)
+    assert await asyncio.to_thread(completion.known, release[:12]) == [release]
+    assert await asyncio.to_thread(completion.known, "r-' OR '") == []
 
 
 def test_an_unreachable_server_is_one_line_and_exit_code_1() -> None:
