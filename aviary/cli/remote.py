@@ -81,7 +81,7 @@ class Releases:
 
     def __init__(self, client: Client, settings: Settings) -> None:
         """Work on the namespace that the client is connected to."""
-        self._client = client
+        self.client = self._client = client
         self._settings = settings
 
     @classmethod

@@ -52,6 +52,10 @@ def report(
 
 
 async def _story(settings: Settings, release: str) -> Timeline:
-    from aviary.cli.remote import Releases  # noqa: PLC0415 - brings in Temporal's SDK
+    from aviary.cli.remote import Releases, failures_told  # noqa: PLC0415 - brings in the SDK
+    from aviary.report.running import with_running  # noqa: PLC0415
 
-    return await (await Releases.connect(settings)).timeline(release)
+    releases = await Releases.connect(settings)
+    story = await releases.timeline(release)
+    async with failures_told(f"release {release}"):
+        return await with_running(releases.client, story)

@@ -158,7 +158,8 @@ def time_axis(end: float) -> dict[str, Any]:
         "type": "date",
         "range": [round(-spare, 2), round(end + spare, 2)],
         "tickformatstops": [
-            {"dtickrange": [None, 59_999], "value": "%H:%M:%S"},
+            {"dtickrange": [None, 999], "value": "%H:%M:%S.%1f"},
+            {"dtickrange": [1000, 59_999], "value": "%H:%M:%S"},
             {"dtickrange": [60_000, 86_399_999], "value": "%H:%M"},
             {"dtickrange": [86_400_000, None], "value": "%d %b"},
         ],

@@ -84,7 +84,7 @@ def _word(judging: Judging) -> Markup:
     verdict = judging.verdict
     if verdict is None or verdict.final:
         return verdict_badge(verdict)
-    return tag("span", "ended by others", class_="badge none")
+    return tag("span", "told to stop", class_="badge none")
 
 
 def _live(judging: Judging) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import timedelta
 from typing import Any
@@ -9,13 +10,18 @@ from typing import Any
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 import pytest
 
+from analysis.evalues import Tally
+from analysis.judge import Judge
+from analysis.trail import look, of_judge
 from aviary.report.charts import service_figure
 from aviary.report.lanes import weights_figure
 from aviary.report.layers import arrange, direct
+from aviary.report.running import with_kept
 from aviary.report.series import service_series, trail_of
-from schemas.timeline import MomentKind, Timeline
+from schemas.judging import JudgeSpec
+from schemas.timeline import MomentKind, ServiceStory, Timeline
 from tests.replay.record import SCENARIOS
-from tests.unit.report.sample import SHOP, at, many, recorded, story
+from tests.unit.report.sample import METRICS, SHOP, at, many, recorded, story
 
 NOW = at(200)
 
@@ -147,3 +153,39 @@ def test_only_direct_dependencies_are_drawn() -> None:
     edges = direct({name: frozenset(of) for name, of in SHOP.items()})
     assert edges["storefront"] == {"checkout"}
     assert edges["checkout"] == {"inventory", "payments"}
+
+
+def _bakes_still(kept: Any) -> ServiceStory:
+    """A service whose first bake goes on, with what its judge has kept so far."""
+    one = story({"ledger": ()}).services["ledger"]
+    first = one.judgings[0].model_copy(update={"trail": None, "ended_at": None, "verdict": None})
+    return with_kept(one.model_copy(update={"judgings": (first,)}), kept)
+
+
+def _kept() -> dict[str, Any]:
+    judge = Judge(JudgeSpec(), METRICS)
+    trail = of_judge(judge)
+    for index in range(4):
+        judge.observe_counts({"errors": Tally(1, 100, 1, 900)}, 15.0 * index, 15.0 * (index + 1))
+        trail.add(look(judge, 15.0 * (index + 1)))
+    state: dict[str, Any] = json.loads(json.dumps({**judge.dump(), "trail": trail.dump()}))
+    return state
+
+
+def test_a_bake_that_goes_on_is_drawn_from_the_judges_heartbeat() -> None:
+    series = service_series(_bakes_still(_kept()))
+    assert len(series.at) == 4
+    assert series.metrics["errors"].canary == [0.01] * 4
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [None, "junk", {}, {"trail": [1, 1, 0, {}, []]}, {"state": 99, "trail": []}],
+)
+def test_a_heartbeat_of_another_version_leaves_the_rest(kept: Any) -> None:
+    assert service_series(_bakes_still(kept)).at == []
+
+
+def test_a_judging_that_ended_keeps_its_own_trail() -> None:
+    one = story({"ledger": ()}).services["ledger"]
+    assert with_kept(one, _kept()) == one
