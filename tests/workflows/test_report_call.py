@@ -4,30 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from temporalio import activity, workflow
+from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.report import REPORT_POLICY, ReportActivities, WriteReport
+from aviary.history.fetch import fetch_timeline
 from aviary.queues import sandbox
+from aviary.report.folder import ReportFolder
+from aviary.report.running import with_running
 from schemas.ids import effects_queue
-
-with workflow.unsafe.imports_passed_through():
-    from workflows.report_call import write_report
-
-
-@workflow.defn(name="test.reporting")
-class Reporting:
-    """Ends whatever becomes of the report."""
-
-    @workflow.run
-    async def run(self, release: str) -> str:
-        await write_report(release)
-        return "ended"
+from tests.workflows.kit import World
+from tests.workflows.reporting import Reporting
 
 
 async def _run(server: WorkflowEnvironment, write: Callable[[WriteReport], Awaitable[bool]]) -> str:
@@ -76,6 +70,25 @@ async def test_a_report_that_can_not_be_written_fails_nothing(server: WorkflowEn
 def test_it_is_not_tried_for_ever() -> None:
     assert REPORT_POLICY.schedule_to_close is not None
     assert REPORT_POLICY.schedule_to_close <= timedelta(minutes=5)
+
+
+async def test_a_release_has_a_report_while_it_runs_and_once_it_has_ended(
+    server: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    world = World(server.client)
+    folder = ReportFolder(tmp_path, partial(fetch_timeline, server.client))
+    async with world.working():
+        release = await world.release({"ledger": []}, strategy={"steps": [50], "soak": "1h"})
+        await release.until(ledger="holding")
+        story = await fetch_timeline(server.client, (await release.status()).release)
+        assert await with_running(server.client, story) == story  # the scripted judge keeps nothing
+        await folder.write(story.release)
+        (page,) = tmp_path.iterdir()
+        assert "The release goes on" in page.read_text()
+        await release.alert("ledger")
+        await release.result()
+        await folder.write(story.release)
+    assert "Why it went back: an alert on" in page.read_text()
 
 
 @pytest.mark.parametrize("release", ["../up", "", "a/b", ".hidden"])
