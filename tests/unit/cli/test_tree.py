@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console, Group
 
 from aviary.cli.bars import ASCII, UNICODE, bar, folded, glyphs_for
@@ -138,6 +140,19 @@ def test_long_texts_end_in_an_ellipsis() -> None:
     assert folded("one two three four", 9, 1) == ["one two …"]
     assert folded("at most 5 % bad", 9, 9) == ["at most", "5 % bad"]
     assert folded("x" * 30, 10, 9) == ["x" * 10] * 3
+
+
+@given(
+    st.text(st.sampled_from("ab %,.-"), max_size=200),
+    st.integers(min_value=4, max_value=40),
+    st.integers(min_value=1, max_value=4),
+)
+def test_folded_texts_fit(text: str, width: int, most: int) -> None:
+    lines = folded(text, width, most)
+    assert len(lines) <= most
+    assert all(len(line) <= width for line in lines)
+    if len(lines) < most:
+        assert "".join("".join(lines).split()) == "".join(text.split())
 
 
 def test_a_bake_that_is_over_is_full() -> None:
