@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.testing import WorkflowEnvironment
 
 from tests.chaos import intake, matrix, unwinding
 from tests.chaos.dying import Between
@@ -25,7 +25,8 @@ from tests.chaos.outages.faults import FAULTS
 from tests.chaos.plays import PLAYS, Play
 from tests.chaos.points import Point
 from tests.chaos.rows import Row, table, write
-from tests.workflows.conftest import FAST_TIMERS, TEMPORAL
+from tests.chaos.server import temporal_server
+from tests.workflows.conftest import FAST_TIMERS
 
 PARTS = (intake.PART, unwinding.PART, outages.PART, matrix.PART)
 
@@ -70,27 +71,26 @@ async def _all(folder: Path, told: Told) -> list[Row]:
     rows: list[Row] = []
     for part in told.part or PARTS:
         if part == unwinding.PART:
-            rows += await _unwinding(told.every)
+            rows += await _unwinding(folder / part, told.every)
         elif part == intake.PART:
-            rows += await intake.die_everywhere(folder, [b for b in Between if told.only in b])
+            rows += await intake.die_everywhere(
+                folder / part, [b for b in Between if told.only in b]
+            )
         elif part == outages.PART:
             chosen = [fault for fault in FAULTS if told.only in fault.name]
-            rows += await outages.meet_all(folder, chosen)
+            rows += await outages.meet_all(folder / part, chosen)
         else:
             rows += await _matrix(folder / part, told)
     return rows
 
 
-async def _unwinding(every: int) -> list[Row]:
+async def _unwinding(folder: Path, every: int) -> list[Row]:
     rows: list[Row] = []
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(TEMPORAL),
-        data_converter=pydantic_data_converter,
-        dev_server_extra_args=FAST_TIMERS,
-    ) as server:
+    async with temporal_server(folder, ["default"], *FAST_TIMERS) as address:
+        client = await Client.connect(address, data_converter=pydantic_data_converter)
         for mode in Mode:
             for back in (False, True):
-                world = unwinding.Haunted(server.client)
+                world = unwinding.Haunted(client)
                 async with world.working():
                     rows += await unwinding.unwind_all(world, mode, back=back, stride=every)
     return rows

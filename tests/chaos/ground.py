@@ -17,20 +17,22 @@ from typing import Any, Self
 import httpx
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.testing import WorkflowEnvironment
 
 from adapters.kafka import make_consumer
 from adapters.routers.envoy import EnvoyRouter
+from adapters.routers.envoy_routes import tags_in
 from aviary.local.parts import envoy_program
 from schemas import ids
 from schemas.route import Route
-from tests.contract.kafka.parts import TEMPORAL, Broker
+from tests.chaos.server import temporal_server
+from tests.contract.kafka.parts import Broker
 from tests.contract.routers.live import LiveEnvoy
 from tests.contract.routers.wire import Caller, Instances
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("ledger", "payments")
 VERSIONS = ("a", "b")
+_LOOK_S = 0.02
 _QUERY = re.compile(r'harm\{service="([^"]+)",version="([^"]+)"\}')
 _TEMPORAL = [
     *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal"),
@@ -105,6 +107,34 @@ class Told:
             self.types[event["partitionkey"]].append(event["type"])
 
 
+class Generations:
+    """Reads the routes' file whenever it was replaced: one look for all slots."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._largest: dict[str, int] = {}
+        self.shrunk: dict[str, list[str]] = defaultdict(list)
+        """By service: generations that became smaller."""
+
+    async def watch(self) -> None:
+        """Look for ever."""
+        before = None
+        while True:
+            now = self._path.stat()
+            if (now.st_ino, now.st_mtime_ns) != before:
+                before = (now.st_ino, now.st_mtime_ns)
+                self._read(json.loads(self._path.read_text()))
+            await asyncio.sleep(_LOOK_S)
+
+    def _read(self, document: dict[str, Any]) -> None:
+        for service, tag in tags_in(document["resources"][0]).items():
+            route = Route.model_validate(tag)
+            largest = self._largest.get(service, 0)
+            if route.generation < largest:
+                self.shrunk[service].append(f"generation {largest} became {route.generation}")
+            self._largest[service] = max(largest, route.generation)
+
+
 class Ground:
     """The parts that all slots share."""
 
@@ -132,21 +162,14 @@ class Ground:
                 self.envoy.fleet.directory, [self.envoy.admin_url], client=self.http
             )
             names = [f"slot-{number}" for number in range(self._count)]
-            env = await WorkflowEnvironment.start_local(
-                namespace=names[0],
-                dev_server_existing_path=str(TEMPORAL),
-                dev_server_database_filename=str(self.folder / "temporal.db"),
-                dev_server_log_level="error",
-                dev_server_extra_args=[
-                    *_TEMPORAL, *(word for name in names[1:] for word in ("--namespace", name))
-                ],
-                data_converter=pydantic_data_converter,
-            )  # fmt: skip
-            await stack.enter_async_context(env)
-            self.address = env.client.service_client.config.target_host
+            server = temporal_server(
+                self.folder, names, "--db-filename", str(self.folder / "temporal.db"), *_TEMPORAL
+            )
+            self.address = await stack.enter_async_context(server)
             self.told = Told(self.broker)
-            listening = asyncio.create_task(self.told.listen())
-            stack.push_async_callback(_end, listening)
+            self.generations = Generations(self.envoy.fleet.routes_path)
+            for endless in (self.told.listen(), self.generations.watch()):
+                stack.push_async_callback(_end, asyncio.create_task(endless))
             self._nursery = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "tests.chaos.nursery"),
                 cwd=ROOT,

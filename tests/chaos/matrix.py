@@ -89,8 +89,6 @@ async def _run(slot: Slot, play: Play, point: Point | None) -> tuple[Running, Ro
     running = Running(slot, play, {name: route.stable for name, route in before.items()})
     row = Row(PART, play.name, kind(point), str(point or ""))
     began = time.monotonic()
-    shrunk: list[str] = []
-    watching = asyncio.create_task(_watch_generations(slot, shrunk))
     if isinstance(point, InActivity):
         slot.order.write_text(json.dumps({**point.plain(), "release": running.id}))
     killing = asyncio.create_task(_kill(running, point))
@@ -100,16 +98,15 @@ async def _run(slot: Slot, play: Play, point: Point | None) -> tuple[Running, Ro
             status: ReleaseStatus = await running.handle.result()
         row.outcome = status.phase.value
         row.struck = await _settle(killing)
-        row.broken = [*shrunk, *await _invariants(running, status, before)]
+        row.broken = await _invariants(running, status, before)
     except TimeoutError:
         row.struck = killing.done()
         row.broken = [f"not ended after {WITHIN_S:g} s: {running.histories}"]
     finally:
         row.seconds = round(time.monotonic() - began, 2)
         slot.order.unlink(missing_ok=True)
-        for task in (killing, watching):
-            task.cancel()
-        await asyncio.gather(killing, watching, return_exceptions=True)
+        killing.cancel()
+        await asyncio.gather(killing, return_exceptions=True)
         await running.finish()
     if not slot.alive:
         await slot.start_worker()
@@ -138,17 +135,6 @@ async def _kill(running: Running, point: Point | None) -> None:
     await slot.start_worker()
 
 
-async def _watch_generations(slot: Slot, shrunk: list[str]) -> None:
-    """Notes a generation that is smaller than one that was seen before."""
-    largest: dict[str, int] = {}
-    while True:
-        for name, route in (await slot.routes()).items():
-            if route.generation < largest.get(name, 0):
-                shrunk.append(f"{name}: generation {largest[name]} became {route.generation}")
-            largest[name] = max(route.generation, largest.get(name, 0))
-        await asyncio.sleep(0.05)
-
-
 async def _invariants(
     running: Running, status: ReleaseStatus, before: dict[str, Route]
 ) -> list[str]:
@@ -165,8 +151,8 @@ async def _invariants(
         served = await slot.served(name)
         if served != {version}:
             broken.append(f"{name}: users got {sorted(served)}, expected {version}")
-        if route.generation < was.generation:
-            broken.append(f"{name}: generation {was.generation} became {route.generation}")
+        shrunk = slot.ground.generations.shrunk.pop(slot.services[name], [])
+        broken += [f"{name}: {text}" for text in shrunk]
     phase = CanaryPhase.FINALIZED if forward else CanaryPhase.ROLLED_BACK
     allowed = {phase} if forward else {phase, CanaryPhase.SKIPPED}
     broken += [

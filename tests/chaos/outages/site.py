@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,7 +30,7 @@ from schemas.route import Route
 from tests.chaos.outages.wire import Wire
 from tests.durability.apache import Cluster
 
-RPS = 90.0
+RPS = 50.0
 SPACE = "2m"
 """Of Envoy's folder, where it can be a file system of its own."""
 _PATIENT = {"min": "170s", "max": "180s"}
@@ -69,26 +69,23 @@ class Site(Stack):
             self.pipeline = Pipeline(cluster.bootstrap)
 
     async def __aenter__(self) -> Self:
-        await super().__aenter__()
-        await self.wire.__aenter__()
-        self.mounted = _mount(self.folder / "envoy")
-        await self.start()
-        self.client = await self.temporal()
-        self.http = httpx.AsyncClient()
-        self.router = EnvoyRouter(
-            self.folder / "envoy", [self.addresses["envoy_admin"]], client=self.http
-        )
+        async with AsyncExitStack() as parts_up:
+            folder = self.folder / "envoy"
+            self.mounted = _mount(folder)
+            if not self.mounted:
+                parts_up.callback(subprocess.run, ["umount", str(folder)], check=True)
+            await parts_up.enter_async_context(self.wire)
+            await super().__aenter__()
+            parts_up.push_async_exit(super().__aexit__)
+            await self.start()
+            self.client = await self.temporal()
+            http = await parts_up.enter_async_context(httpx.AsyncClient())
+            self.router = EnvoyRouter(folder, [self.addresses["envoy_admin"]], client=http)
+            self._parts_up = parts_up.pop_all()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        try:
-            await super().__aexit__(*exc)
-        finally:
-            await self.wire.__aexit__()
-            if hasattr(self, "http"):
-                await self.http.aclose()
-            if not self.mounted:
-                subprocess.run(["umount", str(self.folder / "envoy")], check=False)  # noqa: ASYNC221
+        await self._parts_up.aclose()
 
     @property
     def settings(self) -> dict[str, str]:
