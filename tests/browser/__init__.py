@@ -1,0 +1,1 @@
+"""What people see, in a real browser: the Temporal UI of releases, and the report."""
