@@ -48,7 +48,7 @@ class Trail(Model):
     """One bake. Every column has as many numbers as `at`."""
 
     began_at: datetime
-    at: Column = Field(description="Seconds since `began_at`, growing.")
+    at: Column = Field(min_length=1, description="Seconds since `began_at`, growing.")
     odds: Column | None = Field(
         default=None, description="log10 of the e-value over all metrics that are acted upon."
     )

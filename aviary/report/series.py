@@ -73,21 +73,19 @@ def trail_of(judging: Judging) -> Trail | None:
 
 
 def service_series(story: ServiceStory) -> ServiceSeries:
-    """One service's bakes, end to end."""
+    """One service's bakes, end to end; the evidence goes on over all runs of its canary."""
     whole = ServiceSeries(metrics={one.name: MetricSeries(one) for one in story.plan.metrics})
     pause = timedelta(seconds=5) + 2 * story.plan.judge.interval
-    for run in dict.fromkeys(one.run_id for one in story.judgings):
-        judgings = [one for one in story.judgings if one.run_id == run]
-        trails = [trail for one in judgings if (trail := trail_of(one)) is not None]
-        for name, edge in _edges(judgings, trails).items():
-            if name in whole.metrics:
-                whole.metrics[name].edge = edge
-        counted: dict[str, StreamTrail] = {}
-        for trail in trails:
-            begin = trail.began_at + timedelta(seconds=trail.at[0])
-            if whole.at and begin - _last(whole.at) > pause:
-                _break(whole)
-            _append(whole, trail, counted)
+    trails = [trail for one in story.judgings if (trail := trail_of(one)) is not None]
+    for name, edge in _edges(story.judgings, trails).items():
+        if name in whole.metrics:
+            whole.metrics[name].edge = edge
+    counted: dict[str, StreamTrail] = {}
+    for trail in trails:
+        begin = trail.began_at + timedelta(seconds=trail.at[0])
+        if whole.at and begin - _last(whole.at) > pause:
+            _break(whole)
+        _append(whole, trail, counted)
     _tolerances(whole, story.judgings)
     return whole
 

@@ -83,6 +83,15 @@ def test_rates_end_where_the_verdict_says() -> None:
         assert _trace(figure, name)["y"][-1] == pytest.approx(100 * counts.rate, rel=1e-3)
 
 
+def test_a_canary_that_went_on_in_another_run_is_one_line() -> None:
+    one = story(SHOP).services["ledger"]
+    judgings = tuple(
+        judging.model_copy(update={"run_id": f"run-{index}"})
+        for index, judging in enumerate(one.judgings)
+    )
+    assert service_series(one.model_copy(update={"judgings": judgings})) == service_series(one)
+
+
 def test_a_dot_is_the_rate_of_one_interval() -> None:
     story_ = story({"ledger": ()}).services["ledger"]
     series = service_series(story_)
