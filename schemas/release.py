@@ -215,6 +215,9 @@ class Tuning(Model):
         default=False,
         description="Whether this Temporal has `schemas.attributes`; the bridge registers them.",
     )
+    report: bool = Field(
+        default=False, description="Whether a report is written at the end: a folder is configured."
+    )
 
 
 READ_ME = (

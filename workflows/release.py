@@ -44,6 +44,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.board import Board
     from workflows.commands import Commands, Word
     from workflows.outbox import Announcer
+    from workflows.report_call import write_report
     from workflows.story import Story
     from workflows.turn import Turn
     from workflows.unwind import run_to_end
@@ -116,7 +117,8 @@ class ReleaseWorkflow(Commands):
         )
 
     async def _finish(self) -> None:
-        await asyncio.gather(self._turn.leave(), self._announcer.finish())
+        report = [write_report(self._plan.release)] if self._start.tuning.report else []
+        await asyncio.gather(self._turn.leave(), self._announcer.finish(), *report)
 
     # --- its turn ---
 

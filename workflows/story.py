@@ -46,7 +46,8 @@ class Story:
         self._told: dict[str, CanaryReport] = {}
         self._seen: dict[str, ServiceStatus] = {}
         self._known: dict[str, dict[str, Any]] = {
-            name: {"phase": CanaryPhase.WAITING.value, "weight": 0.0} for name in plan.services
+            name: {"phase": CanaryPhase.WAITING.value, "weight": 0.0, "paused": False}
+            for name in plan.services
         }
 
     def release(self, phase: ReleasePhase, cause: Cause | None) -> None:
@@ -102,10 +103,15 @@ class Story:
             if self._seen.get(status.service) == status:
                 continue
             self._seen[status.service] = status
+            if self._ended(status.service) and not status.phase.closed:
+                continue  # it has said so itself, before its workflow ended
             paused = self._known[status.service].get("paused", False)
             state = {**status.model_dump(mode="json", exclude={"depends_on"}), "paused": paused}
             if self._differs(state):
                 self._tell(EventType.CANARY_CHANGED, state)
+
+    def _ended(self, service: str) -> bool:
+        return CanaryPhase(self._known[service]["phase"]).closed
 
     def _differs(self, state: dict[str, Any]) -> bool:
         """Whether the events so far tell another state; words for people alone don't count."""

@@ -81,7 +81,7 @@ class _Bridge:
         self._sender.start()
         client = self._client
         known = await persist("search attributes", lambda: ensure_attributes(client))
-        intake = TemporalIntake(client, self._settings.task_queue, Tuning(search_attributes=known))
+        intake = TemporalIntake(client, self._settings.task_queue, self._tuning(known=known))
         acceptor = Acceptor(
             intake,
             self._sender,
@@ -94,6 +94,9 @@ class _Bridge:
             consumer, _TOPICS, acceptor.accept, self._metrics, most=_AT_ONCE
         )
         return self._consumption
+
+    def _tuning(self, *, known: bool) -> Tuning:
+        return Tuning(search_attributes=known, report=self._settings.report_dir is not None)
 
     async def _consumer(self) -> Any:
         consumer = make_consumer(self._options, self._settings.kafka_group)

@@ -21,6 +21,7 @@ from activities.judge import JUDGE, JudgeRequest, JudgeResult
 from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
 from activities.ramp import BEGIN_RAMP, BeginRamp, RampState
+from activities.report import ReportActivities
 from activities.tell import TellRelease
 from activities.traffic import TrafficActivities
 from adapters.errors import Retryable
@@ -149,6 +150,16 @@ class ScriptedJudge:
         return JudgeResult(verdict=verdict, evidence={"steps": steps + 1}, ramp=ramp)
 
 
+class MemoryReports:
+    """Remembers whose report was written."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+
+    async def write(self, release: str) -> None:
+        self.written.append(release)
+
+
 class World:
     """A worker with everything in memory, and words to use it."""
 
@@ -160,6 +171,7 @@ class World:
         self.log = MemoryEventLog()
         self.notifier = MemoryNotifier()
         self.alerts = MemoryAlertSource()
+        self.reports = MemoryReports()
         self.names: dict[str, str] = {}
         self.catalog: Catalog | None = None
         self._suffix = uuid4().hex[:8]
@@ -204,6 +216,7 @@ class World:
                     announce.publish,
                     announce.notify,
                     preflight.preflight,
+                    ReportActivities(self.reports).write,
                     admission.ask,
                     admission.recall,
                 ],

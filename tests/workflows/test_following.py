@@ -91,7 +91,7 @@ async def test_a_bad_version_and_services_that_never_began(world: World) -> None
     assert follower.cause["kind"] == CauseKind.VERDICT
     assert (world.service("payments"), "FAIL") in follower.verdicts
     phases = world.short([name for name, one in follower.services.items() if not one["weight"]])
-    assert phases == list(CHAIN)
+    assert sorted(phases) == sorted(CHAIN)
     assert follower.services[world.service("checkout")]["phase"] == "skipped"
 
 

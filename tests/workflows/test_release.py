@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from schemas.events import EventType
 from schemas.release import CanaryPhase, CauseKind, ReleasePhase
 from schemas.verdict import VerdictKind
-from tests.workflows.kit import World
+from tests.workflows.kit import QUICK, World
 
 CHAIN = {"ledger": [], "payments": ["ledger"], "checkout": ["payments"]}
 
@@ -114,6 +116,7 @@ async def test_events_tell_the_whole_release_under_growing_ids(world: World) -> 
     assert ids == [f"{release.handle.id}/{n}" for n in range(len(ids))]
     assert [event.type for event in world.log.events] == [
         EventType.RELEASE_STARTED,
+        EventType.CANARY_CHANGED,
         EventType.CANARY_SHIFTED,
         EventType.CANARY_BAKING,
         EventType.CANARY_SHIFTED,
@@ -124,6 +127,17 @@ async def test_events_tell_the_whole_release_under_growing_ids(world: World) -> 
         EventType.CANARY_HOLDING,
         EventType.RELEASE_SOAKING,
         EventType.RELEASE_FINALIZING,
+        EventType.CANARY_CHANGED,
         EventType.CANARY_FINALIZED,
         EventType.RELEASE_FINALIZED,
     ]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_report_is_written_at_the_end_where_one_is_wanted(
+    world: World, *, wanted: bool
+) -> None:
+    tuning = QUICK.model_copy(update={"report": wanted})
+    release = await world.release({"ledger": []}, tuning=tuning)
+    status = await release.result()
+    assert world.reports.written == ([status.release] if wanted else [])

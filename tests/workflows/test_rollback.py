@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
@@ -59,6 +60,31 @@ async def test_a_rollback_that_keeps_failing_is_stuck_and_ends_by_itself(world: 
     assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
     assert NoticeKind.STUCK in {notice.kind for notice in world.notifier.notices}
     await _all_back(world)
+
+
+async def test_a_rollback_is_not_done_while_requests_start_on_the_canary(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strays = True
+    counts = {"0": 0, "2": 0}
+
+    async def requests(service: str) -> Mapping[str, int]:
+        counts["0"] += 10
+        counts["2"] += strays
+        return dict(counts)
+
+    monkeypatch.setattr(world.router, "requests", requests)
+    quick = timedelta(milliseconds=50)
+    release = await world.release(
+        {"ledger": []}, strategy=HOLD, tuning=Tuning(see_quiet=quick, see_within=2 * quick)
+    )
+    await release.until(ledger="holding")
+    await release.handle.signal(SIGNAL_ROLLBACK)
+    await release.until(ledger="stuck")
+    strays = False
+    assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
+    backs = [route for route in world.router.applied if route.canary is None]
+    assert len(backs) > 1, "the router that disobeyed was not told again"
 
 
 @pytest.mark.parametrize("error", [Terminal("rejected"), StaleGeneration("someone was faster")])
