@@ -26,7 +26,9 @@ from workflows import describe
 from workflows.describe import GOING_BACK, NO_WAY_BACK, phase
 from workflows.queueing import Line
 
-_ROWS = 12
+_ROWS = (20, 12, 8, 4)
+"""Services shown, as many as there is room for."""
+_MOST_BYTES = 4096
 _LINE_ROWS = 20
 _PLANNED_ROWS = 30
 _NAMED = 4
@@ -151,6 +153,16 @@ def release(
         said: what people said to it, oldest first.
         runs: run ids of its canaries by service, for links that lead to their pages.
     """
+    for rows in _ROWS:
+        page = _release_page(status, plan, _table(status.services, runs, rows), at, said)
+        if len(page.encode()) < _MOST_BYTES:
+            break
+    return page
+
+
+def _release_page(
+    status: ReleaseStatus, plan: ReleasePlan, table: str, at: datetime, said: Sequence[str]
+) -> str:
     lines = [f"### Release {status.release} {_headline(status)}"]
     if status.waits_for:
         lines.append(f"**Waits for** {_safe(status.waits_for)}.")
@@ -160,7 +172,7 @@ def release(
     following = _then(status, plan)
     if following:
         lines.append(f"> **Next:** {following}")
-    lines.append(_table(status.services, runs))
+    lines.append(table)
     if said:
         lines.append("**Said:** " + "; ".join(_cell(text) for text in said[-_SAID:]))
     return "\n\n".join([*lines, *_release_words(status), _as_of(at)])
@@ -301,8 +313,8 @@ def _because(cause: Cause) -> str:
     return f"{_cell(cause.text, _WIDTH * 3)}{where}"
 
 
-def _table(services: Sequence[ServiceStatus], runs: Mapping[str, str]) -> str:
-    shown = _most_urgent(services)
+def _table(services: Sequence[ServiceStatus], runs: Mapping[str, str], rows_at_most: int) -> str:
+    shown = _most_urgent(services, rows_at_most)
     rows = [_row("service", "state", "why"), "|:---|:---|:---|"]
     for one in shown:
         waits_for = f"waits for {one.waits_for}" if one.waits_for else ""
@@ -330,11 +342,11 @@ def _state(one: ServiceStatus) -> str:
     return where if one.phase is CanaryPhase.WAITING else f"{where}, {one.weight:g} %"
 
 
-def _most_urgent(services: Sequence[ServiceStatus]) -> list[ServiceStatus]:
+def _most_urgent(services: Sequence[ServiceStatus], count: int) -> list[ServiceStatus]:
     """As many as there is room for, in dependency order; first those where something happens."""
-    if len(services) <= _ROWS:
+    if len(services) <= count:
         return list(services)
-    first = sorted(services, key=lambda one: one.phase not in _URGENT)[:_ROWS]
+    first = sorted(services, key=lambda one: one.phase not in _URGENT)[:count]
     kept = {one.service for one in first}
     return [one for one in services if one.service in kept]
 

@@ -117,8 +117,9 @@ class ReleaseWorkflow(Commands):
         )
 
     async def _finish(self) -> None:
-        report = [write_report(self._plan.release)] if self._start.tuning.report else []
-        await asyncio.gather(self._turn.leave(), self._announcer.finish(), *report)
+        await asyncio.gather(self._turn.leave(), self._announcer.finish())
+        if self._start.tuning.report:
+            await write_report(self._plan.release)  # from the events, too: they come first
 
     # --- its turn ---
 
