@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import pytest_asyncio
@@ -44,16 +44,21 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def go_without(error: DebianError) -> NoReturn:
+    """Skip what needs the browser, with the reason; where CI runs, fail."""
+    reason = f"no Chromium from Debian's packages here: {error}"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """The headless browser."""
     try:
         installed = await chromium.install(debian.cache_folder())
     except DebianError as error:
-        reason = f"no Chromium from Debian's packages here: {error}"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        go_without(error)
     async with chromium.opened(installed) as running:
         yield running
 
