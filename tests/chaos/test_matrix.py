@@ -10,7 +10,7 @@ from activities.traffic import APPLY
 from tests.chaos.ground import Ground
 from tests.chaos.matrix import record_all, run_all
 from tests.chaos.plays import Play
-from tests.chaos.points import RELEASE, AfterEvent, InActivity, Point
+from tests.chaos.points import RELEASE, AfterEvent, InActivity, Point, every_point
 from tests.chaos.rows import table
 
 SLOTS = 6
@@ -38,6 +38,27 @@ def _chosen(points: list[Point]) -> list[Point]:
     ]
     return [
         InActivity(APPLY, 2, "after"),
-        AfterEvent("payments", 1),
+        next(p for p in points if isinstance(p, AfterEvent) and p.history == "payments"),
         of_release[len(of_release) // 2],
     ]
+
+
+def test_a_point_for_each_state_that_a_history_can_be_found_in() -> None:
+    history = [
+        "WORKFLOW_EXECUTION_STARTED",
+        "WORKFLOW_TASK_SCHEDULED",
+        "WORKFLOW_TASK_STARTED",
+        "WORKFLOW_TASK_COMPLETED",
+        "TIMER_STARTED",
+        "ACTIVITY_TASK_SCHEDULED",
+        "WORKFLOW_EXECUTION_SIGNALED",
+        "WORKFLOW_TASK_SCHEDULED",
+        "ACTIVITY_TASK_STARTED",
+        "ACTIVITY_TASK_COMPLETED",
+    ]
+    found = [
+        point.number
+        for point in every_point({RELEASE: history}, {})
+        if isinstance(point, AfterEvent)
+    ]
+    assert found == [2, 3, 6, 8, 10]
