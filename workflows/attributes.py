@@ -17,16 +17,18 @@ LIST_BYTES = 1800
 _QUOTES = 3
 """Of the encoding, for each value of a list."""
 
-_SETTLED = {
+RUNNING = "running"
+"""The state that bakes, shifts and the like are listed under: they come with every step, and are
+not worth an event each."""
+_LISTED = {
+    CanaryPhase.GATED,
+    CanaryPhase.PAUSED,
     CanaryPhase.HOLDING,
     CanaryPhase.ROLLING_BACK,
     CanaryPhase.STUCK,
     CanaryPhase.ROLLED_BACK,
     CanaryPhase.FINALIZED,
 }
-RUNNING = "running"
-"""The state that all other phases of a canary are listed under: they come with every step, and are
-not worth an event each."""
 
 _ONE = {name: SearchAttributeKey.for_keyword(name) for name in attributes.KEYWORDS}
 _MANY = {name: SearchAttributeKey.for_keyword_list(name) for name in attributes.KEYWORD_LISTS}
@@ -38,11 +40,12 @@ class Attributes:
     Args:
         known: whether this Temporal has the attributes; setting one that it doesn't know fails the
             workflow task for ever.
+        state: what the run was started with.
     """
 
-    def __init__(self, *, known: bool) -> None:
+    def __init__(self, *, known: bool, state: str = "") -> None:
         self._known = known
-        self._last: dict[str, str] = {}
+        self._last = {attributes.STATE: state}
 
     def begin(self, plan: ReleasePlan) -> None:
         """What does not change during a release."""
@@ -76,9 +79,11 @@ class Attributes:
         self._last |= changed
 
 
-def listed(phase: CanaryPhase) -> str | None:
-    """The state that a canary in this phase is listed under; None where the last one stays."""
-    return phase.value if phase in _SETTLED else None
+def listed(phase: CanaryPhase) -> str:
+    """The state that a canary in this phase is listed under."""
+    if phase is CanaryPhase.VERIFYING:
+        return CanaryPhase.ROLLING_BACK.value
+    return phase.value if phase in _LISTED else RUNNING
 
 
 def of_canary(release: str, environment: str, plan: ServicePlan) -> TypedSearchAttributes:

@@ -29,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows import describe, pages
     from workflows.alerts import AlertMemory, action_for, alerts_in, sentence
-    from workflows.attributes import Attributes, listed
+    from workflows.attributes import RUNNING, Attributes, listed
     from workflows.commands import Commands, Word
     from workflows.judging import Judging
     from workflows.outbox import Reports
@@ -50,7 +50,7 @@ class Inbox(Commands):
         self._waits_for = ""
         self._step: int | None = None
         self._judging = Judging(start.plan, self._traffic)
-        self._attributes = Attributes(known=start.tuning.search_attributes)
+        self._attributes = Attributes(known=start.tuning.search_attributes, state=RUNNING)
         self._alerts = AlertMemory()
         self._trouble: Cause | None = None
         self._abort: Cause | None = None
@@ -146,8 +146,8 @@ class Inbox(Commands):
             pages.canary(self._start, report, parent.run_id if parent else "")
         )
         state = listed(report.phase)
-        if state is not None:
-            self._attributes.enter(state, verdict=report.verdict, cause=report.cause)
+        verdict = report.verdict if state != RUNNING else None
+        self._attributes.enter(state, verdict=verdict, cause=report.cause)
 
     @property
     def _place(self) -> str:

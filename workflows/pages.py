@@ -198,6 +198,10 @@ def _headline(status: ReleaseStatus) -> str:
             text = f"is finalized: {describe.many(count, 'service')} released"
         case ReleasePhase.ROLLED_BACK:
             text = "was rolled back: every service is on its stable version"
+    gated = [one for one in services if one.phase is CanaryPhase.GATED]
+    if gated and status.phase is ReleasePhase.RUNNING:
+        where = phase(gated[0].phase, gated[0].step, gated[0].steps)
+        text = f"waits for a person: {gated[0].service} is {where} at {gated[0].weight:g} %"
     if stuck:
         text += f"; STUCK: {', '.join(stuck)}"
     return text + (" (paused)" if status.paused and not status.phase.closed else "")
@@ -211,16 +215,23 @@ def _then(status: ReleaseStatus, plan: ReleasePlan) -> str:
             first = ", ".join(plan.stages[0][:_SAID])
             return f"its turn; then {first} begin{'s' if len(plan.stages[0]) == 1 else ''}."
         case ReleasePhase.RUNNING:
-            waiting = [one for one in status.services if one.phase is CanaryPhase.WAITING]
-            if waiting:
-                return f"{waiting[0].service}, which waits for {waiting[0].waits_for}."
-            return f"when all hold, {soak}all become stable."
+            return _then_running(status, soak)
         case ReleasePhase.SOAKING:
             return "all become stable; until then an alert or the verdict FAIL takes all back."
         case ReleasePhase.ROLLING_BACK:
             return "stable gets all requests back, dependents first; tried until it is so."
         case _:
             return ""
+
+
+def _then_running(status: ReleaseStatus, soak: str) -> str:
+    first = {one.phase: one for one in reversed(status.services)}
+    gated, waiting = first.get(CanaryPhase.GATED), first.get(CanaryPhase.WAITING)
+    if gated is not None:
+        return f"{gated.service} goes on after {_cell(gated.waits_for)}."
+    if waiting is not None:
+        return f"{waiting.service}, which waits for {waiting.waits_for}."
+    return f"when all hold, {soak}all become stable."
 
 
 def _release_words(status: ReleaseStatus) -> list[str]:

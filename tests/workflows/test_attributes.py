@@ -60,6 +60,20 @@ async def test_a_canary_is_listed_as_running_then_holding(
     await eventually(lambda: _finds(world, f"{running}'finalized'", [f"canary/{ledger}"]))
 
 
+async def test_what_waits_for_a_person_is_one_query(
+    server: WorkflowEnvironment, world: World
+) -> None:
+    assert await ensure_attributes(server.client)
+    ledger = world.service("ledger")
+    steps = [{"weight": 10, "gate": {"text": "look"}}]
+    release = await world.release({"ledger": []}, tuning=VISIBLE, strategy={"steps": steps})
+    gated = f"AviaryService = '{ledger}' AND AviaryState = 'gated'"
+    await eventually(partial(_finds, world, gated, [f"canary/{ledger}"]))
+    await release.canary("ledger").execute_update("approve")
+    await eventually(partial(_finds, world, gated, []))
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
 async def test_without_the_attributes_a_release_goes_as_well(world: World) -> None:
     release = await world.release({"ledger": []})
     assert (await release.result()).phase is ReleasePhase.FINALIZED
