@@ -8,8 +8,9 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
+from aviary.plugins import load_with_plugins
 from schemas.catalog import Catalog
-from schemas.catalog_file import CatalogError, load_catalog
+from schemas.catalog_file import CatalogError
 
 _log = structlog.get_logger("aviary.catalog")
 
@@ -26,7 +27,7 @@ class CatalogWatch:
         self._path = path
         self._lock = threading.Lock()
         self._seen = _mark(path)
-        self._catalog = load_catalog(path)
+        self._catalog = load_with_plugins(path)
         self._valid = Gauge(
             "aviary_catalog_valid",
             "1 if the catalog file as it is now is valid; 0 while an older one is in use.",
@@ -48,7 +49,7 @@ class CatalogWatch:
 
     def _read(self) -> None:
         try:
-            self._catalog = load_catalog(self._path)
+            self._catalog = load_with_plugins(self._path)
         except CatalogError as error:
             self._valid.set(0)
             _log.error("catalog_invalid", path=str(self._path), problems=str(error), kept="old")

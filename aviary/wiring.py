@@ -34,6 +34,7 @@ from aviary.catalog_watch import CatalogWatch
 from aviary.channels import make_notifier
 from aviary.connect import kafka_options
 from aviary.history.fetch import fetch_timeline
+from aviary.plugins import make_router
 from aviary.queues import Deeds
 from aviary.report.folder import ReportFolder
 from aviary.schedules import is_running, plan_back
@@ -46,7 +47,13 @@ from aviary.telemetry.ports import (
     WorkerMetrics,
 )
 from schemas import ids
-from schemas.catalog import Catalog, EnvoyRouterSpec, MemoryRouterSpec, RouterSpec
+from schemas.catalog import (
+    Catalog,
+    EnvoyRouterSpec,
+    MemoryRouterSpec,
+    PluginRouterSpec,
+    RouterSpec,
+)
 from schemas.catalog_file import CatalogError
 
 
@@ -70,6 +77,8 @@ class Routers:
                 return EnvoyRouter(Path(directory), admin, client=self._client)
             case MemoryRouterSpec():
                 return TrialRouter()
+            case PluginRouterSpec():
+                return make_router(spec)
 
 
 class LateCatalog:

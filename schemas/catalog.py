@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     GetJsonSchemaHandler,
+    JsonValue,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -78,7 +79,23 @@ class EnvoyRouterSpec(Model):
     admin: tuple[_Admin, ...] = Field(min_length=1, description="Admin addresses of all Envoys.")
 
 
-RouterSpec = Annotated[MemoryRouterSpec | EnvoyRouterSpec, Field(discriminator="kind")]
+class PluginRouterSpec(Model):
+    """A router of your own, found by its name among the plugins that are installed."""
+
+    kind: Literal["plugin"]
+    plugin: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="The plugin's name.")
+    options: dict[str, JsonValue] = Field(
+        default_factory=dict, description="What the plugin is made with, by name."
+    )
+
+    def __hash__(self) -> int:
+        """Equal specifications are one router; options may be lists and the like."""
+        return hash((self.plugin, repr(sorted(self.options.items()))))
+
+
+RouterSpec = Annotated[
+    MemoryRouterSpec | EnvoyRouterSpec | PluginRouterSpec, Field(discriminator="kind")
+]
 """Which router carries a service; `kind` says which."""
 
 
@@ -288,6 +305,7 @@ BUILT_IN: dict[str, Strategy] = {"standard": STANDARD}
 ROUTER_METRICS: dict[str, tuple[MetricSpec, ...]] = {
     "memory": (),
     "envoy": (RatioMetric(name="errors"), HistogramMetric(name="latency")),
+    "plugin": (),
 }
 """By kind of router: the metrics of a service when the catalog names none."""
 

@@ -36,11 +36,11 @@ def plan(
 ) -> None:
     """Show what a release would do: order, stages, steps. Needs no server."""
     from aviary.cli.events import read_event  # noqa: PLC0415 - keeps --help fast
+    from aviary.plugins import load_with_plugins  # noqa: PLC0415
     from aviary.settings import load_settings  # noqa: PLC0415
-    from schemas.catalog_file import load_catalog  # noqa: PLC0415
     from workflows.planning import plan_release  # noqa: PLC0415
 
-    found = load_catalog(load_settings(catalog=catalog).catalog)
+    found = load_with_plugins(load_settings(catalog=catalog).catalog)
     deploy, source = read_event(event)
     planned = plan_release(found, deploy, source=source)
     if output is Format.JSON:
@@ -86,13 +86,14 @@ def validate(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Check catalogs and tell everything that is wrong with them; exit code 2 if anything is."""
-    from schemas.catalog_file import CatalogError, load_catalog  # noqa: PLC0415
+    from aviary.plugins import load_with_plugins  # noqa: PLC0415
+    from schemas.catalog_file import CatalogError  # noqa: PLC0415
 
     valid = True
     results = []
     for path in catalogs:
         try:
-            count = len(load_catalog(path).services)
+            count = len(load_with_plugins(path).services)
         except CatalogError as error:
             valid = False
             results.append({"file": str(path), "valid": False, "problems": _problems(error)})

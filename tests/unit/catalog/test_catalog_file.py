@@ -91,7 +91,7 @@ def test_json_is_a_catalog_too() -> None:
             "  a: {router: {kind: envy}}\n",
             (
                 "4: services.a.router.kind: got 'envy', "
-                "expected one of memory, envoy; did you mean 'envoy'?"
+                "expected one of memory, envoy, plugin; did you mean 'envoy'?"
             ),
         ),
         (
