@@ -183,6 +183,14 @@ def _check_created(topic: str, error: type[Exception], options: KafkaOptions) ->
     raise Retryable(text) if retriable else Terminal(text)
 
 
+_LOST_SEQUENCE = (
+    kafka_errors.OutOfOrderSequenceNumber,
+    kafka_errors.DuplicateSequenceNumber,
+    kafka_errors.UnknownProducerId,
+    kafka_errors.InvalidProducerEpoch,
+)
+
+
 class Sender:
     """A producer that connects in the background, for as long as it takes.
 
@@ -244,8 +252,8 @@ class Sender:
         producer = self._connected()
         try:
             await self._send(producer, records)
-        except Retryable:
-            self._replace_if_dead(producer)
+        except Retryable as error:
+            self._replace_if_dead(producer, error.__cause__)
             raise
 
     async def _send(self, producer: Any, records: Sequence[Outgoing]) -> None:
@@ -261,18 +269,18 @@ class Sender:
             await asyncio.gather(*waiting, return_exceptions=True)
             raise translate(error, f"writing to {records[0].topic}") from error
 
-    def _replace_if_dead(self, producer: Any) -> None:
-        """Connect anew when the producer has given up for good.
+    def _replace_if_dead(self, producer: Any, error: BaseException | None) -> None:
+        """Connect anew when the producer can never write again.
 
-        An idempotent producer whose sequence no longer fits ends its background task, and every
-        later write then fails (aiokafka 0.14): without this only a restart would help.
+        The sequence of an idempotent producer no longer fits, for instance after all brokers were
+        killed: every later write then fails, with its background task ended or not (aiokafka 0.14);
+        without this only a restart would help.
         """
         task = producer._sender.sender_task  # noqa: SLF001 - no public way to tell
-        if self._producer is not producer or task is None or not task.done():
+        ended = task is not None and task.done()
+        if self._producer is not producer or not (ended or isinstance(error, _LOST_SEQUENCE)):
             return
-        _log.error(
-            "kafka_producer_replaced", cause=str(None if task.cancelled() else task.exception())
-        )
+        _log.error("kafka_producer_replaced", cause=str(error))
         self._producer, self._problem = None, "connecting anew after a fatal failure"
         self._connecting = asyncio.create_task(self._connect_anew(producer), name="kafka-connect")
 

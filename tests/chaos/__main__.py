@@ -41,6 +41,7 @@ class Told:
     every: int = 1
     play: str | None = None
     only: str = ""
+    keep: Path | None = None
 
 
 def main() -> int:
@@ -52,13 +53,14 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only points or outages with this text")
     parser.add_argument("--every", type=int, default=1, help="only each n-th point or call")
     parser.add_argument("--play", choices=[play.name for play in PLAYS], help="matrix: only this")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep what the parts wrote")
     parser.add_argument("--slots", type=int, default=8, help="matrix: releases at the same time")
     told = parser.parse_args(namespace=Told())
     out = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # servers speak as well
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="aviary-chaos-") as folder:
-        rows = asyncio.run(_all(Path(folder), told))
+        rows = asyncio.run(_all(told.keep or Path(folder), told))
     seconds = time.monotonic() - began
     if told.json is not None:
         write(told.json, rows, seconds)
