@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
 import structlog
 
 from aviary.settings import SettingsError
 from aviary.telemetry.spans import given_ids, use
+from aviary.telemetry.variables import check, endpoint, headers, named
 
 _log = structlog.get_logger("aviary.telemetry")
 _ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -64,7 +64,7 @@ def configure_telemetry(role: str, environment: Mapping[str, str] = os.environ) 
         options = _options(signal, environment)
         start = _trace if signal == "traces" else _measure
         telemetry.closers.append(start(_resource(role, environment), options))
-        _log.info("telemetry_exported", signal=signal, to=_shown(options["endpoint"]))
+        _log.info("telemetry_exported", signal=signal, to=endpoint(signal, options["endpoint"]))
     return telemetry
 
 
@@ -77,46 +77,26 @@ def _is_wanted(signal: str, environment: Mapping[str, str]) -> bool:
         raise SettingsError(f"{name}: got {got!r}, expected {expected}")
     if asked:
         return "otlp" in asked
-    return bool(environment.get(_ENDPOINT) or environment.get(_named(signal, "ENDPOINT")))
-
-
-def _named(signal: str, option: str) -> str:
-    return f"OTEL_EXPORTER_OTLP_{signal.upper()}_{option}"
+    return bool(environment.get(_ENDPOINT) or environment.get(named(signal, "ENDPOINT")))
 
 
 def _options(signal: str, environment: Mapping[str, str]) -> dict[str, Any]:
-    """What the exporter is told: endpoint and headers; it reads the other variables itself."""
-    for name in (_named(signal, "PROTOCOL"), "OTEL_EXPORTER_OTLP_PROTOCOL"):
+    """What the exporter is told: endpoint and headers; it reads the others itself, once checked."""
+    for name in (named(signal, "PROTOCOL"), "OTEL_EXPORTER_OTLP_PROTOCOL"):
         if environment.get(name, _PROTOCOL) != _PROTOCOL:
             raise SettingsError(f"{name}: got {environment[name]!r}, expected {_PROTOCOL!r}")
-    name = _named(signal, "ENDPOINT") if environment.get(_named(signal, "ENDPOINT")) else _ENDPOINT
-    endpoint = environment.get(name) or "http://localhost:4318"
-    if urlsplit(endpoint).scheme not in {"http", "https"} or not urlsplit(endpoint).hostname:
-        raise SettingsError(f"{name}: {_shown(endpoint)!r}, expected http:// or https://")
+    check(signal, environment)
+    name = named(signal, "ENDPOINT") if environment.get(named(signal, "ENDPOINT")) else _ENDPOINT
+    address = environment.get(name) or "http://localhost:4318"
+    endpoint(name, address)
     if name == _ENDPOINT:
-        endpoint = f"{endpoint.rstrip('/')}/v1/{signal}"
-    options: dict[str, Any] = {"endpoint": endpoint}
-    for given in (_named(signal, "HEADERS"), "OTEL_EXPORTER_OTLP_HEADERS"):
+        address = f"{address.rstrip('/')}/v1/{signal}"
+    options: dict[str, Any] = {"endpoint": address}
+    for given in (named(signal, "HEADERS"), "OTEL_EXPORTER_OTLP_HEADERS"):
         if environment.get(given):
-            # Read here: the exporter's own parser logs a malformed value with the secrets in it.
-            options["headers"] = _headers(given, environment[given])
+            options["headers"] = headers(given, environment[given])
             break
     return options
-
-
-def _headers(name: str, text: str) -> dict[str, str]:
-    pairs = [item.strip().partition("=") for item in text.split(",") if item.strip()]
-    for key, equals, value in pairs:
-        if not equals or not key.strip() or not value.isprintable():
-            raise SettingsError(f"{name}: (hidden): expected key=value,key=value, URL-encoded")
-    return {key.strip().lower(): unquote(value.strip()) for key, _, value in pairs}
-
-
-def _shown(endpoint: str) -> str:
-    """An endpoint without the user and password, or the key, that it may have."""
-    parts = urlsplit(endpoint)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"
 
 
 def _resource(role: str, environment: Mapping[str, str]) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.util.re import parse_env_headers
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from temporalio.client import Client
 
@@ -17,6 +18,7 @@ from aviary.telemetry.configure import configure_telemetry
 from aviary.telemetry.otlp_metrics import convert
 from aviary.telemetry.registry import Several
 from aviary.telemetry.spans import span, use
+from aviary.telemetry.variables import headers
 from schemas.ids import release_workflow_id
 from tests.contract.kafka.parts import Broker, deploy, until
 from tests.telemetry.otlp import Receiver
@@ -34,6 +36,24 @@ SECRET = "s3cret-of-the-vendor"
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"}, "expected http:// or https://"),
         ({"OTEL_EXPORTER_OTLP_HEADERS": SECRET}, "(hidden): expected key=value"),
         ({"OTEL_EXPORTER_OTLP_TRACES_HEADERS": SECRET}, "OTEL_EXPORTER_OTLP_TRACES_HEADERS"),
+        ({"OTEL_EXPORTER_OTLP_HEADERS": f"a b={SECRET}"}, "(hidden): expected key=value"),
+        ({"OTEL_EXPORTER_OTLP_HEADERS": f"a={SECRET};b"}, "(hidden): expected key=value"),
+        ({"OTEL_EXPORTER_OTLP_HEADERS": f'a="{SECRET}"'}, "(hidden): expected key=value"),
+        ({"OTEL_EXPORTER_OTLP_HEADERS": f"a={SECRET}ü"}, "(hidden): expected key=value"),
+        ({"OTEL_EXPORTER_OTLP_HEADERS": f"a=b%0d%0ac: {SECRET}"}, "(hidden): expected key=value"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://[::1:{SECRET}"}, "(hidden): expected http://"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://u:{SECRET}@h:99999"}, "(hidden): expected http"),
+        ({"OTEL_EXPORTER_OTLP_TIMEOUT": "soon"}, "got 'soon', expected seconds"),
+        ({"OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "0"}, "got '0', expected seconds"),
+        ({"OTEL_EXPORTER_OTLP_COMPRESSION": "zip"}, "expected none or gzip or deflate"),
+        ({"OTEL_EXPORTER_OTLP_CERTIFICATE": "/not/there"}, "'/not/there', expected a file"),
+        ({"OTEL_TRACES_SAMPLER": "sometimes"}, "got 'sometimes', expected one of always_off"),
+        (
+            {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "7"},
+            "OTEL_TRACES_SAMPLER_ARG: got '7', expected a share",
+        ),
+        ({"OTEL_BSP_SCHEDULE_DELAY": "x"}, "OTEL_BSP_SCHEDULE_DELAY: got 'x', expected a whole"),
+        ({"OTEL_BSP_MAX_QUEUE_SIZE": "100"}, "BATCH_SIZE: got 512, expected at most 100"),
     ],
 )
 def test_a_wrong_variable_is_named_and_a_secret_is_not(
@@ -82,6 +102,19 @@ def test_headers_are_sent_and_not_logged(
     assert (made.process, made.attributes["aviary.release"]) == ("aviary-bridge", "r1")
     assert {one["authorization"] for one in receiver.headers} == {f"Bearer {SECRET}"}
     assert SECRET not in caplog.text
+
+
+def test_what_is_allowed_in_a_header_is_sent_as_it_is() -> None:
+    text = "authorization=Bearer abc+/==, x-key = a%2Cb%3Bc ,"
+    assert headers("X", text) == {"authorization": "Bearer abc+/==", "x-key": "a,b;c"}
+
+
+@pytest.mark.parametrize("text", ["authorization=Bearer a=b", "x-k=~!|:'()*[]^_`{}", "a=,b=c"])
+def test_the_exporters_own_parser_complains_of_no_header_that_is_taken(
+    text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert parse_env_headers(text, liberal=True) == headers("X", text)
+    assert caplog.records == []
 
 
 def test_a_push_says_what_a_scrape_says() -> None:
