@@ -23,8 +23,11 @@ from aviary.telemetry.spans import span
 
 @contextmanager
 def consumed(record: Any) -> Iterator[Span]:
-    """The span of one record that is being done, below whatever wrote it."""
-    context = to_context(from_record(record))
+    """The span of one record that is being done, below whatever wrote it.
+
+    Baggage stays behind: when an alert came is the alerts' records' to say, and no deploy event's.
+    """
+    context = to_context({k: v for k, v in from_record(record).items() if k != "baggage"})
     with span(
         f"process {record.topic}",
         SpanKind.CONSUMER,

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 
+from aviary.bridge.tracing import consumed
 from aviary.telemetry.carrier import (
+    RECEIVED,
     Place,
     derived,
     from_context,
@@ -31,6 +33,9 @@ OTHER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 class Record:
     value: bytes | None = b"{}"
     headers: list[tuple[str, bytes]] = field(default_factory=list)
+    topic: str = "aviary.deploys"
+    partition: int = 0
+    offset: int = 0
 
 
 STRUCTURED = json.dumps({"specversion": "1.0", "traceparent": PARENT}).encode()
@@ -100,3 +105,12 @@ def test_derived_ids_depend_on_every_word() -> None:
     assert len(ids) == 100
     assert derived("a", 1) == derived("a", 1)
     assert Place.of(Place(*derived("a")).carrier()) == Place(*derived("a"))
+
+
+def test_a_deploy_event_does_not_say_when_an_alert_came() -> None:
+    record = Record(
+        headers=[("traceparent", PARENT.encode()), ("baggage", f"{RECEIVED}=99".encode())]
+    )
+    with consumed(record):
+        assert received() is None
+        assert set(from_context()) == {"traceparent"}
