@@ -178,7 +178,7 @@ def _facts(moment: Moment, story: Timeline) -> Iterator[str]:
 def _evidence(metric: MetricEvidence, kind: str) -> str:
     """`errors: 5.1 % against 0.3 % on stable (1,020 and 20,100 requests); odds …; bound …`."""
     name = metric.name if metric.edge is None else f"{metric.name} over {length(metric.edge)}"
-    if metric.note:
+    if metric.note and not metric.canary.total:
         return f"{name}: {metric.note}"
     if kind == "threshold":
         return f"{name}: {plain(metric.canary.rate)} at worst, in {metric.intervals} readings"
@@ -193,6 +193,7 @@ def _evidence(metric: MetricEvidence, kind: str) -> str:
     if metric.upper_bound is not None:
         text += f"; at most {percent(max(metric.upper_bound, 0.0))} extra"
         text += f", {percent(metric.tolerance)} will do" if metric.tolerance is not None else ""
+    text += f"; {metric.note}" if metric.note else ""
     return text + (" (not acted upon)" if metric.dry_run else "")
 
 

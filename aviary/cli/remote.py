@@ -24,6 +24,7 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.errors import Retryable
@@ -140,6 +141,7 @@ class Releases:
             if state == "running":
                 raise UnansweredError(ExitCode.FAILURE, f"release {release}: {_NO_WORKER}")
             text = f"release {release}: it was {state} without a result"
+            text += f"; `aviary release explain {release}` tells how far it came"
             raise CommandError(ExitCode.FAILURE, text)
         return status
 
@@ -255,7 +257,8 @@ class Releases:
                 word, command, result_type=str, rpc_timeout=patience, id=str(uuid4())
             )
         except WorkflowUpdateFailedError as error:
-            reason = str(error.cause or error)
+            cause = error.cause
+            reason = cause.message if isinstance(cause, ApplicationError) else str(cause or error)
             raise CommandError(ExitCode.FAILURE, f"release {release}: refused: {reason}") from None
         except WorkflowUpdateRPCTimeoutOrCancelledError:
             return await self._unanswered(handle, word, release, command)

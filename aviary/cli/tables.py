@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
@@ -36,6 +36,8 @@ STYLES = {
 }
 
 
+_NAMED: Final = 4
+"""Services named in one row of a list."""
 READABLE: Final = 100
 """Columns of a story outside of a terminal, where nobody says how wide it is."""
 
@@ -97,12 +99,20 @@ def print_found(found: list[Found], *, no_color: bool = False) -> None:
     table = _table("release", "state", "started", "services", "why")
     for one in found:
         status = one.status
-        names = " ".join(f"{s.service}={s.version}" for s in status.services) if status else ""
+        names = _some(status.services) if status else ""
         state = status.phase.value if status else one.execution
         why = (_why(status.cause) or status.waits_for) if status else ""
         started = one.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(one.release, _state(state), started, names, why)
     show(table, no_color=no_color)
+
+
+def _some(services: Sequence[ServiceStatus]) -> str:
+    """Services and versions, the first where there are many: a release may have hundreds."""
+    first = services if len(services) <= _NAMED + 1 else services[:_NAMED]
+    names = [f"{one.service}={one.version}" for one in first]
+    left = len(services) - len(first)
+    return " ".join([*names, f"and {left} more"] if left else names)
 
 
 def found_as_data(found: Found) -> dict[str, Any]:

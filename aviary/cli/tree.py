@@ -23,6 +23,18 @@ _STEPPING = {
     CanaryPhase.GATED,
     CanaryPhase.PAUSED,
 }
+_FIRST = (
+    CanaryPhase.STUCK,
+    CanaryPhase.ROLLING_BACK,
+    CanaryPhase.VERIFYING,
+    CanaryPhase.GATED,
+    CanaryPhase.PAUSED,
+    CanaryPhase.BAKING,
+    CanaryPhase.SHIFTING,
+    CanaryPhase.PREFLIGHT,
+    CanaryPhase.FINALIZING,
+)
+"""Phases in which something happens; the first are kept first where there is no room for all."""
 _WORTH_TELLING = 0.25
 """How close to FAIL a canary that only holds must be for its evidence to be shown."""
 _LABEL = 9
@@ -68,13 +80,49 @@ class Tree:
         short = self._view(look, now, detail=False)
         if len(short) <= height:
             return short
+        fitted = self._fitted(look, now, height)
+        if fitted:
+            return fitted
         kept = max(height - 1, 1)
         more = f"… {len(short) - kept} more lines: `aviary release status` has all"
         return [*short[:kept], cut(Text(more), self._width)]
 
     def _view(self, look: Look, now: datetime, *, detail: bool) -> list[Text]:
-        services = self._services(look, now, detail=detail)
+        services = [
+            line
+            for _, title, details in self._services(look, now)
+            for line in (title, *(details if detail else ()))
+        ]
         return [*self._head(look.status, now), *services, *self._foot(look)]
+
+    def _fitted(self, look: Look, now: datetime, height: int) -> list[Text]:
+        """The services where something happens, with detail while there is room, then others.
+
+        Nothing where there is no room for a single one.
+        """
+        head, foot = list(self._head(look.status, now)), list(self._foot(look))
+        room = height - len(head) - len(foot) - 1
+        rows = {name: (title, details) for name, title, details in self._services(look, now)}
+        phases = {one.service: _at(look, one).phase for one in look.status.services}
+        ranks = {phase: rank for rank, phase in enumerate(_FIRST)}
+        order = sorted(rows, key=lambda name: ranks.get(phases[name], len(ranks)))
+        busy = [name for name in order if phases[name] in ranks]
+        kept = dict.fromkeys(busy[: max(room, 0)], 1)
+        room -= len(kept)
+        for name in kept:
+            if len(rows[name][1]) <= room:
+                kept[name] += len(rows[name][1])
+                room -= len(rows[name][1])
+        kept |= dict.fromkeys([name for name in order if name not in kept][: max(room, 0)], 1)
+        if not kept:
+            return []
+        shown = [
+            line
+            for name, (title, details) in rows.items()
+            for line in (title, *details)[: kept.get(name, 0)]
+        ]
+        more = f"… {len(rows) - len(kept)} more services: `aviary release status` has all"
+        return [*head, *shown, cut(Text(more, "dim"), self._width), *foot]
 
     # --- above and below ---
 
@@ -96,11 +144,12 @@ class Tree:
 
     # --- the tree ---
 
-    def _services(self, look: Look, now: datetime, *, detail: bool) -> Iterator[Text]:
+    def _services(self, look: Look, now: datetime) -> Iterator[tuple[str, Text, list[Text]]]:
+        """Each service, dependencies first: its name, its line, and what there is to say of it."""
         by_name = {one.service: one for one in look.status.services}
         children = _children(look.status.services)
 
-        def below(names: Sequence[str], trunk: str) -> Iterator[Text]:
+        def below(names: Sequence[str], trunk: str) -> Iterator[tuple[str, Text, list[Text]]]:
             for index, name in enumerate(names):
                 last = index == len(names) - 1
                 branch = self._glyphs.last if last else self._glyphs.branch
@@ -108,9 +157,8 @@ class Tree:
                 kids = children.get(name, [])
                 mark = self._glyphs.trunk if kids else " " * len(self._glyphs.trunk)
                 service = by_name[name]
-                yield self._title(service, look.canaries.get(name), trunk + branch)
-                if detail:
-                    yield from self._details(service, look, now, inner + mark)
+                title = self._title(service, look.canaries.get(name), trunk + branch)
+                yield name, title, list(self._details(service, look, now, inner + mark))
                 yield from below(kids, inner)
 
         yield from below(children.get("", []), "")
@@ -188,6 +236,11 @@ class Tree:
         return cut(text, self._width)
 
 
+def _at(look: Look, service: ServiceStatus) -> CanaryStatus | ServiceStatus:
+    """The canary's own word where it answers."""
+    return look.canaries.get(service.service) or service
+
+
 def may(look: Look) -> list[str]:
     """What a person may do now, and with which command."""
     status = look.status
@@ -196,7 +249,7 @@ def may(look: Look) -> list[str]:
     if not status.phase.forward:
         where = status.phase.value.replace("_", " ")
         return [f"Nothing is left to decide: the release is {where}."]
-    phases = [(look.canaries.get(one.service) or one).phase for one in status.services]
+    phases = [_at(look, one).phase for one in status.services]
     paused = status.paused or any(one.paused for one in look.canaries.values())
     words = [
         ("approve", CanaryPhase.GATED in phases),
@@ -226,7 +279,7 @@ def _rates(metric: LiveMetric) -> tuple[str, str]:
     """A metric of both versions, now: its label, and what is said beside it."""
     name = metric.name if metric.edge is None else f"{metric.name} > {length(metric.edge)}"
     label, head = (name, "") if len(name) <= _LABEL else ("", f"{name}: ")
-    if metric.note:
+    if metric.note and not metric.canary.total:
         return label, head + metric.note
     if metric.kind == "threshold":
         return label, f"{head}{plain(metric.canary.rate)} at worst"
@@ -239,6 +292,7 @@ def _rates(metric: LiveMetric) -> tuple[str, str]:
     if metric.kind != "gauge":
         stable = f" and {metric.stable.total:,.0f}" if metric.stable.total > 0 else ""
         text += f"; {metric.canary.total:,.0f}{stable} requests"
+    text += f"; {metric.note}" if metric.note else ""
     return label, text + (", not acted upon" if metric.dry_run else "")
 
 

@@ -108,6 +108,21 @@ def test_where_lines_are_few_the_details_go_first_and_then_the_rest() -> None:
     assert tiny[-1] == "… 5 more lines: `aviary release status` has all"
 
 
+def test_where_not_all_services_have_room_those_stay_where_something_happens() -> None:
+    names = [f"s{number:02d}" for number in range(60)]
+    calm = [looks.service(name, CanaryPhase.WAITING) for name in names]
+    gate = looks.service("s40", CanaryPhase.GATED, weight=5, step=0, waits_for="approval: ready?")
+    bad = looks.service("s59", CanaryPhase.STUCK, weight=25)
+    lines = drawn(Look(looks.release(*calm[:40], gate, *calm[41:59], bad)), 80, height=24)
+    assert len(lines) == 24
+    assert next(line for line in lines if "s40" in line).endswith("gated  5 %  step 1 of 4")
+    assert the(lines, "waits for").endswith("approval: ready?")
+    assert next(line for line in lines if "s59" in line).endswith("stuck  25 %")
+    shown = [line for line in lines if line.startswith(("├─", "└─"))]
+    assert f"… {60 - len(shown)} more services: `aviary release status` has all" in lines
+    assert lines[-1].startswith("You may: approve")
+
+
 @pytest.mark.parametrize(
     ("status", "words"),
     [
