@@ -29,6 +29,8 @@ from schemas.route import Confirmation, Route
 RESTORED_BUCKETS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 1800)
 _WRITE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _WRITE_ERRORS: Final = ("Retryable", "Terminal", "UnknownRoute", "StaleGeneration")
+_FAILURES: Final = ("worse_than_stable", "over_limit", "kayenta_score", "share_off")
+_CANARY: Final = "dev.aviary.canary."
 _STATES: Final = {kind: state for state, kind in RELEASE_EVENTS.items()}
 
 
@@ -168,6 +170,9 @@ class MeasuredLog:
         metrics.events.labels(_short(kind)).inc()
         if kind in _STATES:
             metrics.releases.labels(_STATES[kind]).inc()
+        if kind.startswith(_CANARY):
+            for reason in _FAILURES:  # from 0, so that the first failure is growth
+                metrics.verdicts.labels("FAIL", reason, data.get("service", ""))
         match kind:
             case EventType.RELEASE_ROLLINGBACK:
                 metrics.rollbacks.labels((data.get("cause") or {}).get("kind", "unknown")).inc()
