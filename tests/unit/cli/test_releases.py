@@ -283,7 +283,10 @@ async def test_a_terminated_release_is_told_as_such(console: Console) -> None:
         await console.client.get_workflow_handle(ids.release_workflow_id(release)).terminate()
         result = await console("watch", release)
     assert result.exit_code == 1
-    assert result.stderr == f"release {release}: it was terminated without a result\n"
+    assert result.stderr == (
+        f"release {release}: it was terminated without a result; "
+        f"`aviary release explain {release}` tells how far it came\n"
+    )
 
 
 async def test_a_story_is_told_without_a_worker(console: Console) -> None:
