@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,16 +21,28 @@ from temporalio.runtime import (
     BUFFERED_METRIC_KIND_COUNTER,
     BUFFERED_METRIC_KIND_HISTOGRAM,
     BufferedMetricUpdate,
+    LogForwardingConfig,
+    LoggingConfig,
     MetricBuffer,
     MetricBufferDurationFormat,
     Runtime,
     TelemetryConfig,
+    TelemetryFilter,
 )
 
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 _ROOM: Final = 20_000
 _EVERY_S: Final = 1.0
 _DROPPED: Final = frozenset({"service_name"})
+# The core's warnings, such as of a workflow task that fails, in the form of every other line.
+_LOGGING: Final = LoggingConfig(
+    filter=TelemetryFilter(core_level="WARN", other_level="ERROR"),
+    forwarding=LogForwardingConfig(
+        logger=logging.getLogger("temporalio.core"),
+        append_target_to_name=False,
+        prepend_target_on_message=False,
+    ),
+)
 _Labels = tuple[tuple[str, str], ...]
 
 
@@ -110,7 +123,7 @@ def _add_histogram(metric: Metric, labels: dict[str, str], histogram: _Histogram
 async def measured_runtime(registry: CollectorRegistry) -> AsyncIterator[Runtime]:
     """A runtime of the SDK whose metrics are in a registry, as long as this is open."""
     buffer = MetricBuffer(_ROOM, duration_format=MetricBufferDurationFormat.SECONDS)
-    runtime = Runtime(telemetry=TelemetryConfig(metrics=buffer))
+    runtime = Runtime(telemetry=TelemetryConfig(metrics=buffer, logging=_LOGGING))
     metrics = TemporalMetrics()
     registry.register(metrics)
 
