@@ -146,8 +146,11 @@ class Releases:
         return status
 
     async def canaries(self, status: ReleaseStatus) -> dict[str, CanaryStatus]:
-        """The canaries of a release that run and answer, by service."""
-        names = [s.service for s in status.services if not s.phase.closed]
+        """The canaries of a release that run and answer, by service.
+
+        One that has not begun is not asked: an earlier release's would answer, from its history.
+        """
+        names = _begun(status)
         limit = asyncio.Semaphore(_AT_ONCE)
 
         async def ask(service: str) -> CanaryStatus | None:
@@ -161,8 +164,7 @@ class Releases:
 
     async def sights(self, status: ReleaseStatus) -> dict[str, Sight]:
         """What Temporal itself says of the canaries that run, by service: no worker is asked."""
-        begun = (s for s in status.services if not s.phase.closed)
-        names = [s.service for s in begun if s.phase is not CanaryPhase.WAITING]
+        names = _begun(status)
         limit = asyncio.Semaphore(_AT_ONCE)
 
         async def ask(service: str) -> Sight | None:
@@ -322,6 +324,12 @@ class Releases:
             except WorkflowFailureError:
                 return None
         return result
+
+
+def _begun(status: ReleaseStatus) -> list[str]:
+    """The services whose canaries run."""
+    running = (one for one in status.services if not one.phase.closed)
+    return [one.service for one in running if one.phase is not CanaryPhase.WAITING]
 
 
 async def _query(handle: WorkflowHandle[object, object], answer: type[_T]) -> _T | None:
