@@ -244,6 +244,7 @@ class CanaryState(Model):
     sequence: int
     route: Route | None
     weight: Percent
+    before: Version | None
     touched: bool
     began_at: datetime | None
     confirmed_at: datetime | None
@@ -290,7 +291,9 @@ class CanaryReport(Model):
     weight: Percent = 0.0
     step: int | None = Field(default=None, description="Index from 0 of the current step.")
     steps: int = 0
-    stable: Version | None = None
+    stable: Version | None = Field(
+        default=None, description="The version beside it; once finalized, the one before it."
+    )
     waits_for: str = Field(default="", description="What it waits for, in words.")
     verdict: Verdict | None = Field(default=None, description="The last one.")
     cause: Cause | None = Field(

@@ -91,6 +91,7 @@ class Inbox(Commands):
             sequence=self._sequence,
             route=self._traffic.route,
             weight=self._traffic.weight,
+            before=self._traffic.before,
             touched=self._traffic.touched,
             began_at=self._traffic.began_at,
             confirmed_at=self._traffic.confirmed_at,
@@ -131,13 +132,19 @@ class Inbox(Commands):
             weight=self._traffic.weight,
             step=self._step,
             steps=len(self._steps),
-            stable=self._traffic.stable,
-            waits_for=self._waits_for,
+            stable=self._traffic.before or self._traffic.stable,
+            waits_for=self._awaited(),
             verdict=self._judging.verdict,
             cause=self._trouble,
             paused=self._pause_text is not None,
             at=workflow.now(),
         )
+
+    def _awaited(self) -> str:
+        """What it waits for now, and a pause that it has not come to yet."""
+        if self._pause_text is None or self._phase is CanaryPhase.PAUSED:
+            return self._waits_for
+        return "; then ".join(filter(None, (self._waits_for, f"resume: {self._pause_text}")))
 
     def _show(self, report: CanaryReport) -> None:
         """On the workflow's page, and in the lists that the UI filters."""

@@ -130,5 +130,6 @@ class Announcer:
             )
         except FailureError as error:
             workflow.logger.error(
-                "a notice could not be delivered", extra={"kind": notice.kind, "error": str(error)}
+                "a notice could not be delivered",
+                extra={"kind": notice.kind, "error": str(error.cause or error)},
             )

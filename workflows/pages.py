@@ -6,7 +6,7 @@ a person may do. The UI carries a page in an address, so it stays below 4 kB.
 
 from __future__ import annotations
 
-import html
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
@@ -36,7 +36,7 @@ _WIDTH = 110
 _HOW = "More Actions → Send an Update, top right; input may be left out"
 _SAID = 3
 _STOP = "`rollback` stops it: the whole release goes back, in reverse order"
-_NO_MARKDOWN = str.maketrans({mark: f"&#{ord(mark)};" for mark in "|`*[]"})
+_NO_MARKDOWN = str.maketrans({mark: f"&#{ord(mark)};" for mark in "&<>|`*[]"})
 
 _URGENT = (
     CanaryPhase.STUCK,
@@ -315,7 +315,10 @@ def _may(words: Sequence[str]) -> list[str]:
 
 
 def _as_of(at: datetime) -> str:
-    return f"*State of {at:%H:%M:%S} UTC; press R for a newer one.*"
+    return (
+        f"*State of {at:%H:%M:%S} UTC; press R for a newer one. Where the top of the page says "
+        "Terminated, this was the state then: its traffic is taken back without it.*"
+    )
 
 
 def _because(cause: Cause) -> str:
@@ -337,7 +340,10 @@ def _table(services: Sequence[ServiceStatus], runs: Mapping[str, str], rows_at_m
         rows.append(_row(f"{name} {versions}", _state(one), _cell(why)))
     left = len(services) - len(shown)
     if left:
-        rows.append(_row(f"and {left} more", "", ""))
+        kept = {one.service for one in shown}
+        counts = Counter(phase(one.phase, None, 0) for one in services if one.service not in kept)
+        others = ", ".join(f"{count} {where}" for where, count in counts.items())
+        rows.append(_row(f"and {left} more", others, ""))
     return "\n".join(rows)
 
 
@@ -370,7 +376,7 @@ def _cell(text: str, width: int = _WIDTH) -> str:
 
 def _safe(text: str) -> str:
     """Somebody's text shown as it is: the UI takes HTML and Markdown in it for its own."""
-    return html.escape(text, quote=False).translate(_NO_MARKDOWN)
+    return text.translate(_NO_MARKDOWN)
 
 
 def _canary_link(service: str, run: str) -> str:

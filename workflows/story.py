@@ -94,6 +94,9 @@ class Story:
             text = f"{report.service} is {report.phase}: waits for {report.waits_for}"
             self._notice(notice, report.service, text)
 
+        if report.paused and not (before is not None and before.paused):
+            text = f"{report.service} goes no further: waits for {report.waits_for}"
+            self._notice(NoticeKind.WAITING, report.service, text)
         if self._differs(_state(report)):
             self._canary_event(EventType.CANARY_CHANGED, report)
 

@@ -44,6 +44,8 @@ class Traffic:
         """As last read, applied or meant."""
         self.weight = 0.0
         """The canary's share, as last confirmed, percent."""
+        self.before: str | None = None
+        """The version that served when this canary began, once it is known."""
         self.touched = False
         """Whether a route with this canary was ever sent."""
         self.began_at: datetime | None = None
@@ -55,6 +57,7 @@ class Traffic:
         """Go on where an earlier run of this canary was."""
         self.route = state.route
         self.weight = state.weight
+        self.before = state.before
         self.touched = state.touched
         self.began_at = state.began_at
         self.confirmed_at = state.confirmed_at
@@ -72,6 +75,7 @@ class Traffic:
     async def take(self) -> None:
         """Read the route, and clear what an earlier canary may have left on it."""
         self.route = await self._read()
+        self.before = self.route.stable
         await self._insist(self._without_canary, "clear an earlier canary")
 
     async def shift(self, weight: float) -> None:

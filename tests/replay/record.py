@@ -15,6 +15,7 @@ from pathlib import Path
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from aviary.attributes import ensure_attributes
 from schemas.events import EventType
 from schemas.ids import (
     SIGNAL_APPROVE,
@@ -25,11 +26,13 @@ from schemas.ids import (
 )
 from schemas.release import Command, ReleasePhase
 from schemas.verdict import VerdictKind
-from tests.workflows.kit import Release, World, eventually
+from tests.workflows.kit import QUICK, Release, World, eventually
 
 FOLDER = Path(__file__).parent / "histories"
 CHAIN = {"ledger": [], "payments": ["ledger"]}
 HOLD = {"steps": [50], "soak": "1h"}
+VISIBLE = QUICK.model_copy(update={"search_attributes": True, "report": True})
+"""All that costs events is in the histories."""
 ANN = Command(by="ann", reason="recorded")
 
 
@@ -123,8 +126,10 @@ async def main() -> None:
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(temporal), data_converter=pydantic_data_converter
     ) as server:
+        await ensure_attributes(server.client)
         for scenario in SCENARIOS:
             world = World(server.client)
+            world.tuning = VISIBLE
             async with world.working():
                 release = await scenario(world)
                 status = await release.status()

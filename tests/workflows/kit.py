@@ -174,6 +174,7 @@ class World:
         self.reports = MemoryReports()
         self.names: dict[str, str] = {}
         self.catalog: Catalog | None = None
+        self.tuning = QUICK
         self._suffix = uuid4().hex[:8]
 
     @asynccontextmanager
@@ -256,7 +257,7 @@ class World:
         *,
         strategy: Mapping[str, Any] | None = None,
         metrics: bool = True,
-        tuning: Tuning = QUICK,
+        tuning: Tuning | None = None,
         name: str | None = None,
         version: str = "2",
         **catalog: Any,
@@ -288,7 +289,7 @@ class World:
         plan = plan_release(self.catalog, deploy)
         handle = await self.client.start_workflow(
             RELEASE_WORKFLOW,
-            ReleaseInput(plan=plan, tuning=tuning),
+            ReleaseInput(plan=plan, tuning=tuning or self.tuning),
             id=release_workflow_id(release),
             task_queue=self.queue,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,

@@ -191,6 +191,14 @@ async def test_an_alert_that_is_not_the_canarys_pauses(world: World, alert: Aler
     await release.until(a="holding")
     await release.canary("a").signal(SIGNAL_ALERT, alert)
     await eventually(lambda: _paused(release))
+    waits_for = (await release.canary_status("a")).waits_for
+    assert "resume: alert Errors fired on" in waits_for, "also before it comes to the pause"
+    await eventually(
+        lambda: any(
+            notice.kind is NoticeKind.WAITING and "resume: alert Errors" in notice.text
+            for notice in world.notifier.notices
+        )
+    )
     assert (await release.status()).phase is ReleasePhase.SOAKING
     await eventually(lambda: _resumed(release))
     assert (await release.result()).phase is ReleasePhase.FINALIZED

@@ -141,3 +141,4 @@ async def test_a_report_is_written_at_the_end_where_one_is_wanted(
     release = await world.release({"ledger": []}, tuning=tuning)
     status = await release.result()
     assert world.reports.written == ([status.release] if wanted else [])
+    assert status.services[0].stable == "0", "to go back, a person must know what was before"

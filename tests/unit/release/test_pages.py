@@ -170,7 +170,7 @@ def test_a_release_page_fits_and_keeps_its_table(phase: ReleasePhase, count: int
 def test_what_people_wrote_is_shown_as_it_is(phase: ReleasePhase) -> None:
     page = release_page(phase, CanaryPhase.BAKING)
     assert "<b>" not in page
-    assert "&lt;b&gt;wait&lt;/b&gt;" in page
+    assert "&#60;b&#62;wait&#60;/b&#62;" in page
     assert "`now`" not in page
 
 
@@ -199,3 +199,4 @@ def test_trouble_is_shown_first_where_not_all_services_have_room() -> None:
     assert "[s95]" in page
     assert page.index("[s90]") < page.index("[s95]")
     assert "and 80 more" in page
+    assert "80 holding" in page
