@@ -78,7 +78,9 @@ def canary(start: CanaryInput, report: CanaryReport, parent: str = "") -> str:
     following = _after(start, report)
     if following:
         lines.append(f"> **Next:** {following}")
-    return "\n\n".join([*lines, *_canary_words(report), _as_of(report.at)])
+    return "\n\n".join(
+        [*lines, *_canary_words(report), _as_of(report.at, closed=report.phase.closed)]
+    )
 
 
 def _is(where: CanaryPhase) -> str:
@@ -175,7 +177,7 @@ def _release_page(
     lines.append(table)
     if said:
         lines.append("**Said:** " + "; ".join(_cell(text) for text in said[-_SAID:]))
-    return "\n\n".join([*lines, *_release_words(status), _as_of(at)])
+    return "\n\n".join([*lines, *_release_words(status), _as_of(at, closed=status.phase.closed)])
 
 
 def _headline(status: ReleaseStatus) -> str:
@@ -314,11 +316,14 @@ def _may(words: Sequence[str]) -> list[str]:
     return [f"**You may** ({_HOW}): {'; '.join(words)}.", more]
 
 
-def _as_of(at: datetime) -> str:
-    return (
-        f"*State of {at:%H:%M:%S} UTC; press R for a newer one. Where the top of the page says "
-        "Terminated, this was the state then: its traffic is taken back without it.*"
-    )
+def _as_of(at: datetime, *, closed: bool) -> str:
+    text = f"State of {at:%H:%M:%S} UTC"
+    if not closed:
+        text += (
+            "; press R for a newer one. Where the top of the page says Terminated, this was the "
+            "state then: its traffic is taken back without it"
+        )
+    return f"*{text}.*"
 
 
 def _because(cause: Cause) -> str:

@@ -73,7 +73,7 @@ async def test_the_pages_of_a_running_release_answer_every_question(
         await canary.canary("ledger")
         await expect(canary.timeline.filter(has_text="0 % → 50 %").first).to_be_visible()
         listed = await canary.attributes()
-        for name, value in ((attributes.STATE, "running"), (attributes.RELEASE, release.id)):
+        for name, value in ((attributes.STATE, "gated"), (attributes.RELEASE, release.id)):
             await expect(listed).to_contain_text(name)
             await expect(listed).to_contain_text(value)
 
