@@ -99,7 +99,7 @@ async def test_a_good_route_in_a_rejected_file_is_not_blamed(
         return_exceptions=True,
     )
 
-    assert isinstance(bad, Terminal)
+    assert isinstance(bad, Terminal | Retryable)  # retryable: the other noticed it first
     assert isinstance(fine, Confirmation | Retryable)
     confirmation = await envoy_subject.router.apply(wanted)
     assert confirmation.route == wanted
