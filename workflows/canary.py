@@ -47,15 +47,13 @@ class CanaryWorkflow(Inbox):
     # --- the story ---
 
     @workflow.run
-    async def run(self, start: CanaryInput) -> CanaryOutcome:
+    async def run(self, _: CanaryInput) -> CanaryOutcome:
         """Release one version of one service.
 
         Returns:
             How it ended. Trouble never raises: a canary that goes back is an outcome.
         """
         self._reports.start()
-        self._abort = start.restore
-        self._traffic.touched = self._traffic.touched or start.restore is not None
         if self._abort is None:
             await self._go_forward()
         if self._too_long:
@@ -225,10 +223,10 @@ class CanaryWorkflow(Inbox):
                 return
             if state.weight != self._traffic.weight:
                 await self._shift_to(state.weight)
-            self._skip = False
             text = f"the next decision of the ramp: {state.sentence}"
             self._enter(CanaryPhase.BAKING, text, by_judge=True)
             await self._judging.judge(Bake(min=spec.interval, max=spec.interval), self._is_skipped)
+            self._skip = False
             state = self._judging.ramp or state
 
     async def _begin_ramp(self, spec: RampSpec) -> RampState:
@@ -242,7 +240,6 @@ class CanaryWorkflow(Inbox):
         return self._skip
 
     async def _bake(self, _: int, step: FullStep) -> None:
-        self._skip = False
         if step.bake.max == timedelta(0):
             return
         ends = (self._traffic.confirmed_at or workflow.now()) + step.bake.max
@@ -252,6 +249,7 @@ class CanaryWorkflow(Inbox):
         verdict = await self._judging.judge(
             step.bake, self._is_skipped, exposure=after.weight / 100
         )
+        self._skip = False
         if verdict is not None and verdict.kind is VerdictKind.INCONCLUSIVE:
             await self._undecided(verdict)
 
@@ -266,9 +264,9 @@ class CanaryWorkflow(Inbox):
             await self._wait_for_approval(step.gate.text or f"the gate of step {self._place}")
 
     async def _wait_for_approval(self, text: str) -> None:
-        self._approved = False
         self._enter(CanaryPhase.GATED, f"approval: {text}")
         await self._judging.judge(None, lambda: self._approved)
+        self._approved = False  # not before: a run that goes on may have heard it at its start
 
     async def _pause_if_told(self) -> None:
         if self._pause_text is not None:

@@ -53,7 +53,8 @@ class Inbox(Commands):
         self._attributes = Attributes(known=start.tuning.search_attributes, state=RUNNING)
         self._alerts = AlertMemory()
         self._trouble: Cause | None = None
-        self._abort: Cause | None = None
+        self._abort = start.restore
+        self._traffic.touched = start.restore is not None
         self._pause_text: str | None = None
         self._approved = False
         self._skip = False

@@ -33,6 +33,7 @@ from schemas.alert import Alert, AlertStatus
 from schemas.catalog import Catalog
 from schemas.deploy import DeployRequested
 from schemas.ids import (
+    CANARY_WORKFLOW,
     QUERY_STATUS,
     RELEASE_WORKFLOW,
     SIGNAL_ALERT,
@@ -43,7 +44,14 @@ from schemas.ids import (
     routers_queue,
     waiting_queue,
 )
-from schemas.release import CanaryStatus, ReleaseInput, ReleaseStatus, Tuning
+from schemas.release import (
+    CanaryInput,
+    CanaryOutcome,
+    CanaryStatus,
+    ReleaseInput,
+    ReleaseStatus,
+    Tuning,
+)
 from schemas.route import Confirmation, Route
 from schemas.verdict import Reason, Verdict, VerdictKind
 from workflows.guard import GuardInterceptor
@@ -58,6 +66,8 @@ QUICK = Tuning(
     see_within=timedelta(milliseconds=200),
     admission_poll=timedelta(milliseconds=200),
 )
+
+Canary = WorkflowHandle[Any, CanaryOutcome]
 
 
 class RecordingRouter(TrialRouter):
@@ -296,6 +306,33 @@ class World:
             result_type=ReleaseStatus,
         )
         return Release(self, handle)
+
+    async def canary(self, strategy: Mapping[str, Any], first_word: str | None = None) -> Canary:
+        """A canary by itself, without a release that orders it.
+
+        Args:
+            strategy: of the catalog.
+            first_word: a signal that it hears before it does anything.
+        """
+        service = self.service("ledger")
+        catalog = Catalog.model_validate(
+            {
+                "version": 1,
+                "defaults": {"router": {"kind": "memory"}, "metrics": [], "strategy": "test"},
+                "strategies": {"test": strategy},
+                "services": {service: {}},
+            }
+        )
+        asked = {"release": "r", "services": [{"service": service, "version": "2"}]}
+        plan = plan_release(catalog, DeployRequested.model_validate(asked))
+        return await self.client.start_workflow(
+            CANARY_WORKFLOW,
+            CanaryInput(release="r", plan=plan.services[service], tuning=self.tuning),
+            id=canary_workflow_id(service),
+            task_queue=self.queue,
+            result_type=CanaryOutcome,
+            start_signal=first_word,
+        )
 
 
 class Release:

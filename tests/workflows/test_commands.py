@@ -18,6 +18,7 @@ from schemas.ids import (
     SIGNAL_RESUME,
     SIGNAL_ROLLBACK,
     SIGNAL_SKIP,
+    SIGNAL_UNWIND,
 )
 from schemas.notice import NoticeKind
 from schemas.release import CanaryPhase, Command, ReleasePhase
@@ -119,6 +120,13 @@ async def test_wrong_commands_are_refused_with_a_reason(world: World) -> None:
     done = await release.result()
     assert done.cause is not None
     assert (done.cause.by, done.cause.text) == ("ann", "rolled back by ann: looks fine")
+
+
+@pytest.mark.parametrize("word", [SIGNAL_UNWIND, SIGNAL_ROLLBACK])
+async def test_a_word_that_comes_before_the_first_act_counts(world: World, word: str) -> None:
+    canary = await world.canary({"steps": [10]}, first_word=word)
+    assert (await canary.result()).phase is CanaryPhase.ROLLED_BACK
+    assert not world.router.applied, "it was not begun"
 
 
 async def test_rollback_of_one_service_may_overtake_a_stuck_dependent(world: World) -> None:

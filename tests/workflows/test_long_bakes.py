@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from temporalio.client import WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from schemas.catalog import Catalog
-from schemas.deploy import DeployRequested
 from schemas.ids import (
-    CANARY_WORKFLOW,
     QUERY_STATUS,
     SIGNAL_FINALIZE,
     SIGNAL_PAUSE,
     SIGNAL_RESUME,
-    canary_workflow_id,
 )
-from schemas.release import CanaryInput, CanaryOutcome, CanaryPhase, CanaryStatus
-from tests.workflows.kit import QUICK, World
-from workflows.planning import plan_release
+from schemas.release import CanaryPhase, CanaryStatus
+from tests.workflows.kit import Canary, World
 
 TEST_SERVER = Path(sys.executable).parent / "temporal-test-server"
 HOUR = timedelta(hours=1)
@@ -39,31 +32,6 @@ async def server() -> AsyncIterator[WorkflowEnvironment]:
         yield environment
 
 
-Canary = WorkflowHandle[Any, CanaryOutcome]
-
-
-async def _canary(world: World, strategy: Mapping[str, Any]) -> Canary:
-    """A canary by itself, without a release that orders it."""
-    service = world.service("ledger")
-    catalog = Catalog.model_validate(
-        {
-            "version": 1,
-            "defaults": {"router": {"kind": "memory"}, "metrics": [], "strategy": "test"},
-            "strategies": {"test": strategy},
-            "services": {service: {}},
-        }
-    )
-    asked = {"release": "r", "services": [{"service": service, "version": "2"}]}
-    plan = plan_release(catalog, DeployRequested.model_validate(asked))
-    return await world.client.start_workflow(
-        CANARY_WORKFLOW,
-        CanaryInput(release="r", plan=plan.services[service], tuning=QUICK),
-        id=canary_workflow_id(service),
-        task_queue=world.queue,
-        result_type=CanaryOutcome,
-    )
-
-
 async def _status(canary: Canary) -> CanaryStatus:
     status: CanaryStatus = await canary.query(QUERY_STATUS, result_type=CanaryStatus)
     return status
@@ -72,7 +40,7 @@ async def _status(canary: Canary) -> CanaryStatus:
 async def test_every_step_bakes_as_long_as_the_strategy_says(
     server: WorkflowEnvironment, world: World
 ) -> None:
-    canary = await _canary(world, {"steps": [10, 50], "bake": "10h"})
+    canary = await world.canary({"steps": [10, 50], "bake": "10h"})
     await server.sleep(9 * HOUR)
     assert ((await _status(canary)).weight, (await _status(canary)).step) == (10, 0)
     await server.sleep(2 * HOUR)
@@ -86,7 +54,7 @@ async def test_every_step_bakes_as_long_as_the_strategy_says(
 
 
 async def test_a_pause_holds_the_weight_for_days(server: WorkflowEnvironment, world: World) -> None:
-    canary = await _canary(world, {"steps": [10, 50], "bake": "1h"})
+    canary = await world.canary({"steps": [10, 50], "bake": "1h"})
     await canary.signal(SIGNAL_PAUSE)
     await server.sleep(100 * HOUR)
     status = await _status(canary)
