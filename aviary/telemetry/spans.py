@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,25 @@ given_ids: contextvars.ContextVar[tuple[int, int] | None] = contextvars.ContextV
 """Trace and span id of the span that is being started; None: random ones."""
 
 
+class _Recent:
+    """The last ids that were exported; workflows run in several threads."""
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._ids: dict[str, None] = {}
+        self._lock = threading.Lock()
+
+    def is_new(self, span_id: str) -> bool:
+        """Whether it has not been seen lately; it has from now on."""
+        with self._lock:
+            if span_id in self._ids:
+                return False
+            self._ids[span_id] = None
+            if len(self._ids) > self._most:
+                del self._ids[next(iter(self._ids))]
+            return True
+
+
 class _Used:
     """The provider of this process; none until `use`.
 
@@ -31,11 +51,13 @@ class _Used:
     """
 
     provider: Any = None
+    recent = _Recent()
 
 
 def use(provider: Any) -> None:
     """Make spans with this provider from now on; None for no spans."""
     _Used.provider = provider
+    _Used.recent = _Recent()
 
 
 def tracer() -> trace.Tracer:
@@ -108,7 +130,13 @@ class Ended:
 
 
 def export(ended: Ended) -> None:
-    """Hand one span to the exporter, without waiting for it."""
+    """Hand one span to the exporter, without waiting for it; the same id again is left out.
+
+    The server may refuse what a workflow task did (a signal came meanwhile, or it took too long),
+    and the task is done once more: that is no replay, and the spans are the same.
+    """
+    if not _Used.recent.is_new(ended.place.span_id):
+        return
     token = given_ids.set((int(ended.place.trace_id, 16), int(ended.place.span_id, 16)))
     try:
         made = tracer().start_span(

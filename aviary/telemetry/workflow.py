@@ -3,8 +3,9 @@
 Temporal's own interceptor makes the spans of clients and activities. Those of workflows are made
 here, since three things have to be otherwise for releases that last hours and go back on an alert:
 
-- *Ids are derived* from the run and a count, so that the same span has the same id on every replay
-  and worker, and a parent is never lost with a cache. A replay exports nothing.
+- *Ids are derived* from the run, the name and a count, so that the same span has the same id on
+  every replay and worker, and a parent is never lost with a cache. A replay exports nothing, and a
+  task that is done again exports nothing twice, even if it hears one signal more than before.
 - *A signal or update belongs to the trace of whoever sent it*, with a link to the workflow's own.
   Once one has made the workflow go back, all that follows belongs to that trace, too: from an
   alert's webhook to the write that restores the traffic it is one.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NoReturn
@@ -120,7 +122,7 @@ class _Run:
         self._export: Any = externs[_EXPORT]
         self._recorded = bool(externs[_RECORDED]())
         self._run_id = info.run_id
-        self._count = 0
+        self._counts: Counter[str] = Counter()
         self._phase: _Phase | None = None
         self._attributes: dict[str, Value] = {
             "temporalWorkflowID": info.workflow_id,
@@ -183,8 +185,10 @@ class _Run:
         place = Place.of(parent)
         if not self._recorded or place is None:
             return parent
-        self._count += 1
-        made = Place(place.trace_id, derived(self._run_id, self._count)[1], place.flags)
+        self._counts[name] += 1
+        made = Place(
+            place.trace_id, derived(self._run_id, name, self._counts[name])[1], place.flags
+        )
         until = until_ns or workflow.time_ns()
         if link is not None and self._same_trace(link, parent):
             link = None
