@@ -149,7 +149,7 @@ async def test_a_canary_whose_history_is_gone_is_named_as_unseen(world: World) -
             return error.status is RPCStatusCode.NOT_FOUND
         return False
 
-    await eventually(gone)
+    await eventually(gone, within=120)  # the server takes its time to delete
     found = await story(release)
     assert len(found.unseen) == 1
     assert ledger in found.unseen[0]
