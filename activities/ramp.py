@@ -81,11 +81,7 @@ def next_state(  # noqa: PLR0913 - what one interval is
     if seconds <= 0:
         return state
     ramp.observe(weight, seconds, counter.of(canary), counter.total)
-    changed: dict[str, Any] = {
-        "spent": ramp.dump(),
-        "counts": dict(counts),
-        "counted_at": now,
-    }
+    changed: dict[str, Any] = {"spent": ramp.dump(), "counts": dict(counts), "counted_at": now}
     if counter.total == 0:
         sentence = "no requests were seen; the weight stays"
         return state.model_copy(update={**changed, "sentence": sentence})

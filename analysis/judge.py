@@ -238,12 +238,9 @@ class Judge:
         elapsed = now - started_at
         ended = elapsed >= bake_max
         good = elapsed >= bake_min and self.good_enough(started_at.timestamp(), exposure)
-        kind, reason = self._outcome(started_at.timestamp(), ended, good=good)
-        if kind is VerdictKind.PASS and self._deaf(now.timestamp()):
-            kind, reason = VerdictKind.INCONCLUSIVE, Reason.NO_DATA
+        kind, reason = self._outcome(started_at.timestamp(), now.timestamp(), ended, good=good)
         final = kind is not VerdictKind.INCONCLUSIVE or ended
-        if not final:
-            reason = Reason.COLLECTING
+        reason = reason if final else Reason.COLLECTING
         failed_at = self.failure.at if kind is VerdictKind.FAIL and self.failure else None
         return Verdict(
             kind=kind,
@@ -260,7 +257,17 @@ class Judge:
         longest = _DEAF_AFTER * self._spec.interval.total_seconds()
         return bool(self._acting) and (self._heard_at is None or now - self._heard_at > longest)
 
-    def _outcome(self, started: float, ended: bool, *, good: bool) -> tuple[VerdictKind, Reason]:
+    def _outcome(
+        self, started: float, now: float, ended: bool, *, good: bool
+    ) -> tuple[VerdictKind, Reason]:
+        kind, reason = self._by_evidence(started, ended, good=good)
+        if kind is VerdictKind.PASS and self._deaf(now):
+            return VerdictKind.INCONCLUSIVE, Reason.NO_DATA
+        return kind, reason
+
+    def _by_evidence(
+        self, started: float, ended: bool, *, good: bool
+    ) -> tuple[VerdictKind, Reason]:
         if self.failure is not None:
             return VerdictKind.FAIL, self.failure.reason
         if any(t.until is None or t.until <= started for t in self._acting):

@@ -164,30 +164,44 @@ def feasibility(
     capped = spec.model_copy(update={"cap": min(spec.cap, _MOST_CAP)})
     rich = capped.model_copy(update={"budget": math.inf})
     needed = _NOISE * _time_to_full(rich, service, _TIMES_LONGER * patience)
-    late = needed > patience
-    smallest = float(math.ceil(_NOISE * _smallest(capped, service, None if late else patience)))
-    at = f"at {rps:g} requests per second"
-    if late:
+    in_time = None if needed > patience else patience
+    smallest = float(math.ceil(_NOISE * _smallest(capped, service, in_time)))
+    obstacle = _obstacle(spec, service, needed, smallest)
+    return Feasibility(
+        obstacle is None, smallest, obstacle or f"ramp.budget: {spec.budget:g} is enough"
+    )
+
+
+def _obstacle(spec: RampSpec, service: _Service, needed: float, smallest: float) -> str | None:
+    """Why a healthy canary can't be accepted, and what would do; None if it can.
+
+    Args:
+        spec: the ramp.
+        service: its traffic.
+        needed: seconds that it takes whatever the budget; inf if too many to rehearse.
+        smallest: the smallest budget that does.
+    """
+    at = f"at {service.rps:g} requests per second"
+    patience = spec.hold_after.total_seconds()
+    if needed > patience:
         known = math.isfinite(needed)
         more = f"at least about {needed / 60:.0f} min" if known else "more traffic"
-        text = (
+        return (
             f"ramp.hold_after: {patience / 60:.0f} min is too short {at}; expected {more}, or a "
             "larger tolerance"
         )
-    elif spec.budget < smallest:
-        text = (
+    if spec.budget < smallest:
+        return (
             f"ramp.budget: {spec.budget:g} extra failed requests can't show a canary to be within "
-            f"{100 * spec.tolerance:g} % of a stable version that fails {100 * rate:g} % {at}; "
-            f"expected at least about {smallest:g}, or a larger tolerance"
+            f"{100 * spec.tolerance:g} % of a stable version that fails {100 * service.rate:g} % "
+            f"{at}; expected at least about {smallest:g}, or a larger tolerance"
         )
-    elif spec.cap > _MOST_CAP and _time_to_full(spec, service, patience) > patience:
-        text = (
+    if spec.cap > _MOST_CAP and _time_to_full(spec, service, patience) > patience:
+        return (
             f"ramp.cap: {spec.cap:g} % leaves stable too little traffic to compare with {at}; "
             f"expected at most {_MOST_CAP:g} %"
         )
-    else:
-        return Feasibility(True, smallest, f"ramp.budget: {spec.budget:g} is enough")
-    return Feasibility(False, smallest, text)
+    return None
 
 
 def _smallest(spec: RampSpec, service: _Service, patience: float | None) -> float:

@@ -40,6 +40,18 @@ def configure_logs(*, level: str, fmt: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    root = logging.getLogger()
+    root.handlers[:] = [_stderr(shared, renderer)]
+    root.setLevel(level.upper())
+    for noisy in ("httpx", "httpcore", "aiokafka", "urllib3", "uvicorn.error"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    # A collector that is away is one line for what was lost, not one for each attempt.
+    logging.getLogger("opentelemetry.exporter").setLevel(max(logging.ERROR, root.level))
+
+
+def _stderr(
+    shared: list[structlog.typing.Processor], renderer: structlog.typing.Processor
+) -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -51,13 +63,7 @@ def configure_logs(*, level: str, fmt: str) -> None:
             ],
         )
     )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    for noisy in ("httpx", "httpcore", "aiokafka", "urllib3", "uvicorn.error"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
-    # A collector that is away is one line for what was lost, not one for each attempt.
-    logging.getLogger("opentelemetry.exporter").setLevel(max(logging.ERROR, root.level))
+    return handler
 
 
 def _with_trace(

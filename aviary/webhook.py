@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from fastapi import FastAPI, Request
@@ -34,6 +34,18 @@ from schemas.rejection import Rejected, RejectReason
 
 _log = structlog.get_logger("aviary.webhook")
 _BEARER: Final = "bearer "
+_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "All alerts are durable on Kafka."},
+    400: {"description": "Not JSON."},
+    401: {"description": "Missing or wrong bearer token."},
+    413: {"description": "Body too large."},
+    422: {"description": "JSON, but not a version 4 payload."},
+    503: {"description": "Kafka is away; send the notification again."},
+}
+_BODY: Final = {
+    "required": True,
+    "content": {JSON_CONTENT_TYPE: {"schema": {"type": "object"}}},
+}
 
 
 class AlertWriter(Protocol):
@@ -211,23 +223,7 @@ def create_app(
     receiver = _Receiver(options, writer, service_of, registry, clock)
     app = FastAPI(title="Aviary webhook", description="Receives Alertmanager's notifications.")
 
-    @app.post(
-        "/alertmanager",
-        responses={
-            200: {"description": "All alerts are durable on Kafka."},
-            400: {"description": "Not JSON."},
-            401: {"description": "Missing or wrong bearer token."},
-            413: {"description": "Body too large."},
-            422: {"description": "JSON, but not a version 4 payload."},
-            503: {"description": "Kafka is away; send the notification again."},
-        },
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {JSON_CONTENT_TYPE: {"schema": {"type": "object"}}},
-            }
-        },
-    )
+    @app.post("/alertmanager", responses=_RESPONSES, openapi_extra={"requestBody": _BODY})
     async def alertmanager(request: Request) -> JSONResponse:
         """Take a notification (webhook version 4): one Kafka record for each alert."""
         return await receiver.answer(request)

@@ -74,7 +74,26 @@ class TemporalIntake:
             Rejected: the release is known and was asked for something else (reason
                 `conflicting_release`), or Temporal will never accept this plan (`refused`).
         """
-        request = StartWorkflowExecutionRequest(
+        request = await self._start_request(plan, digest, request_id)
+        try:
+            with requested(f"StartWorkflow:{ids.RELEASE_WORKFLOW}", request.workflow_id) as header:
+                request.header.CopyFrom(header)
+                answer = await self._client.workflow_service.start_workflow_execution(
+                    request, timeout=_RPC_TIMEOUT
+                )
+        except RPCError as error:
+            if error.status != RPCStatusCode.ALREADY_EXISTS:
+                raise _translate(error, f"starting {request.workflow_id}") from error
+        else:
+            if answer.started:
+                return True
+        await self._check_same(plan.release, digest)
+        return False
+
+    async def _start_request(
+        self, plan: ReleasePlan, digest: str, request_id: str
+    ) -> StartWorkflowExecutionRequest:
+        return StartWorkflowExecutionRequest(
             namespace=self._client.namespace,
             workflow_id=ids.release_workflow_id(plan.release),
             workflow_type=WorkflowType(name=ids.RELEASE_WORKFLOW),
@@ -97,20 +116,6 @@ class TemporalIntake:
                 details=await self._one(release_details(plan)),
             ),
         )
-        try:
-            with requested(f"StartWorkflow:{ids.RELEASE_WORKFLOW}", request.workflow_id) as header:
-                request.header.CopyFrom(header)
-                answer = await self._client.workflow_service.start_workflow_execution(
-                    request, timeout=_RPC_TIMEOUT
-                )
-        except RPCError as error:
-            if error.status != RPCStatusCode.ALREADY_EXISTS:
-                raise _translate(error, f"starting {request.workflow_id}") from error
-        else:
-            if answer.started:
-                return True
-        await self._check_same(plan.release, digest)
-        return False
 
     async def _check_same(self, release: str, digest: str) -> None:
         workflow = ids.release_workflow_id(release)
