@@ -8,12 +8,13 @@ times stable's rate a canary may have before that counts against it.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, field_validator, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from schemas.base import Duration, Model, Percent
 
@@ -28,6 +29,15 @@ MetricName = Annotated[
         description="Lower-case letters, digits, _ and -, at most 63.",
     ),
 ]
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("expected a duration longer than 0s")
+    return value
+
+
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 Rate = Annotated[float, Field(ge=0, le=1, description="A share of requests, 0 to 1.")]
 
 
@@ -79,7 +89,7 @@ def render(template: str, variables: Mapping[str, str]) -> str:
     return _VARIABLE.sub(fill, template)
 
 
-class _Metric(Model):
+class _Metric(Model, ABC):
     name: MetricName
     query: str | None = Field(
         default=None,
@@ -105,9 +115,9 @@ class _Metric(Model):
         return {part: text for part, text in parts.items() if text is not None}
 
     @classmethod
+    @abstractmethod
     def part_names(cls) -> tuple[str, ...]:
         """The parts whose raw series make up one reading, required ones first."""
-        raise NotImplementedError
 
     @classmethod
     def required_parts(cls) -> tuple[str, ...]:
@@ -244,13 +254,10 @@ class ThresholdSettings(Model):
     max_times_stable: float | None = Field(
         default=None, ge=1, description="Largest ratio to stable, of any metric."
     )
-    window: Duration = Field(default=timedelta(minutes=1), description="Length of one check.")
+    window: PositiveDuration = Field(
+        default=timedelta(minutes=1), description="Length of one check."
+    )
     checks: int = Field(default=1, ge=1, description="Failed checks, in all, that fail the canary.")
-
-    @field_validator("window")
-    @classmethod
-    def _window_positive(cls, value: timedelta) -> timedelta:
-        return _positive(value)
 
 
 class KayentaSettings(Model):
@@ -260,7 +267,9 @@ class KayentaSettings(Model):
     marginal_score: float = Field(
         default=50, ge=0, le=100, description="Below it the canary fails."
     )
-    step: Duration = Field(default=timedelta(minutes=1), description="Length of one data point.")
+    step: PositiveDuration = Field(
+        default=timedelta(minutes=1), description="Length of one data point."
+    )
     min_points: int = Field(
         default=5,
         ge=1,
@@ -277,22 +286,11 @@ class KayentaSettings(Model):
         default=frozenset(), description="Metrics that fail the canary alone."
     )
 
-    @field_validator("step")
-    @classmethod
-    def _step_positive(cls, value: timedelta) -> timedelta:
-        return _positive(value)
-
     @model_validator(mode="after")
     def _scores_ordered(self) -> Self:
         if self.marginal_score > self.pass_score:
             raise ValueError("marginal_score must not be above pass_score")
         return self
-
-
-def _positive(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError("expected a duration longer than 0s")
-    return value
 
 
 class JudgeSpec(Model):
@@ -332,7 +330,7 @@ class JudgeSpec(Model):
     bound_cluster: int = Field(
         default=5, ge=1, description="The same for the go-on bound and for limits (slo)."
     )
-    interval: Duration = Field(
+    interval: PositiveDuration = Field(
         default=timedelta(seconds=15), description="How often the metrics are read."
     )
     warmup: Duration = Field(
@@ -346,11 +344,6 @@ class JudgeSpec(Model):
     )
     threshold: ThresholdSettings = ThresholdSettings()
     kayenta: KayentaSettings = KayentaSettings()
-
-    @field_validator("interval")
-    @classmethod
-    def _interval_positive(cls, value: timedelta) -> timedelta:
-        return _positive(value)
 
 
 class RampSpec(Model):

@@ -33,42 +33,27 @@ class BridgeMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register all of them."""
-        self._records = Counter(
-            "aviary_bridge_records",
-            "Records done, by topic and outcome.",
-            ["topic", "outcome"],
-            registry=registry,
+
+        def counter(name: str, meaning: str, *labels: str) -> Counter:
+            return Counter(name, meaning, labels, registry=registry)
+
+        self._records = counter(
+            "aviary_bridge_records", "Records done, by topic and outcome.", "topic", "outcome"
         )
-        self._dead = Counter(
-            "aviary_bridge_dead_letters",
-            "Records put on the dead letters, by topic and reason.",
-            ["topic", "reason"],
-            registry=registry,
+        self._dead = _dead_letters(registry)
+        self._unmatched = counter(
+            "aviary_bridge_unmatched_alerts", "Alerts about a service without a canary."
         )
-        for topic in (ids.TOPIC_DEPLOYS, ids.TOPIC_ALERTS):
-            for reason in RejectReason:
-                self._dead.labels(topic, reason.value)  # from 0, so that the first one is growth
-        self._unmatched = Counter(
-            "aviary_bridge_unmatched_alerts",
-            "Alerts about a service without a canary.",
-            registry=registry,
-        )
-        self._stale = Counter(
+        self._stale = counter(
             "aviary_bridge_stale",
             "Deploy events and alerts that came too late to be acted upon, by topic.",
-            ["topic"],
-            registry=registry,
+            "topic",
         )
-        self._signals = Counter(
-            "aviary_bridge_signals",
-            "Signals sent to canaries; one may carry many alerts.",
-            registry=registry,
+        self._signals = counter(
+            "aviary_bridge_signals", "Signals sent to canaries; one may carry many alerts."
         )
-        self._retries = Counter(
-            "aviary_bridge_retries",
-            "Attempts that failed and will be repeated, by topic.",
-            ["topic"],
-            registry=registry,
+        self._retries = counter(
+            "aviary_bridge_retries", "Attempts that failed and will be repeated, by topic.", "topic"
         )
         self._lag = Gauge(
             "aviary_bridge_lag_records",
@@ -116,3 +101,17 @@ class BridgeMetrics:
     def gone(self, topic: str, partition: int) -> None:
         """Forget a partition that is no longer ours."""
         self._lag.remove(topic, str(partition))
+
+
+def _dead_letters(registry: CollectorRegistry) -> Counter:
+    """Each of them begins at 0, so that the first one is growth."""
+    counter = Counter(
+        "aviary_bridge_dead_letters",
+        "Records put on the dead letters, by topic and reason.",
+        ["topic", "reason"],
+        registry=registry,
+    )
+    for topic in (ids.TOPIC_DEPLOYS, ids.TOPIC_ALERTS):
+        for reason in RejectReason:
+            counter.labels(topic, reason.value)
+    return counter
