@@ -211,18 +211,19 @@ class JudgeActivities:
         self, metric: MetricSpec, variables: dict[str, str], at: datetime
     ) -> ArmReading | None:
         """One arm's series, or None when the source did not answer: a gap delays."""
-        parts = {}
-        for part, template in metric.templates.items():
-            try:
-                with terminal_errors():
-                    parts[part] = tuple(await self._source.query(render(template, variables), at))
-            except Retryable as error:
-                activity.logger.warning(
-                    "metrics source did not answer",
-                    extra={"metric": metric.name, "part": part, "error": str(error)},
+        parts = {part: render(template, variables) for part, template in metric.templates.items()}
+        try:
+            with terminal_errors():
+                found = await asyncio.gather(
+                    *(self._source.query(promql, at) for promql in parts.values())
                 )
-                return None
-        return ArmReading(parts=parts)
+        except Retryable as error:
+            activity.logger.warning(
+                "metrics source did not answer",
+                extra={"metric": metric.name, "error": str(error)},
+            )
+            return None
+        return ArmReading(parts=dict(zip(parts, map(tuple, found), strict=True)))
 
 
 @contextmanager

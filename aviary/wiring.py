@@ -25,6 +25,7 @@ from adapters.alertmanager import AlertmanagerAlerts
 from adapters.errors import Retryable
 from adapters.kafka import KafkaEventLog, Sender
 from adapters.memory import MemoryAlertSource
+from adapters.metrics.batching import BatchedMetrics
 from adapters.metrics.packs import resolve_metric
 from adapters.metrics.prometheus import PrometheusMetrics
 from adapters.ports import AlertSource, ReportWriter, Router
@@ -115,14 +116,15 @@ async def wire(
             settings.prometheus_url, timeout_s=settings.prometheus_timeout_s
         )
         stack.callback(prometheus.close)
-        metrics = MeasuredSource(prometheus, counts)
+        batched = BatchedMetrics(MeasuredSource(prometheus, counts))
+        stack.push_async_callback(batched.close)
         sender = Sender(kafka_options(settings), (ids.TOPIC_EVENTS,))
         sender.start()
         stack.push_async_callback(sender.close)
         traffic = TrafficActivities(routers)
         observe = ObserveActivities(routers)
-        judge = JudgeActivities(metrics, routers, resolve_metric, TellRelease(client))
-        ramp = RampActivities(metrics, routers, resolve_metric)
+        judge = JudgeActivities(batched, routers, resolve_metric, TellRelease(client))
+        ramp = RampActivities(batched, routers, resolve_metric)
         catalog = LateCatalog(settings.catalog, registry)
         notifier = make_notifier(settings, catalog)
         log = MeasuredLog(KafkaEventLog(TracedWriter(sender)), counts)

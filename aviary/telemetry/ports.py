@@ -58,9 +58,9 @@ class WorkerMetrics:
         self.writes = histogram("router_write_seconds", text, _WRITE_BUCKETS, "router")
         text = "Router writes that failed, by kind of error."
         self.write_failures = counter("router_write_failures", text, "router", "error")
-        text = "Seconds that a query of the judge took."
+        text = "Seconds that a request to the metrics source took, with the queries of a moment."
         self.queries = histogram("judge_query_seconds", text, _WRITE_BUCKETS)
-        text = "Queries of the judge that failed, by kind of error."
+        text = "Requests to the metrics source that failed, by kind of error."
         self.query_failures = counter("judge_query_failures", text, "error")
         for kind in EventType:
             self.events.labels(_short(kind))
