@@ -6,7 +6,6 @@ import asyncio
 import getpass
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -23,6 +22,8 @@ from aviary.cli.options import (
     checked,
     print_json,
 )
+from schemas.phases import CauseKind, ReleasePhase
+from schemas.verdict import VerdictKind
 
 if TYPE_CHECKING:
     from aviary.cli.remote import Releases
@@ -65,39 +66,23 @@ _RELEASE: dict[str, Any] = {
 ReleaseArgument = Annotated[str, typer.Argument(**_RELEASE, autocompletion=_is_known)]
 RunningArgument = Annotated[str, typer.Argument(**_RELEASE, autocompletion=_runs)]
 
-
-class Verdict(StrEnum):
-    """The judge's three answers, for `--verdict`."""
-
-    PASS = "PASS"  # noqa: S105 - a verdict, not a password
-    FAIL = "FAIL"
-    INCONCLUSIVE = "INCONCLUSIVE"
-
-
-class Cause(StrEnum):
-    """Why releases go back, for `--cause`."""
-
-    VERDICT = "verdict"
-    ALERT = "alert"
-    COMMAND = "command"
-    CANCELLED = "cancelled"
-    BUSY = "busy"
-    ROUTER = "router"
-    ERROR = "error"
-    SUPERSEDED = "superseded"
-    RELEASE = "release"
-
-
-class State(StrEnum):
-    """The states a release can be in, for `--state`."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SOAKING = "soaking"
-    FINALIZING = "finalizing"
-    ROLLING_BACK = "rolling_back"
-    FINALIZED = "finalized"
-    ROLLED_BACK = "rolled_back"
+StateOption = Annotated[ReleasePhase | None, typer.Option(help="Only releases in this state.")]
+WithServiceOption = Annotated[
+    list[str] | None,
+    typer.Option("--service", "-s", help="Only with this service; repeat it for several."),
+]
+EnvironmentOption = Annotated[
+    str | None, typer.Option("--environment", help="Only of this environment.")
+]
+SinceOption = Annotated[
+    str | None, typer.Option(help="Started since: 7d, 12h, or 2026-01-31T12:00 (local, or Z).")
+]
+UntilOption = Annotated[str | None, typer.Option(help="Started before; as --since.")]
+VerdictOption = Annotated[VerdictKind | None, typer.Option(help="Only with this last verdict.")]
+CauseOption = Annotated[CauseKind | None, typer.Option(help="Only those that went back for this.")]
+BecauseOfOption = Annotated[
+    str | None, typer.Option(help="Only those that went back because of this service.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -183,23 +168,14 @@ def _planned(settings: Settings, deploy: DeployRequested, source: str) -> Releas
 
 
 def list_releases(  # noqa: PLR0913, PLR0917 - one parameter an option
-    state: Annotated[State | None, typer.Option(help="Only releases in this state.")] = None,
-    service: Annotated[
-        list[str] | None,
-        typer.Option("--service", "-s", help="Only with this service; repeat it for several."),
-    ] = None,
-    environment: Annotated[
-        str | None, typer.Option("--environment", help="Only of this environment.")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option(help="Started since: 7d, 12h, or 2026-01-31T12:00 (local, or Z).")
-    ] = None,
-    until: Annotated[str | None, typer.Option(help="Started before; as --since.")] = None,
-    verdict: Annotated[Verdict | None, typer.Option(help="Only with this last verdict.")] = None,
-    cause: Annotated[Cause | None, typer.Option(help="Only those that went back for this.")] = None,
-    because_of: Annotated[
-        str | None, typer.Option(help="Only those that went back because of this service.")
-    ] = None,
+    state: StateOption = None,
+    service: WithServiceOption = None,
+    environment: EnvironmentOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    verdict: VerdictOption = None,
+    cause: CauseOption = None,
+    because_of: BecauseOfOption = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most to list.")] = 20,
     address: AddressOption = None,
     namespace: NamespaceOption = None,
@@ -209,18 +185,16 @@ def list_releases(  # noqa: PLR0913, PLR0917 - one parameter an option
     """List releases, newest first."""
     from aviary.cli.finding import Filters, moment  # noqa: PLC0415
     from aviary.cli.tables import found_as_data, print_found  # noqa: PLC0415
-    from schemas.release import CauseKind, ReleasePhase  # noqa: PLC0415
-    from schemas.verdict import VerdictKind  # noqa: PLC0415
 
     now = datetime.now(UTC)
     filters = Filters(
-        state=ReleasePhase(state) if state is not None else None,
+        state=state,
         services=tuple(one for text in service or () if (one := _service_name(text)) is not None),
         environment=environment,
         since=moment("--since", since, now),
         until=moment("--until", until, now),
-        verdict=VerdictKind(verdict) if verdict is not None else None,
-        cause=CauseKind(cause) if cause is not None else None,
+        verdict=verdict,
+        cause=cause,
         because_of=_service_name(because_of),
     )
     found = _with_releases(
@@ -266,7 +240,6 @@ def watch(  # noqa: PLR0913, PLR0917 - one parameter an option
 ) -> None:
     """Follow a release until it ends; exit code 0 when finalized, 3 when rolled back."""
     from aviary.cli.watch import follow  # noqa: PLC0415
-    from schemas.release import ReleasePhase  # noqa: PLC0415
 
     def run(releases: Releases) -> Awaitable[Any]:
         return follow(
