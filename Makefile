@@ -63,8 +63,7 @@ check: $(STAMP) ## Lint, formatting, types and layers
 .PHONY: bench
 bench: install ## Run the benchmarks, each beside its floor (BENCH_ARGS= for the long ones)
 	$(call say,bench)
-	@for file in bench/[a-z]*.py; do \
-	  printf '\n-- %s\n' "$$file"; $(PY) "$$file" $(BENCH_ARGS); done
+	@$(PY) -m bench $(BENCH_ARGS)
 
 .PHONY: lock
 lock: $(STAMP) ## Make the lock files again from pyproject.toml

@@ -1,0 +1,87 @@
+"""`python -m bench`: measure, print a table, write `.cache/bench.json`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from rich.console import Console
+
+from aviary.local.parts import ROOT
+from bench import machine, restoring
+from bench.figures import Figure, Spec
+from bench.tables import markdown, rich_table
+
+RESULT: Final = ROOT / ".cache/bench.json"
+
+
+class _Measure(Protocol):
+    def __call__(self, folder: Path, *, long: bool) -> Awaitable[list[Figure]]: ...
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Benchmarks that share their parts."""
+
+    specs: Sequence[Spec]
+    measure: _Measure
+
+
+SUITES: Final[Mapping[str, Suite]] = {
+    "restoring": Suite(restoring.SPECS, restoring.measure),
+}
+
+
+def specs() -> list[Spec]:
+    """Every figure, in the order of the table."""
+    return [spec for suite in SUITES.values() for spec in suite.specs]
+
+
+async def measure_all(names: Sequence[str], say: Callable[[str], None], *, long: bool) -> Any:
+    """Measure these suites one after the other; the document of the run."""
+    figures: list[Figure] = []
+    began, busy = time.monotonic(), machine.busy()
+    with tempfile.TemporaryDirectory(prefix="aviary-bench-") as folder:
+        for name in names:
+            at = time.monotonic()
+            figures += await SUITES[name].measure(Path(folder) / name, long=long)
+            say(f"{name}: {time.monotonic() - at:.0f} s")
+    return {
+        **machine.about(),
+        "mode": "long" if long else "quick",
+        "suites": list(names),
+        "busy_before": round(busy, 2),
+        "seconds": round(time.monotonic() - began),
+        "figures": [figure.document() for figure in figures],
+    }
+
+
+def main() -> None:
+    """Read the command line, measure, show."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few runs: minutes in all")
+    parser.add_argument("--only", action="append", choices=list(SUITES), help="may be repeated")
+    parser.add_argument("--json", type=Path, default=RESULT, help="where the run is written")
+    parser.add_argument("--show", type=Path, help="print a written run as Markdown")
+    arguments = parser.parse_args()
+    console = Console(width=160)
+    if arguments.show is not None:
+        sys.stdout.write(markdown(json.loads(arguments.show.read_text(encoding="utf-8"))))
+        return
+    names = arguments.only or list(SUITES)
+    document = asyncio.run(measure_all(names, console.print, long=not arguments.quick))
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    console.print(rich_table(document))
+
+
+if __name__ == "__main__":
+    main()

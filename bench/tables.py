@@ -1,0 +1,80 @@
+"""A run as a table: for the terminal, and for docs/performance.md. From the JSON document alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from rich.table import Table
+
+COLUMNS: Final = ("figure", "unit", "median", "p99", "runs", "floor", "floor p99", "ratio", "goal")
+NONE: Final = "-"
+_THREE_DIGITS: Final = 100
+_PIECES: Final = 1000
+
+
+def number(value: float | None) -> str:
+    """Three digits that matter, and no more."""
+    if value is None:
+        return NONE
+    if abs(value) >= _PIECES:
+        return f"{value:,.0f}"
+    return f"{value:.0f}" if abs(value) >= _THREE_DIGITS else f"{value:.3g}"
+
+
+def rows(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], bool]]:
+    """The cells of each figure, and whether it misses its goal."""
+    for figure in document["figures"]:
+        floor = figure["floor"] or {"median": None, "p99": None}
+        ratio = f"{figure['ratio']:.2f}" if figure["ratio"] is not None else NONE
+        goal = figure["goal"] or NONE
+        missed = bool(figure["missed"])
+        cells = (
+            figure["name"],
+            figure["unit"],
+            number(figure["median"]),
+            number(figure["p99"]),
+            str(figure["runs"]),
+            number(floor["median"]),
+            number(floor["p99"]),
+            ratio,
+            f"{goal}: missed" if missed else goal,
+        )
+        yield cells, missed
+
+
+def rich_table(document: Mapping[str, Any]) -> Table:
+    """For the terminal."""
+    table = Table(title=_title(document), title_justify="left")
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column in {"figure", "unit"} else "right")
+    for cells, missed in rows(document):
+        table.add_row(*cells, style="bold red" if missed else None)
+    return table
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """For the page: figures, then where the time of each goes."""
+    lines = [_line(COLUMNS), _line(["---"] * 2 + ["--:"] * 6 + ["---"])]
+    lines += [_line(cells) for cells, _ in rows(document)]
+    for figure in document["figures"]:
+        if figure["parts"]:
+            lines += ["", f"{figure['name']}, {figure['unit']}:", ""]
+            lines += [_line(("hop", "median", "p99")), _line(("---", "--:", "--:"))]
+            lines += [
+                _line((name, number(part["median"]), number(part["p99"])))
+                for name, part in figure["parts"].items()
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _title(document: Mapping[str, Any]) -> str:
+    machine = document["machine"]
+    return (
+        f"{document['mode']} run of {document['date']}, commit {document['commit'][:12]}"
+        f"{' with changes' if document['changed'] else ''}, {machine['cores']} cores, {machine['cpu']}"
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
