@@ -1,11 +1,15 @@
-"""Routers that are added in one file and one line: by a table here, or by an installed package.
+"""Routers and metrics sources that are added in one file and one line.
 
-A package of yours says in its `pyproject.toml`:
+They are named in a table here, or by an installed package. A package of yours says in its `pyproject.toml`:
 
     [project.entry-points."aviary.routers"]
     haproxy = "our_package.haproxy:HaproxyRouter"
 
-and the catalog then may say `router: {kind: plugin, plugin: haproxy, options: {…}}`.
+    [project.entry-points."aviary.metrics"]
+    datadog = "our_package.datadog:DatadogMetrics"
+
+and the catalog then may say `router: {kind: plugin, plugin: haproxy, options: {…}}`, and the
+settings `AVIARY_METRICS_SOURCE=datadog`.
 """
 
 from __future__ import annotations
@@ -15,10 +19,11 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from adapters.errors import Terminal
-from adapters.ports import Router
+from adapters.ports import MetricsSource, Router
+from aviary.settings import Settings, SettingsError
 from schemas.catalog import Catalog, PluginRouterSpec
 from schemas.catalog_file import CatalogError, load_catalog
 from schemas.problems import Problem, show_value
@@ -29,10 +34,49 @@ GROUP: Final = "aviary.routers"
 ROUTERS: Final[dict[str, str]] = {}
 """Routers in this repository: name to `module:class`."""
 
+METRICS_GROUP: Final = "aviary.metrics"
+"""The entry point group of installed packages with a metrics source."""
+
+SOURCES: Final[dict[str, str]] = {"prometheus": "adapters.metrics.prometheus:PrometheusMetrics"}
+"""Metrics sources in this repository: name to `module:class`."""
+
+
+class Source(MetricsSource, Protocol):
+    """A metrics source that holds connections."""
+
+    def close(self) -> None:
+        """Let them go."""
+
 
 def known_routers() -> dict[str, str]:
     """Every plugin router: name to `module:object`."""
     return {one.name: one.value for one in entry_points(group=GROUP)} | ROUTERS
+
+
+def known_sources() -> dict[str, str]:
+    """Every metrics source: name to `module:object`."""
+    return {one.name: one.value for one in entry_points(group=METRICS_GROUP)} | SOURCES
+
+
+def make_source(settings: Settings) -> Source:
+    """Make the metrics source of the settings, from its address and the longest wait.
+
+    Raises:
+        SettingsError: there is none of this name, or it can't be made.
+    """
+    name, known = settings.metrics_source, known_sources()
+    if name not in known:
+        expected = ", ".join(sorted(known))
+        raise SettingsError(f"AVIARY_METRICS_SOURCE: got {name!r}, expected one of: {expected}")
+    try:
+        source: Source = _load(known[name])(
+            settings.prometheus_url, timeout_s=settings.prometheus_timeout_s
+        )
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise SettingsError(
+            f"AVIARY_METRICS_SOURCE: {name!r} ({known[name]}) can't be made: {error}"
+        ) from error
+    return source
 
 
 def make_router(spec: PluginRouterSpec) -> Router:
@@ -44,7 +88,7 @@ def make_router(spec: PluginRouterSpec) -> Router:
     if spec.plugin not in known_routers():
         raise Terminal(f"router plugin {spec.plugin}: not installed")
     try:
-        router: Router = _factory(spec.plugin)(**spec.options)
+        router: Router = _load(known_routers()[spec.plugin])(**spec.options)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise Terminal(f"router plugin {spec.plugin}: {error}") from error
     return router
@@ -69,9 +113,9 @@ def load_with_plugins(path: Path) -> Catalog:
     return catalog
 
 
-def _factory(name: str) -> Callable[..., Router]:
-    module, _, attribute = known_routers()[name].partition(":")
-    found: Callable[..., Router] = getattr(import_module(module), attribute)
+def _load(where: str) -> Callable[..., Any]:
+    module, _, attribute = where.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), attribute)
     return found
 
 
@@ -81,7 +125,7 @@ def _problems(file: str, where: str, spec: PluginRouterSpec) -> list[Problem]:
         expected = f"an installed plugin: {', '.join(sorted(known)) or 'there is none'}"
         return [Problem(file, None, f"{where}.plugin", show_value(spec.plugin), expected)]
     try:
-        parameters = inspect.signature(_factory(spec.plugin)).parameters
+        parameters = inspect.signature(_load(known[spec.plugin])).parameters
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         expected = f"a plugin that can be imported ({known[spec.plugin]}: {error})"
         return [Problem(file, None, f"{where}.plugin", show_value(spec.plugin), expected)]

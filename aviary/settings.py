@@ -66,7 +66,12 @@ class Settings(BaseSettings):
     topic_partitions: int = Field(default=12, ge=1, le=1000)
     topic_replication: int = Field(default=1, ge=1, le=10)
 
-    prometheus_url: str = Field(default="http://127.0.0.1:9090")
+    metrics_source: str = Field(
+        default="prometheus", description="What answers the judge: prometheus, or a plugin's name."
+    )
+    prometheus_url: str = Field(
+        default="http://127.0.0.1:9090", description="Address of the metrics source."
+    )
     prometheus_timeout_s: float = Field(default=10.0, gt=0, le=300)
     alertmanager_url: str | None = Field(
         default=None, description="Asked before a canary starts; no preflight when not set."

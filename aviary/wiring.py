@@ -28,14 +28,14 @@ from adapters.memory import MemoryAlertSource
 from adapters.metrics.batching import BatchedMetrics
 from adapters.metrics.packs import resolve_metric
 from adapters.metrics.prometheus import PrometheusMetrics
-from adapters.ports import AlertSource, ReportWriter, Router
+from adapters.ports import AlertSource, MetricsSource, ReportWriter, Router
 from adapters.routers.envoy import EnvoyRouter
 from adapters.routers.trial import TrialRouter
 from aviary.catalog_watch import CatalogWatch
 from aviary.channels import make_notifier
 from aviary.connect import kafka_options
 from aviary.history.fetch import fetch_timeline
-from aviary.plugins import make_router
+from aviary.plugins import make_router, make_source
 from aviary.queues import Deeds
 from aviary.report.folder import ReportFolder
 from aviary.schedules import is_running, plan_back
@@ -112,19 +112,14 @@ async def wire(
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=5.0))
         counts = WorkerMetrics(registry)
         routers = Routers(http, counts)
-        prometheus = PrometheusMetrics(
-            settings.prometheus_url, timeout_s=settings.prometheus_timeout_s
-        )
-        stack.callback(prometheus.close)
-        batched = BatchedMetrics(MeasuredSource(prometheus, counts))
-        stack.push_async_callback(batched.close)
+        metrics = _metrics(settings, counts, stack)
         sender = Sender(kafka_options(settings), (ids.TOPIC_EVENTS,))
         sender.start()
         stack.push_async_callback(sender.close)
         traffic = TrafficActivities(routers)
         observe = ObserveActivities(routers)
-        judge = JudgeActivities(batched, routers, resolve_metric, TellRelease(client))
-        ramp = RampActivities(batched, routers, resolve_metric)
+        judge = JudgeActivities(metrics, routers, resolve_metric, TellRelease(client))
+        ramp = RampActivities(metrics, routers, resolve_metric)
         catalog = LateCatalog(settings.catalog, registry)
         notifier = make_notifier(settings, catalog)
         log = MeasuredLog(KafkaEventLog(TracedWriter(sender)), counts)
@@ -146,6 +141,17 @@ async def wire(
             ],
             waiting=[admission.attend],
         )
+
+
+def _metrics(settings: Settings, counts: WorkerMetrics, stack: AsyncExitStack) -> MetricsSource:
+    source = make_source(settings)
+    stack.callback(source.close)
+    measured = MeasuredSource(source, counts)
+    if not isinstance(source, PrometheusMetrics):
+        return measured  # it may not speak the language in which queries are joined
+    batched = BatchedMetrics(measured)
+    stack.push_async_callback(batched.close)
+    return batched
 
 
 def _reports(settings: Settings, client: Client) -> ReportWriter | None:

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from adapters.errors import Terminal
+from adapters.memory import MemoryMetricsSource
+from adapters.metrics.prometheus import PrometheusMetrics
 from adapters.routers.memory import MemoryRouter
 from aviary import plugins
-from aviary.plugins import load_with_plugins, make_router
+from aviary.plugins import load_with_plugins, make_router, make_source
+from aviary.settings import Settings, SettingsError
 from schemas.catalog import Catalog, PluginRouterSpec
 from schemas.catalog_file import CatalogError
 
@@ -89,6 +92,45 @@ def test_a_plugin_that_was_uninstalled_meanwhile_is_terminal(
     monkeypatch.setattr(plugins, "ROUTERS", {})
     with pytest.raises(Terminal, match="router plugin mine: not installed"):
         make_router(spec("mine", directory="/srv"))
+
+
+class Silent(MemoryMetricsSource):
+    """A metrics source that has its own language."""
+
+    def __init__(self, url: str, *, timeout_s: float) -> None:
+        super().__init__()
+        self.url, self.timeout_s = url, timeout_s
+
+    def close(self) -> None:
+        """Nothing to let go."""
+
+
+def test_a_metrics_source_is_made_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(plugins.SOURCES, "silent", f"{HERE}:Silent")
+    found = make_source(Settings(metrics_source="silent", prometheus_url="http://x:1"))
+    assert isinstance(found, Silent)
+    assert (found.url, found.timeout_s) == ("http://x:1", 10)
+    prometheus = make_source(Settings())
+    assert isinstance(prometheus, PrometheusMetrics)
+    prometheus.close()
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ("", "got 'mine', expected one of: prometheus$"),
+        ("no_such_module:Source", "'mine' .no_such_module:Source. can't be made: No module"),
+        (f"{HERE}:Mine", "unexpected keyword argument 'timeout_s'"),
+    ],
+)
+def test_a_metrics_source_that_does_not_fit_is_an_error_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch, where: str, says: str
+) -> None:
+    if where:
+        monkeypatch.setitem(plugins.SOURCES, "mine", where)
+    with pytest.raises(SettingsError, match=says) as caught:
+        make_source(Settings(metrics_source="mine"))
+    assert str(caught.value).startswith("AVIARY_METRICS_SOURCE: ")
 
 
 def test_equal_specifications_are_one_router() -> None:
