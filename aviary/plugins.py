@@ -1,6 +1,6 @@
 """Routers and metrics sources that are added in one file and one line.
 
-They are named in a table here, or by an installed package. A package of yours says in its `pyproject.toml`:
+They are named in a table here, or by an installed package, which says in its `pyproject.toml`:
 
     [project.entry-points."aviary.routers"]
     haproxy = "our_package.haproxy:HaproxyRouter"
