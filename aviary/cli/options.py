@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,6 +52,20 @@ def checked(name: str, value: str | None, kind: Any) -> str | None:
         said = error.errors()[0]["msg"]
         raise typer.BadParameter(f"{name}: got {value!r}: {said}") from None
     return value
+
+
+def duration(name: str, text: str) -> timedelta:
+    """A duration of the command line, such as 90s or 1h30m.
+
+    Raises:
+        typer.BadParameter: it is none (exit code 2).
+    """
+    from schemas.base import parse_duration  # noqa: PLC0415 - keeps --help fast
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{name}: got {text!r}: {error}") from None
 
 
 def print_json(value: Any) -> None:

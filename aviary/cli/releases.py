@@ -20,6 +20,7 @@ from aviary.cli.options import (
     NamespaceOption,
     NoColorOption,
     checked,
+    duration,
     print_json,
 )
 from schemas.phases import CauseKind, ReleasePhase
@@ -82,6 +83,14 @@ VerdictOption = Annotated[VerdictKind | None, typer.Option(help="Only with this 
 CauseOption = Annotated[CauseKind | None, typer.Option(help="Only those that went back for this.")]
 BecauseOfOption = Annotated[
     str | None, typer.Option(help="Only those that went back because of this service.")
+]
+WaitOption = Annotated[
+    str,
+    typer.Option(
+        metavar="DURATION",
+        help="How long the release may not be there yet, such as 2m: an event is still on its way.",
+        autocompletion=lambda: ["30s", "2m", "10m"],
+    ),
 ]
 
 
@@ -233,6 +242,7 @@ def watch(  # noqa: PLR0913, PLR0917 - one parameter an option
     patience: Annotated[
         float, typer.Option(min=0, help="Seconds for which nobody may answer.")
     ] = 600.0,
+    wait: WaitOption = "0s",
     address: AddressOption = None,
     namespace: NamespaceOption = None,
     no_color: NoColorOption = False,
@@ -240,6 +250,8 @@ def watch(  # noqa: PLR0913, PLR0917 - one parameter an option
 ) -> None:
     """Follow a release until it ends; exit code 0 when finalized, 3 when rolled back."""
     from aviary.cli.watch import follow  # noqa: PLC0415
+
+    most = duration("--wait", wait)
 
     def run(releases: Releases) -> Awaitable[Any]:
         return follow(
@@ -249,6 +261,7 @@ def watch(  # noqa: PLR0913, PLR0917 - one parameter an option
             as_json=output is Format.JSON,
             no_color=no_color,
             patience=timedelta(seconds=patience),
+            wait=most,
         )
 
     try:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from aviary.cli.bars import folded, glyphs_for
 from aviary.cli.changes import Changes
-from aviary.cli.failing import UnansweredError
+from aviary.cli.failing import CommandError, ExitCode, UnansweredError
 from aviary.cli.sight import Sight
 from aviary.cli.tables import status_as_data
 from aviary.cli.tree import Look, Tree
@@ -24,6 +24,8 @@ from schemas.release import CanaryStatus, ReleaseStatus
 
 PATIENCE: Final = timedelta(minutes=10)
 """How long nobody may answer before a watch gives up."""
+
+_SILENT: Final = "no answer"
 
 Clock = Callable[[], datetime]
 
@@ -55,8 +57,8 @@ class Page(Protocol):
         """Show what is known now."""
         ...
 
-    def away(self, why: str, since: timedelta) -> None:
-        """Nobody has answered for so long."""
+    def away(self, why: CommandError, since: timedelta) -> None:
+        """Nobody has answered, or the release has not been there, for so long."""
         ...
 
 
@@ -68,6 +70,7 @@ async def follow(  # noqa: PLR0913 - what a watch is told
     as_json: bool = False,
     no_color: bool = False,
     patience: timedelta = PATIENCE,
+    wait: timedelta = timedelta(0),
     clock: Clock = lambda: datetime.now(UTC),
 ) -> ReleaseStatus:
     """Show a release until it ends; a Temporal or worker that is away is waited for.
@@ -79,6 +82,7 @@ async def follow(  # noqa: PLR0913 - what a watch is told
         as_json: one JSON object a line, for each change.
         no_color: plain text on a terminal, too.
         patience: how long nobody may answer.
+        wait: how long, from the first look on, the release may not be there yet.
         clock: now.
 
     Returns:
@@ -88,23 +92,60 @@ async def follow(  # noqa: PLR0913 - what a watch is told
         CommandError: there is no such release, or nobody answers for too long.
     """
     page = _page(as_json=as_json, no_color=no_color)
-    silent_since: datetime | None = None
+    gaps = _Gaps(patience, wait)
     with page.opened():
         while True:
-            now = clock()
-            try:
-                look = await _look(source, release)
-            except UnansweredError as error:
-                silent_since = silent_since or now
-                page.away(error.text, now - silent_since)
-                if now - silent_since >= patience:
-                    raise
-            else:
-                silent_since = None
-                page.show(look, now)
-                if look.status.phase.closed:
-                    return look.status
+            status = await _shown(source, release, page, gaps, clock())
+            if status is not None and status.phase.closed:
+                return status
             await asyncio.sleep(interval)
+
+
+async def _shown(
+    source: Source, release: str, page: Page, gaps: _Gaps, now: datetime
+) -> ReleaseStatus | None:
+    """Look once, and show what there is; None if there is nothing to see now."""
+    try:
+        look = await _look(source, release)
+    except CommandError as error:
+        page.away(error, gaps.still(error, now))
+        return None
+    gaps.over()
+    page.show(look, now)
+    return look.status
+
+
+class _Gaps:
+    """For how long nothing has been seen, and whether that is too long."""
+
+    def __init__(self, patience: timedelta, wait: timedelta) -> None:
+        self._patience = patience
+        self._wait = wait
+        self._begun: datetime | None = None
+        self._silent_since: datetime | None = None
+
+    def over(self) -> None:
+        """It is seen; one that is gone after that does not come back."""
+        self._silent_since, self._wait = None, timedelta(0)
+
+    def still(self, error: CommandError, now: datetime) -> timedelta:
+        """For how long it has been so.
+
+        Raises:
+            CommandError: the one given: it is not worth another look.
+        """
+        self._begun = self._begun or now
+        if isinstance(error, UnansweredError):
+            self._silent_since = self._silent_since or now
+            since, most = self._silent_since, self._patience
+        elif error.code is ExitCode.NOT_FOUND:
+            self._silent_since = None
+            since, most = self._begun, self._wait
+        else:
+            raise error
+        if now - since >= most:
+            raise error
+        return now - since
 
 
 async def _look(source: Source, release: str) -> Look:
@@ -122,6 +163,10 @@ def _page(*, as_json: bool, no_color: bool) -> Page:
     return _Screen(console) if console.is_terminal else _Log()
 
 
+def _gap(why: CommandError) -> str:
+    return _SILENT if isinstance(why, UnansweredError) else "not there yet"
+
+
 class _Screen:
     """A terminal: the tree is drawn anew in its place."""
 
@@ -129,6 +174,7 @@ class _Screen:
         self._console = console
         self._view = LiveView(console=console, auto_refresh=False, vertical_overflow="crop")
         self._lines: list[Text] = [Text("…")]
+        self._seen = False
 
     def opened(self) -> AbstractContextManager[Any]:
         return self._view
@@ -140,10 +186,14 @@ class _Screen:
         if height is None:
             self._view.vertical_overflow = "visible"
         self._lines = tree.lines(look, now, height)
+        self._seen = True
         self._draw(self._lines)
 
-    def away(self, why: str, since: timedelta) -> None:
-        text = f"No answer for {since.total_seconds():.0f} s: {why}. What is shown was so then."
+    def away(self, why: CommandError, since: timedelta) -> None:
+        what, seconds = _gap(why).capitalize(), since.total_seconds()
+        text = f"{what} for {seconds:.0f} s: {why}."
+        if self._seen:
+            text += " What is shown was so then."
         room = self._console.width
         told = [Text(line, style="yellow") for line in folded(text, room, 3)]
         self._draw([*told, *self._lines])
@@ -157,24 +207,24 @@ class _Log:
 
     def __init__(self) -> None:
         self._changes = Changes()
-        self._silent = False
+        self._gap = ""
 
     def opened(self) -> AbstractContextManager[Any]:
         return nullcontext()
 
     def show(self, look: Look, now: datetime) -> None:
         del now
-        if self._silent:
+        if self._gap == _SILENT:
             typer.echo("answers again")
-            self._silent = False
+        self._gap = ""
         for line in self._changes.of(look):
             typer.echo(line)
 
-    def away(self, why: str, since: timedelta) -> None:
+    def away(self, why: CommandError, since: timedelta) -> None:
         del since
-        if not self._silent:
-            typer.echo(f"no answer, still asking: {why}")
-            self._silent = True
+        if self._gap != _gap(why):
+            self._gap = _gap(why)
+            typer.echo(f"{self._gap}, still asking: {why}")
 
 
 class _Objects:
@@ -196,6 +246,6 @@ class _Objects:
             typer.echo(text)
             self._last = text
 
-    def away(self, why: str, since: timedelta) -> None:
+    def away(self, why: CommandError, since: timedelta) -> None:
         del since
-        typer.echo(f"no answer, still asking: {why}", err=True)
+        typer.echo(f"{_gap(why)}, still asking: {why}", err=True)

@@ -47,6 +47,8 @@ def test_commands_and_values_are_completed() -> None:
         "rolling_back",
         "rolled_back",
     ]
+    assert "--wait" in complete("aviary release watch --w").stdout.split()
+    assert complete("aviary release watch --wait 2").stdout.split() == ["2m"]
 
 
 def test_where_temporal_is_away_nothing_is_said() -> None:

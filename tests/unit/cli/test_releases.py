@@ -236,6 +236,18 @@ async def test_no_such_release_is_exit_code_4(console: Console, command: str) ->
     assert result.stderr == "release nowhere: there is no such release in namespace default\n"
 
 
+async def test_a_watch_waits_for_a_release_that_is_still_to_come(console: Console) -> None:
+    nowhere = await console("watch", "nowhere", "--interval", "0.05", "--wait", "100ms")
+    assert nowhere.exit_code == 4
+    assert nowhere.stdout == (
+        "not there yet, still asking: release nowhere: there is no such release in namespace "
+        "default\n"
+    )
+    wrong = await console("watch", "nowhere", "--wait", "soon")
+    assert wrong.exit_code == 2
+    assert "--wait: got 'soon': expected a duration such as 90s" in wrong.stderr
+
+
 async def test_no_such_namespace_is_exit_code_1(console: Console) -> None:
     result = await console("status", "nowhere", "--namespace", "nope")
     assert result.exit_code == 1

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from aviary.cli.failing import ExitCode, UnansweredError
+from aviary.cli.failing import CommandError, ExitCode, UnansweredError
 from aviary.cli.sight import Sight
 from aviary.cli.watch import follow
 from schemas.release import (
@@ -36,7 +36,7 @@ def release(phase: ReleasePhase, service: CanaryPhase, weight: float) -> Release
 class Script:
     """Answers with one state after the other, and stays at the last; raises what is none."""
 
-    def __init__(self, *states: ReleaseStatus | UnansweredError) -> None:
+    def __init__(self, *states: ReleaseStatus | CommandError) -> None:
         self._states = list(states)
         self.looks = 0
         self.now = START
@@ -49,7 +49,7 @@ class Script:
     async def status(self, release: str) -> ReleaseStatus:
         self.looks += 1
         state = self._states.pop(0) if len(self._states) > 1 else self._states[0]
-        if isinstance(state, UnansweredError):
+        if isinstance(state, CommandError):
             raise state
         return state
 
@@ -61,6 +61,7 @@ class Script:
 
 
 AWAY = UnansweredError(ExitCode.FAILURE, "release r1: UNAVAILABLE: connection refused")
+ABSENT = CommandError(ExitCode.NOT_FOUND, "release r1: there is no such release")
 
 
 def story() -> Script:
@@ -141,6 +142,61 @@ async def test_a_silence_that_is_too_long_ends_the_watch() -> None:
     with pytest.raises(UnansweredError):
         await follow(script, "r1", 0, clock=script.clock, patience=timedelta(seconds=5))
     assert script.looks == 7
+
+
+async def test_a_release_that_is_not_there_is_told_at_once() -> None:
+    script = Script(ABSENT, release(ReleasePhase.FINALIZED, CanaryPhase.FINALIZED, 100))
+    with pytest.raises(CommandError) as told:
+        await follow(script, "r1", 0, clock=script.clock)
+    assert told.value.code is ExitCode.NOT_FOUND
+    assert script.looks == 1
+
+
+async def test_a_release_that_is_still_to_come_is_waited_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    done = release(ReleasePhase.FINALIZED, CanaryPhase.FINALIZED, 100)
+    script = Script(ABSENT, ABSENT, AWAY, ABSENT, done)
+    ended = await follow(script, "r1", 0, clock=script.clock, wait=timedelta(seconds=5))
+    assert ended.phase is ReleasePhase.FINALIZED
+    absent = "not there yet, still asking: release r1: there is no such release"
+    away = "no answer, still asking: release r1: UNAVAILABLE: connection refused"
+    assert capsys.readouterr().out.splitlines() == [
+        absent,
+        away,
+        absent,
+        "shop 2.0: finalized at 100%",
+        "release r1 is finalized",
+    ]
+
+
+async def test_a_release_that_does_not_come_ends_the_watch() -> None:
+    script = Script(ABSENT)
+    with pytest.raises(CommandError) as told:
+        await follow(script, "r1", 0, clock=script.clock, wait=timedelta(seconds=5))
+    assert told.value.code is ExitCode.NOT_FOUND
+    assert script.looks == 6
+
+
+async def test_a_release_that_is_gone_is_not_waited_for() -> None:
+    script = Script(release(ReleasePhase.RUNNING, CanaryPhase.BAKING, 5), ABSENT)
+    with pytest.raises(CommandError, match="no such release"):
+        await follow(script, "r1", 0, clock=script.clock, wait=timedelta(hours=1))
+    assert script.looks == 2
+
+
+async def test_on_a_terminal_one_still_to_come_is_told_as_such(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    done = release(ReleasePhase.FINALIZED, CanaryPhase.FINALIZED, 100)
+    script = Script(ABSENT, ABSENT, done)
+    await follow(script, "r1", 0, clock=script.clock, wait=timedelta(seconds=5))
+    shown = capsys.readouterr().out
+    assert "Not there yet for 1 s: release r1: there is no such release." in shown
+    assert "What is shown was so then" not in shown
 
 
 async def test_on_a_terminal_a_silence_is_told_above_what_was_known(
