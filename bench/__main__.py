@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from rich.console import Console
 
 from aviary.local.parts import ROOT
-from bench import machine, restoring
+from bench import intake, machine, restoring, shifting
 from bench.figures import Figure, Spec
 from bench.tables import markdown, rich_table
 
@@ -37,6 +37,8 @@ class Suite:
 
 SUITES: Final[Mapping[str, Suite]] = {
     "restoring": Suite(restoring.SPECS, restoring.measure),
+    "shifting": Suite(shifting.SPECS, shifting.measure),
+    "intake": Suite(intake.SPECS, intake.measure),
 }
 
 

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any, Final
 
 P99: Final = 0.99
+RATE: Final = "1/s"
 
 
 @dataclass(frozen=True)
@@ -17,19 +18,24 @@ class Spread:
 
     median: float
     p99: float
-    """By nearest rank: with fewer than a hundred runs, the largest."""
+    """By nearest rank, the bad end: with fewer than a hundred runs the largest time, the lowest
+    rate."""
     runs: int
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
+    def of(cls, values: Sequence[float], *, more_is_better: bool = False) -> Spread:
         """Sum up measurements.
+
+        Args:
+            values: in any order.
+            more_is_better: rates, whose bad end is the low one.
 
         Raises:
             ValueError: there are none.
         """
         if not values:
             raise ValueError("values: none, expected at least one measurement")
-        ordered = sorted(values)
+        ordered = sorted(values, reverse=more_is_better)
         rank = math.ceil(P99 * len(ordered))
         return cls(median(ordered), ordered[rank - 1], len(ordered))
 
@@ -81,6 +87,11 @@ class Spec:
     long: bool = False
     """Measured in long mode only."""
 
+    @property
+    def more_is_better(self) -> bool:
+        """Whether it is a rate."""
+        return self.unit == RATE
+
     def figure(
         self,
         ours: Sequence[float],
@@ -97,8 +108,8 @@ class Spec:
             raise ValueError(f"{self.name}: floor: {len(floor)} values, expected {self.floor!r}")
         return Figure(
             spec=self,
-            ours=Spread.of(ours),
-            floor=Spread.of(floor) if floor else None,
+            ours=Spread.of(ours, more_is_better=self.more_is_better),
+            floor=Spread.of(floor, more_is_better=self.more_is_better) if floor else None,
             parts={name: Spread.of(values) for name, values in (parts or {}).items()},
             note=note,
         )

@@ -72,7 +72,8 @@ def _title(document: Mapping[str, Any]) -> str:
     machine = document["machine"]
     return (
         f"{document['mode']} run of {document['date']}, commit {document['commit'][:12]}"
-        f"{' with changes' if document['changed'] else ''}, {machine['cores']} cores, {machine['cpu']}"
+        f"{' with changes' if document['changed'] else ''}, "
+        f"{machine['cores']} cores, {machine['cpu']}"
     )
 
 

@@ -1,0 +1,149 @@
+"""A whole release back: chains of services, and many side by side (item 3).
+
+The router is in memory, so that what is measured is the way through Temporal; what Envoy adds to
+each level is a router's write (see shifting).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from temporalio.api.enums.v1 import EventType
+
+from activities.traffic import APPLY
+from bench import bare, ground
+from bench.figures import Figure, Spec
+from bench.floor import bare_process
+from bench.ground import Ground
+from schemas import ids
+from schemas.release import CanaryPhase, Command, ReleaseStatus
+
+_FLOOR: Final = "as many bare hops: signal, one activity, signal back"
+CHAINS: Final = {
+    depth: Spec(f"whole release back, depth {depth}", "ms", _FLOOR) for depth in (1, 5, 20)
+}
+WIDE: Final = Spec("whole release back, width 50", "ms", _FLOOR)
+SPECS: Final = (*CHAINS.values(), WIDE)
+WIDTH: Final = 50
+QUICK: Final = {1: 5, 5: 5, 20: 3, WIDTH: 2}
+LONG: Final = {1: 100, 5: 40, 20: 20, WIDTH: 20}
+_SIGNALED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+_SCHEDULED = EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+_COMPLETED = EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
+_CHILD = EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED
+
+
+async def aviary(here: Ground, release: str, services: Sequence[str]) -> float:
+    """Milliseconds from the order until the router confirmed the last service's way back."""
+    handle = await ground.begin(here, release, dict.fromkeys(services, "2"))
+    await ground.until(handle, _all_hold, every=0.2)
+    await handle.signal(ids.SIGNAL_ROLLBACK, Command(by="bench"))
+    await handle.result()
+    told = await _told(here, handle.id, ids.SIGNAL_ROLLBACK)
+    back = [
+        await _last(here, workflow, run, APPLY)
+        for workflow, run in await _children(here, handle.id)
+    ]
+    return 1000 * (max(back) - told)
+
+
+async def floor(here: Ground, name: str, levels: Sequence[int]) -> float:
+    """Milliseconds from the order until the last bare child has done its activity."""
+    handle = await here.client.start_workflow(
+        bare.Hops.run,
+        list(levels),
+        id=name,
+        task_queue=bare.QUEUE,
+        task_timeout=bare.TASK_TIMEOUT,
+    )
+    while not await handle.query(bare.Hops.ready):
+        continue
+    await handle.signal(bare.Hops.go)
+    await handle.result()
+    told = await _told(here, handle.id, "go")
+    done = [
+        await _last(here, workflow, run, "bare.rename")
+        for workflow, run in await _children(here, handle.id)
+    ]
+    return 1000 * (max(done) - told)
+
+
+def _all_hold(status: ReleaseStatus) -> bool:
+    return all(one.phase is CanaryPhase.HOLDING for one in status.services)
+
+
+async def _told(here: Ground, workflow: str, signal: str) -> float:
+    """When a workflow first got a signal."""
+    return next(
+        ground.moment(event)
+        for event in await ground.events(here.client, workflow)
+        if event.event_type == _SIGNALED
+        and event.workflow_execution_signaled_event_attributes.signal_name == signal
+    )
+
+
+async def _children(here: Ground, workflow: str) -> list[tuple[str, str]]:
+    """Workflow and run of each child."""
+    found = [
+        event.child_workflow_execution_started_event_attributes.workflow_execution
+        for event in await ground.events(here.client, workflow)
+        if event.event_type == _CHILD
+    ]
+    return [(child.workflow_id, child.run_id) for child in found]
+
+
+async def _last(here: Ground, workflow: str, run: str, activity: str) -> float:
+    """When an activity of this name last ended."""
+    begun: set[int] = set()
+    ended = 0.0
+    for event in await ground.events(here.client, workflow, run):
+        if event.event_type == _SCHEDULED:
+            scheduled = event.activity_task_scheduled_event_attributes
+            if scheduled.activity_type.name == activity:
+                begun.add(event.event_id)
+        elif event.event_type == _COMPLETED:
+            completed = event.activity_task_completed_event_attributes
+            if completed.scheduled_event_id in begun:
+                ended = ground.moment(event)
+    return ended
+
+
+def shapes() -> dict[int, dict[str, tuple[str, ...]]]:
+    """Services and what each depends on: chains by depth, and `WIDTH` side by side."""
+    found: dict[int, dict[str, tuple[str, ...]]] = {}
+    for depth in CHAINS:
+        names = [f"chain{depth}-{n}" for n in range(depth)]
+        found[depth] = {name: tuple(names[max(0, n - 1) : n]) for n, name in enumerate(names)}
+    found[WIDTH] = {f"wide-{n}": () for n in range(WIDTH)}
+    return found
+
+
+def described() -> dict[str, Any]:
+    """The catalog: one step, and a soak that lasts until the release is told to go back."""
+    services: Mapping[str, tuple[str, ...]] = {
+        name: needs for shape in shapes().values() for name, needs in shape.items()
+    }
+    strategy = {"steps": [{"weight": 50, "bake": "0s"}], "soak": "1h"}
+    return ground.catalog(services, strategy, max_parallel=WIDTH)
+
+
+async def measure(folder: Path, *, long: bool) -> list[Figure]:
+    """Each shape, Aviary and bare hops in turn."""
+    runs = LONG if long else QUICK
+    figures = []
+    async with ground.laid(folder, lambda _: described()) as here, bare_process(here):
+        await here.start("worker")
+        for shape, services in shapes().items():
+            levels = [WIDTH] if shape == WIDTH else [1] * shape
+            ours, hops = [], []
+            for number in range(-1 if shape == 1 else 0, runs[shape]):  # the very first warms up
+                took = await aviary(here, f"back-{shape}-{number}", list(services))
+                bare_took = await floor(here, f"bare-{shape}-{number}", levels)
+                if number >= 0:
+                    ours.append(took)
+                    hops.append(bare_took)
+            spec = WIDE if shape == WIDTH else CHAINS[shape]
+            figures.append(spec.figure(ours, hops, note=f"{len(levels)} levels"))
+    return figures
