@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from aviary import assert_own_packages
+from aviary.leaving import leave
 
 
 def main() -> None:
@@ -19,17 +19,9 @@ def main() -> None:
     try:
         build_app()(prog_name="aviary")
     except SystemExit as end:
-        _leave(end)
+        if "temporalio" in sys.modules and isinstance(end.code, int | None):
+            leave(end.code or 0)
         raise
-
-
-def _leave(end: SystemExit) -> None:
-    """End at once where Temporal's SDK was used: it may abort a process that ends as usual."""
-    if "temporalio" not in sys.modules or not isinstance(end.code, int | None):
-        return
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(end.code or 0)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import signal
 import sys
 import traceback
@@ -17,6 +15,7 @@ import typer
 
 from aviary.cli.failing import ExitCode
 from aviary.cli.options import AddressOption, CatalogOption, NamespaceOption
+from aviary.leaving import leave
 
 if TYPE_CHECKING:
     from aviary.settings import Settings
@@ -80,11 +79,7 @@ def _settings(catalog: Path | None, address: str | None, namespace: str | None) 
 
 
 def _run(parts: list[Run], settings: Settings, role: str = "serve") -> NoReturn:
-    """Run the parts until a signal or until one ends, then leave without interpreter shutdown.
-
-    A process that ends right after its Temporal worker stopped can abort in the SDK's native
-    threads (sdk-python#300); leaving by `os._exit` with everything flushed does not.
-    """
+    """Run the parts until a signal or until one ends, then leave."""
     from aviary.logs import configure_logs  # noqa: PLC0415
     from aviary.telemetry.configure import Telemetry, configure_telemetry  # noqa: PLC0415
 
@@ -97,10 +92,7 @@ def _run(parts: list[Run], settings: Settings, role: str = "serve") -> NoReturn:
     except Exception as error:  # noqa: BLE001 - the last one to see it: told, then exit code
         code = told_and_coded(error)
     telemetry.close()
-    with contextlib.suppress(OSError):  # the reader of a pipe may be gone
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(int(code))
+    leave(code)
 
 
 def told_and_coded(error: Exception) -> ExitCode:

@@ -3,8 +3,10 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -92,3 +94,40 @@ def test_a_wrong_catalog_or_setting_is_exit_code_2(command: str) -> None:
     assert done.returncode == 2
     assert "/nonexistent/catalog.yaml" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def left(code: int, output: IO[bytes] | int) -> tuple[int, bytes]:
+    """How a process leaves that has printed something, and its stderr."""
+    script = f"from aviary.leaving import leave; print('said'); leave({code})"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        stdout=output,
+        stderr=subprocess.PIPE,
+        timeout=30,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def test_who_leaves_has_said_everything(tmp_path: Path) -> None:
+    path = tmp_path / "said"
+    with path.open("wb") as file:
+        assert left(3, file) == (3, b"")
+    assert path.read_text() == "said\n"
+
+
+@pytest.mark.parametrize(("meant", "code"), [(0, 1), (3, 3)])
+def test_output_that_can_not_be_written_is_no_success(meant: int, code: int) -> None:
+    with Path("/dev/full").open("wb") as full:
+        assert left(meant, full) == (code, b"aviary: <stdout>: No space left on device\n")
+
+
+def test_a_reader_that_has_gone_is_no_failure() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert left(0, writer) == (0, b"")
+    finally:
+        os.close(writer)
