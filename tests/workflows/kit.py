@@ -47,6 +47,7 @@ from schemas.ids import (
 from schemas.release import (
     CanaryInput,
     CanaryOutcome,
+    CanaryState,
     CanaryStatus,
     ReleaseInput,
     ReleaseStatus,
@@ -307,12 +308,18 @@ class World:
         )
         return Release(self, handle)
 
-    async def canary(self, strategy: Mapping[str, Any], first_word: str | None = None) -> Canary:
+    async def canary(
+        self,
+        strategy: Mapping[str, Any],
+        first_word: str | None = None,
+        resume: CanaryState | None = None,
+    ) -> Canary:
         """A canary by itself, without a release that orders it.
 
         Args:
             strategy: of the catalog.
             first_word: a signal that it hears before it does anything.
+            resume: what an earlier run handed over.
         """
         service = self.service("ledger")
         catalog = Catalog.model_validate(
@@ -327,7 +334,9 @@ class World:
         plan = plan_release(catalog, DeployRequested.model_validate(asked))
         return await self.client.start_workflow(
             CANARY_WORKFLOW,
-            CanaryInput(release="r", plan=plan.services[service], tuning=self.tuning),
+            CanaryInput(
+                release="r", plan=plan.services[service], tuning=self.tuning, resume=resume
+            ),
             id=canary_workflow_id(service),
             task_queue=self.queue,
             result_type=CanaryOutcome,

@@ -14,6 +14,7 @@ from schemas.ids import (
     SIGNAL_ALERT,
     SIGNAL_ALERTS,
     SIGNAL_APPROVE,
+    SIGNAL_FINALIZE,
     SIGNAL_PAUSE,
     SIGNAL_RESUME,
     SIGNAL_ROLLBACK,
@@ -21,7 +22,8 @@ from schemas.ids import (
     SIGNAL_UNWIND,
 )
 from schemas.notice import NoticeKind
-from schemas.release import CanaryPhase, Command, ReleasePhase
+from schemas.release import CanaryPhase, CanaryState, Command, ReleasePhase
+from schemas.route import Route
 from schemas.verdict import VerdictKind
 from tests.workflows.kit import Release, World, eventually
 
@@ -127,6 +129,20 @@ async def test_a_word_that_comes_before_the_first_act_counts(world: World, word:
     canary = await world.canary({"steps": [10]}, first_word=word)
     assert (await canary.result()).phase is CanaryPhase.ROLLED_BACK
     assert not world.router.applied, "it was not begun"
+
+
+async def test_an_approval_that_the_next_run_hears_first_opens_the_gate(world: World) -> None:
+    service = world.service("ledger")
+    route = Route(service=service, stable="1", canary="2", weight=10, generation=1, owner="r")
+    nothing = dict.fromkeys(CanaryState.model_fields)
+    numbers = {"step": 0, "progress": (0, 2), "sequence": 3, "weight": 10, "alerts_seen": 0}
+    flags = {"touched": True, "approved": False, "skip": False, "finalize": False}
+    more = {"phase": "gated", "route": route, "alerts": ()}
+    waits = CanaryState.model_validate({**nothing, **numbers, **flags, **more})
+    gate = {"steps": [{"weight": 10, "gate": {"text": "look"}}]}
+    canary = await world.canary(gate, first_word=SIGNAL_APPROVE, resume=waits)
+    await canary.signal(SIGNAL_FINALIZE)
+    assert (await canary.result()).phase is CanaryPhase.FINALIZED
 
 
 async def test_rollback_of_one_service_may_overtake_a_stuck_dependent(world: World) -> None:
