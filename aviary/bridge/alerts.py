@@ -153,7 +153,7 @@ class Alerts:
             if item.alert.status is AlertStatus.FIRING:
                 self._acted.add(item.occurrence)
             told.reached(item, Outcome.SIGNALLED)
-        _log.info("alerts_signalled", canary=target, alerts=len(chunk), first=chunk[0].alert.name)
+        _log.info("alerts_signalled", service=target, alerts=len(chunk), first=chunk[0].alert.name)
         return True
 
     async def _pace(self, target: str) -> None:

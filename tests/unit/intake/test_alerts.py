@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.errors import Retryable
 from aviary.bridge import alerts
@@ -45,6 +46,13 @@ async def test_repeats_cost_no_signal(setup: Setup) -> None:
     assert await setup.acceptor.accept(both) == [Outcome.SIGNALLED] * 2
     assert setup.intake.told("checkout") == ["f1", "f2"]
     assert setup.intake.sent == 2
+
+
+async def test_a_signal_is_logged_under_its_service(setup: Setup) -> None:
+    with capture_logs() as logs:
+        await setup.accept(_alert(1, 1))
+    told = [line for line in logs if line["event"] == "alerts_signalled"]
+    assert [(line["service"], line["alerts"]) for line in told] == [("checkout", 1)]
 
 
 async def test_the_end_of_an_alert_is_told_as_such(setup: Setup) -> None:
