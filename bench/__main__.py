@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from rich.console import Console
 
 from aviary.local.parts import ROOT
-from bench import intake, machine, restoring, shifting
+from bench import histories, intake, machine, restoring, shifting, starting, unwinding
 from bench.figures import Figure, Spec
 from bench.tables import markdown, rich_table
 
@@ -39,6 +39,9 @@ SUITES: Final[Mapping[str, Suite]] = {
     "restoring": Suite(restoring.SPECS, restoring.measure),
     "shifting": Suite(shifting.SPECS, shifting.measure),
     "intake": Suite(intake.SPECS, intake.measure),
+    "unwinding": Suite(unwinding.SPECS, unwinding.measure),
+    "histories": Suite(histories.SPECS, histories.measure),
+    "starting": Suite(starting.SPECS, starting.measure),
 }
 
 

@@ -1,0 +1,176 @@
+"""What a release costs in history events, by services, steps and the length of bakes (item 6)."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from activities.clock import server_now
+from activities.judge import JUDGE, JudgeActivities, JudgeRequest, JudgeResult
+from activities.tell import TellRelease
+from adapters.memory import MemoryMetricsSource
+from adapters.metrics.packs import resolve_metric
+from aviary.converter import DATA_CONVERTER
+from bench import bare, ground
+from bench.figures import Figure, Goal, Spec
+from schemas import ids
+from schemas.reading import Series
+from tests.workflows.kit import METRIC, ScriptedJudge, World
+
+STEP: Final = Spec(
+    "events of a step, in its canary",
+    "events",
+    "two bare activities one after the other",
+    Goal(median_at_most=12),
+)
+RELEASE_STEP: Final = Spec("events of a step, in its release", "events")
+WHOLE: Final = Spec("events of a release of 5 services with 4 steps", "events")
+HOUR: Final = Spec(
+    "events of a release with bakes of an hour",
+    "events",
+    "bakes of a minute",
+    Goal(ratio_at_most=1.1),
+)
+SPECS: Final = (STEP, RELEASE_STEP, WHOLE, HOUR)
+WEIGHTS: Final = (5.0, 10.0, 25.0, 50.0)
+GRID: Final = ((1, 1), (1, 4), (5, 1), (5, 4))
+"""Services and steps."""
+QUICK: Final = 3
+LONG: Final = 10
+_SKIPPED: ContextVar[float] = ContextVar("skipped", default=0.0)
+_LONGEST_S: Final = 2 * 3600.0
+_TEMPORAL: Final = Path(sys.executable).parent / "temporal"
+
+
+class Skipping(ScriptedJudge):
+    """The real judge, for which the time between two queries passes at once."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client)
+        self.source = MemoryMetricsSource()
+        self.source.answer(str(METRIC["value"]), Series(labels={}, value=0.0))
+        self._client = client
+        self.world: World
+
+    @activity.defn(name=JUDGE)
+    async def judge(self, request: JudgeRequest) -> JudgeResult:
+        real = JudgeActivities(
+            self.source,
+            lambda _: self.world.router,
+            resolve_metric,
+            TellRelease(self._client),
+            clock=_clock,
+            sleep=_sleep,
+        )
+        return await real.judge(request)
+
+
+def _clock() -> datetime:
+    return server_now() + timedelta(seconds=_SKIPPED.get())
+
+
+async def _sleep(seconds: float) -> None:
+    """Let that time be over; a watch without an end really waits in the end."""
+    _SKIPPED.set(_SKIPPED.get() + seconds)
+    await asyncio.sleep(0.05 if _SKIPPED.get() > _LONGEST_S else 0)
+
+
+class Counting:
+    """Releases, and what their histories have."""
+
+    def __init__(self, client: Client, world: World, judge: Skipping) -> None:
+        self._client = client
+        self._world = world
+        self._judge = judge
+        self._number = 0
+
+    async def release(self, services: int, steps: int, bake: str = "1m") -> tuple[int, list[int]]:
+        """Events of a release, and of each of its canaries."""
+        self._number += 1
+        names = [f"n{self._number}-{n}" for n in range(services)]
+        judge = {"method": "threshold", "interval": "15s"}
+        release = await self._world.release(
+            dict.fromkeys(names, ()),
+            strategy={"steps": list(WEIGHTS[:steps]), "bake": bake},
+            defaults={"judge": judge},
+        )
+        await release.result()
+        canaries = [
+            len(
+                await ground.events(self._client, ids.canary_workflow_id(self._world.service(name)))
+            )
+            for name in names
+        ]
+        return len(await ground.events(self._client, release.handle.id)), canaries
+
+    @property
+    def asked(self) -> int:
+        """Queries so far."""
+        return len(self._judge.source.asked)
+
+    async def bare(self, steps: int, number: int) -> int:
+        """Events of a bare workflow with so many steps."""
+        handle = await self._client.start_workflow(
+            bare.Steps.run, steps, id=f"steps-{steps}-{number}", task_queue=bare.QUEUE
+        )
+        await handle.result()
+        return len(await ground.events(self._client, handle.id))
+
+
+@asynccontextmanager
+async def _counting() -> AsyncIterator[Counting]:
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(_TEMPORAL),
+        data_converter=DATA_CONVERTER,
+        dev_server_log_level="error",
+        dev_server_extra_args=[
+            *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="10ms"')
+        ],
+    ) as server:
+        world = World(server.client)
+        judge = Skipping(server.client)
+        judge.world, world.judge = world, judge
+        async with world.working(), bare.worker(server.client):
+            yield Counting(server.client, world, judge)
+
+
+async def measure(folder: Path, *, long: bool) -> list[Figure]:  # noqa: ARG001 - in memory
+    """Count, with the real judge, for which an hour passes at once.
+
+    Counts vary a little: what happens within one workflow task shares its events.
+    """
+    step, release_step, totals = [], [], {shape: list[float]() for shape in GRID}
+    minutes, hours, bare_steps = [], [], []
+    more = len(WEIGHTS) - 1
+    async with _counting() as count:
+        for number in range(LONG if long else QUICK):
+            grid = {shape: await count.release(*shape) for shape in GRID}
+            for shape, (release, canaries) in grid.items():
+                totals[shape].append(release + sum(canaries))
+            (release1, [canary1]), (release4, [canary4]) = grid[1, 1], grid[1, 4]
+            step.append((canary4 - canary1) / more)
+            release_step.append((release4 - release1) / more)
+            minutes.append(totals[1, 4][-1])
+            before = count.asked
+            hour, canaries = await count.release(1, 4, "1h")
+            asked = count.asked - before
+            hours.append(hour + sum(canaries))
+            few, many = await count.bare(1, number), await count.bare(4, number)
+            bare_steps.append((many - few) / more)
+    parts = {f"{n} services, {k} steps": totals[n, k] for n, k in GRID}
+    return [
+        STEP.figure(step, bare_steps),
+        RELEASE_STEP.figure(release_step),
+        WHOLE.figure(totals[5, 4], parts=parts),
+        HOUR.figure(hours, minutes, note=f"{asked:,} queries in the last one"),
+    ]
