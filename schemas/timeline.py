@@ -110,6 +110,9 @@ class Judging(Model):
     verdict: Verdict | None = Field(
         default=None, description="None while it goes on, and where it ended without a word."
     )
+    stopped: bool = Field(
+        default=False, description="Whether its canary told it to stop, as when it goes back."
+    )
     trail: dict[str, Any] | None = Field(
         default=None, description="The result's `trail`, as it is in the history."
     )

@@ -40,6 +40,8 @@ class Call:
     """The workflow's own time when it called."""
     ended: Ended = Ended.OPEN
     ended_at: datetime | None = None
+    stopped_at: datetime | None = None
+    """When its workflow told it to stop; it may have answered, or failed, after that."""
     result: Any = None
     attempt: int = 1
     failure: str = ""
@@ -121,6 +123,8 @@ def _go_on(call: Call | None, event: Event) -> None:
         case "ACTIVITY_TASK_FAILED" | "ACTIVITY_TASK_TIMED_OUT":
             call.ended, call.ended_at = Ended.FAILED, event.at
             call.failure = innermost(event.of.failure)
+        case "ACTIVITY_TASK_CANCEL_REQUESTED":
+            call.stopped_at = event.at
         case "ACTIVITY_TASK_CANCELED":
             call.ended, call.ended_at = Ended.CANCELED, event.at
 

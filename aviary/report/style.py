@@ -75,6 +75,8 @@ pre{background:var(--card);padding:10px 12px;overflow:auto;font-size:12px;max-he
 white-space:pre-wrap;overflow-wrap:anywhere}
 code{font-size:13px;overflow-wrap:anywhere}
 summary{cursor:pointer;color:var(--accent)}
+details.long summary{color:inherit}
+details.long:not([open]) summary::after{content:"…";color:var(--accent)}
 .js-plotly-plot text{fill:var(--ink)!important}
 .js-plotly-plot .hoverlayer text{fill:#f4f5f7!important}
 .js-plotly-plot .gridlayer path,.js-plotly-plot .zerolinelayer path{stroke:var(--grid)!important}

@@ -10,18 +10,26 @@ from aviary.report.words import (
     after,
     badge,
     clock,
+    cut,
     lasted,
     moment_badge,
     said,
     stamp,
+    unfolding,
     verdict_badge,
 )
 from schemas.judging import GaugeMetric, MetricSpec, ThresholdMetric
-from schemas.release import Cause, CauseKind
+from schemas.release import CanaryPhase, Cause, CauseKind
 from schemas.timeline import Judging, Moment, MomentKind, ServiceStory, Timeline
 from schemas.verdict import Counts, MetricEvidence, Verdict
 
 _MOST_JUDGINGS = 40
+_BACK = {
+    CanaryPhase.ROLLING_BACK,
+    CanaryPhase.STUCK,
+    CanaryPhase.VERIFYING,
+    CanaryPhase.ROLLED_BACK,
+}
 
 
 def services_table(timeline: Timeline) -> Markup:
@@ -47,7 +55,7 @@ def _last_word(timeline: Timeline, story: ServiceStory) -> Child:
     found = [one for one in timeline.of(story.plan.service) if one.kind is MomentKind.JUDGED]
     if not found:
         return "none"
-    return [verdict_badge(found[-1].verdict), tag("div", found[-1].text, class_="why")]
+    return [verdict_badge(found[-1].verdict), tag("div", cut(found[-1].text), class_="why")]
 
 
 def judgings_table(timeline: Timeline, story: ServiceStory) -> Markup | None:
@@ -60,14 +68,16 @@ def judgings_table(timeline: Timeline, story: ServiceStory) -> Markup | None:
     caption += f"; the first {left} are left out here" if left else ""
     heads = ["Began", "Weight", "Lasted", "Verdict", "Evidence"]
     specs = {metric.name: metric for metric in story.plan.metrics}
-    return table(caption, heads, [_judging(timeline, one, specs) for one in shown])
+    return table(caption, heads, [_judging(timeline, story, one, specs) for one in shown])
 
 
-def _judging(timeline: Timeline, judging: Judging, specs: dict[str, MetricSpec]) -> list[Child]:
+def _judging(
+    timeline: Timeline, story: ServiceStory, judging: Judging, specs: dict[str, MetricSpec]
+) -> list[Child]:
     seconds = ((judging.ended_at or judging.began_at) - judging.began_at).total_seconds()
     kind = "bake" if judging.bake_max is not None else "watch"
     verdict = judging.verdict
-    sentence = verdict.sentence if verdict is not None else _live(judging)
+    sentence = verdict.sentence if verdict is not None else _wordless(judging, story)
     return [
         [
             clock(judging.began_at),
@@ -76,19 +86,25 @@ def _judging(timeline: Timeline, judging: Judging, specs: dict[str, MetricSpec])
         f"{judging.weight:g} %",
         f"{kind}, {lasted(seconds)}" if judging.ended_at else f"{kind}, it goes on",
         _word(judging),
-        [sentence, evidence(verdict, specs) if verdict else None],
+        [cut(sentence), evidence(verdict, specs) if verdict else None],
     ]
 
 
 def _word(judging: Judging) -> Markup:
     verdict = judging.verdict
-    if verdict is None or verdict.final:
-        return verdict_badge(verdict)
-    return tag("span", "told to stop", class_="badge none")
+    told = (
+        judging.stopped and judging.ended_at is not None if verdict is None else not verdict.final
+    )
+    return tag("span", "told to stop", class_="badge none") if told else verdict_badge(verdict)
 
 
-def _live(judging: Judging) -> str:
-    return judging.live.sentence if judging.live else "ended without a word"
+def _wordless(judging: Judging, story: ServiceStory) -> str:
+    """What is known of a judging without a verdict."""
+    if judging.live is not None:
+        return judging.live.sentence
+    if not judging.stopped:
+        return "ended without a word"
+    return "stopped, since the service went back" if story.phase in _BACK else "stopped"
 
 
 def evidence(verdict: Verdict, specs: dict[str, MetricSpec]) -> list[Markup]:
@@ -126,7 +142,7 @@ def timeline_table(timeline: Timeline) -> Markup:
             tag("span", after(one.at, timeline.started_at), class_="tight"),
             one.service or "release",
             moment_badge(one.kind, one.verdict),
-            [one.text, _who(one), _why(timeline, one)],
+            [unfolding(one.text), _who(one), _why(timeline, one)],
         ]
         for one in timeline.moments
     ]
@@ -136,7 +152,7 @@ def timeline_table(timeline: Timeline) -> Markup:
 
 def _who(moment: Moment) -> Markup | None:
     parts = [f"by {moment.by}"] if moment.by else []
-    parts += [f"reason: {moment.reason}"] if moment.reason else []
+    parts += [f"reason: {cut(moment.reason)}"] if moment.reason else []
     return tag("div", "; ".join(parts), class_="why") if parts else None
 
 
@@ -148,21 +164,21 @@ def _why(timeline: Timeline, moment: Moment) -> list[Markup]:
     found = evidence(moment.verdict, specs) if moment.verdict else []
     if moment.alert is not None:
         labels = ", ".join(f"{key}={value}" for key, value in sorted(moment.alert.labels.items()))
-        found.append(tag("div", f"labels: {labels}", class_="why"))
+        found.append(tag("div", unfolding(f"labels: {labels}"), class_="why"))
     if moment.cause is not None and moment.cause.text != moment.text:
         found.append(tag("div", cause_text(moment.cause), class_="why"))
     return found
 
 
 def cause_text(cause: Cause) -> str:
-    """Why something went back."""
+    """Why something went back; a long text is whole in the timeline."""
     kinds = {
         CauseKind.VERDICT: "a verdict",
         CauseKind.ALERT: "an alert",
         CauseKind.COMMAND: "a person",
     }
     where = f" on {cause.service}" if cause.service else ""
-    return f"cause: {kinds.get(cause.kind, said(cause.kind.value))}{where}: {cause.text}"
+    return f"cause: {kinds.get(cause.kind, said(cause.kind.value))}{where}: {cut(cause.text)}"
 
 
 def alerts_table(timeline: Timeline) -> Markup | None:
@@ -187,5 +203,5 @@ def _alert(moment: Moment) -> Sequence[Child]:
         f"{alert.status.value}: {said(moment.action.value)}"
         if moment.action
         else alert.status.value,
-        [tag("div", text) for text in texts if text] or "none",
+        [tag("div", unfolding(text)) for text in texts if text] or "none",
     ]

@@ -13,6 +13,8 @@ from schemas.timeline import MomentKind
 from schemas.verdict import Verdict, VerdictKind
 
 _DAY_S = 86_400
+_LONG = 300
+"""Characters that a text may have in one place; that is three or four lines."""
 _SIGNS = {
     CanaryPhase.WAITING: "…",
     CanaryPhase.GATED: "?",
@@ -134,3 +136,25 @@ def lasted(seconds: float) -> str:
     if whole % 60 or not shown:
         shown.append(f"{whole % 60} s")
     return " ".join(shown[:2])
+
+
+def cut(text: str) -> str:
+    """A text for a place where it should not be long."""
+    head, rest = _parted(text)
+    return f"{head.rstrip()} …" if rest else text
+
+
+def unfolding(text: str) -> str | Markup:
+    """A text that is all there, and shows only its beginning until it is asked for."""
+    head, rest = _parted(text)
+    if not rest:
+        return text
+    return tag("details", tag("summary", head), tag("div", rest), class_="long")
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """The beginning of a text, up to the end of a word where there is one, and the rest."""
+    if len(text) <= _LONG:
+        return text, ""
+    at = text.rfind(" ", _LONG // 2, _LONG) + 1 or _LONG
+    return text[:at], text[at:]

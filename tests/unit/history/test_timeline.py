@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 from temporalio.client import WorkflowHistory
 
+from activities.judge import JUDGE
 from aviary.history.timeline import build
 from schemas.alert_policy import AlertAction
 from schemas.live import Live
@@ -211,3 +212,27 @@ def test_a_report_with_fields_of_a_newer_version_is_read() -> None:
             if isinstance(data, dict) and "sequence" in data:
                 payload.data = json.dumps({**data, "mood": "good"}).encode()
     assert build(release, {}).phase is ReleasePhase.FINALIZED
+
+
+def test_a_judge_that_was_told_to_stop_and_said_nothing_more_was_stopped() -> None:
+    scenario = "alert_during_a_bake"
+    canaries = recorded.canaries(scenario)
+    for run_id, history in canaries.items():
+        judges = {
+            event.event_id
+            for event in history.events
+            if event.activity_task_scheduled_event_attributes.activity_type.name == JUDGE
+        }
+        kept = [
+            event
+            for event in history.events
+            if event.activity_task_completed_event_attributes.scheduled_event_id not in judges
+        ]
+        canaries[run_id] = WorkflowHistory(workflow_id=history.workflow_id, events=kept)
+    for service in build(recorded.release(scenario), canaries).services.values():
+        last = service.judgings[-1]
+        assert last.stopped
+        assert last.verdict is None
+        assert last.ended_at is not None
+        assert service.runs[-1].ended_at is not None
+        assert last.ended_at < service.runs[-1].ended_at

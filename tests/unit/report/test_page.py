@@ -11,7 +11,7 @@ import pytest
 from aviary.report.bundle import bundle
 from aviary.report.page import render
 from schemas.release import CanaryPhase, ReleasePhase
-from schemas.timeline import Timeline
+from schemas.timeline import MomentKind, Timeline
 from tests.replay.record import SCENARIOS
 from tests.unit.report.reading import Page
 from tests.unit.report.sample import NASTY, SHOP, at, many, recorded, story
@@ -136,3 +136,63 @@ def test_the_configuration_is_shown_once_for_all_that_share_it() -> None:
     assert text.count("Strategy gentle: ") == 1
     assert "Strategy gentle: ledger, inventory, payments, checkout, storefront" in text
     assert "latency of the pack" in text
+
+
+LONG = f"because {'of one thing and another ' * 200}THE END"
+
+
+def test_a_long_reason_is_whole_once_and_folded_away() -> None:
+    whole = story(SHOP, bad="payments")
+    text = f"paused by ann: {LONG}"
+    moments = tuple(
+        one.model_copy(update={"reason": LONG, "text": text})
+        if one.kind is MomentKind.PAUSED
+        else one
+        for one in whole.moments
+    )
+    page = Page(render(whole.model_copy(update={"moments": moments}), NOW))
+    assert text in page.text
+    assert page.text.count("THE END") == 1
+    assert page.elements["details"] == Page(_page()).elements["details"] + 1
+
+
+def test_a_long_cause_is_cut_at_the_top_and_whole_in_the_timeline() -> None:
+    whole = story(SHOP, bad="payments")
+    assert whole.cause is not None
+    cause = whole.cause.model_copy(update={"text": LONG})
+    moments = tuple(
+        one.model_copy(update={"cause": cause, "text": f"the release goes back: {LONG}"})
+        if one.kind is MomentKind.ROLLBACK
+        else one.model_copy(update={"cause": cause if one.cause else None})
+        for one in whole.moments
+    )
+    told = whole.model_copy(update={"cause": cause, "moments": moments})
+    text = Page(render(told, NOW)).text
+    assert text.count("THE END") == 1
+    assert f"the release goes back: {LONG}" in text
+    lead = text[text.index("Why it went back") : text.index("Started")]
+    assert lead.endswith("of one thing and …")
+    assert len(lead) < 400
+
+
+@pytest.mark.parametrize(
+    ("stopped", "phase", "said"),
+    [
+        (True, CanaryPhase.ROLLED_BACK, "told to stopstopped, since the service went back"),
+        (True, CanaryPhase.FINALIZED, "told to stopstopped"),
+        (False, CanaryPhase.ROLLED_BACK, "no wordended without a word"),
+    ],
+)
+def test_a_judging_that_was_stopped_is_told_from_one_that_was_lost(
+    stopped: bool, phase: CanaryPhase, said: str
+) -> None:
+    whole = story(SHOP)
+    ledger = whole.services["ledger"]
+    last = ledger.judgings[-1].model_copy(
+        update={"verdict": None, "trail": None, "stopped": stopped}
+    )
+    ended = ledger.model_copy(update={"phase": phase, "judgings": (*ledger.judgings[:-1], last)})
+    services = {**whole.services, "ledger": ended}
+    text = Page(render(whole.model_copy(update={"services": services}), NOW)).text
+    assert text.count(said) == 1
+    assert ("ended without a word" in text) is not stopped
