@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from rich.console import Console
 
 from aviary.local.parts import ROOT
-from bench import histories, intake, machine, restoring, shifting, starting, unwinding
+from bench import faults, histories, intake, machine, many, restoring, shifting, starting, unwinding
 from bench.figures import Figure, Spec
 from bench.tables import markdown, rich_table
 
@@ -42,6 +42,8 @@ SUITES: Final[Mapping[str, Suite]] = {
     "unwinding": Suite(unwinding.SPECS, unwinding.measure),
     "histories": Suite(histories.SPECS, histories.measure),
     "starting": Suite(starting.SPECS, starting.measure),
+    "faults": Suite(faults.SPECS, faults.measure),
+    "many": Suite(many.SPECS, many.measure),
 }
 
 

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -220,6 +220,11 @@ async def events(client: Client, workflow: str, run: str | None = None) -> list[
     """The history of a workflow."""
     handle = client.get_workflow_handle(workflow, run_id=run)
     return list((await handle.fetch_history()).events)
+
+
+def now() -> datetime:
+    """Now, in UTC."""
+    return datetime.now(UTC)
 
 
 def moment(event: HistoryEvent) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
 
 from activities.traffic import APPLY
 from bench import bare, ground
@@ -29,7 +30,7 @@ SPECS: Final = (*CHAINS.values(), WIDE)
 WIDTH: Final = 50
 QUICK: Final = {1: 5, 5: 5, 20: 3, WIDTH: 2}
 LONG: Final = {1: 100, 5: 40, 20: 20, WIDTH: 20}
-_SIGNALED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+SIGNALED = EventType.EVENT_TYPE_WORKFLOW_EXECUTIONSIGNALED
 _SCHEDULED = EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
 _COMPLETED = EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
 _CHILD = EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED
@@ -79,7 +80,7 @@ async def _told(here: Ground, workflow: str, signal: str) -> float:
     return next(
         ground.moment(event)
         for event in await ground.events(here.client, workflow)
-        if event.event_type == _SIGNALED
+        if event.event_type == SIGNALED
         and event.workflow_execution_signaled_event_attributes.signal_name == signal
     )
 
@@ -94,11 +95,11 @@ async def _children(here: Ground, workflow: str) -> list[tuple[str, str]]:
     return [(child.workflow_id, child.run_id) for child in found]
 
 
-async def _last(here: Ground, workflow: str, run: str, activity: str) -> float:
-    """When an activity of this name last ended."""
+def last_end(history: Sequence[HistoryEvent], activity: str) -> float:
+    """When an activity of this name last ended, seconds since 1970; 0 if none did."""
     begun: set[int] = set()
     ended = 0.0
-    for event in await ground.events(here.client, workflow, run):
+    for event in history:
         if event.event_type == _SCHEDULED:
             scheduled = event.activity_task_scheduled_event_attributes
             if scheduled.activity_type.name == activity:
@@ -108,6 +109,10 @@ async def _last(here: Ground, workflow: str, run: str, activity: str) -> float:
             if completed.scheduled_event_id in begun:
                 ended = ground.moment(event)
     return ended
+
+
+async def _last(here: Ground, workflow: str, run: str, activity: str) -> float:
+    return last_end(await ground.events(here.client, workflow, run), activity)
 
 
 def shapes() -> dict[int, dict[str, tuple[str, ...]]]:

@@ -1,0 +1,200 @@
+"""Many canaries that bake at once on one worker: memory, CPU, queries, and a rollback meanwhile (5).
+
+All are asked about every 15 s, the judge's default. The router is in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+from temporalio.client import WorkflowHandle
+
+from activities.traffic import APPLY
+from bench import ground
+from bench.figures import Figure, Goal, Spec
+from bench.ground import Ground
+from bench.starting import resident_mib
+from bench.unwinding import SIGNALED, last_end
+from schemas import ids
+from schemas.alert import Alert, AlertStatus
+from schemas.release import CanaryPhase, ReleaseStatus
+from tests.chaos.ground import Evidence
+
+SIZES: Final = (100, 1_000, 5_000)
+_IDLE: Final = "the same with no other canary"
+
+
+def _specs(what: str, unit: str, floor: str = "", goal: Goal = Goal()) -> dict[int, Spec]:
+    return {
+        size: Spec(f"{what}, {size:,} baking", unit, floor, goal, long=size > SIZES[0])
+        for size in SIZES
+    }
+
+
+MEMORY: Final = _specs("memory of the worker for each canary", "KiB")
+CPU: Final = _specs("CPU of the worker for each canary", "ms/s")
+ASKED: Final = _specs("queries to Prometheus for each canary", "queries/s")
+BACK: Final = _specs("alert's signal → router's yes", "ms", _IDLE, Goal(ratio_at_most=2))
+SPECS: Final = tuple(kind[size] for size in SIZES for kind in (MEMORY, CPU, ASKED, BACK))
+VICTIMS: Final = 10
+"""Canaries that go back, one after the other, while the others bake."""
+PER_RELEASE: Final = 50
+INTERVAL_S: Final = 15.0
+_WATCH_S: Final = 2 * INTERVAL_S
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_AT_ONCE: Final = 4
+"""Releases that are being started at the same time."""
+
+
+class Counted(Evidence):
+    """A stand-in for Prometheus that counts what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def _answer(self, asked: str) -> dict[str, Any]:
+        self.asked += 1
+        return super()._answer(asked)
+
+
+@dataclass
+class Held:
+    """What the worker held and did, with so many canaries."""
+
+    kib: float
+    cpu_ms: float
+    asked: float
+    back: list[float] = field(default_factory=list)
+
+
+class Many:
+    """Brings canaries to their bake, and takes some of them back."""
+
+    def __init__(self, here: Ground, evidence: Counted, worker: int) -> None:
+        self._ground = here
+        self._evidence = evidence
+        self._worker = worker
+        self._idle_kib = self._kib()
+        self._starting = asyncio.Semaphore(_AT_ONCE)
+        self._handles: list[WorkflowHandle[Any, ReleaseStatus]] = []
+
+    async def bake(self, size: int) -> None:
+        """Start canaries until so many bake."""
+        begun = len(self._handles) * PER_RELEASE
+        releases = range(begun // PER_RELEASE, size // PER_RELEASE)
+        await asyncio.gather(*(self._release(number) for number in releases))
+
+    async def _release(self, number: int) -> None:
+        names = [f"many-{number * PER_RELEASE + n}" for n in range(PER_RELEASE)]
+        async with self._starting:
+            release = f"many-{number}"
+            handle = await ground.begin(self._ground, release, dict.fromkeys(names, "2"))
+            await ground.until(handle, all_bake, every=0.5)
+        self._handles.append(handle)
+
+    async def held(self, size: int) -> Held:
+        """What so many cost, watched for two intervals."""
+        cpu, asked, began = self._cpu_s(), self._evidence.asked, time.monotonic()
+        await asyncio.sleep(_WATCH_S)
+        took = time.monotonic() - began
+        return Held(
+            kib=(self._kib() - self._idle_kib) / size,
+            cpu_ms=1000 * (self._cpu_s() - cpu) / took / size,
+            asked=(self._evidence.asked - asked) / took / size,
+            back=await self.back(f"at-{size}"),
+        )
+
+    async def back(self, name: str) -> list[float]:
+        """Milliseconds from the signal of an alert until the router's yes, for each victim."""
+        found = []
+        for number in range(VICTIMS):
+            service = f"victim-{number}"
+            handle = await ground.begin(self._ground, f"{name}-{number}", {service: "2"})
+            await ground.until(handle, all_bake)
+            canary = self._ground.client.get_workflow_handle(ids.canary_workflow_id(service))
+            await canary.signal(ids.SIGNAL_ALERT, _alert(service))
+            await handle.result()
+            found.append(await self._took(canary.id))
+        return found
+
+    async def _took(self, canary: str) -> float:
+        history = await ground.events(self._ground.client, canary)
+        told = next(
+            ground.moment(event)
+            for event in history
+            if event.event_type == SIGNALED
+            and event.workflow_execution_signaled_event_attributes.signal_name == ids.SIGNAL_ALERT
+        )
+        return 1000 * (last_end(history, APPLY) - told)
+
+    def _kib(self) -> float:
+        status = Path(f"/proc/{self._worker}/status").read_text(encoding="ascii")
+        return 1024 * resident_mib(status)
+
+    def _cpu_s(self) -> float:
+        stat = Path(f"/proc/{self._worker}/stat").read_text(encoding="ascii")
+        fields = stat.rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _alert(service: str) -> Alert:
+    return Alert(
+        status=AlertStatus.FIRING,
+        fingerprint=uuid4().hex,
+        labels={"alertname": "Errors", "service": service, "severity": "critical"},
+        starts_at=ground.now(),
+    )
+
+
+def all_bake(status: ReleaseStatus) -> bool:
+    """Whether every service of a release is baking."""
+    return all(one.phase is CanaryPhase.BAKING for one in status.services)
+
+
+def described(size: int) -> dict[str, Any]:
+    """A catalog of so many services that bake for hours, and the victims."""
+    names = [f"many-{n}" for n in range(size)] + [f"victim-{n}" for n in range(VICTIMS)]
+    query = 'harm{service="{{service}}",version="{{version}}"}'
+    harm = {"kind": "threshold", "name": "harm", "value": query, "limit": 1}
+    return ground.catalog(
+        dict.fromkeys(names, ()),
+        {"steps": [50], "bake": "10h"},
+        defaults={
+            "metrics": [harm],
+            "judge": {"method": "threshold", "interval": f"{INTERVAL_S:g}s"},
+        },
+        max_parallel=PER_RELEASE,
+    )
+
+
+async def measure(folder: Path, *, long: bool) -> list[Figure]:
+    """More and more canaries in one worker; rollbacks before the first of them are the floor."""
+    sizes: Sequence[int] = SIZES if long else SIZES[:1]
+    async with ground.laid(folder, lambda _: described(sizes[-1])) as here, Counted() as evidence:
+        worker = await here.start(
+            "worker",
+            AVIARY_PROMETHEUS_URL=f"http://127.0.0.1:{evidence.port}",
+            AVIARY_JUDGING_SLOTS=str(sizes[-1] + VICTIMS),
+        )
+        many = Many(here, evidence, worker)
+        await many.back("warm")
+        idle = await many.back("idle")
+        figures: list[Figure] = []
+        for size in sizes:
+            await many.bake(size)
+            held = await many.held(size)
+            figures += [
+                MEMORY[size].figure([held.kib]),
+                CPU[size].figure([held.cpu_ms]),
+                ASKED[size].figure([held.asked]),
+                BACK[size].figure(held.back, idle),
+            ]
+        return figures
