@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 
@@ -267,6 +268,7 @@ async def test_it_goes_on_when_the_broker_is_back(
         await broker.start()
         await broker.write(deploy("after"))
         await until(lambda: released("after"), "a release after the broker's restart")
+    assert (await runs(client, ["before", "after"])).keys() == {"before", "after"}
 
 
 async def test_a_new_service_needs_no_restart(
@@ -291,13 +293,18 @@ async def test_it_stops_in_good_order_while_the_broker_is_away(
     async def released() -> bool:
         return bool(await runs(client, ["shop-1"]))
 
-    async def unready() -> bool:
+    async def readiness() -> int:
         async with httpx.AsyncClient() as http:
             answer = await http.get(f"http://127.0.0.1:{settings.metrics_port}/readyz")
-        return answer.status_code == 503
+        return answer.status_code
+
+    async def unready() -> bool:
+        return await readiness() == 503
 
     async with asyncio.timeout(60), running(settings):
         await broker.write(deploy("shop-1"))
         await until(released, "the release")
         broker.kill()
         await until(unready, "it says that it is not ready")
+    with pytest.raises(httpx.ConnectError):  # it has ended, and nothing of it is left
+        await readiness()

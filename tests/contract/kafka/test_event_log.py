@@ -66,6 +66,8 @@ async def test_events_are_kept_in_their_order(subject: Subject) -> None:
 
 async def test_no_events_are_nothing_to_do(subject: Subject) -> None:
     await subject.log.publish([])
+    await subject.log.publish(_events(1))
+    assert await subject.ids(1) == ["release/r1/0"]
 
 
 async def test_a_record_is_a_structured_cloudevent_keyed_by_release(broker: Broker) -> None:

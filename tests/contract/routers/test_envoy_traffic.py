@@ -266,6 +266,9 @@ def test_envoy_starts_with_many_pools(binary: Path, tmp_path: Path, instances: I
     live.fleet.set_pools(pools)
     try:
         live.start()
-        live.wait_for("/clusters", "svc-69@2::")
+        for pool in pools:
+            live.wait_for("/clusters", f"{pool.name}::127.0.0.1:")
+        known = {line.partition("::")[0] for line in live.ask("/clusters").splitlines()}
+        assert known >= {pool.name for pool in pools}
     finally:
         live.stop()
