@@ -1,4 +1,4 @@
-"""Many canaries that bake at once on one worker: memory, CPU, queries, and a rollback meanwhile (5).
+"""Many canaries that bake at once on one worker: memory, CPU, queries, a rollback meanwhile (5).
 
 All are asked about every 15 s, the judge's default. The router is in memory.
 """
@@ -28,10 +28,11 @@ from schemas.release import CanaryPhase, ReleaseStatus
 from tests.chaos.ground import Evidence
 
 SIZES: Final = (100, 1_000, 5_000)
+_NO_GOAL: Final = Goal()
 _IDLE: Final = "the same with no other canary"
 
 
-def _specs(what: str, unit: str, floor: str = "", goal: Goal = Goal()) -> dict[int, Spec]:
+def _specs(what: str, unit: str, floor: str = "", goal: Goal = _NO_GOAL) -> dict[int, Spec]:
     return {
         size: Spec(f"{what}, {size:,} baking", unit, floor, goal, long=size > SIZES[0])
         for size in SIZES
