@@ -16,7 +16,7 @@ from aviary.cli.options import Format, FormatOption
 from schemas.judging import JudgeSpec, Method, RampSpec, ThresholdSettings
 
 if TYPE_CHECKING:
-    from analysis.rehearsal import Moment
+    from analysis.rehearsal import Moment, Rates
 
 _DEFAULT = JudgeSpec()
 _Spec = TypeVar("_Spec", JudgeSpec, RampSpec, ThresholdSettings)
@@ -24,6 +24,51 @@ _Spec = TypeVar("_Spec", JudgeSpec, RampSpec, ThresholdSettings)
 Alpha = Annotated[float, typer.Option(help="Chance to fail a good canary, over the whole rollout.")]
 Beta = Annotated[float, typer.Option(help="Chance to pass a canary worse than the tolerance.")]
 Margin = Annotated[float, typer.Option(help="Times stable's rate that is still good.")]
+FileArgument = Annotated[Path | None, typer.Argument(help="JSON Lines; stdin if left out or -.")]
+AbsoluteMarginOption = Annotated[
+    float, typer.Option(help="Share of requests added to what is still good.")
+]
+ToleranceOption = Annotated[
+    float, typer.Option(help="Extra share of bad requests that is good enough to go on.")
+]
+MethodOption = Annotated[Method, typer.Option(help="How evidence becomes a verdict.")]
+ClusterOption = Annotated[int, typer.Option(help="lr: errors that may have come as one.")]
+LooksOption = Annotated[int, typer.Option(help="Intervals in which a regression may begin.")]
+MaxErrorRatioOption = Annotated[
+    float | None,
+    typer.Option(help="threshold: largest share of bad requests in a window; default 0.01."),
+]
+WindowOption = Annotated[
+    str | None, typer.Option(help="threshold: length of a window; default 1m.")
+]
+WatchOption = Annotated[
+    bool, typer.Option("--watch", help="Go on after a PASS, until the input ends.")
+]
+PrometheusOption = Annotated[
+    str | None, typer.Option(help="Judge the past: address of a Prometheus.")
+]
+ServiceOption = Annotated[str | None, typer.Option(help="The past: which service.")]
+FromOption = Annotated[
+    str | None, typer.Option("--from", help="The past: from when, RFC 3339 or Unix time.")
+]
+ToOption = Annotated[str | None, typer.Option("--to", help="The past: until when.")]
+CanaryOption = Annotated[
+    str | None, typer.Option(help="The past: the new version; found if left out.")
+]
+StableOption = Annotated[str | None, typer.Option(help="The past: the old version.")]
+StepOption = Annotated[
+    str | None, typer.Option(help="The past: length of an interval; default 15s.")
+]
+PackOption = Annotated[
+    str | None, typer.Option(help=f"The past: metric pack; default {_DEFAULT.pack}.")
+]
+CatalogOption = Annotated[
+    Path | None,
+    typer.Option(help="The past: judge and metrics of the service, from this catalog."),
+]
+QueryOption = Annotated[
+    list[str] | None, typer.Option(help="The past: queries of the pack; default: errors.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -40,58 +85,28 @@ _NOT_BESIDE_CATALOG = (
 
 def judge(  # noqa: PLR0913, PLR0917 - one argument per option
     ctx: typer.Context,
-    file: Annotated[Path | None, typer.Argument(help="JSON Lines; stdin if left out or -.")] = None,
+    file: FileArgument = None,
     alpha: Alpha = _DEFAULT.alpha,
     beta: Beta = _DEFAULT.beta,
     margin: Margin = _DEFAULT.margin,
-    absolute_margin: Annotated[
-        float, typer.Option(help="Share of requests added to what is still good.")
-    ] = _DEFAULT.absolute_margin,
-    tolerance: Annotated[
-        float, typer.Option(help="Extra share of bad requests that is good enough to go on.")
-    ] = _DEFAULT.tolerance,
-    method: Annotated[Method, typer.Option(help="How evidence becomes a verdict.")] = Method.SHARE,
-    cluster: Annotated[
-        int, typer.Option(help="lr: errors that may have come as one.")
-    ] = _DEFAULT.cluster,
-    looks: Annotated[
-        int, typer.Option(help="Intervals in which a regression may begin.")
-    ] = _DEFAULT.looks,
-    max_error_ratio: Annotated[
-        float | None,
-        typer.Option(help="threshold: largest share of bad requests in a window; default 0.01."),
-    ] = None,
-    window: Annotated[
-        str | None, typer.Option(help="threshold: length of a window; default 1m.")
-    ] = None,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Go on after a PASS, until the input ends.")
-    ] = False,
-    prometheus: Annotated[
-        str | None, typer.Option(help="Judge the past: address of a Prometheus.")
-    ] = None,
-    service: Annotated[str | None, typer.Option(help="The past: which service.")] = None,
-    begin: Annotated[
-        str | None, typer.Option("--from", help="The past: from when, RFC 3339 or Unix time.")
-    ] = None,
-    end: Annotated[str | None, typer.Option("--to", help="The past: until when.")] = None,
-    canary: Annotated[
-        str | None, typer.Option(help="The past: the new version; found if left out.")
-    ] = None,
-    stable: Annotated[str | None, typer.Option(help="The past: the old version.")] = None,
-    step: Annotated[
-        str | None, typer.Option(help="The past: length of an interval; default 15s.")
-    ] = None,
-    pack: Annotated[
-        str | None, typer.Option(help=f"The past: metric pack; default {_DEFAULT.pack}.")
-    ] = None,
-    catalog: Annotated[
-        Path | None,
-        typer.Option(help="The past: judge and metrics of the service, from this catalog."),
-    ] = None,
-    query: Annotated[
-        list[str] | None, typer.Option(help="The past: queries of the pack; default: errors.")
-    ] = None,
+    absolute_margin: AbsoluteMarginOption = _DEFAULT.absolute_margin,
+    tolerance: ToleranceOption = _DEFAULT.tolerance,
+    method: MethodOption = Method.SHARE,
+    cluster: ClusterOption = _DEFAULT.cluster,
+    looks: LooksOption = _DEFAULT.looks,
+    max_error_ratio: MaxErrorRatioOption = None,
+    window: WindowOption = None,
+    watch: WatchOption = False,
+    prometheus: PrometheusOption = None,
+    service: ServiceOption = None,
+    begin: FromOption = None,
+    end: ToOption = None,
+    canary: CanaryOption = None,
+    stable: StableOption = None,
+    step: StepOption = None,
+    pack: PackOption = None,
+    catalog: CatalogOption = None,
+    query: QueryOption = None,
 ) -> None:
     """Judge canaries from counts, one interval a line, or from a Prometheus.
 
@@ -167,15 +182,7 @@ def ramp(  # noqa: PLR0913, PLR0917 - one argument per option
     spec = _checked(RampSpec, budget=budget, tolerance=tolerance, interval=interval, cap=cap)
     judge_spec = _checked(JudgeSpec, alpha=alpha, beta=beta, margin=margin)
     rates = Rates(rate, rate if canary_rate is None else canary_rate, rps)
-    for name, value, low, high in (
-        ("--rate", rates.stable, 0.0, 1.0),
-        ("--canary-rate", rates.canary, 0.0, 1.0),
-        ("--rps", rps, 0.001, 1e9),
-    ):
-        if not low <= value <= high:
-            raise CommandError(
-                ExitCode.BAD_INPUT, f"{name}: got {value:g}, expected {low:g} to {high:g}"
-            )
+    _check(rates)
     cluster = bound_cluster(spec, judge_spec)
     checked = feasibility(spec, rate=rate, rps=rps, cluster=cluster, beta=beta)
     moments = rehearse(spec, judge_spec, rates)
@@ -187,6 +194,18 @@ def ramp(  # noqa: PLR0913, PLR0917 - one argument per option
     typer.echo("  time   weight %     routed     harm    bound %  event")
     for moment in moments:
         typer.echo(_row(moment))
+
+
+def _check(rates: Rates) -> None:
+    for name, value, low, high in (
+        ("--rate", rates.stable, 0.0, 1.0),
+        ("--canary-rate", rates.canary, 0.0, 1.0),
+        ("--rps", rates.rps, 0.001, 1e9),
+    ):
+        if not low <= value <= high:
+            raise CommandError(
+                ExitCode.BAD_INPUT, f"{name}: got {value:g}, expected {low:g} to {high:g}"
+            )
 
 
 def _limits(method: Method, ratio: float | None, window: str | None) -> ThresholdSettings:
