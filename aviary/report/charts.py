@@ -23,8 +23,9 @@ from aviary.report.figure import (
     draw_marks,
     ends_at,
     mark_of,
+    upright,
 )
-from aviary.report.lanes import weights_of
+from aviary.report.lanes import weight_at, weights_of
 from aviary.report.series import MetricSeries, ServiceSeries, Values, service_series
 from aviary.report.words import tone
 from schemas.judging import (
@@ -138,10 +139,7 @@ def _weight(timeline: Timeline, story: ServiceStory, end: datetime) -> Draw:
             hovertemplate="%{y} % of requests<extra></extra>",
             showlegend=False,
         )
-        heights = [
-            (one, next((w for at, w in reversed(steps) if at < one.at), 0.0)) for one in moments
-        ]
-        draw_marks(canvas, heights, yaxis=axis)
+        draw_marks(canvas, [(one, weight_at(steps, one)) for one in moments], yaxis=axis)
         return {"range": [-6, 112], "tickvals": [0, 50, 100]}
 
     return draw
@@ -295,16 +293,7 @@ def _verdict_lines(timeline: Timeline, name: str, canvas: Canvas) -> list[dict[s
     colours = {"pass": TONES["good"], "fail": BAD, "alert": BAD}
     found = [(one, mark_of(one)) for one in timeline.of(name)]
     return [
-        {
-            "type": "line",
-            "layer": "below",
-            "x0": canvas.clock(one.at),
-            "x1": canvas.clock(one.at),
-            "yref": "paper",
-            "y0": 0,
-            "y1": 1,
-            "line": {"color": colours[mark], "width": 1, "dash": "dot"},
-        }
+        {**upright(canvas.clock(one.at), colours[mark], 1), "layer": "below"}
         for one, mark in found
         if mark in colours
     ]

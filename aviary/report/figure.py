@@ -128,6 +128,19 @@ def draw_marks(canvas: Canvas, moments: Sequence[tuple[Moment, float]], **axes: 
             )
 
 
+def upright(x: float, colour: str, width: float) -> dict[str, Any]:
+    """A dotted line through the whole height of a chart, at a time of the canvas's clock."""
+    return {
+        "type": "line",
+        "x0": x,
+        "x1": x,
+        "yref": "paper",
+        "y0": 0,
+        "y1": 1,
+        "line": {"color": colour, "width": width, "dash": "dot"},
+    }
+
+
 def base_layout(height: int, end: float) -> dict[str, Any]:
     """What all layouts begin with; `end` is the right end of the time axis, in seconds."""
     clear = "rgba(0,0,0,0)"

@@ -16,6 +16,7 @@ from aviary.report.figure import (
     base_layout,
     draw_marks,
     ends_at,
+    upright,
 )
 from aviary.report.words import said, tone
 from schemas.timeline import Moment, MomentKind, ServiceStory, Timeline
@@ -40,6 +41,11 @@ def weights_of(story: Sequence[Moment]) -> list[tuple[datetime, float]]:
     return [(m.at, m.weight) for m in story if m.kind in kinds and m.weight is not None]
 
 
+def weight_at(steps: Sequence[tuple[datetime, float]], moment: Moment) -> float:
+    """The weight just before."""
+    return next((weight for at, weight in reversed(steps) if at < moment.at), 0.0)
+
+
 def weights_figure(timeline: Timeline, now: datetime) -> Figure:
     """All services, and what was decided when."""
     canvas, end = Canvas(timeline.started_at), ends_at(timeline, now)
@@ -50,7 +56,7 @@ def weights_figure(timeline: Timeline, now: datetime) -> Figure:
         moments = timeline.of(name)
         steps = weights_of(moments)
         _lane(canvas, story, steps, lanes[name], end)
-        marks += [(one, lanes[name] + _FULL * _weight_at(steps, one) / 100) for one in moments]
+        marks += [(one, lanes[name] + _FULL * weight_at(steps, one) / 100) for one in moments]
     marks += [(m, count - 0.1) for m in timeline.moments if m.service is None]
     draw_marks(canvas, marks)
     layout = base_layout(
@@ -67,11 +73,6 @@ def weights_figure(timeline: Timeline, now: datetime) -> Figure:
     }
     _decisions(layout, canvas, timeline)
     return canvas.figure(layout)
-
-
-def _weight_at(steps: Sequence[tuple[datetime, float]], moment: Moment) -> float:
-    """The weight just before."""
-    return next((weight for at, weight in reversed(steps) if at < moment.at), 0.0)
 
 
 def _lane(
@@ -116,16 +117,7 @@ def _decisions(layout: dict[str, Any], canvas: Canvas, timeline: Timeline) -> No
     if timeline.phase.value == "finalized" or MomentKind.ROLLBACK in shown:
         shown.pop(MomentKind.ADMITTED, None)
     layout["shapes"] = [
-        {
-            "type": "line",
-            "x0": canvas.clock(one.at),
-            "x1": canvas.clock(one.at),
-            "yref": "paper",
-            "y0": 0,
-            "y1": 1,
-            "line": {"color": _LINES[kind], "width": 1.5, "dash": "dot"},
-        }
-        for kind, one in shown.items()
+        upright(canvas.clock(one.at), _LINES[kind], 1.5) for kind, one in shown.items()
     ]
     layout["annotations"] = [
         {
