@@ -12,7 +12,7 @@ from aviary.cli.explain import Explanation
 from aviary.history.timeline import build
 from schemas.alert import Alert, AlertStatus
 from schemas.timeline import Moment, MomentKind, Timeline
-from schemas.verdict import MetricEvidence, Reason, Verdict, VerdictKind
+from schemas.verdict import Counts, MetricEvidence, Reason, Verdict, VerdictKind
 from tests.unit.cli import looks
 from tests.unit.history import recorded
 
@@ -28,6 +28,22 @@ def written(found: Timeline, width: int) -> list[str]:
     with console.capture() as captured:
         console.print(Group(*Explanation(width, UTC).lines(found)))
     return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def errors(canary: Counts, stable: Counts, *, e_value: float = 1, note: str = "") -> MetricEvidence:
+    return MetricEvidence(
+        name="errors",
+        canary=canary,
+        stable=stable,
+        e_value=e_value,
+        threshold=20,
+        upper_bound=0.08,
+        tolerance=0.005,
+        intervals=4,
+        since=looks.START,
+        until=looks.NOW,
+        note=note,
+    )
 
 
 @pytest.mark.parametrize("width", [40, 80, 160])
@@ -64,19 +80,7 @@ def test_what_can_not_be_seen_is_said() -> None:
 
 
 def test_a_quiet_last_interval_does_not_hide_the_numbers() -> None:
-    metric = MetricEvidence(
-        name="errors",
-        canary=looks.counts(0, 119),
-        stable=looks.counts(0, 285),
-        e_value=1,
-        threshold=20,
-        upper_bound=0.049,
-        tolerance=0.1,
-        intervals=4,
-        since=looks.START,
-        until=looks.NOW,
-        note="no new requests on canary",
-    )
+    metric = errors(looks.counts(0, 119), looks.counts(0, 285), note="no new requests on canary")
     verdict = looks.verdict(VerdictKind.PASS, "good").model_copy(update={"metrics": (metric,)})
     found = story("healthy")
     moment = found.moments[-1].model_copy(update={"verdict": verdict})
@@ -87,18 +91,7 @@ def test_a_quiet_last_interval_does_not_hide_the_numbers() -> None:
 
 
 def test_a_verdict_is_beside_its_evidence_and_an_alert_beside_its_labels() -> None:
-    metric = MetricEvidence(
-        name="errors",
-        canary=looks.counts(52, 1000),
-        stable=looks.counts(60, 20_000),
-        e_value=25,
-        threshold=20,
-        upper_bound=0.08,
-        tolerance=0.005,
-        intervals=4,
-        since=looks.START,
-        until=looks.NOW,
-    )
+    metric = errors(looks.counts(52, 1000), looks.counts(60, 20_000), e_value=25)
     failed = Verdict(
         kind=VerdictKind.FAIL,
         reason=Reason.WORSE_THAN_STABLE,
