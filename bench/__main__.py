@@ -52,6 +52,21 @@ def specs() -> list[Spec]:
     return [spec for suite in SUITES.values() for spec in suite.specs]
 
 
+def complete(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A run with every figure of the suite, in order; those not measured have no numbers."""
+    measured = {figure["name"]: figure for figure in document["figures"]}
+    blank = dict.fromkeys(("median", "p99", "runs", "floor", "ratio"))
+    figures = [
+        measured.get(
+            spec.name,
+            {"name": spec.name, "unit": spec.unit, "goal": spec.goal.text, **blank}
+            | {"missed": [], "parts": {}, "note": ""},
+        )
+        for spec in specs()
+    ]
+    return {**document, "figures": figures}
+
+
 async def measure_all(names: Sequence[str], say: Callable[[str], None], *, long: bool) -> Any:
     """Measure these suites one after the other; the document of the run."""
     figures: list[Figure] = []
@@ -81,7 +96,8 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console(width=160)
     if arguments.show is not None:
-        sys.stdout.write(markdown(json.loads(arguments.show.read_text(encoding="utf-8"))))
+        shown = json.loads(arguments.show.read_text(encoding="utf-8"))
+        sys.stdout.write(markdown(complete(shown)))
         return
     names = arguments.only or list(SUITES)
     document = asyncio.run(measure_all(names, console.print, long=not arguments.quick))

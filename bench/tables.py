@@ -34,7 +34,7 @@ def rows(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], bool]]:
             figure["unit"],
             number(figure["median"]),
             number(figure["p99"]),
-            str(figure["runs"]),
+            number(figure["runs"]),
             number(floor["median"]),
             number(floor["p99"]),
             ratio,
