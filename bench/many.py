@@ -18,7 +18,7 @@ from temporalio.client import WorkflowHandle
 
 from activities.traffic import APPLY
 from bench import ground
-from bench.figures import Figure, Goal, Spec
+from bench.figures import RATE, Figure, Goal, Spec
 from bench.ground import Ground
 from bench.starting import resident_mib
 from bench.unwinding import SIGNALED, last_end
@@ -41,9 +41,13 @@ def _specs(what: str, unit: str, floor: str = "", goal: Goal = _NO_GOAL) -> dict
 
 MEMORY: Final = _specs("memory of the worker for each canary", "KiB")
 CPU: Final = _specs("CPU of the worker for each canary", "ms/s")
-ASKED: Final = _specs("queries to Prometheus for each canary", "queries/s")
+ASKED: Final = _specs("requests to Prometheus, of all", RATE)
 BACK: Final = _specs("alert's signal → router's yes", "ms", _IDLE, Goal(ratio_at_most=2))
-SPECS: Final = tuple(kind[size] for size in SIZES for kind in (MEMORY, CPU, ASKED, BACK))
+HANGING: Final = _specs(
+    "alert's signal → router's yes, Prometheus hangs", "ms", _IDLE, Goal(ratio_at_most=2)
+)
+KINDS: Final = (MEMORY, CPU, ASKED, BACK, HANGING)
+SPECS: Final = tuple(kind[size] for size in SIZES for kind in KINDS)
 VICTIMS: Final = 10
 """Canaries that go back, one after the other, while the others bake."""
 PER_RELEASE: Final = 50
@@ -60,11 +64,32 @@ class Counted(Evidence):
     def __init__(self) -> None:
         super().__init__()
         self.asked = 0
+        self.answering = asyncio.Event()
+        """While it is not set, every question hangs."""
+        self.answering.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        gated: Any = _Gated(reader, self.answering)
+        await super()._serve(gated, writer)
 
     def answer(self, form: str) -> dict[str, Any]:
         """The same, counted."""
         self.asked += 1
         return super().answer(form)
+
+
+class _Gated:
+    """A reader behind which nobody looks at a question until the gate is open."""
+
+    def __init__(self, reader: asyncio.StreamReader, gate: asyncio.Event) -> None:
+        self._reader = reader
+        self._gate = gate
+        self.readexactly = reader.readexactly
+
+    async def readuntil(self, separator: bytes) -> bytes:
+        found = await self._reader.readuntil(separator)
+        await self._gate.wait()
+        return found
 
 
 @dataclass
@@ -110,7 +135,7 @@ class Many:
         return Held(
             kib=(self._kib() - self._idle_kib) / size,
             cpu_ms=1000 * (self._cpu_s() - cpu) / took / size,
-            asked=(self._evidence.asked - asked) / took / size,
+            asked=(self._evidence.asked - asked) / took,
             back=await self.back(f"at-{size}"),
         )
 
@@ -193,10 +218,15 @@ async def measure(folder: Path, *, long: bool) -> list[Figure]:
         for size in sizes:
             await many.bake(size)
             held = await many.held(size)
+            evidence.answering.clear()
+            await asyncio.sleep(INTERVAL_S)
+            hanging = await many.back(f"hanging-{size}")
+            evidence.answering.set()
             figures += [
                 MEMORY[size].figure([held.kib]),
                 CPU[size].figure([held.cpu_ms]),
                 ASKED[size].figure([held.asked]),
                 BACK[size].figure(held.back, idle),
+                HANGING[size].figure(hanging, idle),
             ]
         return figures
