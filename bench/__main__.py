@@ -18,7 +18,7 @@ from rich.console import Console
 from aviary.local.parts import ROOT
 from bench import faults, histories, intake, machine, many, restoring, shifting, starting, unwinding
 from bench.figures import Figure, Spec
-from bench.tables import markdown, rich_table
+from bench.tables import insert, markdown, rich_table
 
 RESULT: Final = ROOT / ".cache/bench.json"
 
@@ -86,6 +86,13 @@ async def measure_all(names: Sequence[str], say: Callable[[str], None], *, long:
     }
 
 
+def _show(table: str, page: Path | None) -> None:
+    if page is None:
+        sys.stdout.write(table)
+        return
+    page.write_text(insert(page.read_text(encoding="utf-8"), table), encoding="utf-8")
+
+
 def main() -> None:
     """Read the command line, measure, show."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
@@ -93,11 +100,12 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=list(SUITES), help="may be repeated")
     parser.add_argument("--json", type=Path, default=RESULT, help="where the run is written")
     parser.add_argument("--show", type=Path, help="print a written run as Markdown")
+    parser.add_argument("--into", type=Path, help="put it into this page instead")
     arguments = parser.parse_args()
     console = Console(width=160)
     if arguments.show is not None:
         shown = json.loads(arguments.show.read_text(encoding="utf-8"))
-        sys.stdout.write(markdown(complete(shown)))
+        _show(markdown(complete(shown)), arguments.into)
         return
     names = arguments.only or list(SUITES)
     document = asyncio.run(measure_all(names, console.print, long=not arguments.quick))

@@ -141,7 +141,7 @@ class Faults:
         last = (await self._stack.load())["versions"][f"{service}/{version}"]["last_started"]
         await self._stack.retire(service, version)
         alert = received / 1000 if received is not None else None
-        return _took(history, alert, at=at, seen=first, last=last / 1000)
+        return split(history, alert, at=at, seen=first, last=last / 1000)
 
     async def _seen(self, service: str, version: str) -> float:
         """When Prometheus first knows of a failed request of a version."""
@@ -160,7 +160,7 @@ def _bakes(status: ReleaseStatus) -> bool:
     return status.services[0].phase is CanaryPhase.BAKING
 
 
-def _took(
+def split(
     history: Sequence[HistoryEvent],
     alert: float | None,
     *,

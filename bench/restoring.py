@@ -159,7 +159,7 @@ class Restoring:
         calls = await envoy.seen.settled()
         self.sent, self.failed = await envoy.traffic.stop()
         history = await ground.events(here.client, ids.canary_workflow_id(TARGET))
-        return _moments(history, APPLY, calls, posted, recorded, delivered)
+        return moments(history, APPLY, calls, posted, recorded, delivered)
 
     async def floor(self, number: int) -> Moments:
         """One bare route that goes back."""
@@ -185,7 +185,7 @@ class Restoring:
         calls = await envoy.seen.settled()
         await envoy.traffic.stop()
         history = await ground.events(here.client, workflow.id)
-        return _moments(history, "bare.rename", calls, posted, recorded, delivered)
+        return moments(history, "bare.rename", calls, posted, recorded, delivered)
 
     async def _post(self, fingerprint: str) -> float:
         document = payload([alert(TARGET, fingerprint)])
@@ -226,7 +226,7 @@ def _bakes(status: ReleaseStatus) -> bool:
     return status.services[0].phase is CanaryPhase.BAKING
 
 
-def _moments(  # noqa: PLR0913, PLR0917 - what one run left behind
+def moments(  # noqa: PLR0913, PLR0917 - what one run left behind
     history: Sequence[HistoryEvent],
     activity: str,
     calls: Sequence[Call],

@@ -8,6 +8,8 @@ from typing import Any, Final
 from rich.table import Table
 
 COLUMNS: Final = ("figure", "unit", "median", "p99", "runs", "floor", "floor p99", "ratio", "goal")
+BEGIN: Final = "<!-- table -->"
+END: Final = "<!-- end of the table -->"
 NONE: Final = "-"
 _THREE_DIGITS: Final = 100
 _PIECES: Final = 1000
@@ -55,7 +57,7 @@ def rich_table(document: Mapping[str, Any]) -> Table:
 
 def markdown(document: Mapping[str, Any]) -> str:
     """For the page: figures, then where the time of each goes."""
-    lines = [_line(COLUMNS), _line(["---"] * 2 + ["--:"] * 6 + ["---"])]
+    lines = [*_about(document), _line(COLUMNS), _line(["---"] * 2 + ["--:"] * 6 + ["---"])]
     lines += [_line(cells) for cells, _ in rows(document)]
     for figure in document["figures"]:
         if figure["parts"]:
@@ -68,10 +70,36 @@ def markdown(document: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def insert(page: str, table: str) -> str:
+    """The page with another table between its two marks.
+
+    Raises:
+        ValueError: the page does not have the marks.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"page: expected {BEGIN} and then {END}")
+    return f"{before}{begin}\n{table}{end}{after}"
+
+
+def _about(document: Mapping[str, Any]) -> list[str]:
+    """On what a run was measured; nothing of a document that does not say."""
+    if "machine" not in document:
+        return []
+    machine = document["machine"]
+    versions = {"Python": document["python"], **document["parts"], **document["packages"]}
+    said = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return [
+        f"{_title(document)}, {machine['memory_gib']:g} GiB, Linux {machine['kernel']}; {said}.",
+        "",
+    ]
+
+
 def _title(document: Mapping[str, Any]) -> str:
     machine = document["machine"]
     return (
-        f"{document['mode']} run of {document['date']}, commit {document['commit'][:12]}"
+        f"{document['mode'].capitalize()} run of {document['date']}, commit {document['commit'][:12]}"
         f"{' with changes' if document['changed'] else ''}, "
         f"{machine['cores']} cores, {machine['cpu']}"
     )

