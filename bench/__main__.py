@@ -8,7 +8,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -67,23 +67,34 @@ def complete(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**document, "figures": figures}
 
 
-async def measure_all(names: Sequence[str], say: Callable[[str], None], *, long: bool) -> Any:
-    """Measure these suites one after the other; the document of the run."""
+async def measure_all(
+    names: Sequence[str], say: Callable[[str], None], *, long: bool
+) -> AsyncIterator[dict[str, Any]]:
+    """Measure these suites one after the other, and give the run so far after each."""
     figures: list[Figure] = []
     began, busy = time.monotonic(), machine.busy()
     with tempfile.TemporaryDirectory(prefix="aviary-bench-") as folder:
-        for name in names:
+        for done, name in enumerate(names, 1):
             at = time.monotonic()
             figures += await SUITES[name].measure(Path(folder) / name, long=long)
             say(f"{name}: {time.monotonic() - at:.0f} s")
-    return {
-        **machine.about(),
-        "mode": "long" if long else "quick",
-        "suites": list(names),
-        "busy_before": round(busy, 2),
-        "seconds": round(time.monotonic() - began),
-        "figures": [figure.document() for figure in figures],
-    }
+            yield {
+                **machine.about(),
+                "mode": "long" if long else "quick",
+                "suites": names[:done],
+                "busy_before": round(busy, 2),
+                "seconds": round(time.monotonic() - began),
+                "figures": [figure.document() for figure in figures],
+            }
+
+
+async def _run(names: Sequence[str], result: Path, console: Console, *, long: bool) -> None:
+    """Measure, write after each suite, and show all at the end."""
+    document: dict[str, Any] = {}
+    async for document in measure_all(names, console.print, long=long):
+        text = json.dumps(document, indent=1) + "\n"
+        result.write_text(text, encoding="utf-8")  # noqa: ASYNC240 - between measurements
+    console.print(rich_table(document))
 
 
 def _show(table: str, page: Path | None) -> None:
@@ -107,11 +118,9 @@ def main() -> None:
         shown = json.loads(arguments.show.read_text(encoding="utf-8"))
         _show(markdown(complete(shown)), arguments.into)
         return
-    names = arguments.only or list(SUITES)
-    document = asyncio.run(measure_all(names, console.print, long=not arguments.quick))
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    console.print(rich_table(document))
+    names = arguments.only or list(SUITES)
+    asyncio.run(_run(names, arguments.json, console, long=not arguments.quick))
 
 
 if __name__ == "__main__":

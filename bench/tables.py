@@ -99,7 +99,8 @@ def _about(document: Mapping[str, Any]) -> list[str]:
 def _title(document: Mapping[str, Any]) -> str:
     machine = document["machine"]
     return (
-        f"{document['mode'].capitalize()} run of {document['date']}, commit {document['commit'][:12]}"
+        f"{document['mode'].capitalize()} run of {document['date']}, "
+        f"commit {document['commit'][:12]}"
         f"{' with changes' if document['changed'] else ''}, "
         f"{machine['cores']} cores, {machine['cpu']}"
     )
