@@ -11,10 +11,14 @@ from schemas import ids
 
 WITHIN_MS = 90_000.0
 """How long anything on a page may take to appear; a busy machine is slow, never wrong."""
-_ANSWERED = """() => {
+_ANSWER = """() => {
   const dialog = document.querySelector("dialog[open]");
-  return !dialog || dialog.querySelector(".alert p");
+  const alert = dialog && dialog.querySelector(".alert p");
+  if (!dialog) return "closed";
+  return alert && alert.innerText !== "In Progress" && alert.innerText;
 }"""
+"""What the dialog says in the end, in one look: it may close at any time."""
+_CLOSED = "closed"
 
 
 class RefusedError(Exception):
@@ -112,9 +116,9 @@ class Console:
 
     async def _submit(self, dialog: Locator) -> None:
         await dialog.get_by_test_id("confirm-modal-button").click()
-        await self.page.wait_for_function(_ANSWERED)
-        if await dialog.count():
-            raise RefusedError(await dialog.locator(".alert p").first.inner_text())
+        answer = str(await (await self.page.wait_for_function(_ANSWER)).json_value())
+        if answer != _CLOSED:
+            raise RefusedError(answer)
 
     def _tab(self, name: str) -> Locator:
         return self.page.locator(f"[data-testid={name}-tab]:visible")
