@@ -22,7 +22,7 @@ from adapters.kafka import KafkaOptions, ensure_topics
 from adapters.routers.envoy import EnvoyRouter
 from adapters.routers.envoy_fleet import EnvoyFleet, Pool
 from aviary.converter import DATA_CONVERTER
-from aviary.local import parts
+from aviary.local import parts, probes
 from aviary.local.ports import LOOPBACK, FreePorts
 from aviary.local.process import Supervisor
 from bench.seen import FLUSH_MS, Seen, add_log
@@ -30,6 +30,7 @@ from bench.traffic import VERSIONS, Traffic
 from schemas import ids
 from schemas.catalog import Catalog
 from schemas.deploy import DeployRequested
+from schemas.ids import effects_queue, judging_queue, routers_queue, waiting_queue
 from schemas.release import ReleaseInput, ReleaseStatus, Tuning
 from tests.chaos.ground import Evidence
 from workflows.planning import plan_release
@@ -63,7 +64,14 @@ class Ground:
 
     async def start(self, name: str, **env: str) -> int:
         """Start worker, bridge or webhook; its process id."""
-        child = await self.supervisor.start(parts.aviary(name, self.ports, self.env | env))
+        spec = parts.aviary(name, self.ports, self.env | env)
+        queue = env.get("AVIARY_TASK_QUEUE")
+        if name == "worker" and queue is not None:
+            kinds = (routers_queue, judging_queue, effects_queue, waiting_queue)
+            queues = (queue, *(kind(queue) for kind in kinds))
+            probe = probes.polled(self.ports.temporal, parts.NAMESPACE, queues)
+            spec = replace(spec, probe=probe)
+        child = await self.supervisor.start(spec)
         return child.pid
 
     async def stop(self, name: str) -> None:

@@ -45,7 +45,7 @@ SPECS: Final = (STEP, RELEASE_STEP, WHOLE, HOUR)
 WEIGHTS: Final = (5.0, 10.0, 25.0, 50.0)
 GRID: Final = ((1, 1), (1, 4), (5, 1), (5, 4))
 """Services and steps."""
-QUICK: Final = 3
+QUICK: Final = 2
 LONG: Final = 10
 _SKIPPED: ContextVar[float] = ContextVar("skipped", default=0.0)
 _LONGEST_S: Final = 2 * 3600.0

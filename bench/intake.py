@@ -54,7 +54,7 @@ SPECS: Final = (DEPLOYS, BACKLOG, ORDER, STORM, SIGNALS)
 NOBODY: Final = "nobody"
 """A task queue without a worker."""
 SERVICES: Final = 20
-QUICK: Final = (200, 4, 1_000, 3)
+QUICK: Final = (150, 5, 1_000, 2)
 """Deploy events of a batch and batches; alerts of a batch and batches."""
 LONG: Final = (1_000, 10, 10_000, 3)
 _GROUP: Final = "bench-intake"

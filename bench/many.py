@@ -48,11 +48,12 @@ HANGING: Final = _specs(
 )
 KINDS: Final = (MEMORY, CPU, ASKED, BACK, HANGING)
 SPECS: Final = tuple(kind[size] for size in SIZES for kind in KINDS)
-VICTIMS: Final = 10
+VICTIMS: Final = 8
 """Canaries that go back, one after the other, while the others bake."""
 PER_RELEASE: Final = 50
 INTERVAL_S: Final = 15.0
-_WATCH_S: Final = 2 * INTERVAL_S
+_WATCH_S: Final = INTERVAL_S
+_HANG_S: Final = 5.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _AT_ONCE: Final = 4
 """Releases that are being started at the same time."""
@@ -128,7 +129,7 @@ class Many:
         self._handles.append(handle)
 
     async def held(self, size: int) -> Held:
-        """What so many cost, watched for two intervals."""
+        """What so many cost, watched for an interval."""
         cpu, asked, began = self._cpu_s(), self._evidence.asked, time.monotonic()
         await asyncio.sleep(_WATCH_S)
         took = time.monotonic() - began
@@ -219,7 +220,7 @@ async def measure(folder: Path, *, long: bool) -> list[Figure]:
             await many.bake(size)
             held = await many.held(size)
             evidence.answering.clear()
-            await asyncio.sleep(INTERVAL_S)
+            await asyncio.sleep(_HANG_S)
             hanging = await many.back(f"hanging-{size}")
             evidence.answering.set()
             figures += [

@@ -6,7 +6,10 @@ each level is a router's write (see shifting).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,26 +31,94 @@ CHAINS: Final = {
 WIDE: Final = Spec("whole release back, width 50", "ms", _FLOOR)
 SPECS: Final = (*CHAINS.values(), WIDE)
 WIDTH: Final = 50
-QUICK: Final = {1: 5, 5: 5, 20: 3, WIDTH: 2}
+HOPS: Final = (
+    "release orders, canary is told",
+    "canary's workflow task",
+    "route's activity begins",
+    "route's activity",
+    "canary reports, release hears",
+)
+QUICK: Final = {1: 5, 5: 5, 20: 2, WIDTH: 1}
 LONG: Final = {1: 100, 5: 40, 20: 20, WIDTH: 20}
 SIGNALED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
 _SCHEDULED = EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
 _COMPLETED = EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
+_STARTED = EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED
+_ORDERED = EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED
 _CHILD = EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED
 
 
-async def aviary(here: Ground, release: str, services: Sequence[str]) -> float:
-    """Milliseconds from the order until the router confirmed the last service's way back."""
+@dataclass
+class Back:
+    """One release that went back."""
+
+    took: float
+    levels: list[dict[str, float]]
+    """Hops of each service."""
+
+
+async def aviary(here: Ground, release: str, services: Sequence[str]) -> Back:
+    """One release, from the order until the router confirmed the last service's way back."""
     handle = await ground.begin(here, release, dict.fromkeys(services, "2"))
     await ground.until(handle, _all_hold, every=0.2)
     await handle.signal(ids.SIGNAL_ROLLBACK, Command(by="bench"))
     await handle.result()
-    told = await _told(here, handle.id, ids.SIGNAL_ROLLBACK)
-    back = [
-        await _last(here, workflow, run, APPLY)
+    history = await ground.events(here.client, handle.id)
+    canaries = {
+        workflow: await ground.events(here.client, workflow, run)
         for workflow, run in await _children(here, handle.id)
-    ]
-    return 1000 * (max(back) - told)
+    }
+    told = await _told(here, handle.id, ids.SIGNAL_ROLLBACK)
+    return Back(
+        took=1000 * (max(last_end(events, APPLY) for events in canaries.values()) - told),
+        levels=[level_hops(history, name, events) for name, events in canaries.items()],
+    )
+
+
+def level_hops(
+    release: Sequence[HistoryEvent], canary: str, events: Sequence[HistoryEvent]
+) -> dict[str, float]:
+    """Milliseconds of each hop of one service's way back; of one that goes back after others."""
+    ordered = next(
+        ground.moment(event)
+        for event in release
+        if event.event_type == _ORDERED
+        and _order(event).signal_name == ids.SIGNAL_UNWIND
+        and _order(event).workflow_execution.workflow_id == canary
+    )
+    told = next(
+        ground.moment(event)
+        for event in events
+        if event.event_type == SIGNALED
+        and event.workflow_execution_signaled_event_attributes.signal_name == ids.SIGNAL_UNWIND
+    )
+    written = [event for event in events if ground.moment(event) >= told]
+    scheduled = next(event for event in written if event.event_type == _SCHEDULED)
+    begun = next(event for event in written if event.event_type == _STARTED)
+    ended = last_end(events, APPLY)
+    heard = next(
+        ground.moment(event)
+        for event in release
+        if event.event_type == SIGNALED
+        and ground.moment(event) >= ended
+        and f'"{ids_service(canary)}"'.encode() in _payload(event)
+    )
+    at = (ordered, told, ground.moment(scheduled), ground.moment(begun), ended, heard)
+    return dict(zip(HOPS, [1000 * (b - a) for a, b in pairwise(at)], strict=True))
+
+
+def ids_service(canary: str) -> str:
+    """The service of a canary's workflow id."""
+    return canary.removeprefix(ids.canary_workflow_id(""))
+
+
+def _order(event: HistoryEvent) -> Any:
+    return event.signal_external_workflow_execution_initiated_event_attributes
+
+
+def _payload(event: HistoryEvent) -> bytes:
+    payloads = event.workflow_execution_signaled_event_attributes.input.payloads
+    return b"".join(payload.data for payload in payloads)
 
 
 async def floor(here: Ground, name: str, levels: Sequence[int]) -> float:
@@ -143,12 +214,16 @@ async def measure(folder: Path, *, long: bool) -> list[Figure]:
         for shape, services in shapes().items():
             levels = [WIDTH] if shape == WIDTH else [1] * shape
             ours, hops = [], []
+            parts: defaultdict[str, list[float]] = defaultdict(list)
             for number in range(-1 if shape == 1 else 0, runs[shape]):  # the very first warms up
-                took = await aviary(here, f"back-{shape}-{number}", list(services))
+                back = await aviary(here, f"back-{shape}-{number}", list(services))
                 bare_took = await floor(here, f"bare-{shape}-{number}", levels)
                 if number >= 0:
-                    ours.append(took)
+                    ours.append(back.took)
+                    for hops_of_one in back.levels:
+                        for hop, took in hops_of_one.items():
+                            parts[hop].append(took)
                     hops.append(bare_took)
             spec = WIDE if shape == WIDTH else CHAINS[shape]
-            figures.append(spec.figure(ours, hops, note=f"{len(levels)} levels"))
+            figures.append(spec.figure(ours, hops, parts, note=f"{len(levels)} levels"))
     return figures
