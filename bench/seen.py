@@ -74,7 +74,7 @@ class Seen:
 
     def forget(self) -> None:
         """Begin anew, after what is in the log now."""
-        self._offset = self._log.stat().st_size
+        self._read()  # not to the end of the file: that may be within a line
         self._calls = []
 
     async def until(self, there: Callable[[Call], bool]) -> Call:

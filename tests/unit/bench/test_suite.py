@@ -12,7 +12,7 @@ import pytest
 from bench import many, unwinding
 from bench.__main__ import RESULT, SUITES, complete, specs
 from bench.restoring import HOPS, Moments
-from bench.seen import Call, parse
+from bench.seen import Call, Seen, parse
 from bench.starting import graph, resident_mib
 from bench.tables import NONE, rows
 from schemas.catalog import Catalog
@@ -67,6 +67,20 @@ def test_a_line_of_envoys_log_is_a_request() -> None:
     assert parse("1700000000.5 ledger - 503", versions).version == "?"
     with pytest.raises(ValueError, match="unpack"):
         parse("1700000000.5 ledger", versions)
+
+
+async def test_a_log_is_read_by_whole_lines_however_it_grows(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    log.write_text("1.5 ledger 127.0.0.1:1 200\n2.5 ledger 127.0.0.1:2")
+    seen = Seen(log, {1: "a", 2: "b"})
+    seen.forget()
+    with log.open("a") as file:
+        file.write(" 200\n3.5 ledger 127.0.0.1:1 20")
+    assert await seen.settled() == [Call(2.5, "ledger", "b", 200)]
+    with log.open("a") as file:
+        file.write("0\n")
+    assert (await seen.until(lambda call: call.version == "a")).started == 3.5
+    assert len(await seen.settled()) == 2
 
 
 def test_resident_memory_is_read() -> None:
