@@ -24,6 +24,12 @@ from schemas.verdict import Verdict
 Weight = Annotated[float, Field(ge=0, le=100, description="Percent of the service's requests.")]
 
 
+DependsOn = Annotated[
+    dict[ServiceName, tuple[ServiceName, ...]],
+    Field(description="Of each service, those of this release that must hold before it."),
+]
+
+
 class OfRelease(Model):
     """What every event of a release says."""
 
@@ -40,6 +46,7 @@ class ReleaseQueued(OfRelease):
         default_factory=dict, description="Versions, in no order; each service waits."
     )
     stages: tuple[tuple[ServiceName, ...], ...] = ()
+    depends_on: DependsOn = Field(default_factory=dict)
 
 
 class ReleaseStarted(OfRelease):
@@ -51,6 +58,7 @@ class ReleaseStarted(OfRelease):
     stages: tuple[tuple[ServiceName, ...], ...] = Field(
         description="Sets of services that may go at once, dependencies first."
     )
+    depends_on: DependsOn = Field(default_factory=dict)
 
 
 class ReleaseMoved(OfRelease):

@@ -70,7 +70,8 @@ class Story:
 
     def _contents(self) -> dict[str, Any]:
         versions = {name: one.version for name, one in self._plan.services.items()}
-        return {"services": versions, "stages": self._plan.stages}
+        needs = {name: one.depends_on for name, one in self._plan.services.items()}
+        return {"services": versions, "stages": self._plan.stages, "depends_on": needs}
 
     def paused(self, *, paused: bool, text: str) -> None:
         """A person paused or resumed the release."""

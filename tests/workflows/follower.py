@@ -30,6 +30,7 @@ class Follower:
         self.paused = False
         self.cause: dict[str, Any] | None = None
         self.services: dict[str, dict[str, Any]] = {}
+        self.needs: dict[str, list[str]] = {}
         self.verdicts: list[tuple[str, str]] = []
 
     def read(self, record: bytes) -> None:
@@ -51,6 +52,7 @@ class Follower:
         self.phase = PHASES.get(word, self.phase)
         self.paused = {"paused": True, "resumed": False}.get(word, self.paused)
         self.cause = data.get("cause") or self.cause
+        self.needs |= data.get("depends_on", {})
         for name, version in data.get("services", {}).items():
             nothing = {"version": version, "phase": "waiting", "weight": 0.0, "paused": False}
             self.services.setdefault(name, dict.fromkeys(KNOWN) | nothing)

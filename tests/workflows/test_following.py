@@ -35,6 +35,7 @@ def as_told(follower: Follower) -> dict[str, Any]:
         "paused": follower.paused,
         "cause": follower.cause,
         "services": services,
+        "needs": follower.needs,
     }
 
 
@@ -45,7 +46,8 @@ def as_asked(status: ReleaseStatus) -> dict[str, Any]:
         for one in document["services"]
     }
     return {field: document[field] for field in ("phase", "paused", "cause")} | {
-        "services": services
+        "services": services,
+        "needs": {one["service"]: one["depends_on"] for one in document["services"]},
     }
 
 

@@ -17,7 +17,11 @@ from schemas.verdict import Reason, Verdict, VerdictKind
 AT = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 OF_RELEASE = {"release": "shop-42", "environment": "production"}
 SERVICES = {"ledger": "3.0.1", "checkout": "1.4.2"}
-CONTENTS = {"services": SERVICES, "stages": [["ledger"], ["checkout"]]}
+CONTENTS = {
+    "services": SERVICES,
+    "stages": [["ledger"], ["checkout"]],
+    "depends_on": {"ledger": [], "checkout": ["ledger"]},
+}
 SENTENCE = "checkout 1.4.2 at 25 %: 4.1 % of 1,200 requests failed, of stable 0.2 % of 3,600"
 PHASES = {kind: phase for phase, kind in CANARY_EVENTS.items()}
 
