@@ -136,11 +136,6 @@ def start_judging(
         tell=carried.tell,
         started_at=workflow.now() if carried.ramp else changed_at,
     )
-    summary = f"judge {plan.service} at {route.weight:g} %"
-    if bake is None:
-        summary = f"watch {plan.service} at {route.weight:g} % while it waits"
-    elif bake.max != timedelta.max:
-        summary += f", {format_duration(bake.max)} at most"
     return workflow.start_activity(
         JUDGE,
         request,
@@ -150,5 +145,13 @@ def start_judging(
         heartbeat_timeout=JUDGE_POLICY.heartbeat,
         retry_policy=JUDGE_POLICY.retry,
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        summary=summary,
+        summary=_judging(f"{plan.service} at {route.weight:g} %", bake),
     )
+
+
+def _judging(what: str, bake: Bake | None) -> str:
+    """In a few words, for the timeline."""
+    if bake is None:
+        return f"watch {what} while it waits"
+    most = f", {format_duration(bake.max)} at most" if bake.max != timedelta.max else ""
+    return f"judge {what}{most}"
