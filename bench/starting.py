@@ -24,7 +24,7 @@ from workflows.planning import plan_release
 
 _SORTED: Final = "the standard library's topological order of the same graph"
 _READ: Final = "a bare Python that reads the same file"
-_IMPORTS: Final = "a bare Python that imports the same libraries"
+_IMPORTS: Final = "a bare Python that imports the same libraries, for the bridge joins a group"
 SHAPES: Final = ("random graph", "chain")
 SIZES: Final = (10, 1_000, 10_000)
 PLANS: Final = {
@@ -96,14 +96,31 @@ async def _run(*words: str) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
-async def _bare(libraries: str) -> tuple[float, float]:
-    """Milliseconds until a Python process has imported libraries, and the MiB that it holds."""
-    code = (
-        f"import {libraries}\nimport sys\nprint(open('/proc/self/status').read())\n"
-        "sys.stdout.flush()"
-    )
+_JOIN: Final = """
+import asyncio, sys
+async def join():
+    consumer = aiokafka.AIOKafkaConsumer(
+        "aviary.alerts", bootstrap_servers=sys.argv[1], group_id=sys.argv[2])
+    await consumer.start()
+asyncio.run(join())
+"""
+_TELL: Final = """
+import os
+print(open("/proc/self/status").read(), flush=True)
+os._exit(0)
+"""
+
+
+async def _bare(name: str, bootstrap: str, group: str) -> tuple[float, float]:
+    """Milliseconds until a Python process has imported libraries, and the MiB that it holds.
+
+    That of the bridge joins a consumer group as well.
+    """
+    code = f"import {_LIBRARIES[name]}\n{_JOIN if name == 'bridge' else ''}{_TELL}"
     began = time.perf_counter()
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=PIPE)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code, bootstrap, group), stdout=PIPE, stderr=DEVNULL
+    )
     said, _ = await process.communicate()
     return 1000 * (time.perf_counter() - began), resident_mib(said.decode())
 
@@ -177,7 +194,7 @@ async def _starts(here: Ground, runs: int) -> list[Figure]:
             times[name].append(1000 * (time.perf_counter() - began))
             memory[name].append(_holds(pid))
             await here.stop(name)
-            took, holds = await _bare(_LIBRARIES[name])
+            took, holds = await _bare(name, here.bootstrap, f"bare-{number}")
             bare_times[name].append(took)
             bare_memory[name].append(holds)
     return [
