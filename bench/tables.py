@@ -91,7 +91,10 @@ def _about(document: Mapping[str, Any]) -> list[str]:
     versions = {"Python": document["python"], **document["parts"], **document["packages"]}
     said = ", ".join(f"{name} {version}" for name, version in versions.items())
     return [
-        f"{_title(document)}, {machine['memory_gib']:g} GiB, Linux {machine['kernel']}; {said}.",
+        (
+            f"{_title(document)}, {machine['memory_gib']:g} GiB, Linux {machine['kernel']}; {said}. "
+            f"Load of the machine before: {document['busy_before']:g}."
+        ),
         "",
     ]
 

