@@ -90,13 +90,9 @@ def _about(document: Mapping[str, Any]) -> list[str]:
     machine = document["machine"]
     versions = {"Python": document["python"], **document["parts"], **document["packages"]}
     said = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return [
-        (
-            f"{_title(document)}, {machine['memory_gib']:g} GiB, Linux {machine['kernel']}; {said}. "
-            f"Load of the machine before: {document['busy_before']:g}."
-        ),
-        "",
-    ]
+    where = f"{machine['memory_gib']:g} GiB, Linux {machine['kernel']}"
+    busy = f"Load of the machine before: {document['busy_before']:g}."
+    return [f"{_title(document)}, {where}; {said}. {busy}", ""]
 
 
 def _title(document: Mapping[str, Any]) -> str:
