@@ -31,7 +31,7 @@ def about() -> dict[str, Any]:
             "cores": os.cpu_count(),
             "memory_gib": round(_memory_kib() / 1024**2, 1),
             "cpu": _cpu(),
-            "kernel": platform.release(),
+            "kernel": platform.release().partition("-")[0],
         },
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
