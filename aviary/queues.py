@@ -9,8 +9,8 @@ from typing import Any
 
 from temporalio.client import Client
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from aviary.sandbox import sandbox
 from aviary.settings import Settings
 from schemas.ids import effects_queue, judging_queue, routers_queue, waiting_queue
 from workflows.admission import AdmissionWorkflow
@@ -43,14 +43,6 @@ STICKY_TIMEOUT = timedelta(seconds=1)
 GRACE = timedelta(seconds=3)
 _WAITING_SLOTS = 1000
 """Waiting costs next to nothing; those without a slot notice a lost admission later."""
-_PASSED_THROUGH = ("schemas", "activities", "adapters", "analysis", "pydantic", "httpx")
-
-
-def sandbox() -> SandboxedWorkflowRunner:
-    """The workflow sandbox, with what is free of side effects passed through."""
-    return SandboxedWorkflowRunner(
-        restrictions=SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH)
-    )
 
 
 def build_workers(client: Client, settings: Settings, deeds: Deeds) -> list[Worker]:

@@ -25,7 +25,8 @@ from temporalio.client import WorkflowHistory  # noqa: E402
 from temporalio.contrib.pydantic import pydantic_data_converter  # noqa: E402
 from temporalio.worker import Interceptor, Replayer  # noqa: E402
 
-from aviary.queues import WORKFLOWS, sandbox  # noqa: E402
+from aviary.queues import WORKFLOWS  # noqa: E402
+from aviary.sandbox import sandbox  # noqa: E402
 from aviary.telemetry.carrier import Place, derived  # noqa: E402
 from aviary.telemetry.configure import make_provider  # noqa: E402
 from aviary.telemetry.spans import Ended, export, use  # noqa: E402

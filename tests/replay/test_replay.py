@@ -10,7 +10,8 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
-from aviary.queues import WORKFLOWS, sandbox
+from aviary.queues import WORKFLOWS
+from aviary.sandbox import sandbox
 from tests.replay.record import FOLDER, SCENARIOS
 from workflows.guard import GuardInterceptor
 

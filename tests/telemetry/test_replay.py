@@ -16,7 +16,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, Worker
 
-from aviary.queues import WORKFLOWS, sandbox
+from aviary.queues import WORKFLOWS
+from aviary.sandbox import sandbox
 from aviary.telemetry import workflow
 from aviary.telemetry.carrier import Place
 from aviary.telemetry.configure import make_provider

@@ -27,7 +27,8 @@ from activities.traffic import TrafficActivities
 from adapters.errors import Retryable
 from adapters.memory import MemoryAlertSource, MemoryEventLog, MemoryNotifier
 from adapters.routers.trial import TrialRouter
-from aviary.queues import STICKY_TIMEOUT, WORKFLOWS, sandbox
+from aviary.queues import STICKY_TIMEOUT, WORKFLOWS
+from aviary.sandbox import sandbox
 from aviary.schedules import is_running, plan_back
 from schemas.alert import Alert, AlertStatus
 from schemas.catalog import Catalog

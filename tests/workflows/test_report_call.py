@@ -16,9 +16,9 @@ from temporalio.worker import Worker
 
 from activities.report import REPORT_POLICY, ReportActivities, WriteReport
 from aviary.history.fetch import fetch_timeline
-from aviary.queues import sandbox
 from aviary.report.folder import ReportFolder
 from aviary.report.running import with_running
+from aviary.sandbox import sandbox
 from schemas.ids import effects_queue
 from tests.workflows.kit import World
 from tests.workflows.reporting import Reporting

@@ -1,0 +1,80 @@
+"""How workflows are run: in the SDK's sandbox, and never interrupted from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from temporalio.bridge.proto.workflow_activation import WorkflowActivation
+from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+from temporalio.converter import SerializationContext, StorageDriverStoreContext
+from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.workflow import Info
+
+_PASSED_THROUGH: Final = ("schemas", "activities", "adapters", "analysis", "pydantic", "httpx")
+
+_NOWHERE: Final = StorageDriverStoreContext(target=None)
+
+
+def sandbox() -> WorkflowRunner:
+    """The workflow sandbox, with what is free of side effects passed through."""
+    restrictions = SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH)
+    return Uninterrupted(SandboxedWorkflowRunner(restrictions=restrictions))
+
+
+class Uninterrupted(WorkflowRunner):
+    """Runs workflows by another runner, and keeps the SDK from breaking into one that is slow.
+
+    A workflow task that takes longer than 2 s is given up by the SDK, which then raises an
+    exception in the task's thread, wherever that happens to be. If the thread has just been given
+    a lock (of the import system, of a log handler), the lock is never given back, and whoever
+    wants it next waits for ever. For the lock of the import system that is the event loop, which
+    imports for each new run, and no signal reaches it there. It takes no bug for this, only a
+    machine that is short of CPU for 2 s.
+
+    The task is given up all the same: its run leaves the cache when its thread has come to an end
+    by itself, and is done again from its history.
+    """
+
+    def __init__(self, runner: WorkflowRunner) -> None:
+        """Run by this one."""
+        self._runner = runner
+
+    def prepare_workflow(self, defn: Any) -> None:
+        """See base class."""
+        self._runner.prepare_workflow(defn)
+
+    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+        """See base class."""
+        return _Reticent(self._runner.create_instance(det))
+
+    def set_worker_level_failure_exception_types(
+        self, types: Sequence[type[BaseException]]
+    ) -> None:
+        """See base class."""
+        self._runner.set_worker_level_failure_exception_types(types)
+
+
+class _Reticent(WorkflowInstance):
+    """An instance that tells neither its thread nor where a payload is from.
+
+    The base class allows both. Where a payload is from (which activity, which child) is asked for
+    each payload, inside of the sandbox, for codecs and stores outside of Temporal that may depend
+    on it. Aviary has neither, and the questions would be a third of a workflow task.
+    """
+
+    def __init__(self, instance: WorkflowInstance) -> None:
+        self._instance = instance
+
+    def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+        return self._instance.activate(act)
+
+    def get_serialization_context(self, command_info: object) -> SerializationContext | None:
+        return None
+
+    def get_external_store_context(self, command_info: object) -> StorageDriverStoreContext:
+        return _NOWHERE
+
+    def get_info(self) -> Info:
+        return self._instance.get_info()
