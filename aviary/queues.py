@@ -12,7 +12,7 @@ from temporalio.worker import Worker
 
 from aviary.sandbox import sandbox
 from aviary.settings import Settings
-from schemas.ids import effects_queue, judging_queue, routers_queue, waiting_queue
+from schemas.ids import effects_queue, judging_queue, waiting_queue
 from workflows.admission import AdmissionWorkflow
 from workflows.canary import CanaryWorkflow
 from workflows.drift import DriftWorkflow
@@ -46,7 +46,11 @@ _WAITING_SLOTS = 1000
 
 
 def build_workers(client: Client, settings: Settings, deeds: Deeds) -> list[Worker]:
-    """One worker per queue: slow queries never take the place of a rollback."""
+    """One worker per queue: slow queries never take the place of a rollback.
+
+    Router writes are on the queue of the workflows, and on none of their own: the worker that
+    decides on a write then begins it at once, without asking the server for it.
+    """
     prefix = settings.task_queue
     common: dict[str, Any] = {
         "graceful_shutdown_timeout": GRACE,
@@ -57,16 +61,11 @@ def build_workers(client: Client, settings: Settings, deeds: Deeds) -> list[Work
             client,
             task_queue=prefix,
             workflows=WORKFLOWS,
+            activities=deeds.routers,
+            max_concurrent_activities=settings.router_slots,
             interceptors=[GuardInterceptor()],
             workflow_runner=sandbox(),
             sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
-            **common,
-        ),
-        Worker(
-            client,
-            task_queue=routers_queue(prefix),
-            activities=deeds.routers,
-            max_concurrent_activities=settings.router_slots,
             **common,
         ),
         Worker(

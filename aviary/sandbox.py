@@ -70,10 +70,10 @@ class _Reticent(WorkflowInstance):
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         return self._instance.activate(act)
 
-    def get_serialization_context(self, command_info: object) -> SerializationContext | None:
+    def get_serialization_context(self, _: object) -> SerializationContext | None:
         return None
 
-    def get_external_store_context(self, command_info: object) -> StorageDriverStoreContext:
+    def get_external_store_context(self, _: object) -> StorageDriverStoreContext:
         return _NOWHERE
 
     def get_info(self) -> Info:

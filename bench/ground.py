@@ -30,7 +30,7 @@ from bench.traffic import VERSIONS, Traffic
 from schemas import ids
 from schemas.catalog import Catalog
 from schemas.deploy import DeployRequested
-from schemas.ids import effects_queue, judging_queue, routers_queue, waiting_queue
+from schemas.ids import effects_queue, judging_queue, waiting_queue
 from schemas.release import ReleaseInput, ReleaseStatus, Tuning
 from tests.chaos.ground import Evidence
 from workflows.planning import plan_release
@@ -67,7 +67,7 @@ class Ground:
         spec = parts.aviary(name, self.ports, self.env | env)
         queue = env.get("AVIARY_TASK_QUEUE")
         if name == "worker" and queue is not None:
-            kinds = (routers_queue, judging_queue, effects_queue, waiting_queue)
+            kinds = (judging_queue, effects_queue, waiting_queue)
             queues = (queue, *(kind(queue) for kind in kinds))
             probe = probes.polled(self.ports.temporal, parts.NAMESPACE, queues)
             spec = replace(spec, probe=probe)

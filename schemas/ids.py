@@ -59,11 +59,6 @@ def admission_workflow_id(prefix: str) -> str:
     return f"admission/{prefix}"
 
 
-def routers_queue(prefix: str) -> str:
-    """The task queue of router writes, apart so that slow queries never delay a rollback."""
-    return f"{prefix}-routers"
-
-
 def judging_queue(prefix: str) -> str:
     """The task queue of judging: many slots, long activities."""
     return f"{prefix}-judging"

@@ -12,7 +12,6 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.traffic import APPLY, READ, ApplyRoute, ReadRoute, traffic_policy
-    from schemas.ids import routers_queue
     from schemas.release import CanaryState, ServicePlan, Tuning
     from schemas.route import Confirmation, Route
 
@@ -174,7 +173,6 @@ class Traffic:
             name,
             request,
             result_type=answer,
-            task_queue=routers_queue(workflow.info().task_queue),
             start_to_close_timeout=policy.start_to_close,
             retry_policy=policy.retry,
             cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,

@@ -79,7 +79,7 @@ def write_whole(path: Path, document: Any) -> None:
     Raises:
         Retryable: nothing was replaced (disk full, directory gone), and nothing is left behind.
     """
-    content = json.dumps(document, indent=1).encode()
+    content = json.dumps(document, separators=(",", ":")).encode()  # no indent: C does it all
     with said_by_path(path):
         handle, temp = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         try:

@@ -69,6 +69,7 @@ class Alerts:
         self._metrics = metrics
         self._clock = clock
         self._reach = Reach()
+        self._met = Memory()
         self._sent = Memory()
         self._acted = Memory()
         self._passed = Memory()
@@ -116,13 +117,15 @@ class Alerts:
                 raise failure
 
     async def _deliver(self, target: str, items: Sequence[Item], told: Told) -> None:
-        async with self._slots:
-            canary = await self._signaller.canary(target)
-        if canary is None:
-            return
+        canary = None
+        if any((target, item.key) in self._met for item in items):
+            async with self._slots:
+                canary = await self._signaller.canary(target)
+            if canary is None:
+                return
         new: dict[str, Item] = {}
         for item in items:
-            if (target, canary, item.key) in self._sent:
+            if canary is not None and (target, canary, item.key) in self._sent:
                 told.reached(item, Outcome.REPEATED)
             else:
                 new.setdefault(item.key, item)
@@ -130,14 +133,24 @@ class Alerts:
             await self._pace(target)
         for chunk in chunks(new.values()):
             if not await self._signal(target, canary, chunk, told):
+                self._next.pop(target, None)  # nobody was told, nobody needs the pause
                 return
 
-    async def _signal(self, target: str, canary: str, chunk: Sequence[Item], told: Told) -> bool:
-        """Send one signal; False if the canary has ended meanwhile."""
+    async def _signal(
+        self, target: str, canary: str | None, chunk: Sequence[Item], told: Told
+    ) -> bool:
+        """Send one signal; False if no canary runs, or not any more.
+
+        What is heard of for the first time goes without asking which canary runs: a rollback must
+        not wait for the answer. Who it reached is not known then (asking afterwards may name the
+        next canary), so that a first repeat costs a signal as well, and no other does.
+        """
         with delivered(target, chunk):
             return await self._send(target, canary, chunk, told)
 
-    async def _send(self, target: str, canary: str, chunk: Sequence[Item], told: Told) -> bool:
+    async def _send(
+        self, target: str, canary: str | None, chunk: Sequence[Item], told: Told
+    ) -> bool:
         alerts = [item.alert for item in chunk]
         try:
             async with self._slots:
@@ -149,7 +162,9 @@ class Alerts:
             return False
         self._metrics.signal()
         for item in chunk:
-            self._sent.add((target, canary, item.key))
+            self._met.add((target, item.key))
+            if canary is not None:
+                self._sent.add((target, canary, item.key))
             if item.alert.status is AlertStatus.FIRING:
                 self._acted.add(item.occurrence)
             told.reached(item, Outcome.SIGNALLED)

@@ -21,7 +21,7 @@ from aviary.local import probes
 from aviary.local.debian import DebianTools
 from aviary.local.ports import LOOPBACK, FreePorts
 from aviary.local.process import ChildSpec
-from schemas.ids import effects_queue, judging_queue, routers_queue, waiting_queue
+from schemas.ids import effects_queue, judging_queue, waiting_queue
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 """The checkout: Aviary runs as `python -m aviary` from here."""
@@ -30,7 +30,6 @@ KAFKA_PARTITIONS: Final = 3
 _TASK_QUEUE: Final = "aviary"
 _QUEUES: Final = (
     _TASK_QUEUE,
-    routers_queue(_TASK_QUEUE),
     judging_queue(_TASK_QUEUE),
     effects_queue(_TASK_QUEUE),
     waiting_queue(_TASK_QUEUE),

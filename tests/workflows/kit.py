@@ -42,7 +42,6 @@ from schemas.ids import (
     effects_queue,
     judging_queue,
     release_workflow_id,
-    routers_queue,
     waiting_queue,
 )
 from schemas.release import (
@@ -207,14 +206,10 @@ class World:
                 self.client,
                 task_queue=self.queue,
                 workflows=WORKFLOWS,
+                activities=[traffic.read, traffic.apply],
                 interceptors=[GuardInterceptor()],
                 workflow_runner=sandbox(),
                 sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
-            ),
-            Worker(
-                self.client,
-                task_queue=routers_queue(self.queue),
-                activities=[traffic.read, traffic.apply],
             ),
             Worker(
                 self.client,

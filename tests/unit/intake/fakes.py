@@ -88,14 +88,14 @@ class FakeIntake:
     async def canary(self, service: str) -> str | None:
         self._answer(service)
         self.asked += 1
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        await asyncio.sleep(0)
-        self.at_once -= 1
         return f"{service}-{self.generation}" if service in self.canaries else None
 
     async def signal(self, service: str, alerts: Sequence[Alert], request_id: str) -> bool:
         self._answer(service)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0)
+        self.at_once -= 1
         if service in self.refuses:
             raise Rejected(RejectReason.REFUSED, f"{service}: never")
         if service not in self.canaries:

@@ -39,13 +39,20 @@ def _events(setup: Setup) -> list[dict[str, object]]:
     return [json.loads(record.value or b"") for record in setup.letters.to(ids.TOPIC_EVENTS)]
 
 
-async def test_repeats_cost_no_signal(setup: Setup) -> None:
+async def test_a_first_alert_is_told_without_a_question(setup: Setup) -> None:
     assert await setup.accept(_alert(1, 1)) is Outcome.SIGNALLED
-    assert await setup.accept(_alert(2, 1)) is Outcome.REPEATED
-    both = [_alert(3, 2), _alert(4, 2)]
+    assert (setup.intake.asked, setup.intake.sent) == (0, 1)
+
+
+async def test_only_a_first_repeat_costs_a_signal(setup: Setup) -> None:
+    assert await setup.accept(_alert(1, 1)) is Outcome.SIGNALLED
+    assert await setup.accept(_alert(2, 1)) is Outcome.SIGNALLED
+    for offset in (3, 4, 5):
+        assert await setup.accept(_alert(offset, 1)) is Outcome.REPEATED
+    both = [_alert(6, 2), _alert(7, 2)]
     assert await setup.acceptor.accept(both) == [Outcome.SIGNALLED] * 2
-    assert setup.intake.told("checkout") == ["f1", "f2"]
-    assert setup.intake.sent == 2
+    assert setup.intake.told("checkout") == ["f1", "f1", "f2"]
+    assert setup.intake.sent == 3
 
 
 async def test_a_signal_is_logged_under_its_service(setup: Setup) -> None:
@@ -113,21 +120,20 @@ async def test_the_fan_out_is_bounded(tmp_path: Path) -> None:
     setup.intake.canaries = {"s60"}
     assert await setup.accept(_alert(1, 1, "s0")) is Outcome.SIGNALLED
     assert setup.intake.told("s60") == ["f1"]
-    assert setup.intake.asked == 61
     assert 1 < setup.intake.most_at_once <= alerts.FAN_OUT
 
 
 async def test_one_canary_out_of_reach_does_not_keep_the_others_waiting(setup: Setup) -> None:
     setup.intake.canaries = {"cart", "ledger"}
     setup.intake.away_for = {"cart"}
-    for _ in range(2):
+    for _ in range(3):
         with pytest.raises(Retryable):
             await setup.accept(_alert(1, 1, "cart"))
         assert setup.intake.told("ledger") == ["f1"]
     setup.intake.away_for = set()
     await setup.accept(_alert(1, 1, "cart"))
     assert (setup.intake.told("ledger"), setup.intake.told("cart")) == (["f1"], ["f1"])
-    assert setup.intake.sent == 2
+    assert setup.intake.sent == 3  # ledger twice: only a first repeat costs a signal
 
 
 async def test_a_signal_that_is_refused_for_good_is_kept(setup: Setup) -> None:
@@ -137,11 +143,21 @@ async def test_a_signal_that_is_refused_for_good_is_kept(setup: Setup) -> None:
     assert setup.reason() == ("refused", "checkout: never")
 
 
-async def test_a_storm_of_repeats_is_one_signal(setup: Setup) -> None:
+async def test_a_storm_of_repeats_is_two_signals(setup: Setup) -> None:
     for start in range(0, 10_000, 500):
         batch = [_alert(offset, 1) for offset in range(start, start + 500)]
         await setup.acceptor.accept(batch)
-    assert setup.intake.sent == 1
+    assert setup.intake.sent == 2
+
+
+async def test_a_storm_that_concerns_nobody_waits_for_nothing(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts, "PACE_S", 3600.0)
+    setup.intake.canaries = set()
+    for start in range(0, 2_000, 500):
+        batch = [_alert(offset, offset) for offset in range(start, start + 500)]
+        assert set(await setup.acceptor.accept(batch)) == {Outcome.UNMATCHED}
 
 
 async def test_a_storm_of_different_alerts_is_few_signals_and_loses_none(setup: Setup) -> None:
@@ -191,7 +207,9 @@ async def test_what_ended_before_it_was_read_is_recorded_and_not_acted_upon(
 
 
 async def test_what_ends_later_is_acted_upon(setup: Setup) -> None:
-    assert await setup.accept(_alert(1, 1, endsAt="1970-01-01T00:17:00Z")) is Outcome.SIGNALLED
+    for offset in (0, 1):
+        told = await setup.accept(_alert(offset, 1, endsAt="1970-01-01T00:17:00Z"))
+        assert told is Outcome.SIGNALLED
     setup.now = 2_000
     # Told once: its end is news, and a repeat beside it changes nothing.
     pair = [_alert(2, 1, endsAt="1970-01-01T00:17:00Z"), _alert(3, 1, status="resolved")]
