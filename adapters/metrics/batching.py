@@ -167,8 +167,6 @@ def _joined(queries: Sequence[str]) -> str:
 
     A query stands on lines of its own, since it may end with a comment.
     """
-    if len(queries) == 1:
-        return queries[0]
     marked = [
         f'label_replace((\n{promql}\n), "{MARK}", "{number}", "", "")'
         for number, promql in enumerate(queries)
