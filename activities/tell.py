@@ -32,10 +32,9 @@ Teller = Callable[["Telling | None"], AbstractAsyncContextManager[None]]
 
 
 class Telling(Model):
-    """A report, and the run of the release that it is for."""
+    """A report, and the release that it is for, whichever run of it there is."""
 
     workflow_id: str
-    run_id: str
     report: CanaryReport
 
 
@@ -71,7 +70,7 @@ class TellRelease:
             delivery.result()
 
     async def _deliver(self, telling: Telling) -> None:
-        release = self._client.get_workflow_handle(telling.workflow_id, run_id=telling.run_id)
+        release = self._client.get_workflow_handle(telling.workflow_id)
         pause = _FIRST_PAUSE_S
         while True:
             try:

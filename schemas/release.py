@@ -44,6 +44,13 @@ class Cause(Model):
             return default
 
 
+class Recall(Model):
+    """A release's order to a canary that Temporal no longer takes for its child."""
+
+    release: str = Field(description="Who orders: a canary of another release does not obey.")
+    cause: Cause | None = Field(description="Why it goes back; None: it becomes stable.")
+
+
 class Command(Model):
     """A person's word to a release or a canary. Every field may be left out.
 

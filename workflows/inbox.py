@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
         SIGNAL_ALERT,
         SIGNAL_ALERTS,
         SIGNAL_FINALIZE,
+        SIGNAL_RECALL,
         SIGNAL_UNWIND,
     )
     from schemas.release import (
@@ -26,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
         Cause,
         CauseKind,
         Command,
+        Recall,
     )
     from workflows import describe, pages
     from workflows.alerts import AlertMemory, action_for, alerts_in, sentence
@@ -33,6 +35,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.commands import Commands, Word
     from workflows.judging import Judging
     from workflows.outbox import Reports
+    from workflows.reset import on_reset
     from workflows.unwind import Traffic
 
 
@@ -55,6 +58,7 @@ class Inbox(Commands):
         self._trouble: Cause | None = None
         self._abort = start.restore
         self._traffic.touched = start.restore is not None
+        on_reset(self._traffic.doubt, continued=start.resume is not None)
         self._pause_text: str | None = None
         self._approved = False
         self._skip = False
@@ -209,6 +213,18 @@ class Inbox(Commands):
     def finalize(self, _: Any = None) -> None:
         """The release's order, once all of its services hold."""
         self._finalize = True
+
+    @workflow.signal(
+        name=SIGNAL_RECALL, description="Not for people: from the release, after a reset of it."
+    )
+    def recall(self, order: Recall | None = None) -> None:
+        """The order of a release that was reset, if it is this canary's."""
+        if order is None or order.release != self._start.release:
+            return
+        if order.cause is None:
+            self._finalize = True
+        elif self._abort is None:
+            self._abort = order.cause
 
     @workflow.query(name=QUERY_STATUS, description="Where this canary is, and why. No input.")
     def status(self, _: Any = None) -> CanaryStatus:

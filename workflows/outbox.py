@@ -32,7 +32,8 @@ class Reports:
         if parent is None:
             self.orphaned = True
             return
-        handle = workflow.get_external_workflow_handle(parent.workflow_id, run_id=parent.run_id)
+        # Whichever run there is: a release that was reset goes on in another.
+        handle = workflow.get_external_workflow_handle(parent.workflow_id)
         self._task = asyncio.create_task(self._send(handle))
 
     def put(self, report: CanaryReport) -> None:
@@ -45,7 +46,7 @@ class Reports:
         parent = workflow.info().parent
         if parent is None or self.orphaned:
             return None
-        return Telling(workflow_id=parent.workflow_id, run_id=parent.run_id, report=report)
+        return Telling(workflow_id=parent.workflow_id, report=report)
 
     async def finish(self) -> None:
         """Return when all is sent, or nobody hears."""

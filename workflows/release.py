@@ -34,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
         Cause,
         CauseKind,
         Command,
+        Recall,
         ReleaseInput,
         ReleasePhase,
         ReleaseStatus,
@@ -45,6 +46,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.commands import Commands, Word
     from workflows.outbox import Announcer
     from workflows.report_call import write_report
+    from workflows.reset import Reset, call_in
     from workflows.story import Story
     from workflows.turn import Turn
     from workflows.unwind import run_to_end
@@ -67,6 +69,7 @@ class ReleaseWorkflow(Commands):
         self._phase = ReleasePhase.QUEUED
         self._attributes = Attributes(known=start.tuning.search_attributes)
         self._turn = Turn(start.plan, start.tuning)
+        self._reset = Reset(self._note_change)
         self._told_queued = False
         self._cause: Cause | None = None
         self._paused = False
@@ -98,6 +101,8 @@ class ReleaseWorkflow(Commands):
             except asyncio.CancelledError:
                 self._go_back(self._because(CauseKind.CANCELLED, "the release was cancelled"))
             self._changed = False
+            if self._reset.news():
+                self._begin_anew()
             self._queue()
             self._story.services(self._board.statuses())
             for action in self._next_actions():
@@ -225,7 +230,10 @@ class ReleaseWorkflow(Commands):
                 search_attributes=self._canary_attributes(service),
             )
         except WorkflowAlreadyStartedError:
-            await self._busy(service, waits=restore is None and not promote)
+            if self._reset.happened:
+                await self._call_in(service, restore, promote=promote)
+            else:
+                await self._busy(service, waits=restore is None and not promote)
             return
         self._handles[service] = handle
         self._changed = True
@@ -233,6 +241,21 @@ class ReleaseWorkflow(Commands):
             self._closed(service, await handle)
         except ChildWorkflowError as error:
             self._lost(service, describe.failure(error))
+
+    async def _call_in(self, service: str, restore: Cause | None, *, promote: bool) -> None:
+        """End a canary from before a reset, and look at what it left."""
+        recall = Recall(release=self._plan.release, cause=restore)
+        await call_in(service, recall, self._turn)
+        await self._run_canary(service, restore, promote=promote)
+
+    def _begin_anew(self) -> None:
+        """After a reset: go back, or on with finalizing, as if every canary were lost."""
+        self._handles.clear()
+        self._ordered.clear()
+        for service, phase in self._board.phases.items():
+            if not phase.closed:
+                self._board.lost(service)
+        self._go_back(self._reset.cause())
 
     def _canary_attributes(self, service: str) -> TypedSearchAttributes | None:
         if not self._start.tuning.search_attributes:
@@ -269,7 +292,7 @@ class ReleaseWorkflow(Commands):
 
     def _lost(self, service: str, text: str) -> None:
         """A canary ended without a word (terminated): another run of it mends its traffic."""
-        del self._handles[service]
+        self._handles.pop(service, None)
         self._go_back(
             self._because(CauseKind.ERROR, f"the canary of {service} was lost: {text}", service)
         )
@@ -295,6 +318,8 @@ class ReleaseWorkflow(Commands):
 
     async def _signal(self, service: str, name: str, argument: Any = None) -> None:
         """Tell a canary; one that has closed meanwhile has its outcome already."""
+        if service not in self._handles:
+            return
         try:
             await self._handles[service].signal(name, argument)
         except FailureError as error:
@@ -305,7 +330,8 @@ class ReleaseWorkflow(Commands):
     @workflow.signal(name=SIGNAL_REPORT, description="Not for people: from a canary, where it is.")
     def canary_report(self, report: CanaryReport | None = None) -> None:
         """Keep the newest report of a service, tell the world, and act on trouble."""
-        if report is None or not self._board.take(report):
+        old = report is not None and self._reset.happened and report.service not in self._handles
+        if report is None or old or not self._board.take(report):
             return
         self._changed = True
         self._story.canary(report)

@@ -51,6 +51,12 @@ class Traffic:
         """When the first share of requests was sent to the canary."""
         self.confirmed_at: datetime | None = None
         """When the router confirmed the last write."""
+        self._doubtful = False
+
+    def doubt(self) -> None:
+        """This run was reset: more may have been sent than it remembers."""
+        self.touched = True
+        self._doubtful = True
 
     def take_over(self, state: CanaryState) -> None:
         """Go on where an earlier run of this canary was."""
@@ -93,7 +99,7 @@ class Traffic:
 
     async def give_back(self) -> None:
         """Undo: stable has everything again. Never given up."""
-        if self.route is None:
+        if self.route is None or self._doubtful:
             self.route = await self._read()
         await self._insist(self._without_own_canary, "back to stable")
 
@@ -110,7 +116,7 @@ class Traffic:
 
     async def make_stable(self) -> None:
         """Finalize: the canary's version becomes stable. Never given up."""
-        if self.route is None:
+        if self.route is None or self._doubtful:
             self.route = await self._read()
         await self._insist(self._promoted, "finalize")
 
