@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
@@ -11,6 +13,8 @@ from temporalio.converter import SerializationContext, StorageDriverStoreContext
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.workflow import Info
+
+from schemas.ids import RESETS
 
 _PASSED_THROUGH: Final = ("schemas", "activities", "adapters", "analysis", "pydantic", "httpx")
 
@@ -35,6 +39,8 @@ class Uninterrupted(WorkflowRunner):
 
     The task is given up all the same: its run leaves the cache when its thread has come to an end
     by itself, and is done again from its history.
+
+    It also tells workflows of a reset before anything else (`workflows.reset`).
     """
 
     def __init__(self, runner: WorkflowRunner) -> None:
@@ -47,13 +53,31 @@ class Uninterrupted(WorkflowRunner):
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         """See base class."""
-        return _Reticent(self._runner.create_instance(det))
+        resets = Resets()
+        functions = {**det.extern_functions, RESETS: resets.count}
+        instance = self._runner.create_instance(replace(det, extern_functions=functions))
+        return _Reticent(instance, resets)
 
     def set_worker_level_failure_exception_types(
         self, types: Sequence[type[BaseException]]
     ) -> None:
         """See base class."""
         self._runner.set_worker_level_failure_exception_types(types)
+
+
+class Resets:
+    """How often the history of a run was reset, up to where it has been replayed."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def see(self, act: WorkflowActivation) -> None:
+        """Look for the trace of a reset: only then are a run's random numbers changed."""
+        self._count += sum(job.HasField("update_random_seed") for job in act.jobs)
+
+    def count(self) -> int:
+        """So far; the same at the same point of every replay."""
+        return self._count
 
 
 class _Reticent(WorkflowInstance):
@@ -64,11 +88,17 @@ class _Reticent(WorkflowInstance):
     on it. Aviary has neither, and the questions would be a third of a workflow task.
     """
 
-    def __init__(self, instance: WorkflowInstance) -> None:
+    def __init__(self, instance: WorkflowInstance, resets: Resets) -> None:
         self._instance = instance
+        self._resets = resets
+        self._working = threading.Lock()
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
-        return self._instance.activate(act)
+        # The SDK means to evict a run only when its slow task is done, but its time-out cancels
+        # what it would wait for: without the lock two threads would work on one run.
+        with self._working:
+            self._resets.see(act)
+            return self._instance.activate(act)
 
     def get_serialization_context(self, _: object) -> SerializationContext | None:
         return None

@@ -42,6 +42,8 @@ Each takes one optional `schemas.release.Command`.
 """
 REFUSED: Final = "Refused"
 """Type of the failure of an update that makes no sense now; its message is for a person."""
+RESETS: Final = "aviary_resets"
+"""The function that a worker lends to its workflows: how often this run was reset so far."""
 QUERY_STATUS: Final = "status"
 """On a release: `ReleaseStatus`; on a canary: `CanaryStatus`."""
 

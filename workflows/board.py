@@ -45,7 +45,8 @@ class Board:
         known = self._reports.get(report.service)
         if report.service not in self.phases or self.phases[report.service].closed:
             return False
-        if known is not None and known.sequence >= report.sequence:
+        # By time first: a canary that was reset counts anew, from what it remembers.
+        if known is not None and (known.at, known.sequence) >= (report.at, report.sequence):
             return False
         self._reports[report.service] = report
         self.verdict = report.verdict or self.verdict

@@ -155,7 +155,7 @@ class CanaryWorkflow(Inbox):
     async def _go_back(self, cause: Cause) -> None:
         """Give stable everything again: never given up, however long it takes."""
         self._trouble = cause
-        if self._traffic.touched:
+        if self._traffic.suspect:
             self._enter(CanaryPhase.ROLLING_BACK, "the router to confirm that stable has all")
             undo = asyncio.create_task(self._traffic.give_back())
             try:

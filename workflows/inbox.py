@@ -35,7 +35,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.commands import Commands, Word
     from workflows.judging import Judging
     from workflows.outbox import Reports
-    from workflows.reset import on_reset
     from workflows.unwind import Traffic
 
 
@@ -58,7 +57,6 @@ class Inbox(Commands):
         self._trouble: Cause | None = None
         self._abort = start.restore
         self._traffic.touched = start.restore is not None
-        on_reset(self._traffic.doubt, continued=start.resume is not None)
         self._pause_text: str | None = None
         self._approved = False
         self._skip = False

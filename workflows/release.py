@@ -244,18 +244,27 @@ class ReleaseWorkflow(Commands):
 
     async def _call_in(self, service: str, restore: Cause | None, *, promote: bool) -> None:
         """End a canary from before a reset, and look at what it left."""
+        if restore is None and not promote:  # it was about to start when it was reset
+            self._lost_sight_of(service)
+            return
         recall = Recall(release=self._plan.release, cause=restore)
         await call_in(service, recall, self._turn)
         await self._run_canary(service, restore, promote=promote)
 
     def _begin_anew(self) -> None:
         """After a reset: go back, or on with finalizing, as if every canary were lost."""
-        self._handles.clear()
-        self._ordered.clear()
+        self._story.begin_anew()
         for service, phase in self._board.phases.items():
             if not phase.closed:
-                self._board.lost(service)
+                self._lost_sight_of(service)
         self._go_back(self._reset.cause())
+
+    def _lost_sight_of(self, service: str) -> None:
+        """It may have traffic, and its canary must be ordered again."""
+        self._handles.pop(service, None)
+        self._ordered.discard(service)
+        self._board.lost(service)
+        self._changed = True
 
     def _canary_attributes(self, service: str) -> TypedSearchAttributes | None:
         if not self._start.tuning.search_attributes:
@@ -292,19 +301,16 @@ class ReleaseWorkflow(Commands):
 
     def _lost(self, service: str, text: str) -> None:
         """A canary ended without a word (terminated): another run of it mends its traffic."""
-        self._handles.pop(service, None)
         self._go_back(
             self._because(CauseKind.ERROR, f"the canary of {service} was lost: {text}", service)
         )
-        self._board.lost(service)
-        self._ordered.discard(service)
-        self._changed = True
+        self._lost_sight_of(service)
 
     async def _order_back(self, service: str) -> None:
         cause = self._cause or self._because(CauseKind.RELEASE, "the release goes back")
         if service in self._handles:
             await self._signal(service, SIGNAL_UNWIND, cause)
-        elif self._board.phases[service] is CanaryPhase.HOLDING:
+        elif self._board.phases[service] is CanaryPhase.HOLDING or self._reset.happened:
             self._board.set_phase(service, CanaryPhase.ROLLING_BACK)
             await self._run_canary(service, restore=cause)
         else:
@@ -330,8 +336,7 @@ class ReleaseWorkflow(Commands):
     @workflow.signal(name=SIGNAL_REPORT, description="Not for people: from a canary, where it is.")
     def canary_report(self, report: CanaryReport | None = None) -> None:
         """Keep the newest report of a service, tell the world, and act on trouble."""
-        old = report is not None and self._reset.happened and report.service not in self._handles
-        if report is None or old or not self._board.take(report):
+        if report is None or not self._board.take(report):
             return
         self._changed = True
         self._story.canary(report)

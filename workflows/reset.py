@@ -15,51 +15,38 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.ids import SIGNAL_RECALL, canary_workflow_id
+    from schemas.ids import RESETS, SIGNAL_RECALL, canary_workflow_id
     from schemas.release import Cause, CauseKind, Recall
     from workflows.turn import Turn
 
 
-_TO_FIRST_TASK = 3
-"""Events until the first workflow task begins; one that a reset begins anew has more before it."""
+def resets() -> int:
+    """How often this run was reset, up to this point of its history.
 
-
-def on_reset(act: Callable[[], None], *, continued: bool = False) -> None:
-    """Have this called when the history comes to the point of a reset; call it in `__init__`.
-
-    What a workflow sees of a reset is that its random numbers change; and nothing at all when it
-    begins anew, but that another run was the first.
-
-    Args:
-        act: may be called more than once.
-        continued: this run goes on for an earlier one by itself, and that was the first.
+    The worker's runner (`aviary.sandbox`) counts. The SDK's own trace of it, a change of the random
+    numbers, is told after the signals that came with the reset, and they may already decide.
     """
-    workflow.register_random_seed_callback(lambda _: act())
-    info = workflow.info()
-    begun_anew = info.get_current_history_length() > _TO_FIRST_TASK
-    if begun_anew and not continued and info.run_id != info.first_execution_run_id:
-        act()
+    count = workflow.extern_functions().get(RESETS)
+    return int(count()) if count else 0
 
 
 class Reset:
-    """Whether this run is the work of a reset."""
+    """Whether a release is the work of a reset."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         """Watch; `changed` is called when there was one."""
-        self._changed = changed
-        self.happened = False
-        self._seen = False
-        on_reset(self._note)
+        self._seen = 0
+        workflow.register_random_seed_callback(lambda _: changed())
 
-    def _note(self) -> None:
-        self.happened = True
-        self._seen = False
-        self._changed()
+    @property
+    def happened(self) -> bool:
+        """Whether there was one."""
+        return resets() > 0
 
     def news(self) -> bool:
-        """Whether there was a reset since this was last asked."""
-        news, self._seen = self.happened and not self._seen, True
-        return news
+        """Whether there was one since this was last asked."""
+        seen, self._seen = self._seen, resets()
+        return self._seen > seen
 
     @staticmethod
     def cause() -> Cause:

@@ -50,6 +50,10 @@ class Story:
             for name in plan.services
         }
 
+    def begin_anew(self) -> None:
+        """After a reset: the numbers from here on may be given to other events already."""
+        self._sequence = max(self._sequence, int(workflow.now().timestamp()))
+
     def release(self, phase: ReleasePhase, cause: Cause | None) -> None:
         """The release entered a phase."""
         data: dict[str, Any] = {"labels": self._plan.labels, "cause": _plain(cause)}

@@ -25,6 +25,7 @@ class Turn:
     def __init__(self, plan: ReleasePlan, tuning: Tuning) -> None:
         self._plan = plan
         self._tuning = tuning
+        self._run = workflow.info().first_execution_run_id  # the same after a reset
         self._since = workflow.now()
         self._place = self._since
         self._heard_at: datetime | None = None
@@ -105,16 +106,14 @@ class Turn:
             admission_workflow_id(workflow.info().task_queue)
         )
         try:
-            await handle.signal(
-                SIGNAL_LEAVE, Leave(release=self._plan.release, run=workflow.info().run_id)
-            )
+            await handle.signal(SIGNAL_LEAVE, Leave(release=self._plan.release, run=self._run))
         except FailureError as error:  # it does not run, and so knows of nobody
             workflow.logger.info("no admission to leave", extra={"error": str(error)})
 
     async def _ask(self, *, holding: bool) -> Answer:
         entry = Entry(
             release=self._plan.release,
-            run=workflow.info().run_id,
+            run=self._run,
             services=tuple(self._plan.services),
             policy=self._plan.admission,
             since=self._since,

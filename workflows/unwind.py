@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.traffic import APPLY, READ, ApplyRoute, ReadRoute, traffic_policy
     from schemas.release import CanaryState, ServicePlan, Tuning
     from schemas.route import Confirmation, Route
+    from workflows.reset import resets
 
 
 async def run_to_end(task: asyncio.Task[None]) -> None:
@@ -51,12 +52,11 @@ class Traffic:
         """When the first share of requests was sent to the canary."""
         self.confirmed_at: datetime | None = None
         """When the router confirmed the last write."""
-        self._doubtful = False
 
-    def doubt(self) -> None:
-        """This run was reset: more may have been sent than it remembers."""
-        self.touched = True
-        self._doubtful = True
+    @property
+    def suspect(self) -> bool:
+        """Whether the canary may have traffic: it was given some, or was reset and can't know."""
+        return self.touched or resets() > 0
 
     def take_over(self, state: CanaryState) -> None:
         """Go on where an earlier run of this canary was."""
@@ -99,7 +99,7 @@ class Traffic:
 
     async def give_back(self) -> None:
         """Undo: stable has everything again. Never given up."""
-        if self.route is None or self._doubtful:
+        if self.route is None or resets():
             self.route = await self._read()
         await self._insist(self._without_own_canary, "back to stable")
 
@@ -116,7 +116,7 @@ class Traffic:
 
     async def make_stable(self) -> None:
         """Finalize: the canary's version becomes stable. Never given up."""
-        if self.route is None or self._doubtful:
+        if self.route is None or resets():
             self.route = await self._read()
         await self._insist(self._promoted, "finalize")
 

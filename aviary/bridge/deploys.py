@@ -26,9 +26,6 @@ _PLAN_REASONS: Final = {
     PlanReason.DUPLICATE_SERVICE: RejectReason.INVALID_DATA,
 }
 _ANY_ENVIRONMENT: Final = "default"
-FEW: Final = 50
-"""Services that are planned at once, in a millisecond: less than a thread would take to begin. More
-are planned in a thread, since ten thousand must not hold up an alert."""
 
 
 class Starter(Protocol):
@@ -73,18 +70,14 @@ class Deploys:
             self._metrics.stale(record.topic)
             _log.warning("deploy_stale", release=event.deploy.release, event_time=at.isoformat())
             return Outcome.STALE
-        plan = await self._planned(event, name(record))
+        # In a thread: planning ten thousand services must not hold up an alert.
+        plan = await asyncio.to_thread(self._plan, event, name(record))
         new = await self._starter.start(plan, event.deploy.digest(), name(record))
         _log.info("release_started" if new else "release_known", release=plan.release)
         return Outcome.STARTED if new else Outcome.DUPLICATE
 
     def _is_stale(self, at: datetime) -> bool:
         return self._max_age_s > 0 and self._clock() - at.timestamp() > self._max_age_s
-
-    async def _planned(self, event: DeployEvent, record: str) -> ReleasePlan:
-        if len(event.deploy.services) <= FEW:
-            return self._plan(event, record)
-        return await asyncio.to_thread(self._plan, event, record)
 
     def _plan(self, event: DeployEvent, record: str) -> ReleasePlan:
         catalog = self._catalog()

@@ -139,7 +139,8 @@ class TemporalIntake:
     async def canary(self, service: str) -> str | None:
         """Return the identity of a service's running canary; None if none runs.
 
-        Another canary of the same service has another identity.
+        Another canary of the same service has another identity, and so has a run that was reset:
+        it may not have heard what the run before it has.
 
         Raises:
             Retryable: Temporal did not say.
@@ -147,7 +148,7 @@ class TemporalIntake:
         info = await self._describe(ids.canary_workflow_id(service))
         if info is None or info.status != WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING:
             return None
-        return info.first_run_id or info.execution.run_id
+        return info.execution.run_id
 
     async def _describe(self, workflow: str) -> WorkflowExecutionInfo | None:
         request = DescribeWorkflowExecutionRequest(

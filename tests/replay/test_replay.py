@@ -18,7 +18,8 @@ from workflows.guard import GuardInterceptor
 HISTORIES = sorted(FOLDER.glob("*.json"))
 
 
-def _replayer() -> Replayer:
+def replayer() -> Replayer:
+    """As a worker has it."""
     return Replayer(
         workflows=WORKFLOWS,
         interceptors=[GuardInterceptor()],
@@ -34,7 +35,7 @@ def test_every_scenario_is_kept() -> None:
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_a_finished_history_replays(path: Path) -> None:
     history = WorkflowHistory.from_json(path.stem, path.read_text())
-    result = await _replayer().replay_workflow(history)
+    result = await replayer().replay_workflow(history)
     assert result.replay_failure is None
 
 
@@ -47,4 +48,4 @@ async def test_a_history_of_other_decisions_does_not_replay() -> None:
             scheduled["activityType"]["name"] = "another.activity"
     history = WorkflowHistory.from_json("changed", json.dumps(document))
     with pytest.raises(Exception, match="TMPRL1100|[Nn]ondeterminism"):
-        await _replayer().replay_workflow(history)
+        await replayer().replay_workflow(history)

@@ -10,13 +10,15 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError
 
 from schemas.ids import SIGNAL_ROLLBACK
 from schemas.release import CauseKind, ReleasePhase, ReleaseStatus
+from tests.replay.test_replay import replayer
 from tests.workflows.kit import Release, World, eventually
-from tests.workflows.test_admission import block, in_phase, queued
+from tests.workflows.test_admission import block, queued
 
-FIRST, LAST = 0, -1
+FIRST, SECOND, LAST = 0, 1, -1
 STEPS = {"steps": [10, 50], "bake": "1m"}
 HOLDS = STEPS | {"soak": "1h"}
 GRAPH = {"a": [], "b": ["a"]}
@@ -43,9 +45,15 @@ async def reset(client: Client, handle: WorkflowHandle[Any, Any], point: int) ->
 
 
 async def ended(release: Release) -> ReleaseStatus:
-    """The status of the newest run, once it has closed."""
+    """The status of the newest run, once it has closed, and all newest runs replay."""
     newest = release.world.client.get_workflow_handle(release.handle.id, result_type=ReleaseStatus)
     status: ReleaseStatus = await newest.result()
+    for handle in (newest, *(release.canary(name) for name in ("a", "b"))):
+        try:
+            history = await release.world.client.get_workflow_handle(handle.id).fetch_history()
+        except RPCError:
+            continue  # it has no such service
+        await replayer().replay_workflow(history)
     return status
 
 
@@ -78,7 +86,34 @@ async def test_a_canary_that_was_reset_goes_back_with_its_release(world: World, 
     await on_versions(world, a="0", b="0")
 
 
-@pytest.mark.parametrize("point", [FIRST, LAST])
+async def test_a_canary_hears_again_what_was_said_before_it_was_reset(world: World) -> None:
+    """What it was told comes in the very task in which it learns of the reset."""
+    release = await world.release(GRAPH, strategy=HOLDS)
+    await release.until(a="holding", b="holding")
+    world.router.broken.add(world.service("b"))
+    await release.handle.signal(SIGNAL_ROLLBACK)
+    await release.until(b="rolling_back")
+    await reset(world.client, release.canary("b"), SECOND)
+    world.router.broken.clear()
+    assert (await ended(release)).phase is ReleasePhase.ROLLED_BACK
+    await on_versions(world, a="0", b="0")
+
+
+async def test_a_canary_that_was_reset_is_heard_though_it_has_said_less(world: World) -> None:
+    release = await world.release(GRAPH, strategy=HOLDS)
+    await release.until(a="holding", b="holding")
+    world.judge.blocked = {(world.service("b"), 10)}
+    await reset(world.client, release.canary("b"), FIRST)
+    await release.until(b="baking")
+    await release.alert("b")
+    done = await ended(release)
+    assert done.phase is ReleasePhase.ROLLED_BACK
+    assert done.cause is not None
+    assert done.cause.kind is CauseKind.ALERT
+    await on_versions(world, a="0", b="0")
+
+
+@pytest.mark.parametrize("point", [FIRST, SECOND, LAST])
 @pytest.mark.parametrize("phase", ["baking", "holding"])
 async def test_a_release_goes_back_as_a_whole(world: World, phase: str, point: int) -> None:
     if phase == "baking":
@@ -114,7 +149,7 @@ async def test_a_release_that_finalizes_does_so_after_a_reset(world: World) -> N
     await release.until(a="holding", b="baking")
     world.router.broken.add(world.service("a"))
     world.judge.blocked.clear()
-    await in_phase(release, ReleasePhase.FINALIZING)
+    await release.until(a="finalizing")
     await reset(world.client, release.handle, LAST)
     world.router.broken.clear()
     assert (await ended(release)).phase is ReleasePhase.FINALIZED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from uuid import uuid4
@@ -25,8 +26,18 @@ class SlowWorkflow:
 
     @workflow.run
     async def run(self) -> str:
+        others = [asyncio.create_task(self._wait()) for _ in range(2)]
         _block()
+        self._done = True
+        await asyncio.gather(*others)
         return "whole"
+
+    @workflow.init
+    def __init__(self) -> None:
+        self._done = False
+
+    async def _wait(self) -> None:
+        await workflow.wait_condition(lambda: self._done)
 
 
 def _block() -> None:
@@ -51,6 +62,9 @@ async def test_a_slow_task_is_done_again_and_not_interrupted(
     async def given_up() -> bool:
         return any("TMPRL1101" in str(line.exc_info) for line in caplog.records)
 
+    async def out_of_patience() -> bool:
+        return any("Timed out running eviction" in line.getMessage() for line in caplog.records)
+
     with caplog.at_level(logging.WARNING, logger="temporalio"):
         async with Worker(
             server.client,
@@ -64,9 +78,11 @@ async def test_a_slow_task_is_done_again_and_not_interrupted(
             )
             try:
                 await eventually(given_up)
+                await eventually(out_of_patience)
             finally:
                 _may_end.set()
-            assert await handle.result() == "whole"
+            async with asyncio.timeout(30):
+                assert await handle.result() == "whole"
     assert _broken_into == []
     assert len(_begun) > 1, "it was given up, and done again"
 
