@@ -64,6 +64,16 @@ async def on_versions(world: World, **versions: str) -> None:
         assert (route.stable, route.canary) == (version, None)
 
 
+async def stuck_on_its_way_back(world: World) -> Release:
+    """A release that goes back, while the router of `b` does not answer."""
+    release = await world.release(GRAPH, strategy=HOLDS)
+    await release.until(a="holding", b="holding")
+    world.router.broken.add(world.service("b"))
+    await release.handle.signal(SIGNAL_ROLLBACK)
+    await release.until(b="rolling_back")
+    return release
+
+
 @pytest.mark.parametrize("point", [FIRST, LAST])
 async def test_a_canary_goes_on(world: World, point: int) -> None:
     world.judge.blocked = {(world.service("b"), 50)}
@@ -88,11 +98,7 @@ async def test_a_canary_that_was_reset_goes_back_with_its_release(world: World, 
 
 async def test_a_canary_hears_again_what_was_said_before_it_was_reset(world: World) -> None:
     """What it was told comes in the very task in which it learns of the reset."""
-    release = await world.release(GRAPH, strategy=HOLDS)
-    await release.until(a="holding", b="holding")
-    world.router.broken.add(world.service("b"))
-    await release.handle.signal(SIGNAL_ROLLBACK)
-    await release.until(b="rolling_back")
+    release = await stuck_on_its_way_back(world)
     await reset(world.client, release.canary("b"), SECOND)
     world.router.broken.clear()
     assert (await ended(release)).phase is ReleasePhase.ROLLED_BACK
@@ -131,11 +137,7 @@ async def test_a_release_goes_back_as_a_whole(world: World, phase: str, point: i
 
 
 async def test_a_release_that_goes_back_does_so_after_a_reset(world: World) -> None:
-    release = await world.release(GRAPH, strategy=HOLDS)
-    await release.until(a="holding", b="holding")
-    world.router.broken.add(world.service("b"))
-    await release.handle.signal(SIGNAL_ROLLBACK)
-    await release.until(b="rolling_back")
+    release = await stuck_on_its_way_back(world)
     await reset(world.client, release.handle, LAST)
     world.router.broken.clear()
     done = await ended(release)
