@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from activities.clock import server_now
 from activities.live import Heart
 from activities.observe import ShareWatch
 from activities.policy import Policy, forever, terminal_errors
+from activities.pulse import Pulse, lost_after
 from activities.ramp import RampState, Resolve, next_state
 from activities.tell import Teller, Telling, untold
 from adapters.errors import Retryable
@@ -36,10 +38,7 @@ from schemas.verdict import Reason, Share, Verdict, VerdictKind
 
 JUDGE: Final = "aviary.judge"
 
-HEARTBEAT = timedelta(seconds=5)
-JUDGE_POLICY = Policy(
-    start_to_close=timedelta(days=30), retry=forever(timedelta(seconds=5)), heartbeat=HEARTBEAT
-)
+_POLICY = Policy(start_to_close=timedelta(days=30), retry=forever(timedelta(seconds=5)))
 
 SETTLE = timedelta(seconds=2)
 """After a change of weight, before the share of requests is looked at."""
@@ -50,6 +49,11 @@ _NEVER = timedelta.max
 
 Clock = Callable[[], datetime]
 Sleep = Callable[[float], Awaitable[None]]
+
+
+def judge_policy(spec: JudgeSpec) -> Policy:
+    """For as long as it takes, and taken over by another worker soon after its own is lost."""
+    return replace(_POLICY, heartbeat=lost_after(spec.interval))
 
 
 class JudgeRequest(Model):
@@ -114,6 +118,7 @@ class JudgeActivities:
         self._teller = teller
         self._clock = clock
         self._sleep = sleep
+        self._pulse = Pulse()
 
     @activity.defn(name=JUDGE)
     async def judge(self, request: JudgeRequest) -> JudgeResult:
@@ -123,7 +128,8 @@ class JudgeActivities:
             judge = _judge(request, metrics)
             seen = _trail(judge)
         heart = Heart(judge)
-        async with self._teller(request.tell), _heartbeats(judge, seen, heart):
+        beats = self._heartbeats(lambda: heart.beat(_kept(judge, seen)), request.spec.interval)
+        async with self._teller(request.tell), beats:
             try:
                 verdict = await self._watch(judge, seen, heart, request, metrics)
             except asyncio.CancelledError:
@@ -134,6 +140,25 @@ class JudgeActivities:
         return JudgeResult(
             verdict=verdict, evidence=judge.dump(), ramp=ramp, trail=trail.columns(seen, judge)
         )
+
+    @asynccontextmanager
+    async def _heartbeats(
+        self, beat: Callable[[], None], interval: timedelta
+    ) -> AsyncIterator[None]:
+        """Heartbeat between readings, which may be further apart than the time-out."""
+
+        async def go_on() -> None:
+            while True:
+                await asyncio.sleep(self._pulse.pause(interval))
+                beat()
+
+        with self._pulse.counted():
+            task = asyncio.create_task(go_on())
+            try:
+                yield
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
     async def _next_weight(self, judge: Judge, request: JudgeRequest) -> RampState | None:
         if request.ramp is None:
@@ -178,7 +203,8 @@ class JudgeActivities:
                 started_at=request.started_at,
                 bake=request.bake,
             )
-            heart.beat(_kept(judge, seen))
+            if self._pulse.at_leisure:
+                heart.beat(_kept(judge, seen))
             resumed_late = readings < _PAIR and verdict.kind is VerdictKind.INCONCLUSIVE
             if verdict.final and not resumed_late:
                 return verdict
@@ -303,20 +329,3 @@ def _interrupted(now: datetime) -> Verdict:
         at=now,
         final=False,
     )
-
-
-@asynccontextmanager
-async def _heartbeats(judge: Judge, seen: trail.Trail, heart: Heart) -> AsyncIterator[None]:
-    """Heartbeat between polls, which may be further apart than the heartbeat time-out."""
-
-    async def beat() -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT.total_seconds() / 3)
-            heart.beat(_kept(judge, seen))
-
-    task = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
 
@@ -43,9 +44,18 @@ class CatalogWatch:
         with self._lock:
             mark = _mark(self._path)
             if mark != self._seen:
-                self._seen = mark
                 self._read()
+                self._seen = mark
             return self._catalog
+
+    async def newest(self) -> Catalog:
+        """Return what `current` does; a file that has changed is read in a thread.
+
+        One that has not changed costs no change of threads, which an alert would have to wait for.
+        """
+        if _mark(self._path) == self._seen:
+            return self._catalog
+        return await asyncio.to_thread(self.current)
 
     def _read(self) -> None:
         try:

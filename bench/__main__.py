@@ -16,7 +16,18 @@ from typing import Any, Final, Protocol
 from rich.console import Console
 
 from aviary.local.parts import ROOT
-from bench import faults, histories, intake, machine, many, restoring, shifting, starting, unwinding
+from bench import (
+    faults,
+    histories,
+    intake,
+    machine,
+    many,
+    plot,
+    restoring,
+    shifting,
+    starting,
+    unwinding,
+)
 from bench.figures import Figure, Spec
 from bench.tables import insert, markdown, rich_table
 
@@ -112,11 +123,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=RESULT, help="where the run is written")
     parser.add_argument("--show", type=Path, help="print a written run as Markdown")
     parser.add_argument("--into", type=Path, help="put it into this page instead")
+    parser.add_argument("--plot", type=Path, help="draw its growth with many canaries as SVG")
     arguments = parser.parse_args()
     console = Console(width=160)
     if arguments.show is not None:
         shown = json.loads(arguments.show.read_text(encoding="utf-8"))
         _show(markdown(complete(shown)), arguments.into)
+        if arguments.plot is not None:
+            arguments.plot.write_text(plot.svg(shown), encoding="utf-8")
         return
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     names = arguments.only or list(SUITES)

@@ -41,7 +41,7 @@ TASK_TIMEOUT: Final = timedelta(seconds=2)
 TUNING: Final = Tuning(see_quiet=timedelta(milliseconds=200))
 """The bridge's own, but for the look after a rollback, which is no part of any figure."""
 BARE_TOPIC: Final = "bare"
-_WITHIN_S: Final = 120.0
+_WITHIN_S: Final = 600.0
 TARGET, FLOOR = "target", "floor"
 """The services behind Envoy: Aviary's, and the one that the floor shifts."""
 

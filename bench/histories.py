@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from temporalio import activity
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from activities.clock import server_now
 from activities.judge import JUDGE, JudgeActivities, JudgeRequest, JudgeResult
 from activities.tell import TellRelease
+from activities.traffic import APPLY
 from adapters.memory import MemoryMetricsSource
 from adapters.metrics.packs import resolve_metric
 from aviary.converter import DATA_CONVERTER
@@ -48,6 +53,7 @@ GRID: Final = ((1, 1), (1, 4), (5, 1), (5, 4))
 QUICK: Final = 2
 LONG: Final = 10
 _SKIPPED: ContextVar[float] = ContextVar("skipped", default=0.0)
+_SCHEDULED: Final = EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
 _LONGEST_S: Final = 2 * 3600.0
 _TEMPORAL: Final = Path(sys.executable).parent / "temporal"
 
@@ -85,6 +91,35 @@ async def _sleep(seconds: float) -> None:
     await asyncio.sleep(0.05 if _SKIPPED.get() > _LONGEST_S else 0)
 
 
+@dataclass(frozen=True)
+class Counted:
+    """Events of one release."""
+
+    release: int
+    canaries: int
+    steps: list[int]
+    """Of each step of each canary, as `step_events` counts them."""
+
+    @property
+    def total(self) -> int:
+        """Of the release and of its canaries."""
+        return self.release + self.canaries
+
+
+def step_events(canary: Sequence[HistoryEvent]) -> list[int]:
+    """How many events each step has: from one write of the route to the next.
+
+    After the last step's write the canary only waits for the release.
+    """
+    writes = [
+        place
+        for place, event in enumerate(canary)
+        if event.event_type == _SCHEDULED
+        and event.activity_task_scheduled_event_attributes.activity_type.name == APPLY
+    ]
+    return [after - before for before, after in pairwise(writes[:-1])]
+
+
 class Counting:
     """Releases, and what their histories have."""
 
@@ -94,8 +129,8 @@ class Counting:
         self._judge = judge
         self._number = 0
 
-    async def release(self, services: int, steps: int, bake: str = "1m") -> tuple[int, list[int]]:
-        """Events of a release, and of each of its canaries."""
+    async def release(self, services: int, steps: int, bake: str = "1m") -> Counted:
+        """One release, counted once it has ended."""
         self._number += 1
         names = [f"n{self._number}-{n}" for n in range(services)]
         judge = {"method": "threshold", "interval": "15s"}
@@ -106,12 +141,14 @@ class Counting:
         )
         await release.result()
         canaries = [
-            len(
-                await ground.events(self._client, ids.canary_workflow_id(self._world.service(name)))
-            )
+            await ground.events(self._client, ids.canary_workflow_id(self._world.service(name)))
             for name in names
         ]
-        return len(await ground.events(self._client, release.handle.id)), canaries
+        return Counted(
+            release=len(await ground.events(self._client, release.handle.id)),
+            canaries=sum(map(len, canaries)),
+            steps=[between for canary in canaries for between in step_events(canary)],
+        )
 
     @property
     def asked(self) -> int:
@@ -149,27 +186,25 @@ async def measure(folder: Path, *, long: bool) -> list[Figure]:  # noqa: ARG001 
 
     Counts vary a little: what happens within one workflow task shares its events.
     """
-    step, release_step, totals = [], [], {shape: list[float]() for shape in GRID}
+    steps, release_step, totals = list[float](), [], {shape: list[float]() for shape in GRID}
     minutes, hours, bare_steps = [], [], []
     more = len(WEIGHTS) - 1
     async with _counting() as count:
         for number in range(LONG if long else QUICK):
             grid = {shape: await count.release(*shape) for shape in GRID}
-            for shape, (release, canaries) in grid.items():
-                totals[shape].append(release + sum(canaries))
-            (release1, [canary1]), (release4, [canary4]) = grid[1, 1], grid[1, 4]
-            step.append((canary4 - canary1) / more)
-            release_step.append((release4 - release1) / more)
+            for shape, counted in grid.items():
+                totals[shape].append(counted.total)
+                steps += counted.steps
+            release_step.append((grid[1, 4].release - grid[1, 1].release) / more)
             minutes.append(totals[1, 4][-1])
             before = count.asked
-            hour, canaries = await count.release(1, 4, "1h")
+            hours.append((await count.release(1, 4, "1h")).total)
             asked = count.asked - before
-            hours.append(hour + sum(canaries))
             few, many = await count.bare(1, number), await count.bare(4, number)
             bare_steps.append((many - few) / more)
     parts = {f"{n} services, {k} steps": totals[n, k] for n, k in GRID}
     return [
-        STEP.figure(step, bare_steps),
+        STEP.figure(steps, bare_steps),
         RELEASE_STEP.figure(release_step),
         WHOLE.figure(totals[5, 4], parts=parts),
         HOUR.figure(hours, minutes, note=f"{asked:,} queries in the last one"),

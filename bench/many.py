@@ -1,6 +1,7 @@
 """Many canaries that bake at once on one worker: memory, CPU, queries, a rollback meanwhile (5).
 
-All are asked about every 15 s, the judge's default. The router is in memory.
+All are asked about every 15 s, the judge's default. Their router is in memory; one service is
+behind Envoy, for the whole way of an alert.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from uuid import uuid4
 from temporalio.client import WorkflowHandle
 
 from activities.traffic import APPLY
+from aviary.local import parts
 from bench import ground
 from bench.figures import RATE, Figure, Goal, Spec
-from bench.ground import Ground
+from bench.ground import TARGET, Ground
+from bench.restoring import Restoring, restoring
 from bench.starting import resident_mib
 from bench.unwinding import SIGNALED, last_end
 from schemas import ids
@@ -46,10 +49,18 @@ BACK: Final = _specs("alert's signal → router's yes", "ms", _IDLE, Goal(ratio_
 HANGING: Final = _specs(
     "alert's signal → router's yes, Prometheus hangs", "ms", _IDLE, Goal(ratio_at_most=2)
 )
-KINDS: Final = (MEMORY, CPU, ASKED, BACK, HANGING)
+RESTORED: Final = _specs(
+    "alert's POST → last request on the canary, Prometheus hangs",
+    "ms",
+    _IDLE,
+    Goal(ratio_at_most=2),
+)
+KINDS: Final = (MEMORY, CPU, ASKED, BACK, HANGING, RESTORED)
 SPECS: Final = tuple(kind[size] for size in SIZES for kind in KINDS)
 VICTIMS: Final = 8
 """Canaries that go back, one after the other, while the others bake."""
+POSTS: Final = 16
+"""Alerts about the one behind Envoy, likewise."""
 PER_RELEASE: Final = 50
 INTERVAL_S: Final = 15.0
 _WATCH_S: Final = INTERVAL_S
@@ -106,8 +117,9 @@ class Held:
 class Many:
     """Brings canaries to their bake, and takes some of them back."""
 
-    def __init__(self, here: Ground, evidence: Counted, worker: int) -> None:
+    def __init__(self, here: Ground, evidence: Counted, worker: int, posting: Restoring) -> None:
         self._ground = here
+        self._posting = posting
         self._evidence = evidence
         self._worker = worker
         self._idle_kib = self._kib()
@@ -153,6 +165,10 @@ class Many:
             found.append(await self._took(canary.id))
         return found
 
+    async def restored(self, name: str) -> list[float]:
+        """Milliseconds from alerts' POSTs to the last requests on a canary behind Envoy."""
+        return [(await self._posting.aviary(f"{name}-{n}")).restored for n in range(POSTS)]
+
     async def _took(self, canary: str) -> float:
         history = await ground.events(self._ground.client, canary)
         told = next(
@@ -187,13 +203,13 @@ def all_bake(status: ReleaseStatus) -> bool:
     return all(one.phase is CanaryPhase.BAKING for one in status.services)
 
 
-def described(size: int) -> dict[str, Any]:
-    """A catalog of so many services that bake for hours, and the victims."""
+def described(size: int, folder: Path, ports: parts.Ports) -> dict[str, Any]:
+    """A catalog of so many services that bake for hours, the victims, and one behind Envoy."""
     names = [f"many-{n}" for n in range(size)] + [f"victim-{n}" for n in range(VICTIMS)]
     query = 'harm{service="{{service}}",version="{{version}}"}'
     harm = {"kind": "threshold", "name": "harm", "value": query, "limit": 1}
-    return ground.catalog(
-        dict.fromkeys(names, ()),
+    described = ground.catalog(
+        dict.fromkeys([*names, TARGET], ()),
         {"steps": [50], "bake": "10h"},
         defaults={
             "metrics": [harm],
@@ -201,33 +217,43 @@ def described(size: int) -> dict[str, Any]:
         },
         max_parallel=PER_RELEASE,
     )
+    described["services"][TARGET]["router"] = ground.envoy_spec(ports, folder)
+    return described
 
 
 async def measure(folder: Path, *, long: bool) -> list[Figure]:
     """More and more canaries in one worker; rollbacks before the first of them are the floor."""
     sizes: Sequence[int] = SIZES if long else SIZES[:1]
-    async with ground.laid(folder, lambda _: described(sizes[-1])) as here, Counted() as evidence:
+    async with (
+        ground.laid(folder, lambda ports: described(sizes[-1], folder, ports)) as here,
+        ground.routed(here) as envoy,
+        Counted() as evidence,
+    ):
         worker = await here.start(
             "worker",
             AVIARY_PROMETHEUS_URL=f"http://127.0.0.1:{evidence.port}",
-            AVIARY_JUDGING_SLOTS=str(sizes[-1] + VICTIMS),
+            AVIARY_JUDGING_SLOTS=str(sizes[-1] + VICTIMS + 1),
         )
-        many = Many(here, evidence, worker)
-        await many.back("warm")
-        idle = await many.back("idle")
-        figures: list[Figure] = []
-        for size in sizes:
-            await many.bake(size)
-            held = await many.held(size)
-            evidence.answering.clear()
-            await asyncio.sleep(_HANG_S)
-            hanging = await many.back(f"hanging-{size}")
-            evidence.answering.set()
-            figures += [
-                MEMORY[size].figure([held.kib]),
-                CPU[size].figure([held.cpu_ms]),
-                ASKED[size].figure([held.asked]),
-                BACK[size].figure(held.back, idle),
-                HANGING[size].figure(hanging, idle),
-            ]
-        return figures
+        async with restoring(here, envoy) as posting:
+            many = Many(here, evidence, worker, posting)
+            await many.back("warm")
+            await many.restored("warm")
+            idle, idle_restored = await many.back("idle"), await many.restored("idle")
+            figures: list[Figure] = []
+            for size in sizes:
+                await many.bake(size)
+                held = await many.held(size)
+                evidence.answering.clear()
+                await asyncio.sleep(_HANG_S)
+                hanging = await many.back(f"hanging-{size}")
+                restored = await many.restored(f"hanging-{size}")
+                evidence.answering.set()
+                figures += [
+                    MEMORY[size].figure([held.kib]),
+                    CPU[size].figure([held.cpu_ms]),
+                    ASKED[size].figure([held.asked]),
+                    BACK[size].figure(held.back, idle),
+                    HANGING[size].figure(hanging, idle),
+                    RESTORED[size].figure(restored, idle_restored),
+                ]
+            return figures

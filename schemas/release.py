@@ -165,6 +165,9 @@ class ReleaseInput(Model):
     read_me: str = READ_ME
     plan: ReleasePlan
     tuning: Tuning = Tuning()
+    digest: str = Field(
+        default="", description="Of what was asked for, by which another event of its id is told."
+    )
 
 
 class CanaryState(Model):

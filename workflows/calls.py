@@ -9,7 +9,7 @@ from typing import Any
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.judge import JUDGE, JUDGE_POLICY, JudgeRequest, JudgeResult
+    from activities.judge import JUDGE, JudgeRequest, JudgeResult, judge_policy
     from activities.observe import SEE_BACK, SEE_POLICY, SeeBack, Seen
     from activities.preflight import PREFLIGHT, PREFLIGHT_POLICY, Preflight
     from activities.ramp import BEGIN_POLICY, BEGIN_RAMP, BeginRamp, RampState
@@ -136,14 +136,15 @@ def start_judging(
         tell=carried.tell,
         started_at=workflow.now() if carried.ramp else changed_at,
     )
+    policy = judge_policy(plan.judge)
     return workflow.start_activity(
         JUDGE,
         request,
         result_type=JudgeResult,
         task_queue=judging_queue(workflow.info().task_queue),
-        start_to_close_timeout=JUDGE_POLICY.start_to_close,
-        heartbeat_timeout=JUDGE_POLICY.heartbeat,
-        retry_policy=JUDGE_POLICY.retry,
+        start_to_close_timeout=policy.start_to_close,
+        heartbeat_timeout=policy.heartbeat,
+        retry_policy=policy.retry,
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         summary=_judging(f"{plan.service} at {route.weight:g} %", bake),
     )

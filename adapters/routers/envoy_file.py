@@ -70,8 +70,7 @@ class RouteFile:
 
     def check(self, route: Route) -> None:
         """Raise what `write` would raise for this route now; write nothing."""
-        check_generation(route, self.read(route.service))
-        check_pools(route, self._fleet.versions(route.service))
+        self._check(route, self.read(route.service))
 
     def write(self, route: Route) -> Mapping[str, Any]:
         """Put a route in, if the fence lets it through; return the configuration before.
@@ -81,8 +80,7 @@ class RouteFile:
         """
         with self._locked():
             config = self._config()
-            check_generation(route, _known(config, route.service))
-            check_pools(route, self._fleet.versions(route.service))
+            self._check(route, _known(config, route.service))
             # The same route is written again as well: it may never have reached an Envoy.
             self._replace(config, virtual_host(route, self._domains))
             return config
@@ -124,6 +122,12 @@ class RouteFile:
                 return
             write_whole(self._path, resource_file([good]))
         raise Terminal(f"{reason}; it was taken back (Envoy's log says why it was rejected)")
+
+    def _check(self, route: Route, applied: Route) -> None:
+        check_generation(route, applied)
+        # What is applied keeps its pools (`EnvoyFleet.set_pools`): no way back reads their file.
+        if not {route.stable, route.canary} <= {applied.stable, applied.canary, None}:
+            check_pools(route, self._fleet.versions(route.service))
 
     def _need_in(self, config: Mapping[str, Any], route: Route) -> None:
         now = route_in(config, route.service)

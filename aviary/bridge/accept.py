@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
@@ -41,7 +40,7 @@ class Acceptor:
         self,
         intake: Intake,
         writer: Writer,
-        catalog: Callable[[], Catalog],
+        catalog: Callable[[], Awaitable[Catalog]],
         metrics: BridgeMetrics,
         *,
         max_age_s: int = MAX_AGE_S,
@@ -52,7 +51,7 @@ class Acceptor:
         Args:
             intake: starts releases and signals canaries.
             writer: writes dead letters, and events about what is not acted upon.
-            catalog: gives the newest catalog; is called in a thread, and may block.
+            catalog: gives the newest catalog.
             metrics: counts.
             max_age_s: deploy events older than so many seconds are not acted upon; 0: no limit.
             clock: seconds since the epoch.
@@ -91,7 +90,7 @@ class Acceptor:
         return outcome
 
     async def _alert(self, records: Sequence[Any]) -> list[Outcome]:
-        catalog = await asyncio.to_thread(self._catalog)
+        catalog = await self._catalog()
         items, refused = read(records, catalog)
         told = await self._alerts.accept(items, catalog)
         refused |= _refused_by_temporal(records, items, told)

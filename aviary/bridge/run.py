@@ -85,7 +85,7 @@ class _Bridge:
         acceptor = Acceptor(
             intake,
             self._sender,
-            self._catalog.current,
+            self._catalog.newest,
             self._metrics,
             max_age_s=self._settings.deploy_max_age_s,
         )

@@ -49,7 +49,7 @@ def _acceptor(client: Client, settings: Settings, sender: Sender) -> Acceptor:
     return Acceptor(
         TemporalIntake(client, settings.task_queue),
         sender,
-        CatalogWatch(settings.catalog, registry).current,
+        CatalogWatch(settings.catalog, registry).newest,
         BridgeMetrics(registry),
     )
 

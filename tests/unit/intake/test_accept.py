@@ -36,7 +36,7 @@ class Setup:
         self.acceptor = Acceptor(
             self.intake,
             self.letters,
-            CatalogWatch(path, self.registry).current,
+            CatalogWatch(path, self.registry).newest,
             BridgeMetrics(self.registry),
             max_age_s=max_age_s,
             clock=lambda: self.now,

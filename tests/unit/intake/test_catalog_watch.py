@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from aviary.catalog_watch import CatalogWatch
+from aviary.plugins import load_with_plugins
+from schemas.catalog import Catalog
 from schemas.catalog_file import CatalogError
 from tests.unit.intake.fakes import CATALOG
 
@@ -24,6 +28,27 @@ def test_a_change_is_seen(path: Path) -> None:
     assert watch.current() is before
     path.write_text(CATALOG + "  search: {}\n")
     assert watch.current().services.keys() - before.services.keys() == {"search"}
+
+
+async def test_the_newest_is_read_beside_the_event_loop_and_only_after_a_change(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = CatalogWatch(path, CollectorRegistry())
+    read_in = []
+
+    def read(path: Path) -> Catalog:
+        read_in.append(threading.current_thread())
+        return load_with_plugins(path)
+
+    monkeypatch.setattr("aviary.catalog_watch.load_with_plugins", read)
+    before = await watch.newest()
+    assert await watch.newest() is before
+    assert read_in == []
+    path.write_text(CATALOG + "  search: {}\n")
+    both = await asyncio.gather(watch.newest(), watch.newest())
+    assert all("search" in one.services for one in both)
+    assert len(read_in) == 1
+    assert read_in[0] is not threading.current_thread()
 
 
 def test_a_swapped_link_is_seen(path: Path, tmp_path: Path) -> None:

@@ -1,0 +1,51 @@
+"""The heartbeats of judges: in time for each, and not too many for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from activities.pulse import LATEST, SOONEST, Pulse, lost_after
+
+
+@contextmanager
+def _with(judges: int) -> Iterator[Pulse]:
+    pulse = Pulse()
+    with ExitStack() as stack:
+        for _ in range(judges):
+            stack.enter_context(pulse.counted())
+        yield pulse
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"), [(0.2, 5), (1, 5), (2.5, 5), (4, 8), (15, 30), (300, 30)]
+)
+def test_a_judge_is_lost_after_two_readings(interval: float, expected: float) -> None:
+    assert lost_after(timedelta(seconds=interval)) == timedelta(seconds=expected)
+
+
+@given(st.integers(1, 10_000), st.floats(0.1, 3600))
+def test_every_judge_beats_well_before_it_is_taken_for_lost(judges: int, interval: float) -> None:
+    each = timedelta(seconds=interval)
+    with _with(judges) as pulse:
+        assert pulse.pause(each) <= 0.7 * lost_after(each).total_seconds()
+    assert SOONEST <= lost_after(each) <= LATEST
+
+
+@given(st.integers(1, 1_600))
+def test_all_judges_together_leave_the_server_in_peace(judges: int) -> None:
+    with _with(judges) as pulse:
+        assert judges / pulse.pause(timedelta(seconds=15)) <= 80.001
+        assert pulse.at_leisure == (judges <= 133)
+
+
+def test_judges_that_have_ended_do_not_count() -> None:
+    with _with(1000) as pulse:
+        assert pulse.pause(timedelta(seconds=15)) == 12.5
+    with _with(1) as alone:
+        assert pulse.pause(timedelta(seconds=15)) == alone.pause(timedelta(seconds=15))
