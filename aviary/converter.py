@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Final
 
 from temporalio.api.failure.v1 import Failure
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter, DefaultFailureConverter, PayloadConverter
+from temporalio.contrib.pydantic import PydanticPayloadConverter
+from temporalio.converter import (
+    CompositePayloadConverter,
+    DataConverter,
+    DefaultFailureConverter,
+    PayloadConverter,
+)
 
 from schemas.ids import REFUSED
 
@@ -24,6 +28,22 @@ class PlainFailures(DefaultFailureConverter):
             failure.stack_trace = ""
 
 
-DATA_CONVERTER: Final[DataConverter] = dataclasses.replace(
-    pydantic_data_converter, failure_converter_class=PlainFailures
+_ADAPTERS: Final = 256
+_SHARED: Final = PydanticPayloadConverter(max_cached_type_adapters=_ADAPTERS)
+
+
+class SharedPayloads(CompositePayloadConverter):
+    """Pydantic's converter, with the adapters of all types made once for the whole process.
+
+    Each run of a workflow has a converter of its own, and the SDK's would make them anew for each:
+    half a millisecond of an alert's way, the first time that a run is told of one.
+    """
+
+    def __init__(self) -> None:
+        """Take what all have in common."""
+        super().__init__(*_SHARED.converters.values())
+
+
+DATA_CONVERTER: Final[DataConverter] = DataConverter(
+    payload_converter_class=SharedPayloads, failure_converter_class=PlainFailures
 )

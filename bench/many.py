@@ -46,19 +46,25 @@ MEMORY: Final = _specs("memory of the worker for each canary", "KiB")
 CPU: Final = _specs("CPU of the worker for each canary", "ms/s")
 ASKED: Final = _specs("requests to Prometheus, of all", RATE)
 BACK: Final = _specs("alert's signal → router's yes", "ms", _IDLE, Goal(ratio_at_most=2))
+OLDEST: Final = _specs(
+    "alert's signal → router's yes, of the oldest", "ms", _IDLE, Goal(ratio_at_most=2)
+)
 HANGING: Final = _specs(
     "alert's signal → router's yes, Prometheus hangs", "ms", _IDLE, Goal(ratio_at_most=2)
 )
 RESTORED: Final = _specs(
-    "alert's POST → last request on the canary, Prometheus hangs",
+    "alert's POST → traffic restored, Prometheus hangs",
     "ms",
     _IDLE,
     Goal(ratio_at_most=2),
 )
-KINDS: Final = (MEMORY, CPU, ASKED, BACK, HANGING, RESTORED)
+KINDS: Final = (MEMORY, CPU, ASKED, BACK, OLDEST, HANGING, RESTORED)
 SPECS: Final = tuple(kind[size] for size in SIZES for kind in KINDS)
 VICTIMS: Final = 8
 """Canaries that go back, one after the other, while the others bake."""
+OLD: Final = 8
+"""Canaries that have baked since before the others came, for each number of these: those that the
+worker has long put out of its cache."""
 POSTS: Final = 16
 """Alerts about the one behind Envoy, likewise."""
 PER_RELEASE: Final = 50
@@ -125,6 +131,7 @@ class Many:
         self._idle_kib = self._kib()
         self._starting = asyncio.Semaphore(_AT_ONCE)
         self._handles: list[WorkflowHandle[Any, ReleaseStatus]] = []
+        self._old: dict[int, dict[str, WorkflowHandle[Any, ReleaseStatus]]] = {}
 
     async def bake(self, size: int) -> None:
         """Start canaries until so many bake."""
@@ -157,13 +164,29 @@ class Many:
         found = []
         for number in range(VICTIMS):
             service = f"victim-{number}"
-            handle = await ground.begin(self._ground, f"{name}-{number}", {service: "2"})
-            await ground.until(handle, all_bake)
-            canary = self._ground.client.get_workflow_handle(ids.canary_workflow_id(service))
-            await canary.signal(ids.SIGNAL_ALERT, _alert(service))
-            await handle.result()
-            found.append(await self._took(canary.id))
+            handle = await self._alone(f"{name}-{number}", service)
+            found.append(await self._told(handle, service))
         return found
+
+    async def grow_old(self, size: int) -> None:
+        """Start the canaries that are told when so many bake."""
+        services = [f"old-{size}-{n}" for n in range(OLD)]
+        self._old[size] = {service: await self._alone(service, service) for service in services}
+
+    async def oldest(self, size: int) -> list[float]:
+        """As `back`, of those that have baked since the beginning."""
+        return [await self._told(handle, service) for service, handle in self._old[size].items()]
+
+    async def _alone(self, release: str, service: str) -> WorkflowHandle[Any, ReleaseStatus]:
+        handle = await ground.begin(self._ground, release, {service: "2"})
+        await ground.until(handle, all_bake)
+        return handle
+
+    async def _told(self, release: WorkflowHandle[Any, ReleaseStatus], service: str) -> float:
+        canary = self._ground.client.get_workflow_handle(ids.canary_workflow_id(service))
+        await canary.signal(ids.SIGNAL_ALERT, _alert(service))
+        await release.result()
+        return await self._took(canary.id)
 
     async def restored(self, name: str) -> list[float]:
         """Milliseconds from alerts' POSTs to the last requests on a canary behind Envoy."""
@@ -206,6 +229,7 @@ def all_bake(status: ReleaseStatus) -> bool:
 def described(size: int, folder: Path, ports: parts.Ports) -> dict[str, Any]:
     """A catalog of so many services that bake for hours, the victims, and one behind Envoy."""
     names = [f"many-{n}" for n in range(size)] + [f"victim-{n}" for n in range(VICTIMS)]
+    names += [f"old-{one}-{n}" for one in SIZES for n in range(OLD)]
     query = 'harm{service="{{service}}",version="{{version}}"}'
     harm = {"kind": "threshold", "name": "harm", "value": query, "limit": 1}
     described = ground.catalog(
@@ -232,7 +256,7 @@ async def measure(folder: Path, *, long: bool) -> list[Figure]:
         worker = await here.start(
             "worker",
             AVIARY_PROMETHEUS_URL=f"http://127.0.0.1:{evidence.port}",
-            AVIARY_JUDGING_SLOTS=str(sizes[-1] + VICTIMS + 1),
+            AVIARY_JUDGING_SLOTS=str(sizes[-1] + VICTIMS + OLD * len(SIZES) + 1),
         )
         async with restoring(here, envoy) as posting:
             many = Many(here, evidence, worker, posting)
@@ -241,8 +265,11 @@ async def measure(folder: Path, *, long: bool) -> list[Figure]:
             idle, idle_restored = await many.back("idle"), await many.restored("idle")
             figures: list[Figure] = []
             for size in sizes:
+                await many.grow_old(size)
+            for size in sizes:
                 await many.bake(size)
                 held = await many.held(size)
+                oldest = await many.oldest(size)
                 evidence.answering.clear()
                 await asyncio.sleep(_HANG_S)
                 hanging = await many.back(f"hanging-{size}")
@@ -253,6 +280,7 @@ async def measure(folder: Path, *, long: bool) -> list[Figure]:
                     CPU[size].figure([held.cpu_ms]),
                     ASKED[size].figure([held.asked]),
                     BACK[size].figure(held.back, idle),
+                    OLDEST[size].figure(oldest, idle),
                     HANGING[size].figure(hanging, idle),
                     RESTORED[size].figure(restored, idle_restored),
                 ]

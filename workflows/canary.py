@@ -60,7 +60,7 @@ class CanaryWorkflow(Inbox):
             await self._go_on_in_another_run()
         if self._abort is not None:
             await run_to_end(asyncio.create_task(self._go_back(self._abort)))
-        await run_to_end(asyncio.create_task(self._reports.finish()))
+        await run_to_end(asyncio.create_task(self._reports.delivered()))
         await workflow.wait_condition(workflow.all_handlers_finished)
         return CanaryOutcome(
             story=describe.canary_story(self._plan, self._phase, self._abort),
@@ -99,7 +99,7 @@ class CanaryWorkflow(Inbox):
         No message is lost: one that comes too late for this run makes the server refuse its end.
         """
         try:
-            await self._reports.finish()
+            await self._reports.delivered()
             await workflow.wait_condition(workflow.all_handlers_finished)
         except asyncio.CancelledError:
             self._in_trouble(self._cause(CauseKind.CANCELLED, "the canary was cancelled"))
@@ -156,7 +156,8 @@ class CanaryWorkflow(Inbox):
         """Give stable everything again: never given up, however long it takes."""
         self._trouble = cause
         if self._traffic.suspect:
-            self._enter(CanaryPhase.ROLLING_BACK, "the router to confirm that stable has all")
+            text = "the router to confirm that stable has all"
+            self._enter(CanaryPhase.ROLLING_BACK, text, show_later=True)
             undo = asyncio.create_task(self._traffic.give_back())
             try:
                 await workflow.wait_condition(
@@ -282,11 +283,18 @@ class CanaryWorkflow(Inbox):
             self._in_trouble(self._cause_of(error))
         await workflow.wait_condition(lambda: self._finalize)
 
-    def _enter(self, phase: CanaryPhase, waits_for: str = "", *, by_judge: bool = False) -> None:
+    def _enter(
+        self,
+        phase: CanaryPhase,
+        waits_for: str = "",
+        *,
+        by_judge: bool = False,
+        show_later: bool = False,
+    ) -> None:
         self._stop_if_going_back()
         self._phase = phase
         self._waits_for = waits_for
-        self._tell(by_judge=by_judge)
+        self._tell(by_judge=by_judge, show_later=show_later)
 
     def _judged(self, verdict: Verdict) -> Cause:
         return self._cause(CauseKind.VERDICT, verdict.sentence, verdict=verdict)

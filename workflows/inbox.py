@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from temporalio import workflow
@@ -113,11 +114,12 @@ class Inbox(Commands):
 
     # --- what it says ---
 
-    def _tell(self, *, by_judge: bool = False) -> None:
+    def _tell(self, *, by_judge: bool = False, show_later: bool = False) -> None:
         """Report to the release, and show at the top of the workflow's page.
 
         Args:
             by_judge: the activity that judges next delivers it, at no cost to this history.
+            show_later: in the next workflow task, so that this one takes less.
         """
         report = self._report()
         self._sequence += 1
@@ -125,7 +127,10 @@ class Inbox(Commands):
             self._judging.tell = self._reports.letter(report)
         else:
             self._reports.put(report)
-        self._show(report)
+        if show_later:
+            self._showing = asyncio.create_task(self._show_once_delivered())
+        else:
+            self._show(report)
 
     def _report(self) -> CanaryReport:
         return CanaryReport(
@@ -148,6 +153,10 @@ class Inbox(Commands):
         if self._pause_text is None or self._phase is CanaryPhase.PAUSED:
             return self._waits_for
         return "; then ".join(filter(None, (self._waits_for, f"resume: {self._pause_text}")))
+
+    async def _show_once_delivered(self) -> None:
+        await self._reports.delivered()
+        self._show(self._report())
 
     def _show(self, report: CanaryReport) -> None:
         """On the workflow's page, and in the lists that the UI filters."""

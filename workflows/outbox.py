@@ -41,16 +41,16 @@ class Reports:
         if not self.orphaned:
             self._pending.append(report)
 
+    async def delivered(self) -> None:
+        """Return once what was put is on its way to the release, or nobody hears."""
+        await workflow.wait_condition(lambda: self.orphaned or (self._idle and not self._pending))
+
     def letter(self, report: CanaryReport) -> Telling | None:
         """A report for an activity to deliver; None when nobody would hear it."""
         parent = workflow.info().parent
         if parent is None or self.orphaned:
             return None
         return Telling(workflow_id=parent.workflow_id, report=report)
-
-    async def finish(self) -> None:
-        """Return when all is sent, or nobody hears."""
-        await workflow.wait_condition(lambda: self.orphaned or (self._idle and not self._pending))
 
     async def _send(self, release: workflow.ExternalWorkflowHandle[object]) -> None:
         while not self.orphaned:
