@@ -18,7 +18,7 @@ from adapters.ports import Router
 from schemas.base import Duration, Model, ReleaseId, ServiceName
 from schemas.catalog import Catalog, RouterSpec
 from schemas.ids import canary_workflow_id, release_workflow_id
-from schemas.release import ServicePlan
+from schemas.release import ServicePlan, Tuning
 from schemas.route import Route
 
 LOOK: Final = "aviary.drift.look"
@@ -37,6 +37,15 @@ MOST: Final = 50
 """Drifts that one check hands back, so that its result stays small; the next check has the rest."""
 
 _RELEASE_ID: Final = TypeAdapter[str](ReleaseId)
+
+
+class DriftInput(Model):
+    """Starts a drift check."""
+
+    tuning: Tuning = Tuning()
+    every: Duration | None = Field(
+        default=None, description="Look again so often, for `WATCH`; None: once."
+    )
 
 
 class Look(Model):

@@ -101,6 +101,7 @@ class JudgeActivities:
         teller: tells the release that judging has begun.
         clock: now, in UTC; Temporal's own when left out.
         sleep: waits that many seconds.
+        pulse: paces the heartbeats of all judges of this process.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - each is one thing that judging needs
@@ -111,6 +112,7 @@ class JudgeActivities:
         teller: Teller = untold,
         clock: Clock = server_now,
         sleep: Sleep = asyncio.sleep,
+        pulse: Pulse | None = None,
     ) -> None:
         self._source = source
         self._router_for = router_for
@@ -118,7 +120,7 @@ class JudgeActivities:
         self._teller = teller
         self._clock = clock
         self._sleep = sleep
-        self._pulse = Pulse()
+        self._pulse = pulse or Pulse()
 
     @activity.defn(name=JUDGE)
     async def judge(self, request: JudgeRequest) -> JudgeResult:
@@ -128,7 +130,9 @@ class JudgeActivities:
             judge = _judge(request, metrics)
             seen = _trail(judge)
         heart = Heart(judge)
-        beats = self._heartbeats(lambda: heart.beat(_kept(judge, seen)), request.spec.interval)
+        # As it was scheduled, which may have been by another version of us.
+        lost = activity.info().heartbeat_timeout or lost_after(request.spec.interval)
+        beats = self._heartbeats(lambda: heart.beat(_kept(judge, seen)), lost)
         async with self._teller(request.tell), beats:
             try:
                 verdict = await self._watch(judge, seen, heart, request, metrics)
@@ -142,14 +146,12 @@ class JudgeActivities:
         )
 
     @asynccontextmanager
-    async def _heartbeats(
-        self, beat: Callable[[], None], interval: timedelta
-    ) -> AsyncIterator[None]:
+    async def _heartbeats(self, beat: Callable[[], None], lost: timedelta) -> AsyncIterator[None]:
         """Heartbeat between readings, which may be further apart than the time-out."""
 
         async def go_on() -> None:
             while True:
-                await asyncio.sleep(self._pulse.pause(interval))
+                await asyncio.sleep(self._pulse.pause(lost))
                 beat()
 
         with self._pulse.counted():

@@ -52,7 +52,7 @@ class Pulse:
         """Whether each judge may beat for each reading as well."""
         return self._judges <= _RATE * _FASTEST_S
 
-    def pause(self, interval: timedelta) -> float:
-        """Seconds between two heartbeats of a judge that reads at this interval."""
-        latest = _IN_TIME * lost_after(interval).total_seconds()
+    def pause(self, timeout: timedelta) -> float:
+        """Seconds between two heartbeats of a judge that is taken for lost after `timeout`."""
+        latest = _IN_TIME * timeout.total_seconds()
         return min(max(_FASTEST_S, self._judges / _RATE), latest)

@@ -63,6 +63,9 @@ class CatalogWatch:
         except CatalogError as error:
             self._valid.set(0)
             _log.error("catalog_invalid", path=str(self._path), problems=str(error), kept="old")
+        except Exception:  # noqa: BLE001 - a plugin's fault: what runs must not stand still for it
+            self._valid.set(0)
+            _log.exception("catalog_fault", path=str(self._path), kept="old")
         else:
             self._valid.set(1)
             services = len(self._catalog.services)

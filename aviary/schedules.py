@@ -22,13 +22,14 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.drift import DriftInput
 from adapters.errors import Retryable
 from aviary.settings import Settings
 from schemas.catalog import Catalog
 from schemas.deploy import DeployRequested
 from schemas.release import ServicePlan
 from schemas.route import Route
-from workflows.drift import DRIFT_WORKFLOW, TASK_TIMEOUT, DriftInput
+from workflows.drift import DRIFT_WORKFLOW, TASK_TIMEOUT
 from workflows.planning import plan_release
 
 DRIFT_SCHEDULE: Final = "aviary-drift"

@@ -68,7 +68,7 @@ TWICE: Final = Spec(
 )
 SPECS: Final = (*RESTORED.values(), TWICE)
 QUICK: Final = 2
-LONG: Final = 15
+LONG: Final = 5
 RPS: Final = 200.0
 _STEADY_S: Final = 3.0
 _WITHIN_S: Final = 60.0

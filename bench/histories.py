@@ -111,13 +111,18 @@ def step_events(canary: Sequence[HistoryEvent]) -> list[int]:
 
     After the last step's write the canary only waits for the release.
     """
-    writes = [
+    return _between(canary, APPLY)[:-1]
+
+
+def _between(history: Sequence[HistoryEvent], activity: str, every: int = 1) -> list[int]:
+    """Events from one of these activities to the next, or from every second one and so on."""
+    begun = [
         place
-        for place, event in enumerate(canary)
+        for place, event in enumerate(history)
         if event.event_type == _SCHEDULED
-        and event.activity_task_scheduled_event_attributes.activity_type.name == APPLY
+        and event.activity_task_scheduled_event_attributes.activity_type.name == activity
     ]
-    return [after - before for before, after in pairwise(writes[:-1])]
+    return [after - before for before, after in pairwise(begun[::every])]
 
 
 class Counting:
@@ -155,13 +160,13 @@ class Counting:
         """Queries so far."""
         return len(self._judge.source.asked)
 
-    async def bare(self, steps: int, number: int) -> int:
-        """Events of a bare workflow with so many steps."""
+    async def bare(self, steps: int, number: int) -> list[int]:
+        """Events of each step of a bare workflow that another follows."""
         handle = await self._client.start_workflow(
             bare.Steps.run, steps, id=f"steps-{steps}-{number}", task_queue=bare.QUEUE
         )
         await handle.result()
-        return len(await ground.events(self._client, handle.id))
+        return _between(await ground.events(self._client, handle.id), "bare.rename", 2)
 
 
 @asynccontextmanager
@@ -187,7 +192,7 @@ async def measure(folder: Path, *, long: bool) -> list[Figure]:  # noqa: ARG001 
     Counts vary a little: what happens within one workflow task shares its events.
     """
     steps, release_step, totals = list[float](), [], {shape: list[float]() for shape in GRID}
-    minutes, hours, bare_steps = [], [], []
+    minutes, hours, bare_steps = [], [], list[float]()
     more = len(WEIGHTS) - 1
     async with _counting() as count:
         for number in range(LONG if long else QUICK):
@@ -200,8 +205,7 @@ async def measure(folder: Path, *, long: bool) -> list[Figure]:  # noqa: ARG001 
             before = count.asked
             hours.append((await count.release(1, 4, "1h")).total)
             asked = count.asked - before
-            few, many = await count.bare(1, number), await count.bare(4, number)
-            bare_steps.append((many - few) / more)
+            bare_steps += await count.bare(len(WEIGHTS), number)
     parts = {f"{n} services, {k} steps": totals[n, k] for n, k in GRID}
     return [
         STEP.figure(steps, bare_steps),

@@ -63,8 +63,8 @@ SPECS: Final = tuple(kind[size] for size in SIZES for kind in KINDS)
 VICTIMS: Final = 8
 """Canaries that go back, one after the other, while the others bake."""
 OLD: Final = 8
-"""Canaries that have baked since before the others came, for each number of these: those that the
-worker has long put out of its cache."""
+"""Canaries that have baked since before the others came, for each number of these. A worker keeps
+1,000 runs: from there on it has put these out of its cache."""
 POSTS: Final = 16
 """Alerts about the one behind Envoy, likewise."""
 PER_RELEASE: Final = 50
@@ -149,13 +149,14 @@ class Many:
 
     async def held(self, size: int) -> Held:
         """What so many cost, watched for an interval."""
+        baking = size + sum(len(old) for old in self._old.values())
         cpu, asked, began = self._cpu_s(), self._evidence.asked, time.monotonic()
         await asyncio.sleep(_WATCH_S)
         took = time.monotonic() - began
         return Held(
-            kib=(self._kib() - self._idle_kib) / size,
-            cpu_ms=1000 * (self._cpu_s() - cpu) / took / size,
-            asked=(self._evidence.asked - asked) / took,
+            kib=(self._kib() - self._idle_kib) / baking,
+            cpu_ms=1000 * (self._cpu_s() - cpu) / took / baking,
+            asked=(self._evidence.asked - asked) / took * size / baking,
             back=await self.back(f"at-{size}"),
         )
 

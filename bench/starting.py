@@ -47,7 +47,7 @@ _LIBRARIES: Final = {
 _NEEDS: Final = 3
 """At most so many services that one of a random graph depends on."""
 QUICK: Final = 2
-LONG: Final = 20
+LONG: Final = 5
 
 
 def graph(shape: str, size: int) -> dict[str, list[str]]:

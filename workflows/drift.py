@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from pydantic import Field
 from temporalio import workflow
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.drift import LOOK, LOOK_POLICY, Drift, DriftReport, Look
-    from schemas.base import Duration, Model
+    from activities.drift import LOOK, LOOK_POLICY, Drift, DriftInput, DriftReport, Look
     from schemas.events import EventType, event
     from schemas.ids import CANARY_WORKFLOW, canary_workflow_id, judging_queue
     from schemas.notice import Notice, NoticeKind
-    from schemas.release import CanaryInput, Cause, CauseKind, Tuning
+    from schemas.release import CanaryInput, Cause, CauseKind
     from workflows.outbox import Announcer
 
 DRIFT_WORKFLOW = "aviary.drift"
@@ -26,15 +24,6 @@ WATCH = timedelta(hours=1)
 """How long one check goes on looking: a list of workflows is not flooded with checks."""
 TASK_TIMEOUT = timedelta(seconds=2)
 """As for releases: a killed worker keeps a task no longer than this."""
-
-
-class DriftInput(Model):
-    """Starts a drift check."""
-
-    tuning: Tuning = Tuning()
-    every: Duration | None = Field(
-        default=None, description="Look again so often, for `WATCH`; None: once."
-    )
 
 
 @workflow.defn(name=DRIFT_WORKFLOW)

@@ -27,7 +27,9 @@ _PLAN_REASONS: Final = {
 }
 _ANY_ENVIRONMENT: Final = "default"
 _FEW: Final = 20
-"""Services whose plan takes less than a change of threads is worth: under a millisecond."""
+_SMALL: Final = 300
+"""Services of a release, and of the catalog, that are planned without a thread: in a millisecond,
+or a few where a name is wrong and the nearest is looked for."""
 
 
 class Starter(Protocol):
@@ -82,7 +84,7 @@ class Deploys:
 
     async def _planned(self, event: DeployEvent, record: str) -> ReleasePlan:
         catalog = await self._catalog()
-        if len(event.deploy.services) <= _FEW:
+        if len(event.deploy.services) <= _FEW and len(catalog.services) <= _SMALL:
             return _plan(event, record, catalog)
         # In a thread: planning ten thousand services must not hold up an alert.
         return await asyncio.to_thread(_plan, event, record, catalog)

@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.judge import JudgeActivities, JudgeRequest, JudgeResult
+from activities.pulse import Pulse
 from adapters.errors import Retryable, Terminal
 from adapters.routers.trial import TrialRouter
 from schemas.catalog import Bake, MemoryRouterSpec
@@ -84,10 +85,13 @@ def _request(metric: MetricSpec = ERRORS, **over: Any) -> JudgeRequest:
 
 
 async def _judge(
-    shop: Shop, request: JudgeRequest, environment: ActivityEnvironment | None = None
+    shop: Shop,
+    request: JudgeRequest,
+    environment: ActivityEnvironment | None = None,
+    pulse: Pulse | None = None,
 ) -> JudgeResult:
     activities = JudgeActivities(
-        shop, lambda _: Counting(shop), _resolve, clock=shop.clock, sleep=shop.sleep
+        shop, lambda _: Counting(shop), _resolve, clock=shop.clock, sleep=shop.sleep, pulse=pulse
     )
     return await (environment or ActivityEnvironment()).run(activities.judge, request)
 
@@ -175,6 +179,47 @@ async def test_another_attempt_goes_on_from_the_last_heartbeat(elements: int) ->
     )
     resumed = await _judge(shop, _request(), second)
     assert resumed.verdict.metrics[0].canary == whole.verdict.metrics[0].canary
+
+
+class Crowded(Pulse):
+    """A process with so many judges; remembers for which time-outs it was asked."""
+
+    def __init__(self, judges: int) -> None:
+        super().__init__()
+        self._judges = judges
+        self.timeouts: list[timedelta] = []
+
+    def pause(self, timeout: timedelta) -> float:
+        self.timeouts.append(timeout)
+        return super().pause(timeout)
+
+
+@pytest.mark.parametrize(("judges", "beats_per_reading"), [(10, 1), (1000, 0)])
+async def test_where_judges_are_many_no_reading_is_a_heartbeat(
+    judges: int, beats_per_reading: int
+) -> None:
+    beats: list[Any] = []
+    environment = ActivityEnvironment()
+    environment.on_heartbeat = lambda *details: beats.append(details)
+    result = await _judge(Shop(), _request(), environment, Crowded(judges))
+    assert result.verdict.kind is VerdictKind.PASS
+    assert len(beats) == beats_per_reading * 11
+
+
+@pytest.mark.parametrize(
+    ("scheduled", "paced"), [(None, 30), (timedelta(seconds=5), 5)], ids=["by us", "before us"]
+)
+async def test_it_beats_in_time_for_the_time_out_it_was_scheduled_with(
+    scheduled: timedelta | None, paced: int
+) -> None:
+    environment = ActivityEnvironment()
+    environment.info = dataclasses.replace(
+        ActivityEnvironment.default_info(), heartbeat_timeout=scheduled
+    )
+    spec = JudgeSpec(interval=timedelta(seconds=15), tolerance=0.2)
+    pulse = Crowded(1000)
+    await _judge(Shop(bad=0.5), _request(spec=spec), environment, pulse)
+    assert pulse.timeouts == [timedelta(seconds=paced)]
 
 
 async def test_cancelled_it_hands_back_its_evidence() -> None:

@@ -33,19 +33,24 @@ def test_a_judge_is_lost_after_two_readings(interval: float, expected: float) ->
 def test_every_judge_beats_well_before_it_is_taken_for_lost(judges: int, interval: float) -> None:
     each = timedelta(seconds=interval)
     with _with(judges) as pulse:
-        assert pulse.pause(each) <= 0.7 * lost_after(each).total_seconds()
+        assert pulse.pause(lost_after(each)) <= 0.7 * lost_after(each).total_seconds()
     assert SOONEST <= lost_after(each) <= LATEST
 
 
 @given(st.integers(1, 1_600))
 def test_all_judges_together_leave_the_server_in_peace(judges: int) -> None:
     with _with(judges) as pulse:
-        assert judges / pulse.pause(timedelta(seconds=15)) <= 80.001
+        assert judges / pulse.pause(LATEST) <= 80.001
         assert pulse.at_leisure == (judges <= 133)
+
+
+def test_a_judge_of_another_version_keeps_the_time_out_it_was_scheduled_with() -> None:
+    with _with(1000) as pulse:
+        assert pulse.pause(SOONEST) == 3.5
 
 
 def test_judges_that_have_ended_do_not_count() -> None:
     with _with(1000) as pulse:
-        assert pulse.pause(timedelta(seconds=15)) == 12.5
+        assert pulse.pause(LATEST) == 12.5
     with _with(1) as alone:
-        assert pulse.pause(timedelta(seconds=15)) == alone.pause(timedelta(seconds=15))
+        assert pulse.pause(LATEST) == alone.pause(LATEST)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.testing import WorkflowEnvironment
 
+from activities.traffic import APPLY
 from aviary.attributes import ensure_attributes
-from schemas.release import ReleasePhase, Tuning
+from schemas.ids import SIGNAL_ROLLBACK
+from schemas.release import Command, ReleasePhase, Tuning
 from schemas.verdict import VerdictKind
 from tests.workflows.kit import QUICK, World, eventually
 from workflows.attributes import LIST_BYTES, fitting
@@ -74,6 +78,28 @@ async def test_what_waits_for_a_person_is_one_query(
     assert (await release.result()).phase is ReleasePhase.FINALIZED
 
 
+async def test_a_rollback_is_listed_by_a_task_after_the_one_that_orders_it(
+    server: WorkflowEnvironment, world: World
+) -> None:
+    assert await ensure_attributes(server.client)
+    ledger = world.service("ledger")
+    world.judge.blocked.add((ledger, 10))
+    release = await world.release(
+        {"ledger": []}, tuning=VISIBLE, strategy={"steps": [10], "bake": "1m"}
+    )
+    await release.until(ledger="baking")
+    world.router.broken.add(ledger)  # so that listing can't have waited for the write
+    await release.handle.execute_update(SIGNAL_ROLLBACK, Command(by="ann"))
+    await release.until(ledger="stuck")
+    world.router.broken.clear()
+    world.judge.blocked.clear()
+    await release.result()
+    events = [_told(one) async for one in release.canary("ledger").fetch_history_events()]
+    ordered = max(place for place, one in enumerate(events) if one == APPLY)
+    listed, stuck = events.index("rolling_back"), events.index("stuck")
+    assert ordered < events.index("task", ordered) < listed < stuck
+
+
 async def test_without_the_attributes_a_release_goes_as_well(world: World) -> None:
     release = await world.release({"ledger": []})
     assert (await release.result()).phase is ReleasePhase.FINALIZED
@@ -88,6 +114,17 @@ def test_a_list_always_fits(values: list[str]) -> None:
     kept = fitting(values)
     assert kept == list(dict.fromkeys(values))[: len(kept)]
     assert sum(len(one.encode()) for one in kept) <= LIST_BYTES
+
+
+def _told(event: HistoryEvent) -> str:
+    """What an event is, as far as it is of interest here."""
+    if event.HasField("workflow_task_completed_event_attributes"):
+        return "task"
+    if event.HasField("activity_task_scheduled_event_attributes"):
+        return event.activity_task_scheduled_event_attributes.activity_type.name
+    fields = event.upsert_workflow_search_attributes_event_attributes.search_attributes
+    state = fields.indexed_fields.get("AviaryState")
+    return str(json.loads(state.data)) if state else ""
 
 
 async def _finds(world: World, query: str, found: list[str]) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-from activities.drift import DriftReport
+from activities.drift import DriftInput, DriftReport
 from adapters.errors import Retryable
 from aviary.schedules import DRIFT_SCHEDULE, ensure_drift_schedule
 from aviary.settings import Settings
@@ -21,7 +21,7 @@ from schemas.notice import NoticeKind
 from schemas.release import ReleasePhase
 from schemas.route import Route
 from tests.workflows.kit import METRIC, QUICK, RecordingRouter, Release, World, eventually
-from workflows.drift import DRIFT_WORKFLOW, DriftInput
+from workflows.drift import DRIFT_WORKFLOW
 
 HOLD = {"steps": [50], "soak": "1h"}
 CHAIN = {"ledger": [], "payments": ["ledger"]}

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from aviary.local.parts import Ports
+from aviary.local.ports import FreePorts
 from bench import many, unwinding
 from bench.__main__ import RESULT, SUITES, complete, specs
 from bench.restoring import HOPS, Moments
@@ -99,7 +101,10 @@ def test_graphs_have_no_cycle_and_are_the_same_each_time(shape: str) -> None:
 
 
 def test_catalogs_are_valid() -> None:
-    for document in (many.described(100), unwinding.described()):
+    for document in (
+        many.described(100, Path("/x"), Ports.choose(FreePorts())),
+        unwinding.described(),
+    ):
         assert Catalog.model_validate(json.loads(json.dumps(document))).services
 
 

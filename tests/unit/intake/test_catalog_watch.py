@@ -51,6 +51,25 @@ async def test_the_newest_is_read_beside_the_event_loop_and_only_after_a_change(
     assert read_in[0] is not threading.current_thread()
 
 
+async def test_a_fault_of_a_plugin_keeps_the_old_one_and_is_not_met_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = CollectorRegistry()
+    watch = CatalogWatch(path, registry)
+    before = await watch.newest()
+    tried = []
+
+    def read(path: Path) -> Catalog:
+        tried.append(path)
+        raise KeyError("TOKEN")
+
+    monkeypatch.setattr("aviary.catalog_watch.load_with_plugins", read)
+    path.write_text(CATALOG + "  search: {}\n")
+    assert [await watch.newest() for _ in range(3)] == [before] * 3
+    assert len(tried) == 1
+    assert registry.get_sample_value("aviary_catalog_valid") == 0
+
+
 def test_a_swapped_link_is_seen(path: Path, tmp_path: Path) -> None:
     # The way Kubernetes changes a mounted ConfigMap: same name, same size, another file.
     link, other = tmp_path / "link.yaml", tmp_path / "other.yaml"

@@ -103,6 +103,18 @@ def test_a_pool_that_a_route_names_stays(fleet: EnvoyFleet) -> None:
     assert fleet.versions("cart") == {"2"}
 
 
+def test_the_way_back_does_not_read_the_pools_and_the_way_forward_does(fleet: EnvoyFleet) -> None:
+    fleet.set_pools([pool("1", 1), pool("2", 2)])
+    file = RouteFile(fleet.directory, local_domains, lock_within=1)
+    file.register(Route(service="cart", stable="1"))
+    file.write(Route(service="cart", stable="1", canary="2", weight=50, generation=1))
+    (fleet.directory / "cds.yaml").unlink()
+    file.write(Route(service="cart", stable="1", generation=2))
+    with pytest.raises(Retryable, match=r"cds\.yaml"):
+        file.write(Route(service="cart", stable="1", canary="2", weight=50, generation=3))
+    assert file.read("cart").generation == 2
+
+
 def test_another_envoy_leaves_pools_and_routes_alone(fleet: EnvoyFleet) -> None:
     fleet.put_pool(pool("1", 1))
     file = RouteFile(fleet.directory, local_domains, lock_within=1)
