@@ -63,6 +63,7 @@ def build_workers(client: Client, settings: Settings, deeds: Deeds) -> list[Work
             workflows=WORKFLOWS,
             activities=deeds.routers,
             max_concurrent_activities=settings.router_slots,
+            max_cached_workflows=settings.cached_runs,
             interceptors=[GuardInterceptor()],
             workflow_runner=sandbox(),
             sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,

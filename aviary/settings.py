@@ -111,6 +111,11 @@ class Settings(BaseSettings):
 
     router_slots: int = Field(default=50, ge=1, description="Router writes at the same time.")
     judging_slots: int = Field(default=1000, ge=1, description="Bakes at the same time.")
+    cached_runs: int = Field(
+        default=1000,
+        ge=1,
+        description="Releases and canaries kept in memory; a word to another one costs its replay.",
+    )
     drift_every_s: int = Field(
         default=60,
         ge=1,
