@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -38,8 +37,6 @@ from schemas.verdict import Reason, Share, Verdict, VerdictKind
 
 JUDGE: Final = "aviary.judge"
 
-_POLICY = Policy(start_to_close=timedelta(days=30), retry=forever(timedelta(seconds=5)))
-
 SETTLE = timedelta(seconds=2)
 """After a change of weight, before the share of requests is looked at."""
 _PAIR = 2
@@ -53,7 +50,11 @@ Sleep = Callable[[float], Awaitable[None]]
 
 def judge_policy(spec: JudgeSpec) -> Policy:
     """For as long as it takes, and taken over by another worker soon after its own is lost."""
-    return replace(_POLICY, heartbeat=lost_after(spec.interval))
+    return Policy(
+        start_to_close=timedelta(days=30),
+        retry=forever(timedelta(seconds=5)),
+        heartbeat=lost_after(spec.interval),
+    )
 
 
 class JudgeRequest(Model):

@@ -176,7 +176,8 @@ class Many:
 
     async def oldest(self, size: int) -> list[float]:
         """As `back`, of those that have baked since the beginning."""
-        return [await self._told(handle, service) for service, handle in self._old[size].items()]
+        old = self._old.pop(size)
+        return [await self._told(handle, service) for service, handle in old.items()]
 
     async def _alone(self, release: str, service: str) -> WorkflowHandle[Any, ReleaseStatus]:
         handle = await ground.begin(self._ground, release, {service: "2"})

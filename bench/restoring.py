@@ -300,9 +300,8 @@ def described(folder: Path, ports: parts.Ports) -> dict[str, Any]:
 
 @asynccontextmanager
 async def restoring(here: Ground, envoy: Routed) -> AsyncIterator[Restoring]:
-    """All that takes part besides the worker, which must run already."""
+    """All that takes part besides the worker, which must run already, and the floor's process."""
     async with (
-        bare_process(here),
         Listener(here.bootstrap, ids.TOPIC_ALERTS, BARE_TOPIC) as listener,
         _producer(here.bootstrap) as producer,
     ):
@@ -321,7 +320,7 @@ async def measure(folder: Path, *, long: bool) -> list[Figure]:
         ground.routed(here) as envoy,
     ):
         await here.start("worker")
-        async with restoring(here, envoy) as both:
+        async with bare_process(here), restoring(here, envoy) as both:
             for number in range(-1, runs):  # the first warms up
                 moments, bare_moments = await both.aviary(number), await both.floor(number)
                 if number >= 0:

@@ -117,10 +117,28 @@ def start_judging(
     Cancelled, it still hands back its evidence (`WAIT_CANCELLATION_COMPLETED`); a rollback does not
     wait for that.
     """
+    policy = judge_policy(plan.judge)
+    request = _judge_request(plan, traffic, bake, carried)
+    return workflow.start_activity(
+        JUDGE,
+        request,
+        result_type=JudgeResult,
+        task_queue=judging_queue(workflow.info().task_queue),
+        start_to_close_timeout=policy.start_to_close,
+        heartbeat_timeout=policy.heartbeat,
+        retry_policy=policy.retry,
+        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        summary=_judging(f"{plan.service} at {request.weight:g} %", bake),
+    )
+
+
+def _judge_request(
+    plan: ServicePlan, traffic: Traffic, bake: Bake | None, carried: Carried
+) -> JudgeRequest:
     route, changed_at = traffic.route, traffic.confirmed_at
     if route is None or route.canary is None or changed_at is None:
         raise RuntimeError("there is no confirmed canary to judge")
-    request = JudgeRequest(
+    return JudgeRequest(
         router=plan.router,
         service=plan.service,
         stable=route.stable,
@@ -135,18 +153,6 @@ def start_judging(
         ramp=carried.ramp,
         tell=carried.tell,
         started_at=workflow.now() if carried.ramp else changed_at,
-    )
-    policy = judge_policy(plan.judge)
-    return workflow.start_activity(
-        JUDGE,
-        request,
-        result_type=JudgeResult,
-        task_queue=judging_queue(workflow.info().task_queue),
-        start_to_close_timeout=policy.start_to_close,
-        heartbeat_timeout=policy.heartbeat,
-        retry_policy=policy.retry,
-        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        summary=_judging(f"{plan.service} at {route.weight:g} %", bake),
     )
 
 

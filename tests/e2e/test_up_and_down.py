@@ -105,6 +105,7 @@ async def test_a_stack_that_is_killed_takes_its_children_with_it(tmp_path: Path)
         running.process.kill()
         await running.process.wait()
         await running.gone()
+        assert not any(child.alive for child in running.children)
 
 
 async def test_down_ends_a_stack_from_another_shell(tmp_path: Path) -> None:

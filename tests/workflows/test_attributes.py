@@ -15,7 +15,7 @@ from aviary.attributes import ensure_attributes
 from schemas.ids import SIGNAL_ROLLBACK
 from schemas.release import Command, ReleasePhase, Tuning
 from schemas.verdict import VerdictKind
-from tests.workflows.kit import QUICK, World, eventually
+from tests.workflows.kit import QUICK, Release, World, eventually
 from workflows.attributes import LIST_BYTES, fitting
 
 CHAIN = {"ledger": [], "payments": ["ledger"]}
@@ -50,18 +50,22 @@ async def test_a_release_rolled_back_because_of_a_service_is_one_query(
 async def test_a_canary_is_listed_as_running_then_holding(
     server: WorkflowEnvironment, world: World
 ) -> None:
-    assert await ensure_attributes(server.client)
-    ledger = world.service("ledger")
-    world.judge.blocked.add((ledger, 10))
-    release = await world.release(
-        {"ledger": []}, tuning=VISIBLE, strategy={"steps": [10], "bake": "1m"}
-    )
+    ledger, release = await _begun(server, world)
     running = f"AviaryService = '{ledger}' AND WorkflowType = 'aviary.canary' AND AviaryState = "
     await eventually(lambda: _finds(world, f"{running}'running'", [f"canary/{ledger}"]))
     await release.until(ledger="baking")
     world.judge.blocked.clear()
     assert (await release.result()).phase is ReleasePhase.FINALIZED
     await eventually(lambda: _finds(world, f"{running}'finalized'", [f"canary/{ledger}"]))
+
+
+async def _begun(server: WorkflowEnvironment, world: World) -> tuple[str, Release]:
+    """A release whose one service bakes until the judge is no longer blocked."""
+    assert await ensure_attributes(server.client)
+    ledger = world.service("ledger")
+    world.judge.blocked.add((ledger, 10))
+    strategy = {"steps": [10], "bake": "1m"}
+    return ledger, await world.release({"ledger": []}, tuning=VISIBLE, strategy=strategy)
 
 
 async def test_what_waits_for_a_person_is_one_query(
@@ -81,12 +85,7 @@ async def test_what_waits_for_a_person_is_one_query(
 async def test_a_rollback_is_listed_by_a_task_after_the_one_that_orders_it(
     server: WorkflowEnvironment, world: World
 ) -> None:
-    assert await ensure_attributes(server.client)
-    ledger = world.service("ledger")
-    world.judge.blocked.add((ledger, 10))
-    release = await world.release(
-        {"ledger": []}, tuning=VISIBLE, strategy={"steps": [10], "bake": "1m"}
-    )
+    ledger, release = await _begun(server, world)
     await release.until(ledger="baking")
     world.router.broken.add(ledger)  # so that listing can't have waited for the write
     await release.handle.execute_update(SIGNAL_ROLLBACK, Command(by="ann"))
