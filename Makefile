@@ -11,6 +11,7 @@ KEEP ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?= --quick
 CHAOS_ARGS ?=
+FUZZ_ARGS ?=
 
 # A tool of the environment never asks, and never writes outside the checkout.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -50,6 +51,11 @@ test: install ## Run every test and print coverage (PYTEST_ARGS="-k plan" passes
 chaos: install ## Every fault on every release: table, and .cache/chaos.json (CHAOS_ARGS="--every 5")
 	$(call say,chaos: intake, unwinding, outages, and every kill point of four releases)
 	@$(PY) -m tests.chaos --json .cache/chaos.json $(CHAOS_ARGS)
+
+.PHONY: fuzz
+fuzz: $(STAMP) ## Try many thousand odd inputs of each kind (FUZZ_ARGS="-k alerts")
+	$(call say,fuzz: events, alerts, catalogs and Prometheus' answers)
+	@$(PY) -m pytest tests/fuzz --hypothesis-profile=long $(FUZZ_ARGS)
 
 .PHONY: check
 check: $(STAMP) ## Lint, formatting, types and layers

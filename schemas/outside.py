@@ -1,0 +1,61 @@
+"""Text from outside: bounded where it enters, and plain text for ever after.
+
+`cut` is for the border: nothing longer than its bound goes on, and what was left out can be told
+and found. `visible` is for every place where people see it: no character of it can act on a
+terminal, a log, or the lines around it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from typing import Final
+
+NAME_MOST: Final = 200
+"""Longest name from outside (of an alert, a label, a sender), in characters."""
+TEXT_MOST: Final = 2000
+"""Longest text from outside (a summary, a reason, an error), in characters."""
+
+_DIGEST: Final = 16
+# Controls, formats (bidirectional overrides among them), halves of surrogate pairs, and the two
+# separators that some readers take for the end of a line.
+_ACTING: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_KEPT_FORMATS: Final = {"\u200d"}  # the joiner within emoji and some scripts, which acts on nothing
+
+
+def cut(text: str, most: int) -> str:
+    """The text, or its beginning and a note of what was left out, at most `most` characters.
+
+    The note has the whole length and the beginning of its SHA-256 (of UTF-8, with halves of
+    surrogate pairs as Python's `surrogatepass` writes them), so that the whole can be recognized.
+
+    Raises:
+        ValueError: `most` has no room for the note.
+    """
+    if len(text) <= most:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
+    note = f"… ({len(text)} characters, sha256 {digest})"
+    if len(note) > most:
+        raise ValueError(f"most: got {most}, expected room for a note of {len(note)} characters")
+    return text[: most - len(note)] + note
+
+
+def visible(text: str, *, lines: bool = False) -> str:
+    r"""The text with every character that acts on its reader spelt out, as in `\x1b` or `\u202e`.
+
+    Args:
+        text: from anybody.
+        lines: leave line feeds and tabs as they are, where the place is made for several lines.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_spelt(each, lines=lines) for each in text)
+
+
+def _spelt(character: str, *, lines: bool) -> str:
+    if character in _KEPT_FORMATS or (lines and character in "\n\t"):
+        return character
+    if unicodedata.category(character) not in _ACTING:
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

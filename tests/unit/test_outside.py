@@ -1,0 +1,67 @@
+"""Text from outside: bounded, and without power over its reader."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.outside import cut, visible
+
+
+def test_a_short_text_stays_as_it_is() -> None:
+    assert cut("disk full", 200) == "disk full"
+
+
+def test_a_long_text_says_its_length_and_its_digest() -> None:
+    text = "x" * 900_000
+    digest = hashlib.sha256(text.encode()).hexdigest()
+
+    short = cut(text, 200)
+
+    assert short.startswith("xxx")
+    assert short.endswith(f"… (900000 characters, sha256 {digest[:16]})")
+    assert len(short) == 200
+
+
+def test_a_bound_without_room_for_the_note_is_an_error() -> None:
+    with pytest.raises(ValueError, match="most: got 10, expected room for a note of"):
+        cut("x" * 11, 10)
+
+
+@given(st.text(st.characters(codec=None)), st.integers(60, 300))
+def test_no_text_is_longer_than_its_bound(text: str, most: int) -> None:
+    assert len(cut(text * 9, most)) <= most
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\x1b[2Jb", r"a\x1b[2Jb"),
+        ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
+        ("one\ntwo\r\n", r"one\ntwo\r\n"),
+        ("\u202egnp.exe", r"\u202egnp.exe"),
+        ("\x9b2J", r"\x9b2J"),
+        ("one\u2028two", r"one\u2028two"),
+        ("half \ud800", r"half \ud800"),
+        ("[/red] disk full", "[/red] disk full"),
+        ("Grüße, 東京 👩‍🚀", "Grüße, 東京 👩‍🚀"),
+    ],
+)
+def test_what_acts_on_a_reader_is_spelt_out(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+def test_a_place_for_several_lines_keeps_them() -> None:
+    assert visible("one\n\ttwo\r\x1b", lines=True) == "one\n\ttwo\\r\\x1b"
+
+
+@given(st.text(st.characters(codec=None)))
+def test_nothing_visible_acts(text: str) -> None:
+    shown = visible(text)
+    acting = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    assert {each for each in shown if unicodedata.category(each) in acting} <= {"\u200d"}
+    shown.encode()
