@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from schemas.alert_bounds import Annotations, ExternalUrl, Fingerprint, GeneratorUrl, Labels
 from schemas.base import Model
 from schemas.rejection import Rejected, RejectReason, explain, load_json, show
 
@@ -21,18 +22,21 @@ class AlertStatus(StrEnum):
 
 
 class Alert(Model):
-    """One alert of an Alertmanager notification (webhook version 4)."""
+    """One alert of an Alertmanager notification (webhook version 4).
+
+    Its texts are cut to the bounds of `schemas.alert_bounds`, whoever makes it.
+    """
 
     status: AlertStatus
-    fingerprint: str = Field(min_length=1, description="Alertmanager's identity of the label set.")
-    labels: dict[str, str]
-    annotations: dict[str, str] = Field(default_factory=dict)
+    fingerprint: Fingerprint = Field(description="Alertmanager's identity of the label set.")
+    labels: Labels
+    annotations: Annotations = Field(default_factory=dict)
     starts_at: AwareDatetime
     ends_at: AwareDatetime | None = Field(
         default=None, description="When it ended; None while it fires (year 1 on the wire)."
     )
-    generator_url: str = ""
-    external_url: str = Field(default="", description="The Alertmanager that sent it.")
+    generator_url: GeneratorUrl = ""
+    external_url: ExternalUrl = Field(default="", description="The Alertmanager that sent it.")
 
     @property
     def name(self) -> str:
@@ -59,12 +63,12 @@ class WebhookAlert(_Tolerant):
     """One alert as Alertmanager writes it in its webhook."""
 
     status: AlertStatus
-    labels: dict[str, str]
-    annotations: dict[str, str] = Field(default_factory=dict)
+    labels: Labels
+    annotations: Annotations = Field(default_factory=dict)
     starts_at: AwareDatetime = Field(alias="startsAt")
     ends_at: AwareDatetime | None = Field(default=None, alias="endsAt")
-    generator_url: str = Field(default="", alias="generatorURL")
-    fingerprint: str = Field(min_length=1)
+    generator_url: GeneratorUrl = Field(default="", alias="generatorURL")
+    fingerprint: Fingerprint
 
     @field_validator("starts_at", "ends_at")
     @classmethod
@@ -93,13 +97,11 @@ class WebhookAlert(_Tolerant):
 class WebhookPayload(_Tolerant):
     """Alertmanager's webhook payload, version 4; also the value of a record of `aviary.alerts`.
 
-    Fields not named here (`groupLabels`, `commonLabels`, …) are allowed and not used.
+    Fields not named here (`groupLabels`, `groupKey`, …) are allowed and not used.
     """
 
     version: Literal["4"]
-    external_url: str = Field(default="", alias="externalURL")
-    receiver: str = ""
-    group_key: str = Field(default="", alias="groupKey")
+    external_url: ExternalUrl = Field(default="", alias="externalURL")
     truncated_alerts: int = Field(
         default=0, ge=0, alias="truncatedAlerts", description="Left out by its `max_alerts`."
     )

@@ -150,7 +150,7 @@ def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
     chunk: list[Item] = []
     size = 0
     for item in items:
-        weight = len(item.alert.model_dump_json())
+        weight = len(item.alert.model_dump_json().encode())
         if chunk and (len(chunk) == AT_MOST or size + weight > AT_MOST_BYTES):
             yield chunk
             chunk, size = [], 0
