@@ -50,7 +50,11 @@ class AlertPolicy(Model):
     )
     not_canary: AlertAction = Field(
         default=AlertAction.PAUSE,
-        description="For an alert that names another version, or began before the canary did.",
+        description="At most, for one that names another version, or began before the canary did.",
+    )
+    stable_holds: bool = Field(
+        default=False,
+        description="Whether an alert that names the stable version holds its successor back.",
     )
     dependents_alerts: DependentsAlerts = Field(
         default=DependentsAlerts.PAUSE,

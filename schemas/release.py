@@ -235,6 +235,9 @@ class CanaryReport(Model):
         default=None, description="Why it goes back or, while holding, why it must."
     )
     paused: bool = False
+    ends_by: tuple[str, ...] = Field(
+        default=(), description="Commands that end what it waits for, where only some would."
+    )
     at: datetime
 
 
@@ -269,6 +272,7 @@ class ServiceStatus(Model):
     steps: int = 0
     stable: Version | None = None
     waits_for: str = ""
+    ends_by: tuple[str, ...] = ()
     verdict: Verdict | None = None
     cause: Cause | None = None
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
 
 from schemas.alert import Alert, AlertStatus
 from schemas.alert_policy import AlertAction, DependentsAlerts
+from schemas.outside import NAME_MOST, cut
 from schemas.release import ServicePlan
+from schemas.versions import named_version, same_version
 
 REMEMBERED = 2_000
 """Identities kept per canary; the oldest are forgotten first."""
-
 
 _STRENGTH = (AlertAction.RECORD, AlertAction.PAUSE, AlertAction.ROLLBACK)
 _AT_MOST = {
@@ -22,6 +24,7 @@ _AT_MOST = {
     DependentsAlerts.PAUSE: AlertAction.PAUSE,
     DependentsAlerts.ROLLBACK: AlertAction.ROLLBACK,
 }
+_DOES = {AlertAction.PAUSE: "pauses", AlertAction.RECORD: "is only recorded"}
 
 
 def dependent_of(alert: Alert, plan: ServicePlan) -> str | None:
@@ -34,7 +37,18 @@ def dependent_of(alert: Alert, plan: ServicePlan) -> str | None:
     return None if not named or plan.service in named else named[0]
 
 
-def action_for(alert: Alert, plan: ServicePlan, *, began_at: datetime | None) -> AlertAction:
+@dataclass(frozen=True)
+class Decision:
+    """What an alert does, and why it does not do more."""
+
+    action: AlertAction
+    text: str
+    """What happened, for a person; with the deciding reason where it is less than a rollback."""
+
+
+def decide(
+    alert: Alert, plan: ServicePlan, *, began_at: datetime | None, stable: str | None = None
+) -> Decision:
     """What the catalog says this alert does.
 
     Args:
@@ -42,29 +56,75 @@ def action_for(alert: Alert, plan: ServicePlan, *, began_at: datetime | None) ->
         plan: the canary's service, with its section of the catalog.
         began_at: when the canary first got traffic; None before that, when preflight looks at what
             fires, and the alert is only recorded.
+        stable: the version beside it, where that is known.
     """
     policy = plan.alerts
-    if alert.status is AlertStatus.RESOLVED or began_at is None:
-        return AlertAction.RECORD
+    what = _sentence(alert, plan)
+    if alert.status is AlertStatus.RESOLVED:
+        return Decision(AlertAction.RECORD, f"alert {alert.name} on {plan.service} ended")
+    if began_at is None:
+        why = f"{plan.version} has no traffic yet, and preflight looks at what fires"
+        return Decision(AlertAction.RECORD, _weaker(what, AlertAction.RECORD, why))
     severity = alert.labels.get(policy.severity_label, "")
     action = policy.severities.get(severity, policy.otherwise)
-    if dependent_of(alert, plan) is not None:
-        limits = [_AT_MOST[policy.dependents_alerts]]
-        limits += [policy.not_canary] if alert.starts_at < began_at else []
-        return _STRENGTH[min(_STRENGTH.index(one) for one in (action, *limits))]
-    named = (alert.labels.get(label) for label in policy.version_labels)
-    about = next((name for name in named if name), plan.version)
-    if about != plan.version or alert.starts_at < began_at:
-        return policy.not_canary
-    return action
+    label = policy.severity_label
+    why = f"its {label} is {cut(severity, NAME_MOST)!r}" if severity else f"it has no {label}"
+    for most, reason in _limits(alert, plan, began_at, stable):
+        if _STRENGTH.index(most) < _STRENGTH.index(action):
+            action, why = most, reason
+    if action is AlertAction.ROLLBACK:
+        return Decision(action, what)
+    return Decision(action, _weaker(what, action, why))
 
 
-def sentence(alert: Alert, plan: ServicePlan) -> str:
+def _limits(
+    alert: Alert, plan: ServicePlan, began_at: datetime, stable: str | None
+) -> Iterator[tuple[AlertAction, str]]:
+    """What the alert does at most, and why."""
+    policy = plan.alerts
+    dependent = dependent_of(alert, plan)
+    if dependent is not None:
+        most = policy.dependents_alerts
+        yield _AT_MOST[most], f"dependents_alerts is {most.value!r}"
+    else:
+        other = _other_version(alert, plan, stable)
+        if other:
+            yield policy.not_canary, other
+    if alert.starts_at < began_at:
+        yield (
+            policy.not_canary,
+            (
+                f"it began at {_time(alert.starts_at)}, before {plan.version} had traffic "
+                f"({_time(began_at)})"
+            ),
+        )
+
+
+def _other_version(alert: Alert, plan: ServicePlan, stable: str | None) -> str:
+    """Why it is not about the canary's version, in words; empty when it may be."""
+    named = named_version(alert.labels, plan.alerts.version_labels)
+    if named is None or same_version(named[1], plan.version):
+        return ""
+    label, said = named[0], cut(named[1], NAME_MOST)
+    is_stable = stable is not None and same_version(named[1], stable)
+    whose = f", which is stable ({stable})" if is_stable else ""
+    return f"its label {label} says {said!r}{whose}, and the canary is {plan.version}"
+
+
+def _sentence(alert: Alert, plan: ServicePlan) -> str:
     """What happened, for a person."""
     dependent = dependent_of(alert, plan)
     if dependent is None:
         return f"alert {alert.name} fired on {plan.service}"
     return f"alert {alert.name} fired on {dependent}, which depends on {plan.service}"
+
+
+def _weaker(what: str, action: AlertAction, why: str) -> str:
+    return f"{what}; it {_DOES[action]} rather than rolls back, since {why}"
+
+
+def _time(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def alerts_in(value: Any) -> tuple[list[Alert], list[str]]:
@@ -94,8 +154,12 @@ class AlertMemory:
         """Whether this is the first time; remembers it."""
         if alert.identity in self._seen:
             return False
-        self._seen[alert.identity] = None
+        self.remember((alert.identity,))
         self.count += 1
+        return True
+
+    def remember(self, identities: Iterable[str]) -> None:
+        """Take these for seen: what preflight let by is no news when it is repeated."""
+        self._seen |= dict.fromkeys(identities)
         while len(self._seen) > REMEMBERED:
             del self._seen[next(iter(self._seen))]
-        return True

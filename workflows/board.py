@@ -101,6 +101,7 @@ class Board:
                 "steps": report.steps,
                 "stable": report.stable,
                 "waits_for": "" if phase.closed else report.waits_for,
+                "ends_by": () if phase.closed else report.ends_by,
                 "verdict": report.verdict,
                 "cause": report.cause,
             }
@@ -116,7 +117,17 @@ class Board:
             if not phase.closed
             and phase is not CanaryPhase.WAITING
             and phase in _APPLIES.get(word, {phase})
-        ]
+        ] or [service for service in self._reports if self._ends(word, service)]
+
+    def _ends(self, word: Word, service: str) -> bool:
+        """Whether the word ends what the service waits for, beside what it is made for."""
+        if self.phases[service].closed:
+            return False
+        report = self._reports.get(service)
+        if report is None:  # it may not have come to telling that it asks for alerts
+            before = self.phases[service] is CanaryPhase.PREFLIGHT
+            return before and word in {Word.SKIP, Word.APPROVE}
+        return word in report.ends_by
 
     def refusal(
         self, word: Word, command: Command, release: ReleasePhase, *, paused: bool
@@ -142,8 +153,9 @@ class Board:
 
     def _nothing_applies(self, word: Word, command: Command) -> str | None:
         wanted = _APPLIES[word]
-        if any(self.phases[service] in wanted for service in self.targets(word, command)):
-            return None
+        for service in self.targets(word, command):
+            if self.phases[service] in wanted or self._ends(word, service):
+                return None
         where = "; ".join(
             f"{one.service} is {describe.phase(one.phase, one.step, one.steps)}"
             for one in self.statuses()

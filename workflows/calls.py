@@ -11,7 +11,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.judge import JUDGE, JudgeRequest, JudgeResult, judge_policy
     from activities.observe import SEE_BACK, SEE_POLICY, SeeBack, Seen
-    from activities.preflight import PREFLIGHT, PREFLIGHT_POLICY, Preflight
+    from activities.preflight import PREFLIGHT, PREFLIGHT_POLICY, Firing, Preflight
     from activities.ramp import BEGIN_POLICY, BEGIN_RAMP, BeginRamp, RampState
     from activities.tell import Telling
     from schemas.base import format_duration
@@ -22,24 +22,30 @@ with workflow.unsafe.imports_passed_through():
     from workflows.unwind import Traffic
 
 
-async def ask_preflight(
-    plan: ServicePlan, tuning: Tuning, known: tuple[str, ...] | None
-) -> tuple[str, ...]:
-    """The alerts that fire on the service, once they are others than `known`."""
+def ask_preflight(
+    plan: ServicePlan, tuning: Tuning, stable: str | None, known: Firing | None
+) -> workflow.ActivityHandle[Firing]:
+    """Ask for the alerts that hold the service back, once they are others than `known`."""
+    policy = plan.alerts
     request = Preflight(
-        service=plan.service, labels=plan.service_labels, poll=tuning.preflight_poll, known=known
+        service=plan.service,
+        labels=plan.service_labels,
+        version_labels=policy.version_labels,
+        version=plan.version,
+        stable=None if policy.stable_holds else stable,
+        poll=tuning.preflight_poll,
+        known=known,
     )
-    firing: tuple[str, ...] = await workflow.execute_activity(
+    return workflow.start_activity(
         PREFLIGHT,
         request,
-        result_type=tuple[str, ...],
+        result_type=Firing,
         task_queue=effects_queue(workflow.info().task_queue),
         start_to_close_timeout=PREFLIGHT_POLICY.start_to_close,
         heartbeat_timeout=PREFLIGHT_POLICY.heartbeat,
         retry_policy=PREFLIGHT_POLICY.retry,
         summary=f"{plan.service}: does an alert fire?",
     )
-    return tuple(firing)
 
 
 async def begin_ramp(plan: ServicePlan, traffic: Traffic, spec: RampSpec) -> RampState:

@@ -13,6 +13,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
+    from activities.preflight import Firing
     from activities.ramp import RampState
     from schemas.catalog import Bake, FullStep, OnInconclusive
     from schemas.ids import (
@@ -29,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.verdict import Share, Verdict, VerdictKind
     from workflows import describe
     from workflows.calls import ask_preflight, begin_ramp, see_back
+    from workflows.commands import Word
     from workflows.inbox import Inbox
     from workflows.judging import BakeFailed, TooLong
     from workflows.unwind import run_to_end
@@ -140,7 +142,9 @@ class CanaryWorkflow(Inbox):
 
     async def _bring_to_hold(self) -> None:
         if self._start.resume is None:
-            await self._preflight()
+            await self._traffic.look()
+            if await self._preflight():
+                await self._traffic.look()
             await self._traffic.take()
         if not self._traffic.unchanged:
             if self._plan.strategy.ramp is not None and self._progress < (0, 0):
@@ -191,13 +195,30 @@ class CanaryWorkflow(Inbox):
             self._enter(CanaryPhase.STUCK, text)
             await self._traffic.write_again()
 
-    async def _preflight(self) -> None:
-        firing: tuple[str, ...] | None = None
-        while firing is None or firing:
-            firing = await ask_preflight(self._plan, self._start.tuning, firing)
-            if firing:
-                text = f"alerts on {self._plan.service} to end: {', '.join(firing)}"
-                self._enter(CanaryPhase.PREFLIGHT, text)
+    async def _preflight(self) -> bool:
+        """Wait until no alert holds the version back, or a person lets it go on all the same.
+
+        Returns:
+            Whether it waited: the route may have changed meanwhile.
+        """
+        firing: Firing | None = None
+        self._asks_alerts = True
+        while firing is None or firing.count:
+            asked = ask_preflight(self._plan, self._start.tuning, self._traffic.stable, firing)
+            try:
+                await workflow.wait_condition(lambda: asked.done() or self._let_by)  # noqa: B023
+            finally:
+                asked.cancel()
+            if self._let_by:
+                break
+            firing = await asked
+            self._alerts.remember(firing.identities)
+            if firing.count:
+                text = f"alerts on {self._plan.service} to end: {firing.sentence}"
+                text += "; `skip` or `approve` goes on all the same"
+                self._enter(CanaryPhase.PREFLIGHT, text, ends_by=(Word.APPROVE, Word.SKIP))
+        self._asks_alerts = False
+        return self._sequence > 0
 
     async def _shift(self, index: int, step: FullStep) -> None:
         await self._pause_if_told()
@@ -290,10 +311,12 @@ class CanaryWorkflow(Inbox):
         *,
         by_judge: bool = False,
         show_later: bool = False,
+        ends_by: tuple[Word, ...] = (),
     ) -> None:
         self._stop_if_going_back()
         self._phase = phase
         self._waits_for = waits_for
+        self._ends_by = ends_by
         self._tell(by_judge=by_judge, show_later=show_later)
 
     def _judged(self, verdict: Verdict) -> Cause:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from temporalio.exceptions import FailureError
@@ -23,7 +24,7 @@ _PAST = {
     Word.PAUSE: "paused",
     Word.RESUME: "resumed",
     Word.APPROVE: "approved",
-    Word.SKIP: "skipped the bake",
+    Word.SKIP: "skipped",
     Word.ROLLBACK: "rolled back",
 }
 NO_WAY_BACK = {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED}
@@ -64,26 +65,29 @@ def phase(where: CanaryPhase, step: int | None, steps: int) -> str:
     return f"{words} step {step + 1} of {steps}"
 
 
-def canary_refusal(word: Word, where: CanaryPhase, *, paused: bool, at: str) -> str | None:
+def canary_refusal(
+    word: Word, where: CanaryPhase, *, paused: bool, ends_by: Collection[Word] = (), at: str
+) -> str | None:
     """Why a command makes no sense to a canary now; None when it does.
 
     Args:
         word: the command.
         where: the canary's phase.
         paused: whether it already is to pause.
+        ends_by: commands that end what it waits for, beside those that its phase is known for.
         at: where it is, in words, for the answer.
     """
+    if word in ends_by:
+        return None
     if where in NO_WAY_BACK | GOING_BACK:
         return f"too late: {at}"
-    if word is Word.APPROVE and where is not CanaryPhase.GATED:
-        return f"no gate is open; {at}"
-    if word is Word.SKIP and where is not CanaryPhase.BAKING:
-        return f"no bake is running; {at}"
-    if word is Word.RESUME and not paused:
-        return f"it is not paused; {at}"
-    if word is Word.PAUSE and paused:
-        return f"it is paused already; {at}"
-    return None
+    wrong = {
+        Word.APPROVE: "" if where is CanaryPhase.GATED else "no gate is open",
+        Word.SKIP: "" if where is CanaryPhase.BAKING else "no bake is running",
+        Word.RESUME: "" if paused else "it is not paused",
+        Word.PAUSE: "it is paused already" if paused else "",
+    }.get(word)
+    return f"{wrong}; {at}" if wrong else None
 
 
 def time_elapsed(plan: ServicePlan, at: datetime) -> Verdict:

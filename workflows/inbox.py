@@ -31,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
         Recall,
     )
     from workflows import describe, pages
-    from workflows.alerts import AlertMemory, action_for, alerts_in, sentence
+    from workflows.alerts import AlertMemory, alerts_in, decide
     from workflows.attributes import RUNNING, Attributes, listed
     from workflows.commands import Commands, Word
     from workflows.judging import Judging
@@ -51,6 +51,9 @@ class Inbox(Commands):
         self._sequence = 0
         self._phase = CanaryPhase.PREFLIGHT
         self._waits_for = ""
+        self._ends_by: tuple[Word, ...] = ()
+        self._asks_alerts = False
+        self._let_by = False
         self._step: int | None = None
         self._judging = Judging(start.plan, self._traffic)
         self._attributes = Attributes(known=start.tuning.search_attributes, state=RUNNING)
@@ -145,6 +148,7 @@ class Inbox(Commands):
             verdict=self._judging.verdict,
             cause=self._trouble,
             paused=self._pause_text is not None,
+            ends_by=self._ends_by,
             at=workflow.now(),
         )
 
@@ -196,13 +200,17 @@ class Inbox(Commands):
     def _take_alert(self, alert: Alert) -> None:
         if not self._alerts.is_new(alert):
             return
-        action = action_for(alert, self._plan, began_at=self._traffic.began_at)
-        workflow.logger.info("alert", extra={"alert": alert.name, "action": action})
-        text = sentence(alert, self._plan)
-        if action is AlertAction.ROLLBACK:
-            self._in_trouble(self._cause(CauseKind.ALERT, text, alert=alert))
-        elif action is AlertAction.PAUSE and self._pause_text is None:
-            self._pause_text = text
+        decided = decide(
+            alert, self._plan, began_at=self._traffic.began_at, stable=self._traffic.stable
+        )
+        workflow.logger.info(
+            "alert",
+            extra={"alert": alert.name, "action": decided.action, "why": decided.text},
+        )
+        if decided.action is AlertAction.ROLLBACK:
+            self._in_trouble(self._cause(CauseKind.ALERT, decided.text, alert=alert))
+        elif decided.action is AlertAction.PAUSE and self._pause_text is None:
+            self._pause_text = decided.text
             self._tell()
 
     @workflow.signal(
@@ -250,6 +258,7 @@ class Inbox(Commands):
             word,
             self._phase,
             paused=self._pause_text is not None,
+            ends_by=(Word.APPROVE, Word.SKIP) if self._asks_alerts else self._ends_by,
             at=f"{self._plan.service} is {where}",
         )
 
@@ -265,6 +274,9 @@ class Inbox(Commands):
                 self._pause_text = None
                 self._tell()
                 answer = f"{service} goes on"
+            case Word.APPROVE | Word.SKIP if self._asks_alerts:
+                self._let_by = True
+                answer = f"{service} goes on, whatever fires"
             case Word.APPROVE:
                 self._approved = True
                 answer = f"the gate of {service} is open"

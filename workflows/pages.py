@@ -12,6 +12,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from schemas.base import format_duration
+from schemas.ids import SIGNAL_APPROVE, SIGNAL_SKIP
 from schemas.release import (
     CanaryInput,
     CanaryPhase,
@@ -36,6 +37,10 @@ _WIDTH = 110
 _HOW = "More Actions → Send an Update, top right; input may be left out"
 _SAID = 3
 _STOP = "`rollback` stops it: the whole release goes back, in reverse order"
+_ENDS = {
+    SIGNAL_APPROVE: "`approve` lets it begin, whatever fires",
+    SIGNAL_SKIP: "`skip` does so as well",
+}
 _NO_MARKDOWN = str.maketrans({mark: f"&#{ord(mark)};" for mark in "&<>|`*[]"})
 
 _URGENT = (
@@ -135,7 +140,12 @@ def _canary_words(report: CanaryReport) -> list[str]:
         words.append("`skip` ends the bake")
     if report.phase is CanaryPhase.GATED:
         words.insert(0, "`approve` opens the gate")
-    return _may(words)
+    return _may([*_ending(report.ends_by), *words])
+
+
+def _ending(ends_by: Sequence[str]) -> list[str]:
+    """The commands that end a wait, first of all."""
+    return [_ENDS[word] for word in ends_by if word in _ENDS]
 
 
 def release(
@@ -254,7 +264,8 @@ def _release_words(status: ReleaseStatus) -> list[str]:
         words.append("`skip` ends the bakes that run")
     if CanaryPhase.GATED in phases:
         words.insert(0, "`approve` opens the gate")
-    return _may(words)
+    ends_by = {word: None for one in status.services for word in one.ends_by}
+    return _may([*_ending(tuple(ends_by)), *words])
 
 
 def canary_details(plan: ReleasePlan, service: str, run: str) -> str:

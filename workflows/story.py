@@ -114,7 +114,10 @@ class Story:
             if self._ended(status.service) and not status.phase.closed:
                 continue  # it has said so itself, before its workflow ended
             paused = self._known[status.service].get("paused", False)
-            state = {**status.model_dump(mode="json", exclude={"depends_on"}), "paused": paused}
+            state = {
+                **status.model_dump(mode="json", exclude={"depends_on", "ends_by"}),
+                "paused": paused,
+            }
             if self._differs(state):
                 self._tell(EventType.CANARY_CHANGED, state)
 
@@ -164,7 +167,7 @@ class Story:
 
 
 def _state(report: CanaryReport) -> dict[str, Any]:
-    data = report.model_dump(mode="json", exclude={"sequence", "at"})
+    data = report.model_dump(mode="json", exclude={"sequence", "at", "ends_by"})
     final = {CanaryPhase.FINALIZED: 100.0, CanaryPhase.ROLLED_BACK: 0.0}
     return data | {"weight": final.get(report.phase, report.weight)}
 

@@ -77,10 +77,13 @@ class Traffic:
         """Whether the version to release already is the stable one."""
         return self.stable == self._plan.version
 
-    async def take(self) -> None:
-        """Read the route, and clear what an earlier canary may have left on it."""
+    async def look(self) -> None:
+        """Read the route."""
         self.route = await self._read()
         self.before = self.route.stable
+
+    async def take(self) -> None:
+        """Clear what an earlier canary may have left on the route."""
         await self._insist(self._without_canary, "clear an earlier canary")
 
     async def shift(self, weight: float) -> None:

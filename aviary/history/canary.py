@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -12,14 +13,14 @@ from activities.ramp import BEGIN_RAMP
 from activities.traffic import APPLY, READ
 from aviary.history.events import Call, Ended, Event, Story, dicts_in, first
 from aviary.history.said import command_of, external
-from schemas.alert import Alert, AlertStatus
+from schemas.alert import Alert
 from schemas.alert_policy import AlertAction
 from schemas.ids import SIGNAL_ALERT, SIGNAL_ALERTS
 from schemas.release import CanaryReport, CanaryState, ServicePlan
 from schemas.route import Route
 from schemas.timeline import Judging, Moment, MomentKind
 from schemas.verdict import Verdict, VerdictKind
-from workflows.alerts import AlertMemory, action_for, alerts_in, sentence
+from workflows.alerts import AlertMemory, alerts_in, decide
 
 _REPORT = {"service", "sequence", "phase", "weight", "at"}
 _TO_DO = {
@@ -73,7 +74,7 @@ class CanaryReader:
         resume = started.get("resume")
         self._resumed = CanaryState.model_validate(resume) if resume else None
 
-    @property
+    @functools.cached_property
     def stable(self) -> str | None:
         """The version that served before, as the router said it."""
         for call in self._story.called(READ):
@@ -200,19 +201,12 @@ class CanaryReader:
                     yield self._alerted(event, alert, began)
 
     def _alerted(self, event: Event, alert: Alert, began_at: datetime | None) -> Moment:
-        action = action_for(alert, self._plan, began_at=began_at)
-        if alert.status is AlertStatus.RESOLVED:
-            text = f"alert {alert.name} on {self._plan.service} ended"
-        else:
+        decided = decide(alert, self._plan, began_at=began_at, stable=self.stable)
+        text = decided.text
+        if decided.action is AlertAction.ROLLBACK:
             severity = alert.labels.get(self._plan.alerts.severity_label, "")
-            done = {
-                AlertAction.ROLLBACK: "roll back",
-                AlertAction.PAUSE: "pause",
-                AlertAction.RECORD: "only recorded",
-            }[action]
-            text = f"{sentence(alert, self._plan)}: {done}"
-            text += f" (severity {severity})" if severity else ""
-        return self._moment(event.at, MomentKind.ALERT, text, alert=alert, action=action)
+            text += ": roll back" + (f" (severity {severity})" if severity else "")
+        return self._moment(event.at, MomentKind.ALERT, text, alert=alert, action=decided.action)
 
     def _began_at(self) -> datetime | None:
         """When the first share of requests was sent to the canary, by the workflow's clock."""

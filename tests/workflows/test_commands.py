@@ -8,6 +8,7 @@ import pytest
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
+from adapters.errors import Retryable
 from schemas.alert import Alert, AlertStatus
 from schemas.events import EventType
 from schemas.ids import (
@@ -253,6 +254,95 @@ async def test_a_canary_waits_visibly_while_an_alert_fires_before_it(world: Worl
     assert world.router.weights(name) == []
     world.alerts.alerts = []
     assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
+async def _holds_back(release: Release) -> bool:
+    return "to end" in (await release.status()).services[0].waits_for
+
+
+async def test_an_alert_of_the_stable_version_does_not_hold_its_successor_back(
+    world: World,
+) -> None:
+    """The fix must not wait for what it fixes, nor pause when the old alert is repeated."""
+    name = world.service("a")
+    labels = {"alertname": "Errors", "severity": "critical", "service": name, "version": "v0"}
+    fires = _alert(labels=labels, starts_at=datetime.now(UTC) - timedelta(hours=1))
+    world.alerts.alerts = [fires]
+    world.judge.blocked.add((name, 10))
+    release = await world.release({"a": []})
+    await release.until(a="baking")
+    await release.canary("a").signal(SIGNAL_ALERT, fires)
+    assert not (await release.canary_status("a")).paused
+    world.judge.blocked.clear()
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
+@pytest.mark.parametrize(
+    ("labels", "alerts"),
+    [
+        ({"version": "0"}, {"stable_holds": True}),
+        ({"version": "2"}, {}),
+        ({"version": "7"}, {}),
+        ({}, {}),
+    ],
+    ids=["stable, where the catalog says so", "its own version", "a third version", "no version"],
+)
+@pytest.mark.parametrize("word", [SIGNAL_SKIP, SIGNAL_APPROVE])
+async def test_what_holds_a_canary_back_is_ended_by_a_person(
+    world: World, labels: dict[str, str], alerts: dict[str, bool], word: str
+) -> None:
+    name = world.service("a")
+    fires = _alert(labels={"alertname": "Errors", "service": name, **labels})
+    world.alerts.alerts = [fires]
+    world.judge.blocked.add((name, 10))
+    release = await world.release({"a": []}, defaults={"alerts": alerts})
+    await eventually(lambda: _holds_back(release))
+    waits_for = (await release.status()).services[0].waits_for
+    assert waits_for.endswith("; `skip` or `approve` goes on all the same")
+    assert "Errors" in waits_for
+    assert world.router.weights(name) == []
+    answer = await release.handle.execute_update(word, ANN)
+    assert "by ann" in answer
+    await release.until(a="baking")
+    await release.canary("a").signal(SIGNAL_ALERT, fires)
+    assert not (await release.canary_status("a")).paused, "what a person has let by is no news"
+    world.judge.blocked.clear()
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
+async def test_a_canary_begins_by_a_persons_word_though_nobody_says_what_fires(
+    world: World,
+) -> None:
+    world.alerts.failure = Retryable("Alertmanager is away")
+    release = await world.release({"a": []})
+    await release.until(a="preflight")
+    by_name = Command(by="ann", service=world.service("a"))
+    await eventually(lambda: _began(release, by_name))
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
+async def _began(release: Release, skip: Command) -> bool:
+    """The canary refuses until it has come to asking."""
+    await release.handle.execute_update(SIGNAL_SKIP, skip)
+    return (await release.phases())["a"] != "preflight"
+
+
+async def test_many_alerts_make_a_sentence_of_bounded_size(world: World) -> None:
+    name = world.service("a")
+    world.alerts.alerts = [
+        _alert(
+            fingerprint=f"f{number}",
+            labels={"alertname": f"A{number}" + "x" * 1000, "service": name},
+        )
+        for number in range(1000)
+    ]
+    release = await world.release({"a": []})
+    await eventually(lambda: _holds_back(release))
+    waits_for = (await release.status()).services[0].waits_for
+    assert "and 990 more" in waits_for
+    assert len(waits_for) < 5000
+    await release.handle.signal(SIGNAL_ROLLBACK)
+    await release.result()
 
 
 async def test_bakes_without_metrics_are_timers(world: World) -> None:

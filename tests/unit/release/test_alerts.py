@@ -11,7 +11,7 @@ from schemas.alert import Alert, AlertStatus
 from schemas.alert_policy import AlertAction
 from schemas.release import ServicePlan
 from tests.unit.catalog.builders import catalog, deploy
-from workflows.alerts import action_for, alerts_in, dependent_of, sentence
+from workflows.alerts import alerts_in, decide, dependent_of
 from workflows.planning import plan_release
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,14 +33,18 @@ def alert(**labels: str) -> Alert:
 
 
 def does(given: Alert, **alerts: Any) -> AlertAction:
-    return action_for(given, plan(**alerts), began_at=BEGAN)
+    return decide(given, plan(**alerts), began_at=BEGAN).action
+
+
+def said_of(given: Alert, *, stable: str | None = None, **alerts: Any) -> str:
+    return decide(given, plan(**alerts), began_at=BEGAN, stable=stable).text
 
 
 @pytest.mark.parametrize("labels", [{}, {"service": "ledger"}, {"service": "web", "app": "ledger"}])
 def test_an_alert_on_the_service_does_what_its_severity_says(labels: dict[str, str]) -> None:
     assert dependent_of(alert(**labels), plan()) is None
     assert does(alert(**labels), dependents_alerts="ignore") is AlertAction.ROLLBACK
-    assert sentence(alert(**labels), plan()) == "alert Errors fired on ledger"
+    assert said_of(alert(**labels)) == "alert Errors fired on ledger"
 
 
 @pytest.mark.parametrize(
@@ -59,7 +63,7 @@ def test_an_alert_on_a_dependent_does_at_most_what_the_catalog_says(
     given = alert(app="checkout", severity=severity)
     assert does(given, dependents_alerts=setting) is action
     said = "alert Errors fired on checkout, which depends on ledger"
-    assert sentence(given, plan()) == said
+    assert said_of(given, dependents_alerts=setting).split(";")[0] == said
 
 
 def test_by_default_an_alert_on_a_dependent_pauses() -> None:
@@ -83,3 +87,77 @@ def test_a_malformed_alert_hides_none_of_its_batch() -> None:
     assert found == [alert(), alert()]
     assert len(wrong) == 2
     assert alerts_in(None)[0] == []
+
+
+# --- versions, and the reason that decides ---
+
+
+@pytest.mark.parametrize(
+    ("released", "label"),
+    [
+        ("v1.3.0+build.7", "1.3.0_build.7"),
+        ("1.3.0+build.7", "v1.3.0_build.7"),
+        ("1.3.0", "v1.3.0"),
+        ("v1.3.0+build.7", "v1.3.0+build.7"),
+        ("2.0.0-rc.1+" + "a" * 80, ("2.0.0-rc.1_" + "a" * 80)[:63]),
+        ("v2.0.0+" + "a" * 80, ("v2.0.0_" + "a" * 80)[:63]),
+        ("1.0.0+" + "b" * 56 + "-" + "c", "1.0.0_" + "b" * 56),
+        (f"sha256:{'ab' * 32}", f"sha256-{'ab' * 28}"),
+        (f"sha256:{'ab' * 32}", f"sha256_{'ab' * 32}"),
+    ],
+)
+def test_a_version_is_the_canarys_however_a_label_spells_it(released: str, label: str) -> None:
+    given = alert(version=label)
+    planned = plan().model_copy(update={"version": released})
+    assert decide(given, planned, began_at=BEGAN).action is AlertAction.ROLLBACK
+
+
+@pytest.mark.parametrize(
+    ("released", "label"),
+    [
+        ("v1.3.0+build.7", "1.3.0_build.8"),
+        ("v1.3.0+build.7", "1.3.0"),
+        ("1.3.0-RC1", "1.3.0-rc1"),
+        ("v2.0.0+" + "a" * 80, "v2.0.0_" + "a" * 40),
+        ("v2.0.0+" + "a" * 80, "v2.0.0_" + "a" * 79 + "b"),
+        ("endor", "vendor"),
+        (f"sha256:{'ab' * 32}", f"sha256-{'ac' * 28}"),
+    ],
+)
+def test_another_version_pauses_and_says_which_label_said_what(released: str, label: str) -> None:
+    planned = plan().model_copy(update={"version": released})
+    decided = decide(alert(version=label), planned, began_at=BEGAN, stable="1.2.9")
+    assert decided.action is AlertAction.PAUSE
+    assert "pauses rather than rolls back" in decided.text
+    assert f"its label version says {label!r}" in decided.text
+    assert f"the canary is {released}" in decided.text
+
+
+def test_the_stable_version_is_named_as_such() -> None:
+    text = said_of(alert(version="v1.2.9"), stable="1.2.9")
+    assert "its label version says 'v1.2.9', which is stable (1.2.9)" in text
+
+
+def test_what_began_before_the_canary_says_when() -> None:
+    given = alert().model_copy(update={"starts_at": BEGAN - timedelta(hours=1)})
+    assert does(given) is AlertAction.PAUSE
+    assert "it began at 2025-12-31 23:00:00 UTC, before 2 had traffic" in said_of(given)
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        ({"severity": "warning"}, "its severity is 'warning'"),
+        ({"app": "checkout"}, "dependents_alerts is 'pause'"),
+    ],
+)
+def test_every_pause_says_what_decided(labels: dict[str, str], why: str) -> None:
+    assert said_of(alert(**labels)).endswith(f"it pauses rather than rolls back, since {why}")
+
+
+def test_an_alert_of_another_version_does_no_more_than_its_severity() -> None:
+    assert does(alert(severity="info", version="7")) is AlertAction.RECORD
+
+
+def test_a_label_of_any_size_makes_a_bounded_reason() -> None:
+    assert len(said_of(alert(version="x" * 100_000, severity="warning"))) < 500
