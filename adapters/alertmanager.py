@@ -68,7 +68,7 @@ class AlertmanagerAlerts:
             )
         except httpx.InvalidURL as error:
             raise Terminal(f"{where}: not a URL: {error}") from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, OSError) as error:  # a refused certificate comes as it is
             raise Retryable(f"{where}: {type(error).__name__}: {error}") from error
         if answer.status_code != HTTPStatus.OK:
             text = f"{where}: answered {answer.status_code}, expected 200"

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, SecretStr
 
 from adapters.errors import Retryable
+from adapters.tls import TlsFiles
 from schemas.base import Model
 
 KafkaSecurity = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
@@ -31,6 +32,10 @@ class KafkaOptions(Model):
     ca_file: Path | None = Field(
         default=None, description="PEM; the system's authorities when not set."
     )
+    cert_file: Path | None = Field(default=None, description="Our certificate, PEM.")
+    key_file: Path | None = Field(
+        default=None, description="Its key, PEM, where it is not in the same file."
+    )
 
     @property
     def in_sync(self) -> int:
@@ -41,7 +46,7 @@ class KafkaOptions(Model):
         """What every client of aiokafka is told alike.
 
         Raises:
-            Retryable: the file of authorities can't be read, or holds none (it was there at start).
+            Retryable: a file of certificates can't be read (it was there at start).
         """
         arguments: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap,
@@ -59,10 +64,11 @@ class KafkaOptions(Model):
         return arguments
 
     def _trust(self) -> ssl.SSLContext:
+        files = TlsFiles(self.ca_file, self.cert_file, self.key_file)
         try:
-            return ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
+            return files.context()
         except OSError as error:
-            raise Retryable(f"AVIARY_KAFKA_CA_FILE: {self.ca_file}: {error}") from error
+            raise Retryable(f"certificates for Kafka ({files}): {error}") from error
 
     def hint(self) -> str:
         """Which settings to look at when Kafka does not let us in; empty for plain text."""
@@ -72,5 +78,5 @@ class KafkaOptions(Model):
         if self.security.startswith("SASL"):
             names += [f"AVIARY_KAFKA_SASL_{word}" for word in ("MECHANISM", "USER", "PASSWORD")]
         if self.security.endswith("SSL"):
-            names.append("AVIARY_KAFKA_CA_FILE")
+            names += [f"AVIARY_KAFKA_{word}_FILE" for word in ("CA", "CERT", "KEY")]
         return f" (over {self.security}: if Kafka is there, check {', '.join(names)})"

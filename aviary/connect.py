@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 from temporalio.client import Client, Interceptor
 from temporalio.runtime import Runtime
-from temporalio.service import RPCError
+from temporalio.service import RPCError, TLSConfig
 
 from adapters.errors import Retryable
 from adapters.kafka import CAP_BACKOFF_S, FIRST_BACKOFF_S, KafkaOptions
+from aviary.access_settings import secret_of
 from aviary.converter import DATA_CONVERTER
 from aviary.settings import Settings
 
@@ -36,19 +38,43 @@ async def connect_temporal(
     Raises:
         Retryable: Temporal could not be reached.
     """
-    key = settings.temporal_api_key
+    key = secret_of(settings, "temporal_api_key")
     try:
         return await Client.connect(
             settings.temporal_address,
             namespace=settings.temporal_namespace,
             api_key=key.get_secret_value() if key else None,
-            tls=settings.temporal_tls,
+            tls=_temporal_tls(settings),
             data_converter=DATA_CONVERTER,
             interceptors=interceptors,
             runtime=runtime,
         )
     except (RuntimeError, ValueError) as error:  # the SDK has no type of its own for this
         raise Retryable(f"Temporal at {settings.temporal_address}: {error}") from error
+
+
+def _temporal_tls(settings: Settings) -> bool | TLSConfig:
+    """How Temporal's server is trusted and what it is shown.
+
+    Raises:
+        Retryable: a file can't be read (it was there at start).
+    """
+    if not settings.temporal_tls:
+        return False
+
+    def read(file: Path | None) -> bytes | None:
+        try:
+            return file.read_bytes() if file else None
+        except OSError as error:
+            raise Retryable(f"{file}: {error.strerror}") from error
+
+    certificate = read(settings.temporal_cert_file)
+    return TLSConfig(
+        server_root_ca_cert=read(settings.temporal_ca_file),
+        domain=settings.temporal_server_name,
+        client_cert=certificate,
+        client_private_key=read(settings.temporal_key_file) or certificate,
+    )
 
 
 async def check_temporal(client: Client) -> None:
@@ -66,7 +92,11 @@ async def check_temporal(client: Client) -> None:
 
 
 def kafka_options(settings: Settings) -> KafkaOptions:
-    """Return the settings that concern Kafka."""
+    """Return the settings that concern Kafka.
+
+    Raises:
+        Retryable: the file of the password can't be read.
+    """
     return KafkaOptions(
         bootstrap=settings.kafka_bootstrap,
         idempotent=settings.kafka_idempotent,
@@ -75,8 +105,10 @@ def kafka_options(settings: Settings) -> KafkaOptions:
         security=settings.kafka_security,
         sasl_mechanism=settings.kafka_sasl_mechanism,
         sasl_user=settings.kafka_sasl_user,
-        sasl_password=settings.kafka_sasl_password,
+        sasl_password=secret_of(settings, "kafka_sasl_password"),
         ca_file=settings.kafka_ca_file,
+        cert_file=settings.kafka_cert_file,
+        key_file=settings.kafka_key_file,
     )
 
 

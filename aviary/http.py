@@ -10,17 +10,35 @@ from http import HTTPStatus
 
 import structlog
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
+from starlette.requests import ClientDisconnect
 
 from adapters.errors import Retryable
+from aviary.http_limits import BACKLOG, Limits, limited, open_files
 
 _log = structlog.get_logger("aviary.http")
 
 Ready = Callable[[], Awaitable[None]]
 """Asks whether a process can do its work now; raises `Retryable` with the reason if not."""
+
+
+def make_app(title: str, description: str = "", *, docs: bool = False) -> FastAPI:
+    """Make an app; only with `docs` does it describe itself, on `/docs` and `/openapi.json`."""
+    app = FastAPI(
+        title=title,
+        description=description,
+        openapi_url="/openapi.json" if docs else None,  # without it there are no pages either
+    )
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_request: Request, _error: Exception) -> Response:
+        # Nobody reads it; without it the server takes a caller that hangs up for an error of ours.
+        return Response(status_code=HTTPStatus.BAD_REQUEST)
+
+    return app
 
 
 def add_health(app: FastAPI, ready: Ready, registry: Collector) -> FastAPI:
@@ -71,11 +89,33 @@ def listen(host: str, port: int) -> socket.socket:
     return taken
 
 
-async def serve(app: FastAPI, taken: socket.socket, stop: asyncio.Event, *, name: str) -> None:
-    """Serve an app on an address taken with `listen`, until `stop` is set; then close it."""
+async def serve(
+    app: FastAPI,
+    taken: socket.socket,
+    stop: asyncio.Event,
+    *,
+    name: str,
+    limits: Limits | None = None,
+) -> None:
+    """Serve an app on an address taken with `listen`, until `stop` is set; then close it.
+
+    Args:
+        app: what answers.
+        taken: the listening socket; closed at the end.
+        stop: ends the serving.
+        name: of the server, in logs.
+        limits: what a caller may cost.
+    """
     host, port = taken.getsockname()[:2]
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5
+        app,
+        http=limited((limits or Limits()).within(open_files())),
+        ws="none",
+        backlog=BACKLOG,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=5,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[taken]), name=f"http-{name}")

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from aviary.log_rate import limit_rates
 from aviary.telemetry.carrier import trace_ids
 
 _EXTRA = structlog.stdlib.ExtraAdder()
@@ -45,6 +46,7 @@ def configure_logs(*, level: str, fmt: str) -> None:
     root.setLevel(level.upper())
     for noisy in ("httpx", "httpcore", "aiokafka", "urllib3", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    limit_rates()
     # A collector that is away is one line for what was lost, not one for each attempt.
     logging.getLogger("opentelemetry.exporter").setLevel(max(logging.ERROR, root.level))
 

@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from adapters.errors import Terminal
+from adapters.http_access import HttpAccess
 from adapters.ports import MetricsSource, Router
+from aviary.access_settings import http_access
 from aviary.settings import Settings, SettingsError
 from schemas.catalog import Catalog, PluginRouterSpec
 from schemas.catalog_file import CatalogError, load_catalog
@@ -61,6 +63,8 @@ def known_sources() -> dict[str, str]:
 def make_source(settings: Settings) -> Source:
     """Make the metrics source of the settings, from its address and the longest wait.
 
+    It is told `access` as well where the settings have credentials or certificates for it.
+
     Raises:
         SettingsError: there is none of this name, or it can't be made.
     """
@@ -68,9 +72,11 @@ def make_source(settings: Settings) -> Source:
     if name not in known:
         expected = ", ".join(sorted(known))
         raise SettingsError(f"AVIARY_METRICS_SOURCE: got {name!r}, expected one of: {expected}")
+    access = http_access(settings, "prometheus")
+    told = {} if access == HttpAccess() else {"access": access}
     try:
         source: Source = _load(known[name])(
-            settings.prometheus_url, timeout_s=settings.prometheus_timeout_s
+            settings.prometheus_url, timeout_s=settings.prometheus_timeout_s, **told
         )
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise SettingsError(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import ssl
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from adapters.kafka_options import KafkaSecurity, SaslMechanism
-
-_Text = TypeVar("_Text", str, SecretStr, None)
+from aviary.access_settings import AccessSettings, problems, variable
 
 OTHER_VARIABLES = frozenset({"AVIARY_CACHE"})
 """Variables of the embedded stack's installation, which is no setting of a process."""
@@ -26,13 +24,14 @@ _ADDRESSES = (
 )
 
 _URL = r"^https?://[^\s?#]+$"
+_USERINFO = re.compile(r"//[^/\s]*@")
 
 
 class SettingsError(ValueError):
     """A setting is wrong; the text names the variable, the value and what is expected."""
 
 
-class Settings(BaseSettings):
+class Settings(AccessSettings):
     """What differs between one installation and another. Every field is `AVIARY_<FIELD>`."""
 
     model_config = SettingsConfigDict(env_prefix="AVIARY_", frozen=True, extra="forbid")
@@ -43,8 +42,6 @@ class Settings(BaseSettings):
         default="127.0.0.1:7233", pattern=_ADDRESS, description="host:port of Temporal."
     )
     temporal_namespace: str = Field(default="default", min_length=1)
-    temporal_api_key: SecretStr | None = Field(default=None, description="For Temporal Cloud.")
-    temporal_tls: bool = Field(default=False, description="Use TLS with the system's authorities.")
     task_queue: str = Field(
         default="aviary", min_length=1, description="Workflow queue, and prefix of the others."
     )
@@ -58,8 +55,8 @@ class Settings(BaseSettings):
     )
     kafka_security: KafkaSecurity = Field(default="PLAINTEXT")
     kafka_sasl_mechanism: SaslMechanism = Field(default="SCRAM-SHA-512")
-    kafka_sasl_user: str | None = Field(default=None, validate_default=True)
-    kafka_sasl_password: SecretStr | None = Field(default=None, validate_default=True)
+    kafka_sasl_user: str | None = Field(default=None, min_length=1)
+    kafka_sasl_password: SecretStr | None = Field(default=None, min_length=1)
     kafka_ca_file: Path | None = Field(
         default=None, description="Authorities, PEM; the system's when not set."
     )
@@ -85,7 +82,6 @@ class Settings(BaseSettings):
 
     webhook_host: str = Field(default="127.0.0.1")
     webhook_port: int = Field(default=8088, ge=0, le=65535)
-    webhook_token: SecretStr | None = Field(default=None, description="Bearer token demanded.")
     webhook_max_body: int = Field(default=1_048_576, ge=1024, description="Bytes.")
     metrics_host: str = Field(default="127.0.0.1")
     metrics_port: int = Field(
@@ -132,28 +128,6 @@ class Settings(BaseSettings):
             raise ValueError("expected none, since AVIARY_NOTIFY_CHANNELS is set")
         return value
 
-    @field_validator("kafka_sasl_user", "kafka_sasl_password")
-    @classmethod
-    def _credentials_fit(cls, value: _Text, info: ValidationInfo) -> _Text:
-        security = info.data.get("kafka_security", "PLAINTEXT")
-        if security.startswith("SASL") and not value:
-            raise ValueError(f"expected a value, since AVIARY_KAFKA_SECURITY is {security}")
-        if value is not None and not security.startswith("SASL"):
-            raise ValueError(f"expected none, since AVIARY_KAFKA_SECURITY is {security}")
-        return value
-
-    @field_validator("kafka_ca_file")
-    @classmethod
-    def _authorities_are_there(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        security = info.data.get("kafka_security", "PLAINTEXT")
-        if value is not None and not security.endswith("SSL"):
-            raise ValueError(f"expected none, since AVIARY_KAFKA_SECURITY is {security}")
-        try:
-            ssl.create_default_context(cafile=str(value) if value else None)
-        except OSError as error:  # SSLError is one
-            raise ValueError(f"expected a file of PEM certificates ({error})") from error
-        return value
-
 
 def load_settings(**overrides: object) -> Settings:
     """Read the settings; `overrides` (from the command line) win over the environment.
@@ -164,7 +138,7 @@ def load_settings(**overrides: object) -> Settings:
     _no_unknown_variables(os.environ)
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**given)  # type: ignore[arg-type]
+        settings = Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         lines = [
             f"AVIARY_{'_'.join(str(part) for part in problem['loc']).upper()}: "
@@ -172,6 +146,9 @@ def load_settings(**overrides: object) -> Settings:
             for problem in error.errors()
         ]
         raise SettingsError("\n".join(lines)) from None
+    if wrong := [f"{variable(name)}: {text}" for name, text in problems(settings)]:
+        raise SettingsError("\n".join(wrong))
+    return settings
 
 
 def _no_unknown_variables(environment: Mapping[str, str]) -> None:
@@ -189,5 +166,6 @@ def _shown(problem: object) -> str:
     """The wrong value, unless it is one that must stay secret."""
     assert isinstance(problem, dict)  # noqa: S101 - narrows pydantic's typed dict
     name = str(problem["loc"][0]) if problem["loc"] else ""
-    secret = any(word in name for word in ("token", "key", "password", "secret", "channels"))
-    return "(hidden)" if secret else repr(problem.get("input"))
+    words = ("token", "key", "password", "secret", "channels")
+    secret = any(word in name for word in words) and not name.endswith("_file")
+    return "(hidden)" if secret else _USERINFO.sub("//(hidden)@", repr(problem.get("input")))

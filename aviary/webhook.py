@@ -20,10 +20,11 @@ from pydantic import SecretStr
 
 from adapters.errors import Retryable, Terminal
 from adapters.kafka import Outgoing, Sender
+from aviary.access_settings import is_loopback, secret_of
 from aviary.catalog_watch import CatalogWatch
 from aviary.connect import kafka_options
-from aviary.http import add_health, listen, serve
-from aviary.settings import Settings
+from aviary.http import add_health, listen, make_app, serve
+from aviary.settings import Settings, SettingsError
 from aviary.telemetry.carrier import from_context, to_context, to_record, with_received
 from aviary.telemetry.registry import new_registry
 from aviary.telemetry.spans import span
@@ -64,6 +65,8 @@ class WebhookOptions:
     """The bearer token that every notification must carry; none is demanded if None."""
     max_body: int = 1_048_576
     """Largest body, in bytes."""
+    docs: bool = False
+    """Whether it describes itself on `/docs` and `/openapi.json`."""
     patience_s: float = 5.0
     """Seconds that Kafka may take; after that Alertmanager is told to come again."""
 
@@ -221,7 +224,7 @@ def create_app(
     """
     registry = registry or CollectorRegistry()
     receiver = _Receiver(options, writer, service_of, registry, clock)
-    app = FastAPI(title="Aviary webhook", description="Receives Alertmanager's notifications.")
+    app = make_app("Aviary webhook", "Receives Alertmanager's notifications.", docs=options.docs)
 
     @app.post("/alertmanager", responses=_RESPONSES, openapi_extra={"requestBody": _BODY})
     async def alertmanager(request: Request) -> JSONResponse:
@@ -231,6 +234,30 @@ def create_app(
     return add_health(app, writer.check, registry)
 
 
+def webhook_token(settings: Settings) -> SecretStr | None:
+    """The token that callers must have.
+
+    Raises:
+        SettingsError: there is none, and others than this machine reach the webhook.
+        Retryable: its file can't be read.
+    """
+    token = secret_of(settings, "webhook_token")
+    if token is not None:
+        return token
+    if not is_loopback(settings.webhook_host):
+        raise SettingsError(
+            f"AVIARY_WEBHOOK_TOKEN: missing, expected a token since AVIARY_WEBHOOK_HOST is "
+            f"{settings.webhook_host!r}: whoever reaches the port could take a release back"
+        )
+    _log.warning(
+        "webhook_without_token",
+        host=settings.webhook_host,
+        meaning="every process of this machine can take a release back",
+        remedy="set AVIARY_WEBHOOK_TOKEN",
+    )
+    return None
+
+
 async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
     """Run the webhook on `webhook_host`:`webhook_port` until `stop` is set.
 
@@ -238,6 +265,7 @@ async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
 
     Raises:
         CatalogError: the catalog is not valid at start.
+        SettingsError: it would be open to others without a token.
         OSError: the address is taken.
     """
     registry = new_registry("webhook")
@@ -247,7 +275,9 @@ async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
         now = catalog.current()
         return find_service(labels, now.alert_labels.service, now.services)
 
-    options = WebhookOptions(token=settings.webhook_token, max_body=settings.webhook_max_body)
+    options = WebhookOptions(
+        token=webhook_token(settings), max_body=settings.webhook_max_body, docs=settings.http_docs
+    )
     taken = listen(settings.webhook_host, settings.webhook_port)
     sender = Sender(kafka_options(settings), (ids.TOPIC_ALERTS,))
     sender.start()

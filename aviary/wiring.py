@@ -23,6 +23,7 @@ from activities.tell import TellRelease
 from activities.traffic import TrafficActivities
 from adapters.alertmanager import AlertmanagerAlerts
 from adapters.errors import Retryable
+from adapters.http_access import open_client
 from adapters.kafka import KafkaEventLog, Sender
 from adapters.memory import MemoryAlertSource
 from adapters.metrics.batching import BatchedMetrics
@@ -31,6 +32,7 @@ from adapters.metrics.prometheus import PrometheusMetrics
 from adapters.ports import AlertSource, MetricsSource, ReportWriter, Router
 from adapters.routers.envoy import EnvoyRouter
 from adapters.routers.trial import TrialRouter
+from aviary.access_settings import http_access
 from aviary.catalog_watch import CatalogWatch
 from aviary.channels import make_notifier
 from aviary.connect import kafka_options
@@ -124,7 +126,7 @@ async def wire(
         notifier = make_notifier(settings, catalog)
         log = MeasuredLog(KafkaEventLog(TracedWriter(sender)), counts)
         announce = AnnounceActivities(log, notifier, cdevents=settings.cdevents)
-        preflight = PreflightActivities(_alerts(settings, http))
+        preflight = PreflightActivities(await _alerts(settings, stack))
         drift = DriftActivities(routers, catalog, plan_back, partial(is_running, client))
         admission = AdmissionActivities(client)
         report = ReportActivities(_reports(settings, client))
@@ -160,7 +162,9 @@ def _reports(settings: Settings, client: Client) -> ReportWriter | None:
     return ReportFolder(settings.report_dir, partial(fetch_timeline, client))
 
 
-def _alerts(settings: Settings, client: httpx.AsyncClient) -> AlertSource:
+async def _alerts(settings: Settings, stack: AsyncExitStack) -> AlertSource:
     if settings.alertmanager_url is None:
         return MemoryAlertSource()  # nothing to ask: nothing fires
+    access = http_access(settings, "alertmanager")
+    client = await stack.enter_async_context(open_client(access, timeout_s=5.0))
     return AlertmanagerAlerts(settings.alertmanager_url, client)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import structlog
-from fastapi import FastAPI
 from prometheus_client import (
     CollectorRegistry,
     GCCollector,
@@ -17,7 +16,7 @@ from temporalio.runtime import Runtime
 
 from adapters.errors import Retryable
 from aviary.connect import check_temporal, connect_temporal, persist, unless
-from aviary.http import add_health, listen, serve
+from aviary.http import add_health, listen, make_app, serve
 from aviary.queues import build_workers
 from aviary.schedules import keep_drift_schedule
 from aviary.settings import Settings
@@ -48,7 +47,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
     registry = new_registry("worker")
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
-    health = add_health(FastAPI(title="Aviary worker"), ready, registry)
+    health = add_health(make_app("Aviary worker", docs=settings.http_docs), ready, registry)
     taken = listen(settings.metrics_host, settings.metrics_port)
     over = asyncio.Event()
     serving = asyncio.create_task(serve(health, taken, over, name="worker"))

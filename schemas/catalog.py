@@ -65,7 +65,7 @@ class MemoryRouterSpec(Model):
 _Admin = Annotated[
     str,
     Field(
-        pattern=r"^https?://[^/\s]+/?$",
+        pattern=r"^https?://[^/\s@]+/?$",
         description="An Envoy's admin address, such as http://127.0.0.1:9901.",
     ),
 ]

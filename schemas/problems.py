@@ -6,6 +6,7 @@ the nearest known name. What a field expects is taken from its JSON Schema.
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -17,6 +18,8 @@ from schemas.catalog_check import MISSING, Finding, Path, nearest
 from schemas.document import yaml_word
 
 _NAMES = 12
+_USERINFO = re.compile(r"//[^/\s'\"]*@")
+"""User and password in an address: shown nowhere."""
 _TYPES = {
     "dict_type": "a mapping of fields",
     "model_type": "a mapping of fields",
@@ -67,7 +70,7 @@ def show_value(value: Any) -> str:
     short = reprlib.Repr()
     short.maxstring = short.maxother = 80
     short.maxlevel = 2
-    return short.repr(value)
+    return _USERINFO.sub("//(hidden)@", short.repr(value))
 
 
 def explain(error: ErrorDetails, data: Any, schema: Mapping[str, Any]) -> Finding:

@@ -16,6 +16,7 @@ from requests import RequestException, Response, Session
 from requests.adapters import HTTPAdapter
 
 from adapters.errors import Retryable, Terminal
+from adapters.http_access import HttpAccess, admit
 from schemas.reading import Series
 
 _STATUS = re.compile(r"HTTP Status Code (\d+)")
@@ -41,12 +42,22 @@ class PrometheusMetrics:
         url: base address, such as http://127.0.0.1:9090.
         timeout_s: longest wait for one answer, in seconds.
         parallel: queries at the same time; more of them wait their turn.
+        access: credentials, and whom to trust.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 10.0, parallel: int = 32) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 10.0,
+        parallel: int = 32,
+        access: HttpAccess | None = None,
+    ) -> None:
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
         session = _Forms()
+        if access is not None:
+            admit(session, access)
         self._client = PrometheusConnect(url=self._url, session=session, method="POST")
         # The judge asks again each interval, so the client's own retries would only delay it.
         session.mount(self._url, HTTPAdapter(pool_maxsize=parallel, max_retries=0))

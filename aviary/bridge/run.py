@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import structlog
 from aiokafka.errors import KafkaError
-from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 
@@ -26,7 +25,7 @@ from aviary.connect import (
     persist,
     unless,
 )
-from aviary.http import add_health, listen, serve
+from aviary.http import add_health, listen, make_app, serve
 from aviary.settings import Settings
 from aviary.telemetry.registry import Several, new_registry
 from schemas import ids
@@ -126,7 +125,7 @@ async def run_bridge(
     """
     bridge = _Bridge(settings)
     metrics = Several((bridge.registry, *([beside] if beside else [])))
-    health = add_health(FastAPI(title="Aviary bridge"), bridge.ready, metrics)
+    health = add_health(make_app("Aviary bridge", docs=settings.http_docs), bridge.ready, metrics)
     taken = listen(settings.metrics_host, settings.metrics_port)
     over = asyncio.Event()
     serving = asyncio.create_task(serve(health, taken, over, name="bridge"))

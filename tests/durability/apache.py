@@ -26,7 +26,9 @@ PATIENCE_S: Final = 120.0
 CONTROLLER: Final = 100
 COMMON: Final = {
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL",
+    "listener.security.protocol.map": (
+        "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL"
+    ),
     "auto.create.topics.enable": "false",
     "unclean.leader.election.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
@@ -157,7 +159,7 @@ class Cluster:
             folder: where logs and data go.
             brokers: how many.
             extra: properties of each broker.
-            also: one more listener, where there is one broker.
+            also: more listeners, comma-separated, where there is one broker.
         """
         jars = install()
         free = FreePorts()

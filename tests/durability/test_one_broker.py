@@ -6,10 +6,12 @@ import asyncio
 import gc
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from aiokafka.errors import OutOfOrderSequenceNumber
 from pydantic import SecretStr
 
@@ -35,12 +37,26 @@ def _certificate(folder: Path) -> Path:
     return folder / "ca.pem"
 
 
+@dataclass(frozen=True)
+class Broker:
+    """One broker, and the two ways in over TLS."""
+
+    cluster: Cluster
+    password: KafkaOptions
+    certificate: KafkaOptions
+
+
 @pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, KafkaOptions]]:
-    """A broker that listens in plain text and, beside it, over TLS for those with a password."""
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """It listens in plain text, and over TLS for those with a password or with a certificate."""
     folder = tmp_path_factory.mktemp("one")
     ca_file = _certificate(folder)
-    port = FreePorts().take()
+    clients = trustme.CA()
+    clients.cert_pem.write_to_path(folder / "clients.pem")
+    client = clients.issue_cert("aviary.example")
+    client.private_key_and_cert_chain_pem.write_to_path(folder / "client.pem")
+    free = FreePorts()
+    port, mutual = free.take(), free.take()
     plain = "org.apache.kafka.common.security.plain.PlainLoginModule required"
     cluster = Cluster(
         folder,
@@ -48,12 +64,15 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, 
         {
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": str(folder / "both.pem"),
+            "listener.name.ssl.ssl.client.auth": "required",
+            "listener.name.ssl.ssl.truststore.type": "PEM",
+            "listener.name.ssl.ssl.truststore.location": str(folder / "clients.pem"),
             "sasl.enabled.mechanisms": "PLAIN",
             "listener.name.sasl_ssl.plain.sasl.jaas.config": f'{plain} user_aviary="{PASSWORD}";',
         },
-        also=f"SASL_SSL://127.0.0.1:{port}",
+        also=f"SASL_SSL://127.0.0.1:{port},SSL://127.0.0.1:{mutual}",
     )
-    options = KafkaOptions(
+    with_password = KafkaOptions(
         bootstrap=f"127.0.0.1:{port}",
         partitions=2,
         security="SASL_SSL",
@@ -63,16 +82,24 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, 
         ca_file=ca_file,
         request_timeout_s=3,
     )
+    with_certificate = KafkaOptions(
+        bootstrap=f"127.0.0.1:{mutual}",
+        partitions=2,
+        security="SSL",
+        ca_file=ca_file,
+        cert_file=folder / "client.pem",
+        request_timeout_s=3,
+    )
     try:
         cluster.start()
-        yield cluster, options
+        yield Broker(cluster, with_password, with_certificate)
     finally:
         cluster.kill_all()
 
 
 @pytest.fixture
-async def sender(secure: tuple[Cluster, KafkaOptions]) -> AsyncIterator[Sender]:
-    async with sending(secure[1], ids.TOPIC_EVENTS) as sender:
+async def sender(broker: Broker) -> AsyncIterator[Sender]:
+    async with sending(broker.password, ids.TOPIC_EVENTS) as sender:
         yield sender
 
 
@@ -84,9 +111,9 @@ def _records(first: int, count: int) -> list[Outgoing]:
 
 
 async def test_what_is_acknowledged_survives_the_brokers_death_and_is_there_once(
-    secure: tuple[Cluster, KafkaOptions], sender: Sender
+    broker: Broker, sender: Sender
 ) -> None:
-    cluster, options = secure
+    cluster, options = broker.cluster, broker.password
     await sender.send(_records(0, 200))
     cluster.kill(1)
     with pytest.raises(Retryable):
@@ -109,12 +136,12 @@ async def test_what_is_acknowledged_survives_the_brokers_death_and_is_there_once
     ],
 )
 async def test_who_is_not_let_in_is_told_which_setting_to_look_at(
-    secure: tuple[Cluster, KafkaOptions],
+    broker: Broker,
     changes: dict[str, object],
     setting: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    options = secure[1].model_copy(update=changes)
+    options = broker.password.model_copy(update=changes)
     with pytest.raises(Retryable, match=setting) as caught:
         await ensure_topics(options)
     for shown in (str(caught.value), caplog.text):
@@ -122,9 +149,20 @@ async def test_who_is_not_let_in_is_told_which_setting_to_look_at(
         assert "wrong" not in shown.lower().split()
 
 
-async def test_a_producer_that_gave_up_for_good_is_replaced(
-    secure: tuple[Cluster, KafkaOptions], sender: Sender
-) -> None:
+async def test_a_certificate_lets_in_who_has_no_password(broker: Broker) -> None:
+    async with sending(broker.certificate, ids.TOPIC_ALERTS) as sender:
+        await sender.send([Outgoing(ids.TOPIC_ALERTS, b"over mutual TLS")])
+    values = [record.value for record in await records(broker.certificate, ids.TOPIC_ALERTS)]
+    assert b"over mutual TLS" in values
+
+
+async def test_without_its_certificate_nobody_is_let_in(broker: Broker) -> None:
+    options = broker.certificate.model_copy(update={"cert_file": None})
+    with pytest.raises(Retryable, match="AVIARY_KAFKA_CERT_FILE"):
+        await ensure_topics(options)
+
+
+async def test_a_producer_that_gave_up_for_good_is_replaced(broker: Broker, sender: Sender) -> None:
     # aiokafka leaves futures behind then, and says so whenever they are collected.
     asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
 

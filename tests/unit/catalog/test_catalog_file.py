@@ -95,6 +95,13 @@ def test_json_is_a_catalog_too() -> None:
             ),
         ),
         (
+            "  a: {router: {kind: envoy, directory: /d, admin: ['http://u:pw@e:1']}}\n",
+            (
+                "4: services.a.router.admin[0]: got 'http://(hidden)@e:1', "
+                "expected an Envoy's admin address, such as http://127.0.0.1:9901"
+            ),
+        ),
+        (
             "  a: {router: {kind: envoy, directory: /d, admin: [localhost]}}\n",
             (
                 "4: services.a.router.admin[0]: got 'localhost', "

@@ -1,0 +1,1 @@
+"""Real servers behind TLS, credentials and client certificates."""
