@@ -15,6 +15,7 @@ from adapters.notifiers.log import LogNotifier
 from adapters.notifiers.message import Links
 from aviary.settings import Settings, SettingsError
 from schemas.catalog import Catalog
+from schemas.files import UnreadableError, decoded, read_bounded
 from schemas.notice import ChannelName, Notice, Severity, channels_for, unknown_channels
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ Addresses = Mapping[str, tuple["AppriseNotifier", ...]]
 """By channel."""
 
 _NAME: TypeAdapter[str] = TypeAdapter(ChannelName)
+_MOST_BYTES = 100_000
 _LINE = re.compile(r"([^=\s]+)\s*=\s*(\S.*)")
 _log = structlog.get_logger("aviary.notices")
 
@@ -83,10 +85,10 @@ def _text(settings: Settings) -> tuple[str, str]:
         secret = settings.notify_channels
         return "AVIARY_NOTIFY_CHANNELS", secret.get_secret_value() if secret else ""
     try:
-        return "AVIARY_NOTIFY_FILE", settings.notify_file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        text = f"AVIARY_NOTIFY_FILE: '{settings.notify_file}': expected a readable file ({why})"
+        content = read_bounded(settings.notify_file, _MOST_BYTES)
+        return "AVIARY_NOTIFY_FILE", decoded(content)
+    except UnreadableError as error:
+        text = f"AVIARY_NOTIFY_FILE: '{settings.notify_file}': expected {error}"
         raise SettingsError(text) from None
 
 

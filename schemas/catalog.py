@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from enum import StrEnum
+from itertools import islice
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -23,6 +25,7 @@ from schemas.admission import AdmissionPolicy
 from schemas.alert_policy import AlertPolicy
 from schemas.base import Duration, Model, Percent, ServiceName, parse_duration
 from schemas.catalog_check import (
+    MOST_FINDINGS,
     Finding,
     Outline,
     ServiceOutline,
@@ -36,8 +39,9 @@ _DURATION_SCHEMA: JsonSchemaValue = {"type": "string", "description": "A duratio
 _FULL = 100.0
 
 
-def _refuse(title: str, findings: list[Finding]) -> None:
-    """Raise the findings as errors of a model validator, each at its own place."""
+def _refuse(title: str, every: Iterable[Finding]) -> None:
+    """Raise findings, the first of very many, as errors of a model validator at their places."""
+    findings = list(islice(every, MOST_FINDINGS))
     if findings:
         raise ValidationError.from_exception_data(
             title,

@@ -6,10 +6,12 @@ has other faults as well and tell of all of them at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any
+from heapq import nlargest
+from itertools import pairwise
+from typing import Any, Final
 
 from schemas.graph import find_cycles
 
@@ -19,6 +21,15 @@ Path = tuple[str | int, ...]
 
 MISSING: Any = object()
 """The value of a finding about something that is not there."""
+
+MOST_FINDINGS: Final = 5000
+"""Findings that are put into words; others are counted."""
+_HINTS: Final = 10
+"""Names for which a close one is looked for; a search among 10,000 is not for every mistake."""
+_COMPARED: Final = 50
+_LONGEST_NAME: Final = 100
+_NAMED: Final = 12
+"""Most known names, or names of a cycle, that a finding spells out."""
 
 
 @dataclass(frozen=True)
@@ -56,114 +67,134 @@ class Outline:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Suggest the closest known name: `; did you mean 'payments'?`, or nothing."""
-    close = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    if len(name) > _LONGEST_NAME:  # the search takes the square of the length
+        return ""
+    candidates = [one for one in known if len(one) <= _LONGEST_NAME]
+    if len(candidates) > _COMPARED:
+        pairs = _pairs(name)
+        candidates = nlargest(_COMPARED, candidates, key=lambda one: len(pairs & _pairs(one)))
+    close = get_close_matches(name, candidates, n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
+def _pairs(name: str) -> set[tuple[str, str]]:
+    """Neighbouring characters: what close names share, and is quick to count."""
+    return set(pairwise(name))
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in order, those beyond the first twelve as a number: `a, b and 4,312 more`."""
+    every = sorted(names)
+    more = len(every) - _NAMED
+    text = ", ".join(every[:_NAMED])
+    return f"{text} and {more:,} more" if more > 0 else text
+
+
 class _Hints:
-    """Suggests close names for the first few; a search among 10,000 is not for every mistake."""
+    """Suggests close names for the first few, each name once."""
 
     def __init__(self, known: Collection[str]) -> None:
         self._known = known
-        self._left = 10
+        self._hints: dict[str, str] = {}
 
     def __call__(self, name: str) -> str:
-        self._left -= 1
-        return nearest(name, self._known) if self._left >= 0 else ""
+        if name not in self._hints:
+            if len(self._hints) >= _HINTS:
+                return ""
+            self._hints[name] = nearest(name, self._known)
+        return self._hints[name]
 
 
-def check_outline(outline: Outline) -> list[Finding]:
-    """Return every disagreement, each once, in the order of the document."""
-    found = [
-        finding
-        for name, weights in outline.weights.items()
-        for finding in check_weights(weights, ("strategies", name))
-    ]
+def check_outline(outline: Outline) -> Iterator[Finding]:
+    """Give every disagreement, each once; there may be more than one wants to hear."""
+    for name, weights in outline.weights.items():
+        yield from check_weights(weights, ("strategies", name))
+    known = _Strategies(outline.strategies)
     if outline.default_strategy is not None:
-        found += _check_strategy(outline.default_strategy, outline, ("defaults", "strategy"))
+        yield from known.check(outline.default_strategy, ("defaults", "strategy"))
     hints = _Hints(outline.services)
     for name, service in outline.services.items():
-        found += _check_service(name, service, outline, hints)
-    return found + _check_cycles(outline.services) + _check_notices(outline, hints)
+        yield from _check_service(name, service, outline, known, hints)
+    yield from _check_cycles(outline.services)
+    yield from _check_notices(outline, hints)
 
 
-def _check_notices(outline: Outline, hints: _Hints) -> list[Finding]:
-    return [
-        Finding(
-            path=("notices", rule, "services", position),
-            value=name,
-            expected=f"a service of this catalog{hints(name)}",
-        )
-        for rule, services in enumerate(outline.told_of)
-        for position, name in services
-        if name not in outline.services
-    ]
+def _check_notices(outline: Outline, hints: _Hints) -> Iterator[Finding]:
+    for rule, services in enumerate(outline.told_of):
+        for position, name in services:
+            if name not in outline.services:
+                yield Finding(
+                    path=("notices", rule, "services", position),
+                    value=name,
+                    expected=f"a service of this catalog{hints(name)}",
+                )
 
 
-def check_weights(weights: Sequence[float | None], path: Path) -> list[Finding]:
-    """Return the steps (under `path`) that are not larger than the one before them."""
-    found: list[Finding] = []
+def check_weights(weights: Sequence[float | None], path: Path) -> Iterator[Finding]:
+    """Give the steps (under `path`) that are not larger than the one before them."""
     last = 0.0
     for index, weight in enumerate(weights):
         if weight is None:
             continue
         if index > 0 and weight <= last:
-            found.append(
-                Finding(
-                    path=(*path, "steps", index, "weight"),
-                    value=weight,
-                    expected=f"a weight that grows from step to step: more than {last:g}",
-                )
+            yield Finding(
+                path=(*path, "steps", index, "weight"),
+                value=weight,
+                expected=f"a weight that grows from step to step: more than {last:g}",
             )
         last = max(last, weight)
-    return found
 
 
-def _check_strategy(name: str, outline: Outline, path: Path) -> list[Finding]:
-    if name in outline.strategies:
-        return []
-    known = ", ".join(sorted(outline.strategies))
-    expected = f"the name of a strategy ({known}){nearest(name, outline.strategies)}"
-    return [Finding(path=path, value=name, expected=expected)]
+class _Strategies:
+    """The names that a strategy may have."""
+
+    def __init__(self, known: Collection[str]) -> None:
+        self._known = known
+        self._hints = _Hints(known)
+        self._listed = listed(known)
+
+    def check(self, name: str, path: Path) -> Iterator[Finding]:
+        if name not in self._known:
+            expected = f"the name of a strategy ({self._listed}){self._hints(name)}"
+            yield Finding(path=path, value=name, expected=expected)
 
 
 def _check_service(
-    name: str, service: ServiceOutline, outline: Outline, hints: _Hints
-) -> list[Finding]:
+    name: str, service: ServiceOutline, outline: Outline, strategies: _Strategies, hints: _Hints
+) -> Iterator[Finding]:
     path: Path = ("services", name)
-    found: list[Finding] = []
     if not service.has_router and not outline.has_router:
-        found.append(Finding((*path, "router"), MISSING, "a router, here or in defaults"))
+        yield Finding((*path, "router"), MISSING, "a router, here or in defaults")
     if service.strategy is not None:
-        found += _check_strategy(service.strategy, outline, (*path, "strategy"))
+        yield from strategies.check(service.strategy, (*path, "strategy"))
     seen: set[str] = set()
     for position, need in service.depends_on:
         at: Path = (*path, "depends_on", position)
         if need == name:
-            found.append(Finding(path=at, value=need, expected="another service, not itself"))
+            yield Finding(path=at, value=need, expected="another service, not itself")
         elif need in seen:
-            found.append(Finding(path=at, value=need, expected="each dependency once"))
+            yield Finding(path=at, value=need, expected="each dependency once")
         elif need not in outline.services:
-            expected = f"a service of this catalog{hints(need)}"
-            found.append(Finding(path=at, value=need, expected=expected))
+            yield Finding(path=at, value=need, expected=f"a service of this catalog{hints(need)}")
         seen.add(need)
-    return found
 
 
-def _check_cycles(services: Mapping[str, ServiceOutline]) -> list[Finding]:
+def _check_cycles(services: Mapping[str, ServiceOutline]) -> Iterator[Finding]:
     graph = {
         name: [need for _, need in service.depends_on if need != name]
         for name, service in services.items()
     }
-    found: list[Finding] = []
     for cycle in find_cycles(graph):
         last = cycle[-1]
         position = next(at for at, need in services[last].depends_on if need == cycle[0])
-        found.append(
-            Finding(
-                path=("services", last, "depends_on", position),
-                value=cycle[0],
-                expected=f"no cycle of dependencies, found {' -> '.join([*cycle, cycle[0]])}",
-            )
+        yield Finding(
+            path=("services", last, "depends_on", position),
+            value=cycle[0],
+            expected=f"no cycle of dependencies, found {_way_round(cycle)}",
         )
-    return found
+
+
+def _way_round(cycle: Sequence[str]) -> str:
+    more = len(cycle) - _NAMED
+    way = [*cycle[:_NAMED], f"{more:,} more", cycle[0]] if more > 0 else [*cycle, cycle[0]]
+    return " -> ".join(way)

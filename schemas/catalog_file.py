@@ -1,109 +1,218 @@
-"""Reads a catalog from a file and tells everything that is wrong with it at once."""
+"""Reads a catalog from a file and tells everything that is wrong with it at once.
+
+Each service and each strategy is read by itself, once however often an alias repeats it, so that a
+document full of faults costs no more than one of them at a time.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from schemas.base import Percent
-from schemas.catalog import BUILT_IN, Catalog
-from schemas.catalog_check import MISSING, Finding, Outline, ServiceOutline, check_outline
+from schemas.catalog import BUILT_IN, STANDARD, Catalog, ServiceSpec, Strategy
+from schemas.catalog_check import (
+    MISSING,
+    MOST_FINDINGS,
+    Finding,
+    Outline,
+    ServiceOutline,
+    check_outline,
+)
 from schemas.document import Document, read_yaml
+from schemas.files import UnreadableError, decoded, read_bounded
 from schemas.problems import Problem, document_path, explain, show_path, show_value
 
+MOST_SHOWN: Final = 100
+"""Problems of one file that are told one by one; the others are a number."""
 _PERCENT: TypeAdapter[float] = TypeAdapter(Percent)
 _AGREEMENT = "aviary_catalog"
 
+Check = Callable[[Catalog], Iterable[Finding]]
+"""Looks at a catalog that is valid by itself for what it needs beyond."""
+
 
 class CatalogError(ValueError):
-    """A catalog can't be used: every problem, each once, one line each."""
+    """A catalog can't be used: its problems, each once, one line each."""
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
-        """Keep the problems apart, so that they can be shown in other ways."""
-        super().__init__("\n".join(str(problem) for problem in problems))
+    def __init__(self, problems: tuple[Problem, ...], more: int = 0) -> None:
+        """Keep the problems apart, so that they can be shown in other ways.
+
+        Args:
+            problems: in the order of the document.
+            more: how many there are beside them, not put into words.
+        """
+        super().__init__()
         self.problems = problems
+        self.more = more + len(problems[MOST_SHOWN:])
+
+    @property
+    def shown(self) -> tuple[Problem, ...]:
+        """Those that people are told one by one; `more` is the number of the others."""
+        return self.problems[:MOST_SHOWN]
+
+    def __str__(self) -> str:
+        """One line for each that is shown, and one for the others."""
+        lines = [str(problem) for problem in self.shown]
+        if self.more:
+            lines.append(f"and {self.more:,} more {'problem' if self.more == 1 else 'problems'}")
+        return "\n".join(lines)
 
 
-def load_catalog(path: Path) -> Catalog:
+def load_catalog(path: Path, checks: Iterable[Check] = ()) -> Catalog:
     """Read and check a catalog file.
 
     Raises:
         CatalogError: the file can't be read, is no YAML, or is no valid catalog.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        expected = f"a readable file ({error.strerror or error})"
-        raise CatalogError(
-            (Problem(str(path), None, "", show_value(str(path)), expected),)
-        ) from None
-    except UnicodeDecodeError as error:
-        expected = f"UTF-8 text (byte {error.start}: {error.reason})"
-        raise CatalogError(
-            (Problem(str(path), None, "", show_value(error.object[error.start]), expected),)
-        ) from None
-    return parse_catalog(text, str(path))
+        text = decoded(read_bounded(path))
+    except UnreadableError as error:
+        problem = Problem(str(path), None, "", show_value(str(path)), str(error))
+        raise CatalogError((problem,)) from None
+    return parse_catalog(text, str(path), checks)
 
 
-def parse_catalog(text: str, file: str = "catalog") -> Catalog:
+def parse_catalog(text: str, file: str = "catalog", checks: Iterable[Check] = ()) -> Catalog:
     """Read and check a catalog from its text.
 
     Args:
         text: the YAML (or JSON) document.
         file: what to call it in errors.
+        checks: what a catalog that is valid by itself must hold to as well.
 
     Raises:
         CatalogError: the text is no YAML, or no valid catalog.
     """
     document = read_yaml(text)
-    problems = [
-        _problem(file, Finding(found.path, found.value, found.expected), found.line)
-        for found in document.complaints
-    ]
-    if document.place is None and problems:
-        raise CatalogError(tuple(problems))
-    catalog = None
-    try:
-        catalog = Catalog.model_validate(document.data)
-    except ValidationError as error:
-        problems += _invalid(error, document, file)
-    if problems or catalog is None:
-        problems.sort(key=lambda problem: problem.line or 0)
-        raise CatalogError(tuple(dict.fromkeys(problems)))
+    found = _Found(file, document)
+    for complaint in document.complaints:
+        found.add(Finding(complaint.path, complaint.value, complaint.expected), complaint.line)
+    if document.place is None and document.complaints:
+        raise found.error()
+    catalog = _read(document, found)
+    if catalog is not None:
+        found.take(finding for check in checks for finding in check(catalog))
+    if found.any or catalog is None:
+        raise found.error()
     return catalog
 
 
-def _invalid(error: ValidationError, document: Document, file: str) -> list[Problem]:
-    """Put pydantic's errors and the disagreements of the sections together.
+@dataclass
+class _Found:
+    """The problems of one document: some are kept, all are counted."""
 
-    Pydantic does not come to the latter where there are any of the former, so they are always
-    looked for in the document itself.
+    file: str
+    document: Document
+    problems: list[Problem] = field(default_factory=list)
+    more: int = 0
+    wrong: bool = False
+
+    def __post_init__(self) -> None:
+        self.more += self.document.more
+
+    @property
+    def any(self) -> bool:
+        return bool(self.wrong or self.problems or self.more)
+
+    @property
+    def room(self) -> int:
+        return max(MOST_FINDINGS - len(self.problems), 0)
+
+    def take(self, findings: Iterable[Finding]) -> None:
+        for found in findings:
+            path = document_path(found.path, self.document.data, missing=found.value is MISSING)
+            self.add(Finding(path, found.value, found.expected), self.document.line(path))
+
+    def add(self, found: Finding, line: int | None) -> None:
+        if not self.room:
+            self.more += 1
+            return
+        value = "" if found.value is MISSING else show_value(found.value)
+        problem = Problem(self.file, line, show_path(found.path), value, found.expected)
+        self.problems.append(problem)
+
+    def take_errors(self, error: ValidationError, *prefix: str) -> None:
+        """Pydantic's errors below `prefix`; where there are enough, they are only counted."""
+        self.wrong = True
+        if not self.room:
+            self.more += error.error_count()
+            return
+        every = [one for one in error.errors(include_url=False) if _tells(one)]
+        for details in every[: self.room]:
+            details["loc"] = (*prefix, *details["loc"])
+            found = explain(details, self.document.data, _schema())
+            self.add(found, self.document.line(found.path))
+        self.more += len(every[self.room :]) if not self.room else 0
+
+    def error(self) -> CatalogError:
+        every = sorted(dict.fromkeys(self.problems), key=lambda problem: problem.line or 0)
+        return CatalogError(tuple(every), self.more)
+
+
+def _read(document: Document, found: _Found) -> Catalog | None:
+    """The catalog; None where there are problems, which are in `found` then.
+
+    Pydantic does not come to the disagreements of the sections where there are other errors, so
+    they are always looked for in the document itself.
     """
-    findings = [
-        explain(details, document.data, _schema())
-        for details in error.errors(include_url=False)
-        if details["type"] != _AGREEMENT and not _follows(details)
-    ]
-    for found in check_outline(_outline(document.data)):
-        path = document_path(found.path, document.data, missing=found.value is MISSING)
-        findings.append(Finding(path, found.value, found.expected))
-    return [_problem(file, found, document.line(found.path)) for found in findings]
+    data = document.data
+    if isinstance(data, dict):
+        data = {
+            **data,
+            **_section(data, "strategies", Strategy, STANDARD, found),
+            **_section(data, "services", ServiceSpec, ServiceSpec(), found),
+        }
+    catalog = None
+    try:
+        catalog = Catalog.model_validate(data)
+    except ValidationError as error:
+        found.take_errors(error)
+        found.take(check_outline(_outline(document.data)))
+    else:
+        if found.any:
+            found.take(check_outline(_outline(document.data)))
+    return catalog
 
 
-def _follows(details: ErrorDetails) -> bool:
-    """Whether a list is only too short because of an item that has its own error."""
-    if details["type"] != "too_short":
+def _section(
+    data: dict[str, Any],
+    name: str,
+    model: type[Strategy | ServiceSpec],
+    filler: Strategy | ServiceSpec,
+    found: _Found,
+) -> dict[str, Any]:
+    """A section with its entries read; `filler` stands for one that is wrong."""
+    section = data.get(name)
+    if not isinstance(section, dict):
+        return {}
+    known: dict[int, Any] = {}
+    read = {}
+    for key, value in section.items():
+        repeated = isinstance(value, dict | list)
+        if not (repeated and id(value) in known):
+            try:
+                known[id(value)] = model.model_validate(value)
+            except ValidationError as error:
+                found.take_errors(error, name, key)
+                known[id(value)] = filler
+        read[key] = known[id(value)]
+    return {name: read}
+
+
+def _tells(details: ErrorDetails) -> bool:
+    """Whether an error is told: not disagreements, nor what follows from an error in a list."""
+    if details["type"] == _AGREEMENT:
         return False
-    return len(details["input"]) >= int(details["ctx"]["min_length"])
-
-
-def _problem(file: str, found: Finding, line: int | None) -> Problem:
-    value = "" if found.value is MISSING else show_value(found.value)
-    return Problem(file, line, show_path(found.path), value, found.expected)
+    if details["type"] != "too_short":
+        return True
+    return len(details["input"]) < int(details["ctx"]["min_length"])
 
 
 @cache

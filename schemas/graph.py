@@ -25,15 +25,11 @@ def find_cycles(graph: Graph) -> list[list[str]]:
 
     Of cycles that share a name only one is given. A name that depends on itself is a cycle of one.
     """
-    peeler = _Peeler(graph)
-    peeler.peel()
+    walk = _Walk(graph)
     cycles: list[list[str]] = []
-    for start in sorted(peeler.waiting):
-        while start in peeler.waiting:
-            cycle = peeler.walk(start)
-            cycles.append(cycle)
-            peeler.drop(cycle)
-            peeler.peel()
+    for start in sorted(walk.peeler.waiting):
+        while start in walk.peeler.waiting:
+            cycles.append(walk.cycle(start))
     return cycles
 
 
@@ -68,11 +64,44 @@ class _Peeler:
                     if self.waiting[dependent] == 0:
                         self._ready.append(dependent)
 
-    def walk(self, start: str) -> list[str]:
-        """Follow dependencies from a waiting name (each has a waiting one) until one repeats."""
-        position: dict[str, int] = {}
-        name = start
-        while name not in position:
-            position[name] = len(position)
-            name = min(need for need in self._needs[name] if need in self.waiting)
-        return list(position)[position[name] :]
+
+class _Walk:
+    """Finds one cycle after another; each name and each dependency is looked at once in all."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.peeler = _Peeler(graph)
+        self.peeler.peel()
+        self._ahead = {
+            name: iter(sorted(need for need in graph[name] if need in self.peeler.waiting))
+            for name in self.peeler.waiting
+        }
+        self._next: dict[str, str] = {}
+        self._trail: dict[str, None] = {}
+
+    def cycle(self, start: str) -> list[str]:
+        """Follow dependencies from a waiting name until one repeats, and take that cycle off.
+
+        The way to it is kept for the next time: what lies on it still waits, or is at its end.
+        """
+        trail = self._trail
+        name = next(reversed(trail)) if trail else start
+        if not trail:
+            trail[name] = None
+        while (name := self._waiting_need(name)) not in trail:
+            trail[name] = None
+        found = [trail.popitem()[0]]
+        while found[-1] != name:
+            found.append(trail.popitem()[0])
+        found.reverse()
+        self.peeler.drop(found)
+        self.peeler.peel()
+        while trail and next(reversed(trail)) not in self.peeler.waiting:
+            trail.popitem()
+        return found
+
+    def _waiting_need(self, name: str) -> str:
+        """The first in order that still waits: what does not, never will again."""
+        need = self._next.get(name)
+        while need is None or need not in self.peeler.waiting:
+            need = self._next[name] = next(self._ahead[name])
+        return need

@@ -16,16 +16,20 @@ from pydantic_core import ErrorDetails
 
 from schemas.catalog_check import MISSING, Finding, Path, nearest
 from schemas.document import yaml_word
+from schemas.outside import TEXT_MOST, cut, visible
 
 _NAMES = 12
 _USERINFO = re.compile(r"//[^/\s'\"]*@")
 """User and password in an address: shown nowhere."""
+_PATH_MOST = 500
+_FILE_MOST = 4096
 _TYPES = {
     "dict_type": "a mapping of fields",
     "model_type": "a mapping of fields",
     "model_attributes_type": "a mapping of fields",
     "tuple_type": "a list",
     "list_type": "a list",
+    "recursion_loop": "less nesting",
     "union_tag_not_found": "a mapping with the field kind",
 }
 
@@ -40,6 +44,12 @@ class Problem:
     value: str
     """As written in Python; empty where something is missing."""
     expected: str
+
+    def __post_init__(self) -> None:
+        """What people read is bounded, and does nothing to their terminal."""
+        most = {"file": _FILE_MOST, "path": _PATH_MOST, "value": _PATH_MOST, "expected": TEXT_MOST}
+        for name, width in most.items():
+            object.__setattr__(self, name, cut(visible(getattr(self, name)), width))
 
     @property
     def message(self) -> str:
@@ -57,10 +67,8 @@ class Problem:
 
 def show_path(path: Path) -> str:
     """Write a path the way people do: `services.checkout.depends_on[1]`."""
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in path]
+    return "".join(parts).removeprefix(".")
 
 
 def show_value(value: Any) -> str:

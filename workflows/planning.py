@@ -8,7 +8,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from schemas.catalog import BUILT_IN, Catalog, ServiceSpec
-from schemas.catalog_check import nearest
+from schemas.catalog_check import listed, nearest
 from schemas.deploy import DeployRequested
 from schemas.graph import levels
 from schemas.judging import is_acting_ratio
@@ -89,8 +89,8 @@ def _versions(catalog: Catalog, deploy: DeployRequested) -> dict[str, str]:
 def _known_strategy(catalog: Catalog, name: str | None) -> None:
     if name is None or catalog.strategy(name) is not None:
         return
-    known = sorted({*BUILT_IN, *catalog.strategies})
-    text = f"strategy: got '{name}', expected one of {', '.join(known)}{nearest(name, known)}"
+    known = {*BUILT_IN, *catalog.strategies}
+    text = f"strategy: got '{name}', expected one of {listed(known)}{nearest(name, known)}"
     raise PlanError(PlanReason.UNKNOWN_STRATEGY, text)
 
 

@@ -13,6 +13,7 @@ from aviary.cli.failing import ExitCode
 from aviary.cli.options import CatalogOption, Format, FormatOption, print_json
 
 if TYPE_CHECKING:
+    from schemas.catalog_file import CatalogError
     from schemas.release import ReleasePlan, ServicePlan
 
 
@@ -96,7 +97,7 @@ def validate(
             count = len(load_with_plugins(path).services)
         except CatalogError as error:
             valid = False
-            results.append({"file": str(path), "valid": False, "problems": _problems(error)})
+            results.append({"file": str(path), "valid": False, **_problems(error)})
             if output is Format.TABLE:
                 typer.echo(str(error), err=True)
         else:
@@ -109,8 +110,8 @@ def validate(
         raise typer.Exit(int(ExitCode.BAD_INPUT))
 
 
-def _problems(error: Any) -> list[dict[str, Any]]:
-    return [problem.to_json() for problem in error.problems]
+def _problems(error: CatalogError) -> dict[str, Any]:
+    return {"problems": [problem.to_json() for problem in error.shown], "more": error.more}
 
 
 def schema(

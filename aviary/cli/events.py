@@ -9,9 +9,12 @@ from pydantic import ValidationError
 
 from aviary.cli.failing import CommandError, ExitCode
 from schemas.deploy import DeployRequested, parse_deploy
+from schemas.files import UnreadableError, bounded, read_bounded
 from schemas.rejection import explain, load_json
 
 STDIN = Path("-")
+MOST_EVENT_BYTES = 4_000_000
+"""More than a topic takes."""
 
 
 def read_event(path: Path) -> tuple[DeployRequested, str]:
@@ -56,12 +59,12 @@ def deploy_from_options(
 
 
 def _bytes(path: Path) -> bytes:
-    if path == STDIN:
-        return sys.stdin.buffer.read()
     try:
-        return path.read_bytes()
-    except OSError as error:
-        text = f"--event: got '{path}', expected a readable file ({error.strerror or error})"
+        if path == STDIN:
+            return bounded(sys.stdin.buffer, MOST_EVENT_BYTES)
+        return read_bounded(path, MOST_EVENT_BYTES)
+    except UnreadableError as error:
+        text = f"--event: got '{path}', expected {error}"
         raise CommandError(ExitCode.BAD_INPUT, text) from None
 
 

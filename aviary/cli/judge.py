@@ -138,10 +138,10 @@ def judge(  # noqa: PLR0913, PLR0917 - one argument per option
             query=query,
             catalog=catalog,
         )
-        from aviary.cli.judge_lines import judge_lines  # noqa: PLC0415 - keeps --help fast
+        from aviary.cli.judge_lines import judge_lines, lines_of  # noqa: PLC0415 - fast --help
 
-        with _opened(file) as lines:
-            results = judge_lines(lines, spec, watch=watch)
+        with _opened(file) as opened:
+            results = judge_lines(lines_of(opened), spec, watch=watch)
     else:
         from aviary.cli.judge_past import Past, judge_past  # noqa: PLC0415
 

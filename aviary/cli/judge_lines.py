@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, Final, NoReturn
 
 from pydantic import ValidationError
 
@@ -20,6 +20,8 @@ _ARMS = {"canary", "stable"}
 _LEAST, _MOST = 1e-9, 1e15
 """Counts: a double holds every whole number up to there."""
 _LONGEST_S = 366 * 86400
+_LONGEST_LINE: Final = 1_000_000
+_SHOWN: Final = 80
 
 
 class SeriesJudge:
@@ -71,6 +73,21 @@ class SeriesJudge:
         if reason is Reason.WITHIN_LIMITS:
             return VerdictKind.PASS, reason, self._count - 1
         return VerdictKind.INCONCLUSIVE, reason, None
+
+
+def lines_of(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file, none of them longer than is sensible.
+
+    Raises:
+        CommandError: a line is longer; names it.
+    """
+    number = 0
+    while line := file.readline(_LONGEST_LINE + 1):
+        number += 1
+        if len(line) > _LONGEST_LINE:
+            expected = f"one interval in at most {_LONGEST_LINE:,} bytes"
+            _bad(number, "(line)", line[:_SHOWN].decode(errors="replace"), expected)
+        yield line
 
 
 def judge_lines(lines: Iterable[bytes], spec: JudgeSpec, *, watch: bool) -> list[dict[str, Any]]:
@@ -194,7 +211,8 @@ def _bad(number: int, field: str, value: Any, expected: str) -> NoReturn:
         shown = json.dumps(value, ensure_ascii=False, default=str)
     except RecursionError:
         shown = "something nested too deeply"
-    limit = 80
-    shown, field = (text if len(text) <= limit else text[:limit] + "..." for text in (shown, field))
+    shown, field = (
+        text if len(text) <= _SHOWN else text[:_SHOWN] + "..." for text in (shown, field)
+    )
     text = f"line {number}: {field}: got {shown}, expected {expected}"
     raise CommandError(ExitCode.BAD_INPUT, text.encode(errors="backslashreplace").decode())

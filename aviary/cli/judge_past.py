@@ -13,6 +13,7 @@ import httpx
 from adapters.metrics.packs import Pack, load_pack, resolve_metric
 from analysis.judge import Judge
 from aviary.cli.failing import CommandError, ExitCode
+from schemas.catalog_check import listed, nearest
 from schemas.catalog_file import load_catalog
 from schemas.judging import (
     Arm,
@@ -183,8 +184,9 @@ def _from_catalog(path: Path, service: str) -> tuple[JudgeSpec, Sequence[MetricS
     try:
         resolved = catalog.resolve(service)
     except KeyError:
-        known = ", ".join(sorted(catalog.services)) or "none"
-        raise _bad(f"--service: got {service}, expected one of the catalog's: {known}") from None
+        expected = f"one of the catalog's: {listed(catalog.services)}"
+        expected += nearest(service, catalog.services)
+        raise _bad(f"--service: got {service}, expected {expected}") from None
     return resolved.judge, resolved.metrics
 
 
