@@ -10,12 +10,23 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _DURATION_TEXT = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 _LONGEST = timedelta(days=366)
+_VERSION = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,127}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII
+)
 
 
 class Model(BaseModel):
@@ -72,6 +83,15 @@ def _percent(value: Any) -> float:
     return float(rounded)
 
 
+def _version(value: str) -> str:
+    if not _VERSION.fullmatch(value):
+        raise ValueError(
+            "expected a version such as 1.4.2 (letters, digits and . + _ -, at most 128) or a "
+            "digest (sha256: and 64 hexadecimal digits in lower case)"
+        )
+    return value
+
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
@@ -111,11 +131,17 @@ ServiceName = Annotated[
 ]
 Version = Annotated[
     str,
-    Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9.+_-]{0,127}$",
-        description="A version as the pipeline names it: letters, digits and . + _ -, at most 128.",
+    AfterValidator(_version),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": f"^({_VERSION.pattern})$",
+            "description": "A version as the pipeline names it: letters, digits and . + _ -, at "
+            "most 128; or the digest of an image, such as sha256: and 64 hexadecimal digits.",
+        }
     ),
 ]
+"""A version as the pipeline names it, or the digest of an image."""
 ReleaseId = Annotated[
     str,
     Field(

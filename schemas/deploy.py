@@ -31,6 +31,7 @@ from pydantic import (
 
 from schemas.base import Model, ReleaseId, ServiceName, Version
 from schemas.events import RELEASE_SOURCE
+from schemas.outside import TEXT_MOST, cut
 from schemas.rejection import Rejected, RejectReason, explain, load_json, show
 
 __all__ = [
@@ -48,7 +49,10 @@ _CDEVENT: Final = re.compile(r"dev\.cdevents\.service\.(deployed|upgraded)(\.\d[
 _ACCEPTED: Final = f"{DEPLOY_TYPE}, dev.cdevents.service.deployed.* or .upgraded.*"
 _STRUCTURED: Final = "application/cloudevents"
 _BATCH: Final = "application/cloudevents-batch"
-_PURL: Final = re.compile(r"pkg:[^@?#]+@(?P<version>[^@?#]+)(\?(?P<qualifiers>[^#]*))?(#.*)?")
+_PURL: Final = re.compile(r"pkg:[^@?#]+(@(?P<version>[^@?#]+))?(\?(?P<qualifiers>[^#]*))?(#.*)?")
+_ARTIFACT: Final = "data.subject.content.artifactId"
+_CD_FIELDS: Final = {"service": "data.subject.id", "version": _ARTIFACT}
+"""Where a CDEvent has what a deploy event calls so."""
 _JSON_TYPE: Final = re.compile(r"[\w.-]+/(json|[\w.-]+\+json)\s*(;.*)?", re.IGNORECASE)
 
 _M = TypeVar("_M", bound=BaseModel)
@@ -248,17 +252,17 @@ def _from_cdevent(envelope: _Envelope, data: Any) -> tuple[str, DeployRequested]
         text = f"source: got {show(envelope.source)}, expected an event that is not Aviary's own"
         raise Rejected(RejectReason.UNKNOWN_TYPE, text)
     subject = _validated(_CdEvent, data).subject
-    version = _purl_version(subject.content.artifact_id)
+    item = _cd_item(subject)
     # The same event is the same release, however often it is delivered.
     identity = f"{envelope.source}\n{envelope.id}".encode("utf-8", "backslashreplace")
     digest = hashlib.sha256(identity).hexdigest()[:12]
-    words = re.sub(r"[^A-Za-z0-9._-]", "-", f"{subject.id[:63]}-{version[:40]}")
+    words = re.sub(r"[^A-Za-z0-9._-]", "-", f"{item.service[:63]}-{item.version[:40]}")
     fields = {
         "release": f"{words}-{digest}",
-        "services": [{"service": subject.id, "version": version}],
+        "services": [item],
         "labels": {
-            "artifact": subject.content.artifact_id,
-            "environment": subject.content.environment.id,
+            "artifact": cut(subject.content.artifact_id, TEXT_MOST),
+            "environment": cut(subject.content.environment.id, TEXT_MOST),
         },
     }
     try:
@@ -269,13 +273,35 @@ def _from_cdevent(envelope: _Envelope, data: Any) -> tuple[str, DeployRequested]
     return subject.content.environment.id, deploy
 
 
+def _cd_item(subject: _CdSubject) -> ServiceVersion:
+    """The service and its version.
+
+    Raises:
+        Rejected: one of them is none; the text names the field that the CDEvent has it in.
+    """
+    version = _purl_version(subject.content.artifact_id)
+    try:
+        return ServiceVersion(service=subject.id, version=version)
+    except ValidationError as error:
+        problems = [
+            f"{_CD_FIELDS[str(problem['loc'][0])]}: "
+            f"{problem['msg'].removeprefix('Value error, ')}, got {show(problem['input'])}"
+            for problem in error.errors(include_url=False, include_context=False)
+        ]
+        raise Rejected(RejectReason.INVALID_DATA, "; ".join(problems)) from error
+
+
 def _purl_version(purl: str) -> str:
     """The version of a package URL: its `tag` for an image named by digest, else after the `@`."""
     found = _PURL.fullmatch(purl)
-    if found is None:
-        where = "data.subject.content.artifactId"
-        text = f"{where}: got {show(purl)}, expected a package URL such as pkg:oci/checkout@1.4.2"
+    version, qualifiers = found.group("version", "qualifiers") if found else ("", "")
+    version = unquote(version or "")
+    tags: list[str] = parse_qs(qualifiers or "").get("tag", [])
+    if tags and (":" in version or not version):
+        return tags[0]
+    if not version:
+        text = (
+            f"{_ARTIFACT}: got {show(purl)}, expected a package URL such as pkg:oci/checkout@1.4.2"
+        )
         raise Rejected(RejectReason.INVALID_DATA, text)
-    version = unquote(found["version"])
-    tags = parse_qs(found["qualifiers"] or "").get("tag", [])
-    return tags[0] if tags and ":" in version else version
+    return version

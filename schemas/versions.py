@@ -17,6 +17,7 @@ LABEL_MOST: Final = 63
 _NOT_AT_THE_END: Final = "._-"
 _PREFIX: Final = re.compile(r"v(?=[0-9])", re.IGNORECASE)
 _DIGEST: Final = re.compile(r"(sha(?:256|512))[:_-](?=[0-9a-f]{32})")
+_LONG_DIGEST: Final = re.compile(r"(sha(?:256|512):[0-9a-f]{12})[0-9a-f]+")
 _NOT_IN_A_LABEL: Final = re.compile(r"[+:]")
 
 
@@ -36,6 +37,11 @@ def same_version(label: str, version: str) -> bool:
 def named_version(labels: Mapping[str, str], names: Iterable[str]) -> tuple[str, str] | None:
     """The first of these labels that says a version, and what it says; None if none does."""
     return next(((name, labels[name]) for name in names if labels.get(name)), None)
+
+
+def short(version: str) -> str:
+    """A version for a narrow place: of a digest as much as git shows of one."""
+    return _LONG_DIGEST.sub(r"\1…", version)
 
 
 def _plain(version: str) -> str:

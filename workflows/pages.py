@@ -23,6 +23,7 @@ from schemas.release import (
     ReleaseStatus,
     ServiceStatus,
 )
+from schemas.versions import short
 from workflows import describe
 from workflows.describe import GOING_BACK, NO_WAY_BACK, phase
 from workflows.queueing import Line
@@ -289,7 +290,7 @@ def release_details(plan: ReleasePlan) -> str:
     rows = [
         _row(
             str(number),
-            f"{service} {plan.services[service].version}",
+            f"{service} {short(plan.services[service].version)}",
             describe.steps(plan.services[service].strategy),
         )
         for number, stage in enumerate(plan.stages, start=1)
@@ -352,7 +353,8 @@ def _table(services: Sequence[ServiceStatus], runs: Mapping[str, str], rows_at_m
         if not why and one.verdict is not None:
             why = one.verdict.sentence
         name = _canary_link(one.service, runs[one.service]) if one.service in runs else one.service
-        versions = f"{one.stable} → {one.version}" if one.stable else one.version
+        versions = f"{short(one.stable)} → " if one.stable else ""
+        versions += short(one.version)
         rows.append(_row(f"{name} {versions}", _state(one), _cell(why)))
     left = len(services) - len(shown)
     if left:

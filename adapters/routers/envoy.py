@@ -133,7 +133,9 @@ class EnvoyRouter:
         """
         clusters = clusters_of(route)
         while True:
-            found = await asyncio.gather(*(admin.missing(clusters) for admin in self._admins))
+            found = await asyncio.gather(
+                *(admin.missing(route.service, clusters) for admin in self._admins)
+            )
             missing = frozenset[str]().union(*found)
             if not missing:
                 return

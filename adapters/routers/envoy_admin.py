@@ -63,9 +63,10 @@ class EnvoyAdmin:
                 return Served(version=entry.get("version_info", ""), config=config)
         return Served()
 
-    async def missing(self, clusters: frozenset[str]) -> frozenset[str]:
-        """Which of these clusters it does not know yet, or is still getting ready."""
-        pattern = f"^({'|'.join(re.escape(name) for name in sorted(clusters))})$"
+    async def missing(self, service: str, clusters: frozenset[str]) -> frozenset[str]:
+        """Which of these clusters of a service it does not know yet, or is still getting ready."""
+        # Not the names themselves: Envoy refuses a pattern of more than about a hundred characters.
+        pattern = f"{re.escape(service)}@.*"
         query = {"resource": "dynamic_active_clusters", "name_regex": pattern}
         answer = await self._get("config_dump", query)
         return clusters - {entry["cluster"]["name"] for entry in answer.get("configs", [])}

@@ -1,8 +1,9 @@
 """Names of Envoy's clusters, and how a resource file is laid out.
 
-A pool's cluster is `<service>@<version>` with `.` written as `~`: Envoy splits its metric names at
-dots, and `~` is in no version, so the name can be read back. Two more clusters stand beside each
-pool; `/` is in no pool's name, so neither can be taken for one:
+A pool's cluster is `<service>@<version>` with `.` written as `~` and `:` (of a digest) as `!`:
+Envoy splits its metric names at dots and writes colons as `_`. Neither sign is in a version, so the
+name can be read back. Two more clusters stand beside each pool; `/` is in no pool's name, so
+neither can be taken for one:
 
 - `<pool>/forced`: the same instances for requests that ask for this version by header or cookie.
   They are counted apart and change neither the measured share nor what a canary is judged by.
@@ -29,10 +30,12 @@ STAT_PREFIX = "aviary"
 METADATA_KEY = "aviary"
 """Where Envoy's resources carry what Aviary must find again (`metadata.filter_metadata`)."""
 
+_SIGNS = str.maketrans({".": "~", ":": "!"})
+
 
 def pool_name(service: str, version: str) -> str:
     """Name of the cluster of one version, as metrics show it: `payments@2~0~1`."""
-    return f"{service}@{version.replace('.', '~')}"
+    return f"{service}@{version.translate(_SIGNS)}"
 
 
 def forced_name(service: str, version: str) -> str:

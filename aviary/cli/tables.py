@@ -19,6 +19,7 @@ from schemas.release import (
     ReleaseStatus,
     ServiceStatus,
 )
+from schemas.versions import short
 
 if TYPE_CHECKING:
     from aviary.cli.remote import Found
@@ -79,7 +80,7 @@ def print_plan(plan: ReleasePlan) -> None:
             service = plan.services[name]
             steps = " → ".join(_step(step) for step in service.strategy.full_steps)
             after = ", ".join(service.depends_on)
-            row = (str(number), name, service.version, after, service.strategy_name, steps)
+            row = (str(number), name, short(service.version), after, service.strategy_name, steps)
             table.add_row(*row)
     show(Text(title, style="bold"), table)
 
@@ -149,7 +150,13 @@ def status_view(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> 
         canary = canaries.get(service.service)
         at = canary or service
         step = f"{at.step + 1}/{at.steps}" if at.step is not None else ""
-        row = (service.service, service.version, _state(at.phase.value), f"{at.weight:g}%", step)
+        row = (
+            service.service,
+            short(service.version),
+            _state(at.phase.value),
+            f"{at.weight:g}%",
+            step,
+        )
         table.add_row(*row, told(service, canary))
     view.add_row(table)
     return view

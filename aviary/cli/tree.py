@@ -15,6 +15,7 @@ from aviary.cli.tables import STYLES, headline
 from schemas.base import format_duration
 from schemas.live import Live, LiveMetric
 from schemas.release import CanaryPhase, CanaryStatus, ReleaseStatus, ServiceStatus
+from schemas.versions import short
 
 _STILL = {CanaryPhase.WAITING, CanaryPhase.FINALIZED, CanaryPhase.ROLLED_BACK, CanaryPhase.SKIPPED}
 _STEPPING = {
@@ -168,7 +169,7 @@ class Tree:
         word = at.phase.value.replace("_", " ")
         text = Text.assemble(
             lead,
-            (f"{service.service} {service.version}", "bold"),
+            (f"{service.service} {short(service.version)}", "bold"),
             "  ",
             (word, STYLES.get(at.phase.value, "")),
         )

@@ -77,9 +77,9 @@ class LiveEnvoy:
         self.stop()
         self.start()
 
-    def add_service(self, *versions: str) -> str:
+    def add_service(self, *versions: str, length: int = 0) -> str:
         """Put up a service under a new name, with one instance of each version."""
-        service = f"svc-{next(_names)}"
+        service = f"svc-{next(_names)}".ljust(length, "x")
         for version in versions:
             self.add_version(service, version, self._instances.port(version))
         return service

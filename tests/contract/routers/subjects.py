@@ -26,8 +26,11 @@ class Subject(Protocol):
     @property
     def router(self) -> Registering: ...
 
-    def put_up(self, *versions: str) -> str:
-        """Start a new service in these versions and return its name; it has no route yet."""
+    def put_up(self, *versions: str, length: int = 0) -> str:
+        """Start a new service in these versions and return its name; it has no route yet.
+
+        The name has at least that length.
+        """
 
     async def call(self, service: str, users: Iterable[str]) -> Mapping[str, str]:
         """Send one request of each user; return the version that each got."""
@@ -38,8 +41,8 @@ class MemorySubject:
         self.router = MemoryRouter()
         self._names = itertools.count(1)
 
-    def put_up(self, *versions: str) -> str:
-        service = f"svc-{next(self._names)}"
+    def put_up(self, *versions: str, length: int = 0) -> str:
+        service = f"svc-{next(self._names)}".ljust(length, "x")
         for version in versions:
             self.router.add_pool(service, version)
         return service
@@ -53,8 +56,8 @@ class EnvoySubject:
         self.envoy = envoy
         self.router = router
 
-    def put_up(self, *versions: str) -> str:
-        return self.envoy.add_service(*versions)
+    def put_up(self, *versions: str, length: int = 0) -> str:
+        return self.envoy.add_service(*versions, length=length)
 
     async def call(self, service: str, users: Iterable[str]) -> Mapping[str, str]:
         async with Caller(self.envoy.port, service) as caller:

@@ -95,6 +95,29 @@ async def test_finalizing_is_one_write_like_any_other(subject: Subject, service:
     assert shares(await subject.call(service, USERS)) == {"1.4.2": 1.0}
 
 
+@pytest.mark.parametrize("version", [f"sha256:{'ab' * 32}", "v1.3.0+build.7"])
+async def test_any_version_is_a_name_for_the_router(subject: Subject, version: str) -> None:
+    name = subject.put_up("1.4.1", version)
+    await subject.router.register(name, "1.4.1")
+    route = Route(service=name, stable="1.4.1", canary=version, weight=100, generation=1)
+
+    await subject.router.apply(route)
+
+    assert await subject.router.read(name) == route
+    assert shares(await subject.call(name, USERS)) == {version: 1.0}
+    assert await subject.router.requests(name) == {"1.4.1": 0, version: len(USERS)}
+
+
+async def test_names_may_be_as_long_as_they_may_be(subject: Subject) -> None:
+    old, new = "1." + "0" * 126, "2." + "0" * 126
+    name = subject.put_up(old, new, length=63)
+    await subject.router.register(name, old)
+    await subject.router.apply(
+        Route(service=name, stable=old, canary=new, weight=100, generation=1)
+    )
+    assert shares(await subject.call(name, USERS)) == {new: 1.0}
+
+
 async def test_the_same_route_again_succeeds(subject: Subject, service: str) -> None:
     route = canary(service, 25, 3)
     first = await subject.router.apply(route)

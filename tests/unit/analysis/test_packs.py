@@ -6,6 +6,7 @@ import pytest
 
 from adapters.metrics.packs import GaugeQuery, PoolName, RatioQuery, load_pack, pack_names
 from adapters.metrics.packs import resolve_metric as resolve
+from adapters.routers.envoy_names import pool_name
 from schemas.judging import (
     GaugeMetric,
     HistogramMetric,
@@ -83,3 +84,10 @@ def test_a_pool_name_can_be_read_back() -> None:
     name = PoolName(template="{{service}}@{{version}}", replace={".": "~"})
     assert name.of("checkout", "1.4.2") == "checkout@1~4~2"
     assert name.version("1~4~2") == "1.4.2"
+
+
+def test_envoys_pack_names_pools_as_the_router_does() -> None:
+    for version in ("1.4.2", "v1.3.0+build.7", f"sha256:{'ab' * 32}"):
+        pool = load_pack("envoy").pool
+        assert pool.of("checkout", version) == pool_name("checkout", version)
+        assert pool.version(pool.of("", version).removeprefix("@")) == version

@@ -52,6 +52,9 @@ def _rejected(value: bytes | None, headers: Any = ()) -> Rejected:
     return caught.value
 
 
+DIGEST = "0b31b1c02ff458ad9b7b81cbdf8f028bd54699fa151f221d1e8de6817db93427"
+
+
 @pytest.mark.parametrize(
     ("value", "headers"),
     [
@@ -98,6 +101,10 @@ def test_cdevents_are_a_release_of_one_service(kind: str) -> None:
         ("pkg:oci/checkout@1.4.2", "1.4.2"),
         ("pkg:oci/checkout@1.4.2?repository_url=ghcr.io/shop&arch=amd64#sub", "1.4.2"),
         ("pkg:oci/checkout@sha256%3Aab12?repository_url=ghcr.io&tag=v7", "v7"),
+        (f"pkg:oci/checkout@sha256%3A{DIGEST}", f"sha256:{DIGEST}"),
+        (f"pkg:oci/checkout@sha256:{DIGEST}?repository_url=ghcr.io/shop", f"sha256:{DIGEST}"),
+        (f"pkg:oci/checkout@sha512%3A{DIGEST * 2}", f"sha512:{DIGEST * 2}"),
+        ("pkg:oci/checkout?tag=1.4.2", "1.4.2"),
         ("pkg:npm/%40shop/checkout@2.0.0%2Bbuild.5", "2.0.0+build.5"),
     ],
 )
@@ -141,7 +148,28 @@ def test_versions_of_package_urls(purl: str, version: str) -> None:
         ),
         (_cdevent(artifactId="checkout:1.4.2"), "invalid_data", ["artifactId", "checkout:1.4.2"]),
         (_cdevent(environment=...), "invalid_data", ["data.subject.content.environment: missing"]),
-        (_cdevent(artifactId="pkg:oci/c@a%20b"), "invalid_data", ["version", "'a b'"]),
+        (
+            _cdevent(artifactId="pkg:oci/c@a%20b"),
+            "invalid_data",
+            ["data.subject.content.artifactId: expected a version such as 1.4.2", "'a b'"],
+        ),
+        (
+            _cdevent(artifactId="pkg:oci/c@sha256%3Aab12"),
+            "invalid_data",
+            ["data.subject.content.artifactId: expected", "digest", "'sha256:ab12'"],
+        ),
+        (
+            _cdevent(artifactId=f"pkg:oci/c@sha256%3A{DIGEST.upper()}"),
+            "invalid_data",
+            ["data.subject.content.artifactId", "lower case"],
+        ),
+        (_cdevent(artifactId="pkg:oci/c"), "invalid_data", ["artifactId: got 'pkg:oci/c'"]),
+        (_cdevent(artifactId="pkg:oci/c?tag="), "invalid_data", ["artifactId: got"]),
+        (
+            _structured(data=DATA | {"services": [{"service": "a", "version": "md5:12"}]}),
+            "invalid_data",
+            ["data.services[0].version: expected a version such as", "'md5:12'"],
+        ),
     ],
 )
 def test_errors_name_field_value_and_expectation(
@@ -202,3 +230,23 @@ def test_half_a_surrogate_pair_is_no_text(text: str) -> None:
 def test_base64_beyond_ascii_is_refused_like_any_other() -> None:
     with pytest.raises(Rejected, match="data_base64"):
         parse_deploy(_structured(data=..., data_base64="ü"), ())
+
+
+def test_a_service_that_is_no_name_is_named_by_the_field_of_the_cdevent() -> None:
+    value = json.loads(_cdevent())
+    value["data"]["subject"]["id"] = "/event/service/My Service"
+    error = _rejected(json.dumps(value).encode())
+    assert error.text.startswith("data.subject.id: ")
+    assert "My Service" in error.text
+
+
+def test_a_digest_is_a_release_id_and_a_digest_of_what_is_asked() -> None:
+    event = parse_deploy(_cdevent(artifactId=f"pkg:oci/app@sha256%3A{DIGEST}"))
+    assert ":" not in event.deploy.release
+    assert event.deploy.labels["artifact"] == f"pkg:oci/app@sha256%3A{DIGEST}"
+    assert len(event.deploy.digest()) == 64
+
+
+def test_what_a_label_keeps_of_a_huge_artifact_is_bounded() -> None:
+    purl = f"pkg:oci/{'x' * 500_000}@1.4.2"
+    assert len(parse_deploy(_cdevent(artifactId=purl)).deploy.labels["artifact"]) <= 2000

@@ -10,6 +10,7 @@ import pytest
 from schemas.alert import Alert, AlertStatus
 from schemas.alert_policy import AlertAction
 from schemas.release import ServicePlan
+from schemas.versions import short
 from tests.unit.catalog.builders import catalog, deploy
 from workflows.alerts import alerts_in, decide, dependent_of
 from workflows.planning import plan_release
@@ -161,3 +162,8 @@ def test_an_alert_of_another_version_does_no_more_than_its_severity() -> None:
 
 def test_a_label_of_any_size_makes_a_bounded_reason() -> None:
     assert len(said_of(alert(version="x" * 100_000, severity="warning"))) < 500
+
+
+def test_a_digest_is_shortened_where_there_is_little_room() -> None:
+    assert short(f"sha256:{'ab' * 32}") == "sha256:abababababab…"
+    assert short("v1.3.0+build.7") == "v1.3.0+build.7"
