@@ -41,23 +41,31 @@ def make_app(title: str, description: str = "", *, docs: bool = False) -> FastAP
     return app
 
 
-def add_health(app: FastAPI, ready: Ready, registry: Collector) -> FastAPI:
-    """Add `/healthz` (the process lives), `/readyz` (it can work) and `/metrics` to an app."""
+async def _alive() -> None:
+    """As a process is that can answer at all."""
 
-    @app.get("/healthz", tags=["health"])
-    async def healthz() -> dict[str, str]:
+
+def add_health(
+    app: FastAPI, ready: Ready, registry: Collector, *, alive: Ready = _alive
+) -> FastAPI:
+    """Add `/healthz` (the process lives), `/readyz` (it can work) and `/metrics` to an app.
+
+    Args:
+        app: the app.
+        ready: asks whether the process can work now.
+        registry: of the metrics.
+        alive: raises `Retryable` once this process never will work again, and must be replaced.
+    """
+
+    @app.get("/healthz", tags=["health"], responses={503: {"description": "To be replaced."}})
+    async def healthz() -> JSONResponse:
         """Say that the process lives."""
-        return {"status": "ok"}
+        return await _said(alive, yes="ok", no="failed")
 
     @app.get("/readyz", tags=["health"], responses={503: {"description": "Not ready, with why."}})
     async def readyz() -> JSONResponse:
         """Say whether the process can do its work now."""
-        try:
-            await ready()
-        except Retryable as error:
-            body = {"status": "not ready", "reason": str(error)}
-            return JSONResponse(body, status_code=HTTPStatus.SERVICE_UNAVAILABLE)
-        return JSONResponse({"status": "ready"})
+        return await _said(ready, yes="ready", no="not ready")
 
     @app.get("/metrics", tags=["health"], response_class=Response)
     async def metrics() -> Response:
@@ -65,6 +73,15 @@ def add_health(app: FastAPI, ready: Ready, registry: Collector) -> FastAPI:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+async def _said(asked: Ready, *, yes: str, no: str) -> JSONResponse:
+    try:
+        await asked()
+    except Retryable as error:
+        body = {"status": no, "reason": str(error)}
+        return JSONResponse(body, status_code=HTTPStatus.SERVICE_UNAVAILABLE)
+    return JSONResponse({"status": yes})
 
 
 class _Server(uvicorn.Server):

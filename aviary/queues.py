@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -45,16 +45,28 @@ _WAITING_SLOTS = 1000
 """Waiting costs next to nothing; those without a slot notice a lost admission later."""
 
 
-def build_workers(client: Client, settings: Settings, deeds: Deeds) -> list[Worker]:
+def build_workers(
+    client: Client,
+    settings: Settings,
+    deeds: Deeds,
+    on_fatal: Callable[[BaseException], Awaitable[None]] | None = None,
+) -> list[Worker]:
     """One worker per queue: slow queries never take the place of a rollback.
 
     Router writes are on the queue of the workflows, and on none of their own: the worker that
     decides on a write then begins it at once, without asking the server for it.
+
+    Args:
+        client: of Temporal.
+        settings: of the process.
+        deeds: the activities.
+        on_fatal: told when a worker has failed for good, which may never come to its end.
     """
     prefix = settings.task_queue
     common: dict[str, Any] = {
         "graceful_shutdown_timeout": GRACE,
         "max_heartbeat_throttle_interval": timedelta(seconds=4),
+        "on_fatal_error": on_fatal,
     }
     return [
         Worker(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 import structlog
 from prometheus_client import (
@@ -17,9 +18,11 @@ from temporalio.runtime import Runtime
 from adapters.errors import Retryable
 from aviary.connect import check_temporal, connect_temporal, persist, unless
 from aviary.http import add_health, listen, make_app, serve
+from aviary.polling import Polling, lanes, sample
 from aviary.queues import build_workers
 from aviary.schedules import keep_drift_schedule
 from aviary.settings import Settings
+from aviary.team import STOPS_WITHIN_S, Team
 from aviary.telemetry.census import Census
 from aviary.telemetry.registry import new_registry
 from aviary.telemetry.temporal_metrics import measured_runtime
@@ -29,6 +32,38 @@ from aviary.wiring import wire
 _log = structlog.get_logger("aviary.worker")
 
 
+class Standing:
+    """Where a worker stands, for the health of its process."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Not connected yet."""
+        self._settings = settings
+        self._client: Client | None = None
+        self._polling: Polling | None = None
+        self._over = ""
+
+    def works(self, client: Client, polling: Polling) -> None:
+        """It has begun."""
+        self._client, self._polling = client, polling
+
+    def failed(self, why: str) -> None:
+        """It has ended for good, and its process has to."""
+        self._over = why
+
+    async def ready(self) -> None:
+        """Raise `Retryable` with the reason while it does not work."""
+        await self.alive()
+        if self._client is None or self._polling is None:
+            raise Retryable(f"Temporal at {self._settings.temporal_address}: not connected yet")
+        await check_temporal(self._client)
+        self._polling.check()
+
+    async def alive(self) -> None:
+        """Raise `Retryable` with the reason when only another process can work."""
+        if self._over:
+            raise Retryable(self._over)
+
+
 async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
     """Work until `stop` is set; health and metrics are on `metrics_host`:`metrics_port`.
 
@@ -36,71 +71,102 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
 
     Raises:
         OSError: the address for health and metrics is taken.
+        Retryable: a queue could not be polled any more.
     """
-    client: Client | None = None
-
-    async def ready() -> None:
-        if client is None:
-            raise Retryable(f"Temporal at {settings.temporal_address}: not connected yet")
-        await check_temporal(client)
-
+    standing = Standing(settings)
     registry = new_registry("worker")
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
-    health = add_health(make_app("Aviary worker", docs=settings.http_docs), ready, registry)
+    app = make_app("Aviary worker", docs=settings.http_docs)
+    health = add_health(app, standing.ready, registry, alive=standing.alive)
     taken = listen(settings.metrics_host, settings.metrics_port)
     over = asyncio.Event()
     serving = asyncio.create_task(serve(health, taken, over, name="worker"))
     try:
-        async with measured_runtime(registry) as runtime:
-            client = await unless(stop, persist("temporal", lambda: _connect(settings, runtime)))
-            if client is not None:
-                await work(client, settings, stop, registry)
+        await run_bare_worker(settings, stop, registry, standing)
     finally:
         over.set()
         await serving
 
 
 async def run_bare_worker(
-    settings: Settings, stop: asyncio.Event, registry: CollectorRegistry | None = None
+    settings: Settings,
+    stop: asyncio.Event,
+    registry: CollectorRegistry | None = None,
+    standing: Standing | None = None,
 ) -> None:
     """Work until `stop` is set, in a process whose health another part answers for.
 
-    Metrics are in `registry`, which that part shows.
+    Metrics are in `registry`, which that part shows; it asks `standing` how the worker is.
+
+    Raises:
+        Retryable: a queue could not be polled any more.
     """
     registry = registry or CollectorRegistry()
-    async with measured_runtime(registry) as runtime:
+    async with measured_runtime(registry) as (runtime, metrics):
         client = await unless(stop, persist("temporal", lambda: _connect(settings, runtime)))
-        if client is not None:
-            await work(client, settings, stop, registry)
+        if client is None:
+            return
+        watched = lanes(settings.task_queue)
+        polling = Polling(watched, lambda lane: sample(metrics, lane))
+        standing = standing or Standing(settings)
+        standing.works(client, polling)
+        await work(client, settings, stop, registry, Watch(polling, standing))
 
 
 async def _connect(settings: Settings, runtime: Runtime) -> Client:
     return await connect_temporal(settings, [TraceInterceptor()], runtime)
 
 
+@dataclass(frozen=True)
+class Watch:
+    """What sees to it that the queues are polled, and who is told when they are not."""
+
+    polling: Polling
+    standing: Standing
+
+
 async def work(
-    client: Client, settings: Settings, stop: asyncio.Event, registry: CollectorRegistry
+    client: Client,
+    settings: Settings,
+    stop: asyncio.Event,
+    registry: CollectorRegistry,
+    watch: Watch | None = None,
 ) -> None:
     """Work until `stop` is set, then finish what runs and hand back the rest.
 
     Raises:
-        Retryable: Kafka could not be reached.
+        Retryable: Kafka could not be reached; or a queue could not be polled any more, so that
+            only another process can.
     """
     async with wire(settings, client, registry) as deeds:
-        workers = build_workers(client, settings, deeds)
-        running = [asyncio.create_task(worker.run()) for worker in workers]
+        team = Team()
+        team.start(build_workers(client, settings, deeds, team.failed))
         stopping = asyncio.create_task(stop.wait())
-        scheduling = asyncio.create_task(keep_drift_schedule(client, settings))
-        counting = asyncio.create_task(Census(client, registry).run())
+        ending = {asyncio.create_task(team.failure())}
+        if watch is not None:
+            watching = watch.polling.run(lambda: check_temporal(client))
+            ending.add(asyncio.create_task(watching))
+        beside = {
+            asyncio.create_task(keep_drift_schedule(client, settings)),
+            asyncio.create_task(Census(client, registry).run()),
+        }
         _log.info("working", task_queue=settings.task_queue, temporal=settings.temporal_address)
+        failure = ""
         try:
-            await asyncio.wait({stopping, *running}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({stopping, *ending}, return_when=asyncio.FIRST_COMPLETED)
+            failure = next((task.result() for task in ending if task.done()), "")
+            if failure:
+                _log.error("worker_failed", error=failure)
+            if failure and watch is not None:
+                watch.standing.failed(failure)
         finally:
-            stopping.cancel()
-            scheduling.cancel()
-            counting.cancel()
-            await asyncio.gather(*(worker.shutdown() for worker in workers))
-            await asyncio.gather(*running)
-            await asyncio.wait({scheduling, counting})
+            for task in (stopping, *ending, *beside):
+                task.cancel()
+            ended = await team.stop()
+            await asyncio.wait(ending | beside)
+        if not ended:
+            _log.warning("left_running", after_s=STOPS_WITHIN_S)
+        if failure:
+            raise Retryable(f"Temporal: {failure}")
         _log.info("stopped")

@@ -1,5 +1,5 @@
 """The bridge: what Kafka brings becomes releases and signals in Temporal."""
 
-from aviary.bridge.run import run_bridge
+from aviary.bridge.run import Beside, run_bridge
 
-__all__ = ["run_bridge"]
+__all__ = ["Beside", "run_bridge"]

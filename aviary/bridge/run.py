@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -25,7 +26,7 @@ from aviary.connect import (
     persist,
     unless,
 )
-from aviary.http import add_health, listen, make_app, serve
+from aviary.http import Ready, add_health, listen, make_app, serve
 from aviary.settings import Settings
 from aviary.telemetry.registry import Several, new_registry
 from schemas import ids
@@ -110,13 +111,28 @@ class _Bridge:
         return consumer
 
 
-async def run_bridge(
-    settings: Settings, stop: asyncio.Event, beside: CollectorRegistry | None = None
-) -> None:
+def _all_of(*ready: Ready) -> Ready:
+    async def asked() -> None:
+        for each in ready:
+            await each()
+
+    return asked
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A worker in the same process, whose health and metrics are shown with the bridge's."""
+
+    registry: CollectorRegistry
+    ready: Ready
+    alive: Ready
+
+
+async def run_bridge(settings: Settings, stop: asyncio.Event, beside: Beside | None = None) -> None:
     """Run a bridge until `stop` is set.
 
     It waits for Temporal and Kafka at start and whenever they are away. Health and metrics are on
-    `metrics_host`:`metrics_port`; those metrics include what is in the registry `beside`.
+    `metrics_host`:`metrics_port`, with those of the worker `beside` it.
 
     Raises:
         CatalogError: the catalog is not valid at start.
@@ -124,8 +140,12 @@ async def run_bridge(
         OSError: the address for health and metrics is taken.
     """
     bridge = _Bridge(settings)
-    metrics = Several((bridge.registry, *([beside] if beside else [])))
-    health = add_health(make_app("Aviary bridge", docs=settings.http_docs), bridge.ready, metrics)
+    app = make_app("Aviary bridge", docs=settings.http_docs)
+    if beside is None:
+        health = add_health(app, bridge.ready, Several((bridge.registry,)))
+    else:
+        metrics = Several((bridge.registry, beside.registry))
+        health = add_health(app, _all_of(beside.ready, bridge.ready), metrics, alive=beside.alive)
     taken = listen(settings.metrics_host, settings.metrics_port)
     over = asyncio.Event()
     serving = asyncio.create_task(serve(health, taken, over, name="bridge"))

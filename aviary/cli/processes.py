@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import signal
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import typer
 
@@ -19,6 +20,9 @@ from aviary.leaving import leave
 
 if TYPE_CHECKING:
     from aviary.settings import Settings
+
+LEAVES_WITHIN_S: Final = 20.0
+"""Longest way out: the graces of all parts, and what may hang after them."""
 
 Run = Callable[["Settings", asyncio.Event], Awaitable[None]]
 
@@ -58,18 +62,20 @@ def serve(
     catalog: CatalogOption = None, address: AddressOption = None, namespace: NamespaceOption = None
 ) -> None:
     """Run worker, bridge and webhook in one process."""
-    from aviary.bridge import run_bridge  # noqa: PLC0415
+    from aviary.bridge import Beside, run_bridge  # noqa: PLC0415
     from aviary.telemetry.registry import new_registry  # noqa: PLC0415
     from aviary.webhook import run_webhook  # noqa: PLC0415
-    from aviary.worker import run_bare_worker  # noqa: PLC0415
+    from aviary.worker import Standing, run_bare_worker  # noqa: PLC0415
 
-    shown_by_bridge = new_registry("worker")
+    settings = _settings(catalog, address, namespace)
+    shown_by_bridge, standing = new_registry("worker"), Standing(settings)
+    beside = Beside(shown_by_bridge, ready=standing.ready, alive=standing.alive)
     parts: list[Run] = [
-        partial(run_bare_worker, registry=shown_by_bridge),
-        partial(run_bridge, beside=shown_by_bridge),
+        partial(run_bare_worker, registry=shown_by_bridge, standing=standing),
+        partial(run_bridge, beside=beside),
         run_webhook,
     ]
-    _run(parts, _settings(catalog, address, namespace), "serve")
+    _run(parts, settings, "serve")
 
 
 def _settings(catalog: Path | None, address: str | None, namespace: str | None) -> Settings:
@@ -87,7 +93,7 @@ def _run(parts: list[Run], settings: Settings, role: str = "serve") -> NoReturn:
     telemetry = Telemetry()
     try:
         telemetry = configure_telemetry(role)
-        asyncio.run(run_parts(parts, settings))
+        asyncio.run(run_parts(parts, settings, leave_in_time))
         code = ExitCode.OK
     except Exception as error:  # noqa: BLE001 - the last one to see it: told, then exit code
         code = told_and_coded(error)
@@ -111,22 +117,44 @@ def told_and_coded(error: Exception) -> ExitCode:
     return ExitCode.FAILURE
 
 
-async def run_parts(parts: list[Run], settings: Settings) -> None:
+def leave_in_time() -> None:
+    """See to it that the process has left when `LEAVES_WITHIN_S` are over.
+
+    Should it not have by itself, every thread's stack is on stderr, and the exit code is 1. This
+    needs neither the event loop nor the interpreter, whatever either of them hangs in.
+    """
+    faulthandler.dump_traceback_later(LEAVES_WITHIN_S, exit=True)
+
+
+async def run_parts(
+    parts: list[Run], settings: Settings, stopping: Callable[[], None] = lambda: None
+) -> None:
     """Run parts side by side until SIGTERM, SIGINT or the end of any; then stop them all.
+
+    Args:
+        parts: what to run.
+        settings: of the process.
+        stopping: called once they are told to stop.
 
     Raises:
         Exception: the first error of a part, after all others have stopped.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        if not stop.is_set():
+            stop.set()
+            stopping()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, end)
 
     async def run(part: Run) -> None:
         try:
             await part(settings, stop)
         finally:
-            stop.set()
+            end()
 
     tasks = [asyncio.ensure_future(run(part)) for part in parts]
     try:

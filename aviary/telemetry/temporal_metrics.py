@@ -69,10 +69,11 @@ class TemporalMetrics(Collector):
     def take(self, update: BufferedMetricUpdate) -> None:
         """Count one change."""
         metric = update.metric
-        family = self._families.get(metric.name)
+        name = _named(metric.name)
+        family = self._families.get(name)
         if family is None:
             family = _Family(_kind(metric.kind), metric.description or metric.name)
-            self._families[metric.name] = family
+            self._families[name] = family
         labels = tuple(
             sorted((k, str(v)) for k, v in update.attributes.items() if k not in _DROPPED)
         )
@@ -86,10 +87,30 @@ class TemporalMetrics(Collector):
             case _:
                 family.numbers[labels] = update.value
 
+    def sums(self, name: str, by: str, **only: str) -> dict[str, float]:
+        """What was counted under a name, summed up by the values of one label.
+
+        Of a histogram: how often something was observed.
+
+        Args:
+            name: as it is shown, without an ending such as `_total`.
+            by: the label.
+            only: other labels and the value that they must have.
+        """
+        family = self._families.get(name)
+        found: dict[str, float] = {}
+        if family is None:
+            return found
+        counts = {labels: float(sum(one.counts)) for labels, one in family.histograms.items()}
+        for labels, value in (family.numbers | counts).items():
+            named = dict(labels)
+            if only.items() <= named.items():
+                found[named.get(by, "")] = found.get(named.get(by, ""), 0.0) + value
+        return found
+
     def collect(self) -> Iterator[Metric]:
         """Everything, in Prometheus' form."""
         for name, family in list(self._families.items()):
-            name = _named(name)  # noqa: PLW2901
             metric = Metric(name, family.help, family.kind)
             suffix = "_total" if family.kind == "counter" else ""
             for labels, value in list(family.numbers.items()):
@@ -120,8 +141,10 @@ def _add_histogram(metric: Metric, labels: dict[str, str], histogram: _Histogram
 
 
 @asynccontextmanager
-async def measured_runtime(registry: CollectorRegistry) -> AsyncIterator[Runtime]:
-    """A runtime of the SDK whose metrics are in a registry, as long as this is open."""
+async def measured_runtime(
+    registry: CollectorRegistry,
+) -> AsyncIterator[tuple[Runtime, TemporalMetrics]]:
+    """A runtime of the SDK, and its metrics, which are in a registry as long as this is open."""
     buffer = MetricBuffer(_ROOM, duration_format=MetricBufferDurationFormat.SECONDS)
     runtime = Runtime(telemetry=TelemetryConfig(metrics=buffer, logging=_LOGGING))
     metrics = TemporalMetrics()
@@ -135,7 +158,7 @@ async def measured_runtime(registry: CollectorRegistry) -> AsyncIterator[Runtime
 
     draining = asyncio.create_task(drain(), name="temporal-metrics")
     try:
-        yield runtime
+        yield runtime, metrics
     finally:
         draining.cancel()
         with suppress(asyncio.CancelledError):

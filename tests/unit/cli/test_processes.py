@@ -131,3 +131,45 @@ def test_a_reader_that_has_gone_is_no_failure() -> None:
         assert left(0, writer) == (0, b"")
     finally:
         os.close(writer)
+
+
+_HANGS = """
+import sys, asyncio, time
+from aviary.cli import processes
+from aviary.settings import Settings
+
+async def polite(settings, stop):
+    print("ready", flush=True)
+    await stop.wait()
+
+async def hanging(settings, stop):
+    await stop.wait()
+    {hang}
+
+processes.LEAVES_WITHIN_S = 1.0
+processes._run([polite, hanging], Settings(log_format="json"))
+"""
+
+
+@pytest.mark.parametrize(
+    "hang",
+    [
+        "await asyncio.sleep(600)",
+        "time.sleep(600)",
+        "import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()",
+    ],
+)
+async def test_who_can_not_end_is_ended_and_shows_where_it_was(hang: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-c", _HANGS.format(hang=hang)),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"ready\n"
+    process.terminate()
+    _, said = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 1
+    assert b"most recent call first" in said
