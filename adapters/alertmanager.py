@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import httpx
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from adapters.errors import Retryable, Terminal
 from schemas.alert import Alert, AlertStatus
+from schemas.alert_bounds import Annotations, Fingerprint, GeneratorUrl, Labels
+from schemas.notification import Time
+from schemas.outside import NAME_MOST, TEXT_MOST, cut
 from schemas.rejection import explain
 
 _QUERY: Final = {"active": "true", "silenced": "false", "inhibited": "false", "unprocessed": "true"}
@@ -25,16 +28,23 @@ class _Status(_Tolerant):
     state: Literal["active", "suppressed", "unprocessed"]
 
 
+class _Receiver(_Tolerant):
+    name: str
+
+
 class _Gettable(_Tolerant):
-    labels: dict[str, str]
-    annotations: dict[str, str] = Field(default_factory=dict)
-    fingerprint: str = Field(min_length=1)
-    starts_at: AwareDatetime = Field(alias="startsAt")
-    generator_url: str = Field(default="", alias="generatorURL")
+    labels: Labels
+    annotations: Annotations = Field(default_factory=dict)
+    fingerprint: Fingerprint
+    starts_at: Time = Field(alias="startsAt")
+    generator_url: GeneratorUrl = Field(default="", alias="generatorURL")
     status: _Status
+    receivers: tuple[_Receiver, ...] = ()
 
 
-_ANSWER: Final = TypeAdapter(list[_Gettable])
+_ALERTS: Final = TypeAdapter(list[_Gettable])
+_RECEIVERS: Final = TypeAdapter(list[_Receiver])
+_Answer = TypeVar("_Answer")
 
 
 class AlertmanagerAlerts:
@@ -49,22 +59,43 @@ class AlertmanagerAlerts:
             timeout_s: seconds for one question.
         """
         self._url = url.rstrip("/")
+        self._where = f"Alertmanager at {self._url}"
         self._client = client
         self._timeout_s = timeout_s
 
-    async def firing(self) -> Sequence[Alert]:
+    async def firing(self, receiver: str | None = None) -> Sequence[Alert]:
         """All alerts that fire now, silenced and inhibited ones left out.
 
         One that Alertmanager has not yet held against its silences counts as firing.
 
+        Args:
+            receiver: only what it sends to this receiver.
+
         Raises:
             Retryable: no answer, one of the server's own errors, or one that is not its API's.
-            Terminal: Alertmanager refused the question (4xx).
+            Terminal: Alertmanager refused the question (4xx), or has no such receiver.
         """
-        where = f"Alertmanager at {self._url}"
+        if receiver is not None:
+            # Without this, an Alertmanager other than the sender would say that nothing fires.
+            known = await self._ask("/api/v2/receivers", {}, _RECEIVERS)
+            if receiver not in {each.name for each in known}:
+                name = cut(receiver, NAME_MOST)
+                raise Terminal(f"{self._where}: has no receiver {name!r}, so it is not the sender")
+        found = await self._ask("/api/v2/alerts", _QUERY, _ALERTS)
+        return tuple(
+            self._alert(item)
+            for item in found
+            if item.status.state != "suppressed"
+            and (receiver is None or receiver in {each.name for each in item.receivers})
+        )
+
+    async def _ask(
+        self, path: str, query: Mapping[str, str], answers: TypeAdapter[_Answer]
+    ) -> _Answer:
+        where = self._where
         try:
             answer = await self._client.get(
-                f"{self._url}/api/v2/alerts", params=_QUERY, timeout=self._timeout_s
+                f"{self._url}{path}", params=query, timeout=self._timeout_s
             )
         except httpx.InvalidURL as error:
             raise Terminal(f"{where}: not a URL: {error}") from error
@@ -75,11 +106,10 @@ class AlertmanagerAlerts:
             never = answer.is_client_error and answer.status_code not in _LATER
             raise Terminal(text) if never else Retryable(text)
         try:
-            found = _ANSWER.validate_json(answer.content)
+            return answers.validate_json(answer.content)
         except ValidationError as error:
-            text = f"{where}: not an answer of its API: {explain(error)}"
+            text = f"{where}: not an answer of its API: {cut(explain(error), TEXT_MOST)}"
             raise Retryable(text) from error
-        return tuple(self._alert(item) for item in found if item.status.state != "suppressed")
 
     def _alert(self, item: _Gettable) -> Alert:
         # Here endsAt is when Alertmanager would give a silent alert up, not its end.

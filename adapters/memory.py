@@ -68,8 +68,8 @@ class MemoryAlertSource(_Fallible):
         super().__init__()
         self.alerts = list(alerts)
 
-    async def firing(self) -> Sequence[Alert]:
-        """Return the alerts that fire."""
+    async def firing(self, receiver: str | None = None) -> Sequence[Alert]:  # noqa: ARG002
+        """Return the alerts that fire; all of them are for every receiver."""
         self._work()
         return tuple(alert for alert in self.alerts if alert.status == "firing")
 

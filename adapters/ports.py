@@ -70,10 +70,18 @@ class MetricsSource(Protocol):
 
 
 class AlertSource(Protocol):
-    """Knows which alerts fire now (asked before a canary starts)."""
+    """Knows which alerts fire now (asked before a canary starts, and after a loss of alerts)."""
 
-    async def firing(self) -> Sequence[Alert]:
-        """All alerts that fire now, silenced and inhibited ones left out."""
+    async def firing(self, receiver: str | None = None) -> Sequence[Alert]:
+        """All alerts that fire now, silenced and inhibited ones left out.
+
+        Args:
+            receiver: only those that the source sends to this receiver.
+
+        Raises:
+            Terminal: the source has no such receiver, or refused the question.
+            Retryable: no answer, or none that can be read.
+        """
 
 
 class EventLog(Protocol):

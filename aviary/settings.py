@@ -71,7 +71,9 @@ class Settings(AccessSettings):
     )
     prometheus_timeout_s: float = Field(default=10.0, gt=0, le=300)
     alertmanager_url: str | None = Field(
-        default=None, description="Asked before a canary starts; no preflight when not set."
+        default=None,
+        description="Asked before a canary starts, and after a loss of alerts; no preflight when "
+        "not set, and a loss pauses.",
     )
 
     deploy_max_age_s: int = Field(
@@ -82,7 +84,9 @@ class Settings(AccessSettings):
 
     webhook_host: str = Field(default="127.0.0.1")
     webhook_port: int = Field(default=8088, ge=0, le=65535)
-    webhook_max_body: int = Field(default=1_048_576, ge=1024, description="Bytes.")
+    webhook_max_body: int = Field(
+        default=32 * 1024 * 1024, ge=1024, description="Bytes; 10,000 alerts of 3 kB each."
+    )
     metrics_host: str = Field(default="127.0.0.1")
     metrics_port: int = Field(
         default=0, ge=0, le=65535, description="Health and metrics; 0: a free port."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Container, Mapping
 from functools import partial
 from typing import Annotated, Any, Final
@@ -25,9 +26,26 @@ ALERT_BYTES: Final = 128 * 1024
 KEPT: Final = "kept"
 """In the context of a validation: names of labels that are left out last, as they decide."""
 
+_HALVES: Final = re.compile("[\ud800-\udfff]")
 _REST: Final = "…"
 _REST_CHARS: Final = 100
 _TOLD: Final = frozenset({"summary", "description", "message", "runbook_url"})
+
+
+def is_whole(text: str) -> bool:
+    """Whether it can be written as UTF-8: it has no half of a surrogate pair."""
+    return text.isascii() or not _HALVES.search(text)
+
+
+def cut_whole(text: str, most: int) -> str:
+    """The text within its bound.
+
+    Raises:
+        ValueError: it can't be written as UTF-8.
+    """
+    if not is_whole(text):
+        raise ValueError("expected text, without halves of surrogate pairs")
+    return cut(text, most)
 
 
 def cut_set(pairs: Mapping[str, str], most: int, kept: Container[str] = ()) -> dict[str, str]:
@@ -40,8 +58,11 @@ def cut_set(pairs: Mapping[str, str], most: int, kept: Container[str] = ()) -> d
         pairs: labels or annotations.
         most: characters of one value.
         kept: names that are left out last.
+
+    Raises:
+        ValueError: a name or value can't be written as UTF-8.
     """
-    short = {cut(name, NAME_MOST): cut(value, most) for name, value in pairs.items()}
+    short = {cut_whole(n, NAME_MOST): cut_whole(value, most) for n, value in pairs.items()}
     if len(short) <= LABELS and _chars(short) <= LABELS_CHARS:
         return short
     short.pop(_REST, None)
@@ -71,9 +92,11 @@ def _cut_annotations(annotations: dict[str, str]) -> dict[str, str]:
     return cut_set(annotations, TEXT_MOST, _TOLD)
 
 
-Fingerprint = Annotated[str, Field(min_length=1), AfterValidator(partial(cut, most=NAME_MOST))]
+_Name = Annotated[str, AfterValidator(partial(cut_whole, most=NAME_MOST))]
+
+Fingerprint = Annotated[_Name, Field(min_length=1)]
 Labels = Annotated[dict[str, str], AfterValidator(_cut_labels)]
 Annotations = Annotated[dict[str, str], AfterValidator(_cut_annotations)]
-GeneratorUrl = Annotated[str, AfterValidator(partial(cut, most=TEXT_MOST))]
-ExternalUrl = Annotated[str, AfterValidator(partial(cut, most=NAME_MOST))]
+GeneratorUrl = Annotated[str, AfterValidator(partial(cut_whole, most=TEXT_MOST))]
+ExternalUrl = _Name
 """Repeated in the record of each alert of a notification, and so the shortest."""

@@ -281,7 +281,7 @@ class AlertLabels(Model):
     service: tuple[str, ...] = Field(
         default=("service",),
         min_length=1,
-        description="Labels that may name the service; the first found counts.",
+        description="Labels that may name the service; the first that holds one counts.",
     )
 
 

@@ -65,6 +65,8 @@ def decide(
     if began_at is None:
         why = f"{plan.version} has no traffic yet, and preflight looks at what fires"
         return Decision(AlertAction.RECORD, _weaker(what, AlertAction.RECORD, why))
+    if alert.lost:
+        return _for_lost(alert, plan)
     severity = alert.labels.get(policy.severity_label, "")
     action = policy.severities.get(severity, policy.otherwise)
     label = policy.severity_label
@@ -109,6 +111,18 @@ def _other_version(alert: Alert, plan: ServicePlan, stable: str | None) -> str:
     is_stable = stable is not None and same_version(named[1], stable)
     whose = f", which is stable ({stable})" if is_stable else ""
     return f"its label {label} says {said!r}{whose}, and the canary is {plan.version}"
+
+
+def _for_lost(alert: Alert, plan: ServicePlan) -> Decision:
+    """What the worst of the alerts that were lost would have done; a person decides on more."""
+    policy = plan.alerts
+    worst = max((*policy.severities.values(), policy.otherwise), key=_STRENGTH.index)
+    limits = [AlertAction.PAUSE]
+    if dependent_of(alert, plan) is not None:
+        limits.append(_AT_MOST[policy.dependents_alerts])
+    about = f"alerts that may concern {plan.service} were lost"
+    text = f"{about}: {alert.annotations.get('summary', '')}"
+    return Decision(min(worst, *limits, key=_STRENGTH.index), text)
 
 
 def _sentence(alert: Alert, plan: ServicePlan) -> str:

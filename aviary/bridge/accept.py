@@ -17,6 +17,7 @@ from aviary.bridge.tell import Teller
 from aviary.bridge.tracing import consumed
 from schemas import ids
 from schemas.catalog import Catalog
+from schemas.deciding import DecidingLabels
 from schemas.rejection import Rejected
 
 _log = structlog.get_logger("aviary.bridge")
@@ -60,6 +61,7 @@ class Acceptor:
         self._deploys = Deploys(intake, teller, catalog, metrics, max_age_s=max_age_s, clock=clock)
         self._alerts = Alerts(intake, teller, metrics, clock=clock)
         self._writer = writer
+        self._deciding = DecidingLabels()
         self._catalog = catalog
         self._metrics = metrics
         self._clock = clock
@@ -91,7 +93,9 @@ class Acceptor:
 
     async def _alert(self, records: Sequence[Any]) -> list[Outcome]:
         catalog = await self._catalog()
-        items, refused = read(records, catalog)
+        batch = read(records, catalog, self._deciding(catalog))
+        refused = dict(batch.refused)
+        items = [*batch.items, *await self._alerts.everywhere(batch.losses, catalog)]
         told = await self._alerts.accept(items, catalog)
         refused |= _refused_by_temporal(records, items, told)
         await self._refuse([(records[position], why) for position, why in refused.items()])

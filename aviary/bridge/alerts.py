@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from aviary.bridge.batch import Item, Reach, chunks, ended_unseen, request_id
+from aviary.bridge.batch import Item, Reach, chunks, ended_unseen, lost_item, request_id
 from aviary.bridge.memory import Memory
 from aviary.bridge.metrics import BridgeMetrics, Outcome
 from aviary.bridge.tell import Teller, alert_event
@@ -17,6 +17,7 @@ from aviary.bridge.tracing import delivered
 from schemas.alert import Alert, AlertStatus
 from schemas.catalog import Catalog
 from schemas.events import EventType
+from schemas.loss import Loss
 from schemas.rejection import Rejected
 
 _log = structlog.get_logger("aviary.bridge")
@@ -31,6 +32,8 @@ class Signaller(Protocol):
     """Knows canaries, and tells them."""
 
     async def canary(self, service: str) -> str | None: ...
+
+    async def running(self) -> Sequence[str]: ...
 
     async def signal(self, service: str, alerts: Sequence[Alert], request_id: str) -> bool: ...
 
@@ -75,6 +78,24 @@ class Alerts:
         self._passed = Memory()
         self._slots = asyncio.Semaphore(FAN_OUT)
         self._next: dict[str, float] = {}
+
+    async def everywhere(self, losses: Sequence[tuple[Any, Loss]], catalog: Catalog) -> list[Item]:
+        """What tells each canary that runs of losses that may concern any service.
+
+        Raises:
+            Retryable: Temporal did not say which canaries run.
+        """
+        if not losses:
+            return []
+        async with self._slots:
+            running = await self._signaller.running()
+        for _, loss in losses:
+            _log.error("alerts_lost", reason=loss.reason, detail=loss.text, canaries=len(running))
+        return [
+            lost_item(record, loss, service, catalog, index)
+            for record, loss in losses
+            for index, service in enumerate(running)
+        ]
 
     async def accept(self, items: Sequence[Item], catalog: Catalog) -> Told:
         """Do the alerts of one batch.

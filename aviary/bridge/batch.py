@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from schemas.alert import Alert, AlertStatus, WebhookPayload, find_service
+from schemas.alert import Alert, AlertStatus, find_service
 from schemas.catalog import Catalog
+from schemas.loss import Loss, LossReason, is_loss
+from schemas.notification import WebhookPayload
+from schemas.outside import TEXT_MOST, cut
 from schemas.rejection import Rejected, RejectReason
 
 AT_MOST: Final = 100
@@ -47,26 +50,72 @@ class Item:
         return f"{self.service}/{self.alert.occurrence}"
 
 
-def read(records: Sequence[Any], catalog: Catalog) -> tuple[list[Item], dict[int, Rejected]]:
+@dataclass(frozen=True)
+class Batch:
+    """What some records hold."""
+
+    items: list[Item] = field(default_factory=list)
+    """The alerts of services in the catalog, in their order."""
+    refused: dict[int, Rejected] = field(default_factory=dict)
+    """By a record's position, why (a part of) it is refused."""
+    losses: list[tuple[Any, Loss]] = field(default_factory=list)
+    """Records of which other alerts are lost, and may concern any service."""
+
+
+def read(records: Sequence[Any], catalog: Catalog, kept: Container[str] = ()) -> Batch:
     """Read the alerts of some records.
 
-    Returns:
-        The alerts of services in the catalog, in their order; and by a record's position why (a
-        part of) it is refused.
+    Args:
+        records: as the consumer gave them.
+        catalog: has the services.
+        kept: labels that decide, which are left out last from a label set too large.
     """
-    items: list[Item] = []
-    refused: dict[int, Rejected] = {}
+    batch = Batch()
     for position, record in enumerate(records):
         try:
-            alerts = WebhookPayload.parse(record.value).to_alerts()
+            if is_loss(record.value):
+                _read_loss(record, Loss.parse(record.value), catalog, batch)
+            else:
+                _read_alerts(position, record, catalog, kept, batch)
         except Rejected as why:
-            refused[position] = why
-            continue
-        known, unknown = _by_service(alerts, catalog)
-        items += (Item(record, index, service, alert) for index, service, alert in known)
-        if unknown:
-            refused[position] = Rejected(RejectReason.UNKNOWN_SERVICE, "; ".join(unknown))
-    return items, refused
+            batch.refused[position] = why
+    return batch
+
+
+def _read_alerts(
+    position: int, record: Any, catalog: Catalog, kept: Container[str], batch: Batch
+) -> None:
+    payload = WebhookPayload.parse(record.value, kept)
+    known, unknown = _by_service(payload.to_alerts(), catalog)
+    batch.items.extend(Item(record, index, service, alert) for index, service, alert in known)
+    wrong = [unfit.why for unfit in payload.unfit]
+    if wrong or unknown:
+        reason = RejectReason.INVALID_DATA if wrong else RejectReason.UNKNOWN_SERVICE
+        batch.refused[position] = Rejected(reason, cut("; ".join(wrong + unknown), TEXT_MOST))
+    if payload.truncated_alerts:
+        # The webhook asks for what its sender left out; of other writers nobody can be asked.
+        text = f"truncatedAlerts: {payload.truncated_alerts} alerts were left out of {name(record)}"
+        service = find_service(payload.group_labels, catalog.alert_labels.service, catalog.services)
+        named = service if service in catalog.services else None
+        loss = Loss.at(record.timestamp / 1000, LossReason.TRUNCATED, text, named)
+        _read_loss(record, loss, catalog, batch)
+
+
+def _read_loss(record: Any, loss: Loss, catalog: Catalog, batch: Batch) -> None:
+    if loss.service in catalog.services:
+        batch.items.append(lost_item(record, loss, loss.service, catalog))
+    else:
+        batch.losses.append((record, loss))
+
+
+_LOST: Final = 1_000_000
+"""Numbers the alerts that stand for a loss after those that a record holds."""
+
+
+def lost_item(record: Any, loss: Loss, service: str, catalog: Catalog, index: int = 0) -> Item:
+    """The alert that tells a service's canary of a loss."""
+    alert = loss.to_alert(service, catalog.alert_labels.service[0])
+    return Item(record, _LOST + index, service, alert)
 
 
 def _by_service(
@@ -138,7 +187,8 @@ class Reach:
             found = {service: None}
             queue = [service]
             for each in queue:
-                new = [one for one in catalog.services[each].depends_on if one not in found]
+                spec = catalog.services.get(each)  # a canary may outlive its service's entry
+                new = [one for one in spec.depends_on if one not in found] if spec else []
                 found |= dict.fromkeys(new)
                 queue += dict.fromkeys(new)
             self._known[service] = tuple(found)

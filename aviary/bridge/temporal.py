@@ -176,6 +176,25 @@ class TemporalIntake:
             return None
         return info.execution.run_id
 
+    async def running(self) -> Sequence[str]:
+        """Services whose canary runs, as Temporal lists them.
+
+        The list may be a second behind: a canary that is so new has no traffic yet.
+
+        Raises:
+            Retryable: Temporal did not say.
+        """
+        query = f"WorkflowType = '{ids.CANARY_WORKFLOW}' AND ExecutionStatus = 'Running'"
+        prefix = ids.canary_workflow_id("")
+        try:
+            return [
+                each.id.removeprefix(prefix)
+                async for each in self._client.list_workflows(query, rpc_timeout=_RPC_TIMEOUT)
+                if each.id.startswith(prefix)
+            ]
+        except RPCError as error:
+            raise Retryable(f"listing canaries: {error.status.name}: {error.message}") from error
+
     async def _describe(self, workflow: str) -> WorkflowExecutionInfo | None:
         request = DescribeWorkflowExecutionRequest(
             namespace=self._client.namespace, execution=WorkflowExecution(workflow_id=workflow)

@@ -18,7 +18,7 @@ import httpx
 
 from adapters.kafka import KafkaOptions, Sender, make_consumer
 from aviary.local.ports import FreePorts
-from schemas.alert import WebhookPayload
+from schemas.notification import WebhookPayload
 from tests.contract.kafka.parts import CATALOG, payload, succeeds, until
 
 ROOT = Path(__file__).parents[2]

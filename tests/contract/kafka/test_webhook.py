@@ -11,7 +11,7 @@ import pytest
 from aviary.settings import Settings
 from aviary.webhook import run_webhook
 from schemas import ids
-from schemas.alert import WebhookPayload
+from schemas.notification import WebhookPayload
 from tests.contract.kafka.parts import Broker, make_settings, payload, running, until
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -90,6 +90,10 @@ class FakeIntake:
         self.asked += 1
         return f"{service}-{self.generation}" if service in self.canaries else None
 
+    async def running(self) -> Sequence[str]:
+        self._answer("running")
+        return sorted(self.canaries)
+
     async def signal(self, service: str, alerts: Sequence[Alert], request_id: str) -> bool:
         self._answer(service)
         self.at_once += 1

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.alert import Alert, AlertStatus, WebhookPayload
+from schemas.alert import Alert, AlertStatus
 from schemas.alert_bounds import ALERT_BYTES, LABELS, LABELS_CHARS, cut_set
+from schemas.notification import WebhookPayload
 
 HUGE = "x" * 900_000
 WIDEST = "\x01" * 900_000

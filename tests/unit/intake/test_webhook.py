@@ -13,7 +13,8 @@ from adapters.errors import Retryable, Terminal
 from adapters.kafka import Outgoing
 from aviary.webhook import WebhookOptions, create_app
 from schemas import ids
-from schemas.alert import WebhookPayload
+from schemas.loss import is_loss
+from schemas.notification import WebhookPayload
 from tests.unit.intake.fakes import FakeWriter, alert_value
 
 BODY = alert_value({"service": "checkout"}, {"service": "cart"}, {"other": "x"})
@@ -77,7 +78,7 @@ async def test_what_is_no_payload_is_refused(
     assert answer.status_code == status
     assert words in answer.json()["detail"]
     assert answer.json()["reason"] in {"unparsable", "invalid_data"}
-    assert not writer.written
+    assert [is_loss(record.value) for record in writer.written] == [True]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,9 @@ async def test_the_size_of_a_body_is_bounded(
     async with _client(writer, max_body=limit) as http:
         answer = await http.post("/alertmanager", content=body, headers=AUTHORIZED)
     assert answer.status_code == status
-    assert bool(writer.written) == (status == 200)
+    assert [is_loss(record.value) for record in writer.written] == (
+        [False] * 3 if status == 200 else [True]
+    )
 
 
 async def test_503_while_kafka_is_away(writer: FakeWriter) -> None:
@@ -149,11 +152,33 @@ async def test_503_when_kafka_takes_too_long() -> None:
     assert answer.status_code == 503
 
 
-async def test_what_kafka_will_never_take_is_not_asked_for_again(writer: FakeWriter) -> None:
-    writer.failure = Terminal("too large")
+class Small(FakeWriter):
+    """Kafka with a limit of its own."""
+
+    most = 400
+
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        if any(len(record.value or b"") > self.most for record in records):
+            raise Terminal("MessageSizeTooLargeError")
+        await super().send(records)
+
+
+async def test_what_kafka_will_never_take_is_not_asked_for_again() -> None:
+    writer = Small()
+    body = alert_value({"service": "cart"}, {"service": "checkout", "x": "y" * 150}, {"a": "b"})
+    writer.most = 200
     async with _client(writer) as http:
-        answer = await http.post("/alertmanager", content=BODY, headers=AUTHORIZED)
-    assert answer.status_code == 413
+        answer = await http.post("/alertmanager", content=body, headers=AUTHORIZED)
+    assert answer.status_code == 503  # not even the order to pause could be written
+    assert [record.key for record in writer.written] == [b"cart", None]
+    writer.most = 600
+    body = alert_value(
+        {"service": "cart"}, {"service": "checkout", **{str(n): "y" * 150 for n in range(5)}}
+    )
+    async with _client(writer) as http:
+        answer = await http.post("/alertmanager", content=body, headers=AUTHORIZED)
+    assert (answer.status_code, answer.json()["reason"]) == (413, "kafka_refused")
+    assert [is_loss(record.value) for record in writer.written[2:]] == [False, True]
 
 
 async def test_metrics(writer: FakeWriter) -> None:
@@ -166,9 +191,108 @@ async def test_metrics(writer: FakeWriter) -> None:
     assert 'aviary_webhook_requests_total{status="422"} 1.0' in metrics
     assert "aviary_webhook_alerts_total 3.0" in metrics
     assert "aviary_webhook_truncated_alerts_total 4.0" in metrics
+    assert 'aviary_webhook_lost_total{reason="truncated"} 1.0' in metrics
+    assert 'aviary_webhook_lost_total{reason="invalid_data"} 1.0' in metrics
+    assert 'aviary_webhook_lost_total{reason="too_large"} 0.0' in metrics
+    assert "aviary_webhook_pauses_total 2.0" in metrics
 
 
 async def test_only_post_and_only_known_paths(writer: FakeWriter) -> None:
     async with _client(writer) as http:
         assert (await http.get("/alertmanager")).status_code == 405
         assert (await http.post("/other")).status_code == 404
+
+
+async def test_each_alert_of_a_notification_is_taken_by_itself(writer: FakeWriter) -> None:
+    notification = json.loads(BODY)
+    del notification["alerts"][1]["startsAt"]
+    notification["alerts"].append("x" * 1_000_000)
+    async with _client(writer, max_body=10_000_000) as http:
+        answer = await http.post("/alertmanager", json=notification, headers=AUTHORIZED)
+        metrics = (await http.get("/metrics")).text
+    assert (answer.status_code, answer.json()) == (200, {"alerts": 2, "dead_letters": 2})
+    assert [record.key for record in writer.to(ids.TOPIC_ALERTS)] == [b"checkout", None]
+    bad, large = writer.to(ids.TOPIC_DEADLETTERS)
+    assert json.loads(bad.value or b"") == {"version": "4", "alerts": [notification["alerts"][1]]}
+    headers = dict(bad.headers)
+    assert headers["aviary-reason"] == b"invalid_data"
+    assert headers["aviary-error"] == b"alerts[1].startsAt: missing, expected a value"
+    assert headers["aviary-source-topic"] == ids.TOPIC_ALERTS.encode()
+    assert len(large.value or b"") < 300_000
+    assert dict(large.headers)["aviary-cut"].startswith(b"1000032 bytes, sha256 ")
+    assert "aviary_webhook_dead_letters_total 2.0" in metrics
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"version": "4", "alerts": ' + b"[" * 200_000,
+        b'{"version": "4", "alerts": [' + b'{"labels":' * 100_000,
+        b'{"version": "4", "alerts": [' + b"[]," * 2_000_001 + b"[]]}",
+        b'{"version": "4", "truncatedAlerts": 1e999, "alerts": [1]}',
+        b'{"version": "4", "truncatedAlerts": ' + b"9" * 400 + b', "alerts": [{}]}',
+        b'{"version": "4", "truncatedAlerts": ' + b"9" * 1_000_000 + b', "alerts": [{}]}',
+        b'{"version": "4", "truncatedAlerts": {"a": []}, "alerts": [null]}',
+        b'{"version": ' + b"9" * 5000 + b"}",
+        b'{"version": "\\ud800", "alerts": []}',
+        b'{"version": "4", "version": "4", "alerts": [{}]}',
+        b'{"receiver": "\\ud800", "version": "4", "alerts": ["\\udfff"]}',
+        b"\xff\xfe",
+        b"\xef\xbb\xbf{}",
+        b"null",
+        b"NaN",
+        b'"\\ud800"',
+    ],
+)
+async def test_no_body_is_a_fault(writer: FakeWriter, body: bytes) -> None:
+    async with _client(writer, max_body=10_000_000) as http:
+        answer = await http.post("/alertmanager", content=body, headers=AUTHORIZED)
+        assert answer.status_code in {200, 400, 422}
+        assert writer.written
+        await http.get("/metrics")
+
+
+async def test_health_answers_while_a_large_body_is_read(writer: FakeWriter) -> None:
+    """10,000 alerts of 2 kB, and names that took 223 s where they were compared in pairs."""
+    labels = {f"label_{n}": "x" * 40 for n in range(20)} | {"service": "checkout"}
+    body = alert_value(*([labels] * 10_000))
+    alone = {f"n{n}": n for n in range(300_000)}
+    hostile = json.dumps({"version": "4", "alerts": [alone, alone]}).encode()
+    answered = 0
+    async with _client(writer, max_body=64_000_000) as http:
+        posts = [
+            asyncio.ensure_future(http.post("/alertmanager", content=one, headers=AUTHORIZED))
+            for one in (body, hostile)
+        ]
+        while not all(post.done() for post in posts):
+            assert (await http.get("/healthz")).status_code == 200
+            answered += 1
+            await asyncio.sleep(0.01)
+    assert [post.result().status_code for post in posts] == [200, 200]
+    assert len(writer.to(ids.TOPIC_ALERTS)) == 10_000
+    assert answered > 5
+
+
+async def test_bodies_in_memory_are_bounded() -> None:
+    waiting, go = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b" " * 5000
+        waiting.set()
+        await go.wait()
+        yield BODY
+
+    writer = FakeWriter()
+    async with _client(writer, max_body=6000) as http:
+        slow = []
+        for _ in range(2):
+            waiting.clear()
+            post = http.post("/alertmanager", content=slowly(), headers=AUTHORIZED)
+            slow.append(asyncio.ensure_future(post))
+            await waiting.wait()
+        third = await http.post("/alertmanager", content=b" " * 5000 + BODY, headers=AUTHORIZED)
+        go.set()
+        answers = await asyncio.gather(*slow)
+        again = await http.post("/alertmanager", content=b" " * 5000 + BODY, headers=AUTHORIZED)
+    assert (third.status_code, third.json()["reason"]) == (503, "busy")
+    assert [answer.status_code for answer in (*answers, again)] == [200, 200, 200]

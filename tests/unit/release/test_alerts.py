@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from schemas.alert import Alert, AlertStatus
-from schemas.alert_policy import AlertAction
+from schemas.alert_policy import SEVERITIES, AlertAction
+from schemas.loss import Loss, LossReason
 from schemas.release import ServicePlan
 from schemas.versions import short
 from tests.unit.catalog.builders import catalog, deploy
@@ -167,3 +168,37 @@ def test_a_label_of_any_size_makes_a_bounded_reason() -> None:
 def test_a_digest_is_shortened_where_there_is_little_room() -> None:
     assert short(f"sha256:{'ab' * 32}") == "sha256:abababababab…"
     assert short("v1.3.0+build.7") == "v1.3.0+build.7"
+
+
+def lost(service: str = "ledger") -> Alert:
+    loss = Loss.at(BEGAN.timestamp(), LossReason.TOO_LARGE, "body: larger than expected", None)
+    return loss.to_alert(service, "service")
+
+
+RECORD = {"severities": dict.fromkeys(SEVERITIES, "record"), "otherwise": "record"}
+
+
+@pytest.mark.parametrize(
+    ("service", "alerts", "action"),
+    [
+        ("ledger", {}, AlertAction.PAUSE),
+        ("ledger", {"otherwise": "record"}, AlertAction.PAUSE),
+        ("ledger", {"not_canary": "record"}, AlertAction.PAUSE),
+        ("ledger", {"not_canary": "rollback"}, AlertAction.PAUSE),
+        ("ledger", RECORD, AlertAction.RECORD),
+        ("checkout", {}, AlertAction.PAUSE),
+        ("checkout", {"dependents_alerts": "rollback"}, AlertAction.PAUSE),
+        ("checkout", {"dependents_alerts": "ignore"}, AlertAction.RECORD),
+        ("checkout", {"not_canary": "record"}, AlertAction.PAUSE),
+    ],
+)
+def test_lost_alerts_pause_where_one_of_them_could_have_done_anything(
+    service: str, alerts: dict[str, Any], action: AlertAction
+) -> None:
+    assert does(lost(service), **alerts) is action
+    text = said_of(lost(service))
+    assert text == "alerts that may concern ledger were lost: body: larger than expected"
+
+
+def test_lost_alerts_do_nothing_before_the_canary_has_traffic() -> None:
+    assert decide(lost(), plan(), began_at=None).action is AlertAction.RECORD
