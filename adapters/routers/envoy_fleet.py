@@ -4,8 +4,9 @@
     ├── envoy-<admin port>.yaml   bootstrap, one for each Envoy
     ├── lds.yaml                  one listener; its routes come from rds.yaml
     ├── cds.yaml                  the clusters of all pools, with their instances
-    ├── rds.yaml                  the routes: `adapters.routers.envoy` writes them
-    └── .lock                     held by whoever writes
+    └── rds.yaml                  the routes: `adapters.routers.envoy` writes them
+
+Whoever writes holds a lock on the directory itself.
 
 All are JSON, which Envoy reads under these names. A route can only name a pool that is there, and a
 pool that a route names can't be removed.

@@ -18,7 +18,6 @@ from typing import Any
 
 from adapters.errors import Retryable
 
-LOCK_NAME = ".lock"
 _LOCK_POLL = 0.002
 
 
@@ -37,37 +36,52 @@ def locked(
 ) -> Iterator[None]:
     """Be the only writer of a directory, among processes and threads.
 
-    The kernel frees the lock when its holder dies.
+    The lock is on the directory itself: there is no file that could be taken away, so that two
+    writers would hold a lock each, or be a link to somewhere else. The kernel frees it when its
+    holder dies.
 
     Args:
-        directory: where the lock file is (it is created beside the files it guards).
+        directory: what is written; its file system must have `flock` for directories.
         within: seconds to wait for another writer.
         clock: seconds that only grow.
 
     Raises:
         Retryable: another writer held on for longer, or the directory is not there.
     """
-    path = directory / LOCK_NAME
-    with said_by_path(path):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    deadline = clock() + within
+    handle = _opened(directory)
     try:
-        deadline = clock() + within
-        while not _try_lock(handle, path):
+        while not (_try_lock(handle, directory) and _is_still(handle, directory)):
             if clock() >= deadline:
-                raise Retryable(f"{path}: another writer has held the lock for over {within} s")
+                text = f"{directory}: another writer has held the lock for over {within} s"
+                raise Retryable(text)
             time.sleep(_LOCK_POLL)
+            if not _is_still(handle, directory):
+                handle, old = _opened(directory), handle
+                os.close(old)
         yield
     finally:
         os.close(handle)
 
 
-def _try_lock(handle: int, path: Path) -> bool:
-    with said_by_path(path):
+def _opened(directory: Path) -> int:
+    with said_by_path(directory):
+        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _try_lock(handle: int, directory: Path) -> bool:
+    with said_by_path(directory):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
     return True
+
+
+def _is_still(handle: int, directory: Path) -> bool:
+    """Whether the directory of that name is the one that was opened, and not put in its place."""
+    with said_by_path(directory):
+        return os.path.samestat(os.fstat(handle), directory.stat())
 
 
 def write_whole(path: Path, document: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -62,9 +63,16 @@ class Records:
         if not self._records:
             self._path.unlink(missing_ok=True)
             return
-        fresh = self._path.with_suffix(".new")
-        fresh.write_text(json.dumps([asdict(r) for r in self._records.values()]))
-        fresh.replace(self._path)
+        # A file of a new name, so that nothing that lies there is written through.
+        folder, name = self._path.parent, self._path.name
+        handle, fresh = tempfile.mkstemp(prefix=f".{name}.", suffix=".new", dir=folder)
+        try:
+            with os.fdopen(handle, "w") as file:
+                json.dump([asdict(record) for record in self._records.values()], file)
+            Path(fresh).replace(self._path)
+        except BaseException:
+            Path(fresh).unlink(missing_ok=True)
+            raise
 
 
 def read(folder: Path) -> list[Record]:

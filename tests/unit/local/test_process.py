@@ -175,3 +175,14 @@ async def test_a_port_in_use_is_not_free() -> None:
 async def _gone(record: Record) -> None:
     while record.alive:  # noqa: ASYNC110 - another process' end has no event to wait for
         await asyncio.sleep(0.01)
+
+
+def test_what_lies_in_a_folder_is_not_written_through(tmp_path: Path) -> None:
+    stack, outside = tmp_path / "stack", tmp_path / "outside"
+    stack.mkdir()
+    outside.write_text("mine")
+    for name in ("processes.new", "processes.json", ".processes.json.new"):
+        (stack / name).symlink_to(outside)
+    records.Records(stack).add(records.Record.of(records.PARENT, os.getpid()))
+    assert outside.read_text() == "mine"
+    assert [record.pid for record in records.read(stack)] == [os.getpid()]

@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -172,3 +174,89 @@ def test_no_two_processes_get_one_generation_through(tmp_path: Path) -> None:
     assert set(won.values()) == {1}
     assert won[40] == 1
     assert file.read("cart").generation == 40
+
+
+def climb_alone(directory: str, service: str) -> list[int]:
+    """Write the route of a service of one's own; return the generations that were lost again."""
+    file = RouteFile(Path(directory), local_domains, lock_within=30)
+    lost = []
+    for generation in range(1, 151):
+        file.write(Route(service=service, stable="1", generation=generation, owner="me"))
+        if file.read(service).generation != generation:
+            lost.append(generation)
+    return lost
+
+
+def no_trick(_directory: Path, _outside: Path) -> None:
+    """Leave the folder alone."""
+
+
+def take_lock_away(directory: Path, _outside: Path) -> None:
+    (directory / ".lock").unlink(missing_ok=True)
+
+
+def link_lock_elsewhere(directory: Path, outside: Path) -> None:
+    take_lock_away(directory, outside)
+    with suppress(FileExistsError):
+        (directory / ".lock").symlink_to(outside / "lock")
+
+
+def take_unknown_away(directory: Path, outside: Path) -> None:
+    for path in directory.iterdir():
+        if path.suffix not in {".yaml", ".tmp"}:
+            path.unlink(missing_ok=True)
+    (directory / "stray").write_text("")
+
+
+@pytest.mark.parametrize(
+    "trick", [no_trick, take_lock_away, link_lock_elsewhere, take_unknown_away]
+)
+def test_whatever_lies_in_the_folder_no_acknowledged_write_is_lost(
+    tmp_path: Path, trick: Callable[[Path, Path], None]
+) -> None:
+    directory, outside = tmp_path / "envoy", tmp_path / "outside"
+    directory.mkdir()
+    outside.mkdir()
+    prepare(directory)
+    services = ["ledger", "payments"]
+    fleet = EnvoyFleet(directory)
+    for service in services:
+        fleet.put_pool(Pool(service=service, version="1", endpoints=(("127.0.0.1", 1),)))
+        RouteFile(directory, local_domains, lock_within=30).register(
+            Route(service=service, stable="1")
+        )
+    with ProcessPoolExecutor(len(services), mp_context=get_context("spawn")) as pool:
+        results = [pool.submit(climb_alone, str(directory), service) for service in services]
+        while not all(result.done() for result in results):
+            trick(directory, outside)
+        assert [result.result() for result in results] == [[], []]
+    assert names(outside) == set()
+
+
+def test_a_folder_that_took_the_place_of_another_is_the_one_that_is_locked(tmp_path: Path) -> None:
+    directory, old = tmp_path / "envoy", tmp_path / "old"
+    directory.mkdir()
+    with locked(directory, 1):
+        directory.rename(old)
+        directory.mkdir()
+        with locked(directory, 0), pytest.raises(Retryable), locked(directory, 0):
+            pytest.fail("two writers")
+
+
+def test_a_writer_that_waits_sees_that_the_folder_was_replaced(tmp_path: Path) -> None:
+    directory, old = tmp_path / "envoy", tmp_path / "old"
+    directory.mkdir()
+    looks = 0
+
+    def clock() -> float:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            directory.rename(old)
+            directory.mkdir()
+        return float(looks)
+
+    with locked(directory, 1), locked(directory, 10, clock=clock):
+        assert looks < 10
+        with pytest.raises(Retryable), locked(directory, 0):
+            pytest.fail("it holds the lock of the old folder")
