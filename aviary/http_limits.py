@@ -23,6 +23,7 @@ _log = logging.getLogger("aviary.http")
 SPARE_FILES: Final = 256
 """File descriptors kept for everything else in the process (Kafka, Temporal, files), and for what
 is accepted before those beyond the limit are closed."""
+ENOUGH_FILES: Final = 65_536
 BACKLOG: Final = 100
 """Connections accepted at once; more of them wait in the kernel."""
 LOG_EVERY_S: Final = 10.0
@@ -50,11 +51,13 @@ class Limits:
 
 
 def open_files() -> int:
-    """How many files this process may have open, after asking for as many as it is allowed."""
+    """How many files this process may have open, after asking for what it is allowed and needs."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+    wanted = ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, ENOUGH_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
 
 
 class Closed(StrEnum):

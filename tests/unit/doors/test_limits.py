@@ -11,7 +11,7 @@ import pytest
 from fastapi import Request
 
 from aviary.http import add_health, listen, make_app, serve
-from aviary.http_limits import SPARE_FILES, Closed, Limits, Tally, open_files
+from aviary.http_limits import ENOUGH_FILES, SPARE_FILES, Closed, Limits, Tally, open_files
 from aviary.telemetry.registry import new_registry
 
 LONG = 60.0
@@ -181,7 +181,32 @@ def test_connections_fit_the_files_that_a_process_may_have() -> None:
     assert Limits(connections=512).within(1024).connections == 512
     assert Limits(connections=5000).within(1024).connections == 1024 - SPARE_FILES
     assert Limits().within(10).connections == 1
-    assert open_files() == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+NONE = resource.RLIM_INFINITY
+
+
+@pytest.mark.parametrize(
+    ("had", "gets", "set_to"),
+    [
+        ((1024, 4096), 4096, (4096, 4096)),
+        ((4096, 4096), 4096, None),
+        ((1024, 1 << 30), ENOUGH_FILES, (ENOUGH_FILES, 1 << 30)),
+        ((1024, NONE), ENOUGH_FILES, (ENOUGH_FILES, NONE)),
+        ((NONE, NONE), ENOUGH_FILES, None),
+    ],
+)
+def test_a_process_asks_for_the_files_it_may_have(
+    monkeypatch: pytest.MonkeyPatch,
+    had: tuple[int, int],
+    gets: int,
+    set_to: tuple[int, int] | None,
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: had)
+    monkeypatch.setattr(resource, "setrlimit", lambda _which, limits: asked.append(limits))
+    assert open_files() == gets
+    assert asked == ([] if set_to is None else [set_to])
 
 
 def test_closed_connections_are_one_line_in_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
