@@ -17,6 +17,7 @@ from adapters.errors import Retryable, Terminal, UnknownRoute
 from adapters.ports import Router
 from schemas.base import Duration, Model, ReleaseId, ServiceName
 from schemas.catalog import Catalog, RouterSpec
+from schemas.fitting import size_of
 from schemas.ids import canary_workflow_id, release_workflow_id
 from schemas.release import ServicePlan, Tuning
 from schemas.route import Route
@@ -35,6 +36,9 @@ AT_ONCE: Final = 16
 """Routes that are read at the same time."""
 MOST: Final = 50
 """Drifts that one check hands back, so that its result stays small; the next check has the rest."""
+
+MOST_BYTES: Final = 1024 * 1024
+"""Of them together: Temporal takes results of up to 2 MB."""
 
 _RELEASE_ID: Final = TypeAdapter[str](ReleaseId)
 
@@ -147,13 +151,23 @@ class DriftActivities:
         return DriftReport(
             environment=catalog.environment,
             services=len(catalog.services) - len(kinds[_Kind.UNROUTED]),
-            found=tuple(
-                Drift(route=route, plan=self._plan_for(catalog, route)) for route in drifted[:MOST]
-            ),
+            found=self._found(catalog, drifted[:MOST]),
             left=tuple(kinds[_Kind.LEFT][:MOST]),
             foreign=tuple(kinds[_Kind.FOREIGN][:MOST]),
             unreadable=tuple(kinds[_Kind.UNREADABLE][:MOST]),
         )
+
+    def _found(self, catalog: Catalog, drifted: Sequence[Route]) -> tuple[Drift, ...]:
+        """As many as a result may carry, and at least one; the next check has the rest."""
+        found: list[Drift] = []
+        left = MOST_BYTES
+        for route in drifted:
+            drift = Drift(route=route, plan=self._plan_for(catalog, route))
+            left -= size_of(drift)
+            if found and left < 0:
+                break
+            found.append(drift)
+        return tuple(found)
 
     async def _look_at(self, catalog: Catalog, service: str) -> tuple[_Kind, Route | None]:
         router = self._router_for(catalog.resolve(service).router)

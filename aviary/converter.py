@@ -14,10 +14,18 @@ from temporalio.converter import (
 )
 
 from schemas.ids import REFUSED
+from schemas.outside import TEXT_MOST, cut
+
+_TRACE_MOST: Final = 8000
+"""Of a stack trace, in characters. A failure larger than Temporal's bound would be lost."""
 
 
 class PlainFailures(DefaultFailureConverter):
-    """Leaves the stack trace out of a refusal, which is an answer to a person."""
+    """Bounds the texts of a failure, and leaves the stack trace out of a refusal.
+
+    What an adapter says of a failure may come from outside, whole pages of it; a refusal is an
+    answer to a person.
+    """
 
     def to_failure(
         self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure
@@ -26,6 +34,8 @@ class PlainFailures(DefaultFailureConverter):
         super().to_failure(exception, payload_converter, failure)
         if failure.application_failure_info.type == REFUSED:
             failure.stack_trace = ""
+        failure.message = cut(failure.message, TEXT_MOST)
+        failure.stack_trace = cut(failure.stack_trace, _TRACE_MOST)
 
 
 _ADAPTERS: Final = 256

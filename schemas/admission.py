@@ -11,6 +11,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from schemas.base import Duration, Model, ReleaseId, ServiceName
+from schemas.outside import Text
 
 
 class Busy(StrEnum):
@@ -88,7 +89,7 @@ class Answer(Model):
     """The admission's word to a release."""
 
     answered: Answered
-    text: str = Field(default="", description="What it waits for, or why it must go back.")
+    text: Text = Field(default="", description="What it waits for, or why it must go back.")
     service: ServiceName | None = Field(default=None, description="Which of its services is taken.")
     place: datetime | None = Field(default=None, description="Its place in the line.")
     at: datetime

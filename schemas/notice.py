@@ -11,6 +11,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from schemas.base import Model, ServiceName
+from schemas.outside import Text
 
 
 class NoticeKind(StrEnum):
@@ -79,7 +80,7 @@ class Notice(Model):
     kind: NoticeKind
     release: str
     service: str | None = None
-    text: str
+    text: Text
     at: datetime
     version: str | None = Field(default=None, description="Of the service.")
     services: tuple[str, ...] = Field(

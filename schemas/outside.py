@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import AfterValidator
 
 NAME_MOST: Final = 200
 """Longest name from outside (of an alert, a label, a sender), in characters."""
@@ -39,6 +41,12 @@ def cut(text: str, most: int) -> str:
     if len(note) > most:
         raise ValueError(f"most: got {most}, expected room for a note of {len(note)} characters")
     return text[: most - len(note)] + note
+
+
+Name = Annotated[str, AfterValidator(lambda text: cut(text, NAME_MOST))]
+"""A name from outside, cut where a model takes it."""
+Text = Annotated[str, AfterValidator(lambda text: cut(text, TEXT_MOST))]
+"""A text from outside, likewise."""
 
 
 def visible(text: str, *, lines: bool = False) -> str:

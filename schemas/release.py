@@ -7,21 +7,34 @@ the command line and the workflows say to each other.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from schemas.admission import AdmissionPolicy
 from schemas.alert import Alert
 from schemas.alert_policy import AlertPolicy
 from schemas.base import Duration, Model, Percent, ReleaseId, ServiceName, Version
 from schemas.catalog import RouterSpec, Strategy
+from schemas.fitting import fit, fitted, size_of
 from schemas.judging import JudgeSpec, MetricSpec
+from schemas.outside import TEXT_MOST, Name, Text, cut
 from schemas.phases import CanaryPhase as CanaryPhase  # noqa: PLC0414 - part of what this says
 from schemas.phases import CauseKind as CauseKind  # noqa: PLC0414
 from schemas.phases import ReleasePhase as ReleasePhase  # noqa: PLC0414
 from schemas.route import Route
 from schemas.verdict import Verdict
+
+LABELS_BYTES = 16 * 1024
+"""Most that a release carries of its deploy event's labels, in each of its events."""
+CAUSE_BYTES = 32 * 1024
+VERDICT_BYTES = 32 * 1024
+REPORT_BYTES = 128 * 1024
+STATUS_BYTES = 1024 * 1024
+_SHORTER = (TEXT_MOST, 200, 60)
+"""Longest texts of a status, as there are more services in it."""
+
+Labels = Annotated[dict[str, str], AfterValidator(lambda labels: fit(labels, LABELS_BYTES))]
 
 
 class Cause(Model):
@@ -29,9 +42,9 @@ class Cause(Model):
 
     kind: CauseKind
     service: ServiceName | None = Field(default=None, description="Where it began.")
-    text: str = Field(description="One sentence that a person understands.")
+    text: Text = Field(description="One sentence that a person understands.")
     at: datetime
-    by: str = Field(default="", description="Who, for a command.")
+    by: Name = Field(default="", description="Who, for a command.")
     alert: Alert | None = None
     verdict: Verdict | None = None
 
@@ -39,9 +52,14 @@ class Cause(Model):
     def of(cls, value: Any, default: Self) -> Self:
         """Whatever came with an order to go back, as a cause; `default` for none or junk."""
         try:
-            return cls.model_validate(value)
+            return fitted(cls.model_validate(value), CAUSE_BYTES)
         except ValidationError:
             return default
+
+    @property
+    def brief(self) -> Self:
+        """Without the evidence: what, where, when and who."""
+        return self.model_copy(update={"alert": None, "verdict": None})
 
 
 class Recall(Model):
@@ -49,6 +67,10 @@ class Recall(Model):
 
     release: str = Field(description="Who orders: a canary of another release does not obey.")
     cause: Cause | None = Field(description="Why it goes back; None: it becomes stable.")
+
+
+_JUNK = 500
+"""Of what is no command, in characters."""
 
 
 class Command(Model):
@@ -60,8 +82,8 @@ class Command(Model):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    by: str = Field(default="", description="Who says it.")
-    reason: str = ""
+    by: Name = Field(default="", description="Who says it.")
+    reason: Text = ""
     service: ServiceName | None = Field(
         default=None, description="To a release: which of its services; all that apply if left out."
     )
@@ -79,7 +101,7 @@ class Command(Model):
         try:
             return cls.model_validate(value)
         except ValidationError:
-            return cls(reason=str(value)[:500])
+            return cls(reason=cut(str(value), _JUNK))
 
 
 class ServicePlan(Model):
@@ -115,8 +137,8 @@ class ReleasePlan(Model):
     max_parallel: int = Field(default=10, ge=1, description="Canaries that move at the same time.")
     admission: AdmissionPolicy = AdmissionPolicy()
     environment: str = "default"
-    labels: dict[str, str] = Field(default_factory=dict)
-    source: str = Field(default="", description="The deploy event: its CloudEvents source and id.")
+    labels: Labels = Field(default_factory=dict)
+    source: Text = Field(default="", description="The deploy event: its CloudEvents source and id.")
 
 
 class Tuning(Model):
@@ -135,6 +157,10 @@ class Tuning(Model):
     see_within: Duration = Field(
         default=timedelta(seconds=15),
         description="Requests that still start after this long mean a router that disobeys.",
+    )
+    judge_late: Duration = Field(
+        default=timedelta(seconds=15),
+        description="How long after a bake's end its last reading may take; then it is not judged.",
     )
     preflight_poll: Duration = Field(
         default=timedelta(seconds=5), description="How often preflight asks for firing alerts."
@@ -190,8 +216,9 @@ class CanaryState(Model):
     alerts: tuple[str, ...] = Field(description="Identities of the alerts seen, oldest first.")
     alerts_seen: int
     trouble: Cause | None
-    pause_text: str | None
+    pause_text: Text | None
     approved: bool
+    doubt: Text | None = None
     skip: bool
     finalize: bool
 
@@ -229,7 +256,7 @@ class CanaryReport(Model):
     stable: Version | None = Field(
         default=None, description="The version beside it; once finalized, the one before it."
     )
-    waits_for: str = Field(default="", description="What it waits for, in words.")
+    waits_for: Text = Field(default="", description="What it waits for, in words.")
     verdict: Verdict | None = Field(default=None, description="The last one.")
     cause: Cause | None = Field(
         default=None, description="Why it goes back or, while holding, why it must."
@@ -253,7 +280,7 @@ class CanaryStatus(CanaryReport):
 class CanaryOutcome(Model):
     """How a canary ended."""
 
-    story: str = Field(default="", description="In one sentence, for people.")
+    story: Text = Field(default="", description="In one sentence, for people.")
     service: ServiceName
     phase: CanaryPhase = Field(description="FINALIZED or ROLLED_BACK.")
     cause: Cause | None = None
@@ -271,22 +298,46 @@ class ServiceStatus(Model):
     step: int | None = None
     steps: int = 0
     stable: Version | None = None
-    waits_for: str = ""
+    waits_for: Text = ""
     ends_by: tuple[str, ...] = ()
     verdict: Verdict | None = None
     cause: Cause | None = None
+
+    def shortened(self, longest: int) -> Self:
+        """Without evidence, and with texts of at most so many characters."""
+        verdict, cause = self.verdict, self.cause
+        if verdict is not None:
+            sentence = cut(verdict.sentence, longest)
+            verdict = verdict.model_copy(update={"metrics": (), "sentence": sentence})
+        if cause is not None:
+            cause = cause.brief.model_copy(update={"text": cut(cause.text, longest)})
+        waits_for = cut(self.waits_for, longest)
+        return self.model_copy(update={"verdict": verdict, "cause": cause, "waits_for": waits_for})
 
 
 class ReleaseStatus(Model):
     """Answer of a release's status query, and the result of a finished release."""
 
-    story: str = Field(default="", description="In one sentence, for people.")
+    story: Text = Field(default="", description="In one sentence, for people.")
     release: ReleaseId
     phase: ReleasePhase
     paused: bool
-    waits_for: str = Field(default="", description="What a queued release waits for, in words.")
+    waits_for: Text = Field(default="", description="What a queued release waits for, in words.")
     cause: Cause | None = None
     services: tuple[ServiceStatus, ...] = Field(description="In dependency order.")
     started_at: datetime
     finished_at: datetime | None = None
     labels: dict[str, str] = Field(default_factory=dict)
+
+    def fitting(self, most: int = STATUS_BYTES) -> Self:
+        """All services, with less of each where all of it would be more than `most` bytes."""
+        status = self
+        for longest in _SHORTER:
+            if size_of(status) <= most:
+                return status
+            services = tuple(one.shortened(longest) for one in status.services)
+            status = status.model_copy(update={"services": services})
+        if size_of(status) > most:
+            services = tuple(one.model_copy(update={"depends_on": ()}) for one in status.services)
+            status = status.model_copy(update={"services": services})
+        return status

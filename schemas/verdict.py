@@ -8,6 +8,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from schemas.base import Model
+from schemas.outside import Text
 
 
 class VerdictKind(StrEnum):
@@ -41,6 +42,8 @@ class Reason(StrEnum):
     """INCONCLUSIVE: at least one metric had nothing to judge."""
     NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
     """INCONCLUSIVE: the bake ended before the bound came within the tolerance."""
+    NOT_JUDGED = "not_judged"
+    """INCONCLUSIVE: the judge itself never said anything: it failed, hung, or had no worker."""
     KAYENTA_MARGINAL = "kayenta_marginal"
     """INCONCLUSIVE: Kayenta's score is between marginal and pass."""
 
@@ -80,7 +83,7 @@ class MetricEvidence(Model):
     edge: float | None = Field(
         default=None, description="Histogram: the edge, in seconds, that the counts are of."
     )
-    note: str = Field(default="", description="What kept the metric from being judged.")
+    note: Text = Field(default="", description="What kept the metric from being judged.")
 
 
 class Verdict(Model):
@@ -88,7 +91,7 @@ class Verdict(Model):
 
     kind: VerdictKind
     reason: Reason
-    sentence: str = Field(description="One line that a person understands.")
+    sentence: Text = Field(description="One line that a person understands.")
     metrics: tuple[MetricEvidence, ...] = ()
     at: datetime
     final: bool = Field(

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from schemas.alert import Alert, AlertStatus
 from schemas.alert_policy import AlertAction, DependentsAlerts
-from schemas.outside import NAME_MOST, cut
+from schemas.outside import NAME_MOST, TEXT_MOST, cut
 from schemas.release import ServicePlan
 from schemas.versions import named_version, same_version
 
@@ -148,7 +148,7 @@ def alerts_in(value: Any) -> tuple[list[Alert], list[str]]:
         try:
             alerts.append(Alert.model_validate(item))
         except ValidationError as error:
-            wrong.append(str(error))
+            wrong.append(cut(str(error), TEXT_MOST))
     return alerts, wrong
 
 
@@ -166,9 +166,10 @@ class AlertMemory:
 
     def is_new(self, alert: Alert) -> bool:
         """Whether this is the first time; remembers it."""
-        if alert.identity in self._seen:
+        identity = cut(alert.identity, NAME_MOST)
+        if identity in self._seen:
             return False
-        self.remember((alert.identity,))
+        self.remember((identity,))
         self.count += 1
         return True
 

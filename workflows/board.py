@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from schemas.fitting import fitted
 from schemas.release import (
+    REPORT_BYTES,
     CanaryOutcome,
     CanaryPhase,
     CanaryReport,
@@ -48,6 +50,7 @@ class Board:
         # By time first: a canary that was reset counts anew, from what it remembers.
         if known is not None and (known.at, known.sequence) >= (report.at, report.sequence):
             return False
+        report = fitted(report, REPORT_BYTES)
         self._reports[report.service] = report
         self.verdict = report.verdict or self.verdict
         if not report.phase.closed:  # closed is the workflow's end, not its word

@@ -11,6 +11,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.judge import JUDGE, JudgeRequest, JudgeResult, judge_policy
     from activities.observe import SEE_BACK, SEE_POLICY, SeeBack, Seen
+    from activities.policy import Policy
     from activities.preflight import PREFLIGHT, PREFLIGHT_POLICY, Firing, Preflight
     from activities.ramp import BEGIN_POLICY, BEGIN_RAMP, BeginRamp, RampState
     from activities.tell import Telling
@@ -19,13 +20,14 @@ with workflow.unsafe.imports_passed_through():
     from schemas.ids import effects_queue, judging_queue
     from schemas.judging import RampSpec
     from schemas.release import ServicePlan, Tuning
+    from workflows.trying import Told, for_ever
     from workflows.unwind import Traffic
 
 
-def ask_preflight(
-    plan: ServicePlan, tuning: Tuning, stable: str | None, known: Firing | None
-) -> workflow.ActivityHandle[Firing]:
-    """Ask for the alerts that hold the service back, once they are others than `known`."""
+async def ask_preflight(
+    plan: ServicePlan, tuning: Tuning, stable: str | None, known: Firing | None, told: Told
+) -> Firing:
+    """The alerts that hold the service back, once they are others than `known`."""
     policy = plan.alerts
     request = Preflight(
         service=plan.service,
@@ -36,19 +38,35 @@ def ask_preflight(
         poll=tuning.preflight_poll,
         known=known,
     )
-    return workflow.start_activity(
-        PREFLIGHT,
-        request,
-        result_type=Firing,
-        task_queue=effects_queue(workflow.info().task_queue),
-        start_to_close_timeout=PREFLIGHT_POLICY.start_to_close,
-        heartbeat_timeout=PREFLIGHT_POLICY.heartbeat,
-        retry_policy=PREFLIGHT_POLICY.retry,
-        summary=f"{plan.service}: does an alert fire?",
+    queue = effects_queue(workflow.info().task_queue)
+    summary = f"{plan.service}: does an alert fire?"
+    firing: Firing = await _tried(
+        PREFLIGHT, request, Firing, PREFLIGHT_POLICY, queue, summary, told
+    )
+    return firing
+
+
+async def _tried(  # noqa: PLR0913, PLR0917 - what a call is
+    name: str, request: Any, answer: Any, policy: Policy, queue: str, summary: str, told: Told
+) -> Any:
+    """Call an activity for as long as it takes, and tell why it fails on the way."""
+    return await for_ever(
+        lambda retry: workflow.execute_activity(
+            name,
+            request,
+            result_type=answer,
+            task_queue=queue,
+            start_to_close_timeout=policy.start_to_close,
+            heartbeat_timeout=policy.heartbeat,
+            retry_policy=retry,
+            summary=summary,
+        ),
+        policy.retry,
+        told,
     )
 
 
-async def begin_ramp(plan: ServicePlan, traffic: Traffic, spec: RampSpec) -> RampState:
+async def begin_ramp(plan: ServicePlan, traffic: Traffic, spec: RampSpec, told: Told) -> RampState:
     """The first weight of a ramp.
 
     Raises:
@@ -64,20 +82,15 @@ async def begin_ramp(plan: ServicePlan, traffic: Traffic, spec: RampSpec) -> Ram
         metrics=plan.metrics,
         ramp=spec,
     )
-    state: RampState = await workflow.execute_activity(
-        BEGIN_RAMP,
-        request,
-        result_type=RampState,
-        task_queue=judging_queue(workflow.info().task_queue),
-        start_to_close_timeout=BEGIN_POLICY.start_to_close,
-        heartbeat_timeout=BEGIN_POLICY.heartbeat,
-        retry_policy=BEGIN_POLICY.retry,
-        summary=f"{plan.service}: measure stable, find the first weight",
+    queue = judging_queue(workflow.info().task_queue)
+    summary = f"{plan.service}: measure stable, find the first weight"
+    state: RampState = await _tried(
+        BEGIN_RAMP, request, RampState, BEGIN_POLICY, queue, summary, told
     )
     return state
 
 
-async def see_back(plan: ServicePlan, tuning: Tuning) -> Seen:
+async def see_back(plan: ServicePlan, tuning: Tuning, told: Told) -> Seen:
     """Whether requests still start on the version that was taken back."""
     request = SeeBack(
         router=plan.router,
@@ -86,16 +99,9 @@ async def see_back(plan: ServicePlan, tuning: Tuning) -> Seen:
         quiet=tuning.see_quiet,
         within=tuning.see_within,
     )
-    seen: Seen = await workflow.execute_activity(
-        SEE_BACK,
-        request,
-        result_type=Seen,
-        task_queue=judging_queue(workflow.info().task_queue),
-        start_to_close_timeout=SEE_POLICY.start_to_close,
-        heartbeat_timeout=SEE_POLICY.heartbeat,
-        retry_policy=SEE_POLICY.retry,
-        summary=f"{plan.service}: does a request still start on {plan.version}?",
-    )
+    queue = judging_queue(workflow.info().task_queue)
+    summary = f"{plan.service}: does a request still start on {plan.version}?"
+    seen: Seen = await _tried(SEE_BACK, request, Seen, SEE_POLICY, queue, summary, told)
     return seen
 
 
@@ -117,8 +123,12 @@ def start_judging(
     traffic: Traffic,
     bake: Bake | None,
     carried: Carried,
+    within: timedelta | None,
 ) -> workflow.ActivityHandle[JudgeResult]:
     """Begin to judge the weight that is confirmed now; without a bake, until cancelled.
+
+    It ends `within` that time whatever becomes of the activity: hung, failing, or with no worker
+    that takes it.
 
     Cancelled, it still hands back its evidence (`WAIT_CANCELLATION_COMPLETED`); a rollback does not
     wait for that.
@@ -130,6 +140,7 @@ def start_judging(
         request,
         result_type=JudgeResult,
         task_queue=judging_queue(workflow.info().task_queue),
+        schedule_to_close_timeout=within,
         start_to_close_timeout=policy.start_to_close,
         heartbeat_timeout=policy.heartbeat,
         retry_policy=policy.retry,

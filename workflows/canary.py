@@ -27,7 +27,7 @@ with workflow.unsafe.imports_passed_through():
         Cause,
         CauseKind,
     )
-    from schemas.verdict import Share, Verdict, VerdictKind
+    from schemas.verdict import Reason, Share, Verdict, VerdictKind
     from workflows import describe
     from workflows.calls import ask_preflight, begin_ramp, see_back
     from workflows.commands import Word
@@ -170,7 +170,7 @@ class CanaryWorkflow(Inbox):
                     timeout_summary=f"stuck, when {self._plan.service} is not back by then",
                 )
             except TimeoutError:
-                self._enter(CanaryPhase.STUCK, "the router, still tried; a person should look")
+                self._enter(CanaryPhase.STUCK, "the router, still tried")
             await undo
             await self._see_back()
         self._enter(CanaryPhase.ROLLED_BACK)
@@ -183,7 +183,7 @@ class CanaryWorkflow(Inbox):
         self._enter(CanaryPhase.VERIFYING, f"requests to stop starting on {version}")
         while True:
             try:
-                seen = await see_back(self._plan, self._start.tuning)
+                seen = await see_back(self._plan, self._start.tuning, self._note_failure)
             except ActivityError as error:
                 workflow.logger.error("traffic can't be seen", extra={"error": str(error.cause)})
                 return
@@ -204,7 +204,7 @@ class CanaryWorkflow(Inbox):
         firing: Firing | None = None
         self._asks_alerts = True
         while firing is None or firing.count:
-            asked = ask_preflight(self._plan, self._start.tuning, self._traffic.stable, firing)
+            asked = asyncio.create_task(self._ask_preflight(firing))
             try:
                 await workflow.wait_condition(lambda: asked.done() or self._let_by)  # noqa: B023
             finally:
@@ -219,6 +219,10 @@ class CanaryWorkflow(Inbox):
                 self._enter(CanaryPhase.PREFLIGHT, text, ends_by=(Word.APPROVE, Word.SKIP))
         self._asks_alerts = False
         return self._sequence > 0
+
+    async def _ask_preflight(self, known: Firing | None) -> Firing:
+        stable, told = self._traffic.stable, self._note_failure
+        return await ask_preflight(self._plan, self._start.tuning, stable, known, told)
 
     async def _shift(self, index: int, step: FullStep) -> None:
         await self._pause_if_told()
@@ -247,15 +251,22 @@ class CanaryWorkflow(Inbox):
                 await self._shift_to(state.weight)
             text = f"the next decision of the ramp: {state.sentence}"
             self._enter(CanaryPhase.BAKING, text, by_judge=True)
-            await self._judging.judge(Bake(min=spec.interval, max=spec.interval), self._is_skipped)
+            bake = Bake(min=spec.interval, max=spec.interval)
+            verdict = await self._judging.judge(bake, self._is_skipped)
             self._skip = False
+            if verdict is not None and verdict.reason is Reason.NOT_JUDGED:
+                await self._shift_to(0)  # unseen, it may cost more than the budget
+                await self._undecided(verdict)
+                return
             state = self._judging.ramp or state
 
     async def _begin_ramp(self, spec: RampSpec) -> RampState:
         """Where the ramp is: at its beginning, or where an earlier run of the canary was."""
         if self._judging.ramp is None:
             self._enter(CanaryPhase.PREFLIGHT, "an interval of stable's traffic to be measured")
-            self._judging.ramp = await begin_ramp(self._plan, self._traffic, spec)
+            self._judging.ramp = await begin_ramp(
+                self._plan, self._traffic, spec, self._note_failure
+            )
         return self._judging.ramp
 
     def _is_skipped(self) -> bool:
@@ -272,18 +283,31 @@ class CanaryWorkflow(Inbox):
             step.bake, self._is_skipped, exposure=after.weight / 100
         )
         self._skip = False
+        self._doubt = None
         if verdict is not None and verdict.kind is VerdictKind.INCONCLUSIVE:
-            await self._undecided(verdict)
+            if step.gate is not None and not self._falls_back:
+                self._doubt = verdict.sentence  # the gate that comes next asks, once for both
+            else:
+                await self._undecided(verdict)
 
     async def _undecided(self, verdict: Verdict) -> None:
         """Never on by silence: back, or a person's yes."""
-        if self._plan.strategy.on_inconclusive is OnInconclusive.ROLL_BACK:
+        if self._falls_back:
             raise BakeFailed(verdict)
         await self._wait_for_approval(verdict.sentence)
 
+    @property
+    def _falls_back(self) -> bool:
+        return self._plan.strategy.on_inconclusive is OnInconclusive.ROLL_BACK
+
     async def _gate(self, _: int, step: FullStep) -> None:
-        if step.gate is not None:
-            await self._wait_for_approval(step.gate.text or f"the gate of step {self._place}")
+        if step.gate is None:
+            return
+        text = step.gate.text or f"the gate of step {self._place}"
+        if self._doubt is not None:
+            text += f"; and to go on although the bake was inconclusive: {self._doubt}"
+        await self._wait_for_approval(text)
+        self._doubt = None
 
     async def _wait_for_approval(self, text: str) -> None:
         self._enter(CanaryPhase.GATED, f"approval: {text}")
@@ -314,6 +338,8 @@ class CanaryWorkflow(Inbox):
         ends_by: tuple[Word, ...] = (),
     ) -> None:
         self._stop_if_going_back()
+        if phase is not CanaryPhase.STUCK:
+            self._failure = ""  # of another wait
         self._phase = phase
         self._waits_for = waits_for
         self._ends_by = ends_by

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from temporalio.exceptions import FailureError
+from temporalio.exceptions import ApplicationError, FailureError, TimeoutError, TimeoutType  # noqa: A004
 
 from schemas.base import format_duration
 from schemas.catalog import Strategy
@@ -27,6 +27,16 @@ _PAST = {
     Word.SKIP: "skipped",
     Word.ROLLBACK: "rolled back",
 }
+_TIMES = {
+    TimeoutType.START_TO_CLOSE: "there was no answer in time",
+    TimeoutType.HEARTBEAT: "the worker that did it was lost",
+    TimeoutType.SCHEDULE_TO_START: "no worker took it",
+    TimeoutType.SCHEDULE_TO_CLOSE: "there was no answer in time, or no worker took it",
+}
+_KINDS = {"Retryable", "Terminal"}
+"""Types of failures that say nothing to a person."""
+_STEPS = 10
+"""Steps that a text spells out."""
 NO_WAY_BACK = {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED}
 GOING_BACK = {
     CanaryPhase.ROLLING_BACK,
@@ -49,6 +59,10 @@ def failure(error: FailureError) -> str:
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
+    if isinstance(cause, TimeoutError) and cause.type in _TIMES:
+        return _TIMES[cause.type]
+    if isinstance(cause, ApplicationError) and cause.type in _KINDS:
+        return cause.message
     return str(cause) or type(cause).__name__
 
 
@@ -110,6 +124,16 @@ def undecided(sentence: str, at: datetime) -> Verdict:
     )
 
 
+def not_judged(plan: ServicePlan, error: FailureError, at: datetime) -> Verdict:
+    """The verdict of a bake whose judge said nothing until its end."""
+    return Verdict(
+        kind=VerdictKind.INCONCLUSIVE,
+        reason=Reason.NOT_JUDGED,
+        sentence=f"{plan.service} {plan.version} could not be judged: {failure(error)}",
+        at=at,
+    )
+
+
 def canary_story(plan: ServicePlan, where: CanaryPhase, cause: Cause | None) -> str:
     """How a canary ended: `payments 2.0.1 was rolled back: errors 2 % against 0.1 %`."""
     subject = f"{plan.service} {plan.version}"
@@ -142,6 +166,6 @@ def steps(strategy: Strategy) -> str:
     """`10 % → 50 % (gate) → 100 %`."""
     if strategy.ramp is not None:
         return "as far as the budget of failures allows"
-    return " → ".join(
-        f"{step.weight:g} %{' (gate)' if step.gate else ''}" for step in strategy.full_steps
-    )
+    words = [f"{step.weight:g} %{' (gate)' if step.gate else ''}" for step in strategy.full_steps]
+    more = [f"… {len(words) - _STEPS} more"] if len(words) > _STEPS else []
+    return " → ".join(words[:_STEPS] + more)

@@ -11,6 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.ramp import RampState
     from schemas.alert import Alert
     from schemas.alert_policy import AlertAction
+    from schemas.fitting import fitted
     from schemas.ids import (
         QUERY_STATUS,
         SIGNAL_ALERT,
@@ -19,7 +20,9 @@ with workflow.unsafe.imports_passed_through():
         SIGNAL_RECALL,
         SIGNAL_UNWIND,
     )
+    from schemas.outside import cut
     from schemas.release import (
+        CAUSE_BYTES,
         CanaryInput,
         CanaryPhase,
         CanaryReport,
@@ -39,6 +42,12 @@ with workflow.unsafe.imports_passed_through():
     from workflows.unwind import Traffic
 
 
+_FAILURE_MOST = 500
+"""Of a failure, in what is shown of a wait, in characters."""
+ALERT_BYTES = 16 * 1024
+"""Of an alert, in the cause that it is."""
+
+
 class Inbox(Commands):
     """The state of one canary, and the handlers that change it."""
 
@@ -46,7 +55,11 @@ class Inbox(Commands):
         self._start = start
         self._plan = start.plan
         self._steps = start.plan.strategy.full_steps
-        self._traffic = Traffic(start.release, start.plan, start.tuning)
+        self._traffic = Traffic(start.release, start.plan, start.tuning, self._note_failure)
+        self._failure = ""
+        """Why what it waits for has failed so far, in words."""
+        self._doubt: str | None = None
+        """Why the bake before a gate was inconclusive."""
         self._reports = Reports()
         self._sequence = 0
         self._phase = CanaryPhase.PREFLIGHT
@@ -55,7 +68,7 @@ class Inbox(Commands):
         self._asks_alerts = False
         self._let_by = False
         self._step: int | None = None
-        self._judging = Judging(start.plan, self._traffic)
+        self._judging = Judging(start.plan, self._traffic, start.tuning.judge_late)
         self._attributes = Attributes(known=start.tuning.search_attributes, state=RUNNING)
         self._alerts = AlertMemory()
         self._trouble: Cause | None = None
@@ -86,6 +99,7 @@ class Inbox(Commands):
         self._trouble = state.trouble
         self._pause_text = state.pause_text
         self._approved = state.approved
+        self._doubt = state.doubt
         self._skip = state.skip
         self._finalize = state.finalize
 
@@ -111,6 +125,7 @@ class Inbox(Commands):
             trouble=self._trouble,
             pause_text=self._pause_text,
             approved=self._approved,
+            doubt=self._doubt,
             skip=self._skip,
             finalize=self._finalize,
         )
@@ -153,10 +168,19 @@ class Inbox(Commands):
         )
 
     def _awaited(self) -> str:
-        """What it waits for now, and a pause that it has not come to yet."""
+        """What it waits for now, why in vain so far, and a pause that it has not come to yet."""
+        now = self._waits_for
+        if self._failure:
+            now = f"{now or 'an answer'}; last failure: {cut(self._failure, _FAILURE_MOST)}"
         if self._pause_text is None or self._phase is CanaryPhase.PAUSED:
-            return self._waits_for
-        return "; then ".join(filter(None, (self._waits_for, f"resume: {self._pause_text}")))
+            return now
+        return "; then ".join(filter(None, (now, f"resume: {self._pause_text}")))
+
+    def _note_failure(self, text: str) -> None:
+        """Keep why a call fails that is tried again; it is told once for each reason."""
+        known, self._failure = self._failure, text
+        if text and text != known:
+            self._tell()
 
     async def _show_once_delivered(self) -> None:
         await self._reports.delivered()
@@ -208,6 +232,7 @@ class Inbox(Commands):
             extra={"alert": alert.name, "action": decided.action, "why": decided.text},
         )
         if decided.action is AlertAction.ROLLBACK:
+            alert = fitted(alert, ALERT_BYTES)
             self._in_trouble(self._cause(CauseKind.ALERT, decided.text, alert=alert))
         elif decided.action is AlertAction.PAUSE and self._pause_text is None:
             self._pause_text = decided.text
@@ -239,7 +264,7 @@ class Inbox(Commands):
         if order.cause is None:
             self._finalize = True
         elif self._abort is None:
-            self._abort = order.cause
+            self._abort = fitted(order.cause, CAUSE_BYTES)
 
     @workflow.query(name=QUERY_STATUS, description="Where this canary is, and why. No input.")
     def status(self, _: Any = None) -> CanaryStatus:

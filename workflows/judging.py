@@ -7,14 +7,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, RetryState, TimeoutType, is_cancelled_exception
+from temporalio.exceptions import TimeoutError as TimeoutFailure
 
 with workflow.unsafe.imports_passed_through():
     from activities.judge import JudgeResult
     from activities.ramp import RampState
     from activities.tell import Telling
     from schemas.catalog import Bake, MemoryRouterSpec
-    from schemas.release import ServicePlan
+    from schemas.fitting import fitted
+    from schemas.release import VERDICT_BYTES, ServicePlan
     from schemas.verdict import Verdict, VerdictKind
     from workflows import describe
     from workflows.calls import Carried, start_judging
@@ -36,9 +38,11 @@ class TooLong(Exception):  # noqa: N818 - a turn of the story, not an error
 class Judging:
     """Judges one canary, step after step."""
 
-    def __init__(self, plan: ServicePlan, traffic: Traffic) -> None:
+    def __init__(self, plan: ServicePlan, traffic: Traffic, late: timedelta) -> None:
+        """`late`: how long after a bake's end its last reading may take."""
         self._plan = plan
         self._traffic = traffic
+        self._late = late
         self.evidence: dict[str, Any] | None = None
         """Of the steps so far."""
         self.verdict: Verdict | None = None
@@ -67,14 +71,20 @@ class Judging:
             return await self._let_time_pass(bake, until)
         carried = Carried(evidence=self.evidence, ramp=self.ramp, exposure=exposure, tell=self.tell)
         self.tell = None
-        judging = start_judging(self._plan, self._traffic, bake, carried)
+        within = self._left(bake.max) + self._late if bake else None
+        judging = start_judging(self._plan, self._traffic, bake, carried, within)
         unasked = False
         try:
             await workflow.wait_condition(lambda: judging.done() or until() or _too_long())
             unasked = not judging.done()
         finally:
             judging.cancel()
-        result = await _result_of(judging, unasked=unasked)
+        try:
+            result = await _result_of(judging, unasked=unasked)
+        except ActivityError as error:
+            if bake is None or not _out_of_time(error):
+                raise
+            return self._not_judged(error)
         if result is None:
             _check_length(until)
             return None
@@ -83,10 +93,10 @@ class Judging:
         if not result.verdict.final:
             _check_length(until)
             return None
-        self.verdict = result.verdict
-        if result.verdict.kind is VerdictKind.FAIL:
-            raise BakeFailed(result.verdict)
-        return result.verdict
+        self.verdict = verdict = fitted(result.verdict, VERDICT_BYTES)
+        if verdict.kind is VerdictKind.FAIL:
+            raise BakeFailed(verdict)
+        return verdict
 
     @property
     def watched(self) -> bool:
@@ -108,10 +118,29 @@ class Judging:
         _check_length(until)
         return None
 
+    def _not_judged(self, error: ActivityError) -> Verdict:
+        """The bake is over, and the judge said nothing; what it had seen goes on."""
+        cause = error.cause
+        if isinstance(cause, TimeoutFailure) and cause.last_heartbeat_details:
+            seen = cause.last_heartbeat_details[0]
+            self.evidence = {part: one for part, one in seen.items() if part != "trail"}
+        self.verdict = describe.not_judged(self._plan, error, workflow.now())
+        return self.verdict
+
     def _left(self, most: timedelta) -> timedelta:
-        """Of a bake, which may have begun in an earlier run."""
-        began = self._traffic.confirmed_at or workflow.now()
+        """Of a bake, which may have begun in an earlier run; those of a ramp begin now."""
+        began = self._traffic.confirmed_at if self.ramp is None else None
+        began = began or workflow.now()
         return max(timedelta(0), began + most - workflow.now())
+
+
+def _out_of_time(error: ActivityError) -> bool:
+    """Whether the judge was given up at the end of its bake."""
+    late = isinstance(error.cause, TimeoutFailure) and error.cause.type in {
+        TimeoutType.SCHEDULE_TO_CLOSE,
+        TimeoutType.SCHEDULE_TO_START,
+    }
+    return late or error.retry_state is RetryState.TIMEOUT
 
 
 def _too_long() -> bool:

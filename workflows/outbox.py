@@ -1,9 +1,16 @@
-"""What a workflow still has to say: sent in order, in the background, while the work goes on."""
+"""What a workflow still has to say: sent in order, in the background, while the work goes on.
+
+Nothing here may stand in the way of a rollback. Whatever is sent has a bound far below what
+Temporal and Kafka take, few calls are under way at a time, and what can never be sent is dropped,
+loudly: the history keeps it. What can't be sent now is sent later.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from temporalio import workflow
 from temporalio.exceptions import FailureError
@@ -12,9 +19,21 @@ with workflow.unsafe.imports_passed_through():
     from activities.announce import NOTIFY, NOTIFY_POLICY, PUBLISH, PUBLISH_POLICY, Events
     from activities.tell import Telling
     from schemas.events import CloudEvent
+    from schemas.fitting import fit, fitted, size_of
     from schemas.ids import SIGNAL_REPORT, effects_queue
     from schemas.notice import Notice
-    from schemas.release import CanaryReport
+    from schemas.release import REPORT_BYTES, CanaryReport
+
+EVENT_BYTES = 256 * 1024
+"""Of one event's data: Kafka's own default takes 1 MB."""
+BATCH_BYTES = 512 * 1024
+NOTICE_BYTES = 32 * 1024
+WAITING_NOTICES = 200
+"""More are not kept: they are for people, who have enough then."""
+AT_ONCE_BYTES = 1024 * 1024
+_NOTICES_AT_ONCE = 10
+_LARGE = ("depends_on", "stages", "labels", "services")
+"""Of an event's data, what may be long because the release is large; left out in this order."""
 
 
 class Reports:
@@ -39,7 +58,7 @@ class Reports:
     def put(self, report: CanaryReport) -> None:
         """Send after those before it."""
         if not self.orphaned:
-            self._pending.append(report)
+            self._pending.append(fitted(report, REPORT_BYTES))
 
     async def delivered(self) -> None:
         """Return once what was put is on its way to the release, or nobody hears."""
@@ -50,7 +69,7 @@ class Reports:
         parent = workflow.info().parent
         if parent is None or self.orphaned:
             return None
-        return Telling(workflow_id=parent.workflow_id, report=report)
+        return Telling(workflow_id=parent.workflow_id, report=fitted(report, REPORT_BYTES))
 
     async def _send(self, release: workflow.ExternalWorkflowHandle[object]) -> None:
         while not self.orphaned:
@@ -65,13 +84,36 @@ class Reports:
             self._idle = True
 
 
+class Pace:
+    """Lets so much be under way at once that one workflow task's commands are never too large."""
+
+    def __init__(self, most: int = AT_ONCE_BYTES) -> None:
+        self._most = most
+        self._under_way = 0
+
+    @asynccontextmanager
+    async def room(self, *values: object) -> AsyncIterator[None]:
+        """Wait until there is room for the values, or nothing else is under way."""
+        size = sum(size_of(value) for value in values)
+        while self._under_way and self._under_way + size > self._most:
+            await workflow.wait_condition(
+                lambda: not self._under_way or self._under_way + size <= self._most
+            )
+        self._under_way += size
+        try:
+            yield
+        finally:
+            self._under_way -= size
+
+
 class Announcer:
     """A release's events, in order and in batches, and its notices."""
 
     def __init__(self) -> None:
-        self._events: list[CloudEvent] = []
+        self._events: deque[CloudEvent] = deque()
         self._publishing = False
-        self._notices: set[asyncio.Task[None]] = set()
+        self._notices: deque[Notice] = deque()
+        self._notifying: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Begin to publish; call once, from `run`."""
@@ -79,44 +121,60 @@ class Announcer:
 
     def publish(self, event: CloudEvent) -> None:
         """Publish after those before it."""
-        self._events.append(event)
+        self._events.append(fitting(event))
 
     def notify(self, notice: Notice) -> None:
         """Tell people, best effort."""
-        task = asyncio.create_task(self._notify(notice))
-        self._notices.add(task)
-        task.add_done_callback(self._notices.discard)
+        if len(self._notices) >= WAITING_NOTICES:
+            workflow.logger.error("too many notices: dropped one", extra={"kind": notice.kind})
+            return
+        self._notices.append(fitted(notice, NOTICE_BYTES))
+        if len(self._notifying) < _NOTICES_AT_ONCE:
+            task = asyncio.create_task(self._notify_all())
+            self._notifying.add(task)
+            task.add_done_callback(self._notifying.discard)
 
     async def finish(self) -> None:
-        """Return when every event is published and every notice was tried."""
+        """Return when every event is published, or can never be, and every notice was tried."""
         await workflow.wait_condition(
-            lambda: not self._events and not self._publishing and not self._notices
+            lambda: not self._events and not self._publishing and not self._notifying
         )
 
     async def _publish(self) -> None:
         while True:
             await workflow.wait_condition(lambda: bool(self._events))
-            batch = Events(events=tuple(self._events))
-            self._events.clear()
             self._publishing = True
-            await self._publish_batch(batch)
+            await self._publish_batch(batch(self._events))
             self._publishing = False
 
-    async def _publish_batch(self, batch: Events) -> None:
+    async def _publish_batch(self, events: Events) -> None:
+        """One batch; where Kafka refuses one for good, each of its events by itself."""
         try:
-            await workflow.execute_activity(
-                PUBLISH,
-                batch,
-                task_queue=effects_queue(workflow.info().task_queue),
-                start_to_close_timeout=PUBLISH_POLICY.start_to_close,
-                retry_policy=PUBLISH_POLICY.retry,
-                summary=", ".join(event.type.split(".")[-2] for event in batch.events[:4]),
-            )
-        except FailureError as error:  # terminal only: Kafka will never take it
+            await self._publish_now(events)
+        except FailureError as error:  # terminal only
+            if len(events.events) > 1:
+                for one in events.events:
+                    await self._publish_batch(Events(events=(one,)))
+                return
             workflow.logger.error(
-                "events could not be published; this history keeps them",
-                extra={"events": [event.id for event in batch.events], "error": str(error)},
+                "an event can never be published; this history keeps it",
+                extra={"event": events.events[0].id, "error": str(error.cause or error)},
             )
+
+    @staticmethod
+    async def _publish_now(events: Events) -> None:
+        await workflow.execute_activity(
+            PUBLISH,
+            events,
+            task_queue=effects_queue(workflow.info().task_queue),
+            start_to_close_timeout=PUBLISH_POLICY.start_to_close,
+            retry_policy=PUBLISH_POLICY.retry,
+            summary=", ".join(event.type.split(".")[-2] for event in events.events[:4]),
+        )
+
+    async def _notify_all(self) -> None:
+        while self._notices:
+            await self._notify(self._notices.popleft())
 
     async def _notify(self, notice: Notice) -> None:
         try:
@@ -134,3 +192,26 @@ class Announcer:
                 "a notice could not be delivered",
                 extra={"kind": notice.kind, "error": str(error.cause or error)},
             )
+
+
+def fitting(event: CloudEvent) -> CloudEvent:
+    """The event, or one that says less of a release which is too large for one record."""
+    data = event.data
+    for name in _LARGE:
+        if size_of(data) <= EVENT_BYTES:
+            break
+        if name in data:
+            data = {**data, name: type(data[name])()}
+    if size_of(data) > EVENT_BYTES:
+        data = fit(data, EVENT_BYTES)
+    return event if data is event.data else event.model_copy(update={"data": data})
+
+
+def batch(events: deque[CloudEvent]) -> Events:
+    """Take the first of the events, as many as one call may carry and at least one."""
+    taken, size = [events.popleft()], 0
+    size = size_of(taken[0])
+    while events and size + (more := size_of(events[0])) <= BATCH_BYTES:
+        taken.append(events.popleft())
+        size += more
+    return Events(events=tuple(taken))

@@ -36,7 +36,8 @@ _PLANNED_ROWS = 30
 _NAMED = 4
 _WIDTH = 110
 _HOW = "More Actions → Send an Update, top right; input may be left out"
-_SAID = 3
+SAID = 3
+"""Of what people said, the last so many are shown."""
 _STOP = "`rollback` stops it: the whole release goes back, in reverse order"
 _ENDS = {
     SIGNAL_APPROVE: "`approve` lets it begin, whatever fires",
@@ -75,12 +76,13 @@ def canary(start: CanaryInput, report: CanaryReport, parent: str = "") -> str:
     if report.paused and report.phase is not CanaryPhase.PAUSED:
         lines.append("**Paused:** it goes no further than this weight.")
     if report.waits_for:
-        lines.append(f"**Waits for** {_safe(report.waits_for)}.")
+        lines.append(f"**Waits for** {_cell(report.waits_for, _WIDTH * 3)}.")
     if report.cause is not None:
         verb = "Went" if report.phase.closed else "Goes"
         lines.append(f"**{verb} back because** {_because(report.cause)}")
     if report.verdict is not None:
-        lines.append(f"**Last verdict:** {report.verdict.kind}: {_safe(report.verdict.sentence)}")
+        sentence = _cell(report.verdict.sentence, _WIDTH * 3)
+        lines.append(f"**Last verdict:** {report.verdict.kind}: {sentence}")
     following = _after(start, report)
     if following:
         lines.append(f"> **Next:** {following}")
@@ -178,7 +180,7 @@ def _release_page(
 ) -> str:
     lines = [f"### Release {status.release} {_headline(status)}"]
     if status.waits_for:
-        lines.append(f"**Waits for** {_safe(status.waits_for)}.")
+        lines.append(f"**Waits for** {_cell(status.waits_for, _WIDTH * 3)}.")
     if status.cause is not None:
         verb = "Went" if status.phase.closed else "Goes"
         lines.append(f"**{verb} back because** {_because(status.cause)}")
@@ -187,7 +189,7 @@ def _release_page(
         lines.append(f"> **Next:** {following}")
     lines.append(table)
     if said:
-        lines.append("**Said:** " + "; ".join(_cell(text) for text in said[-_SAID:]))
+        lines.append("**Said:** " + "; ".join(_cell(text) for text in said[-SAID:]))
     return "\n\n".join([*lines, *_release_words(status), _as_of(at, closed=status.phase.closed)])
 
 
@@ -225,7 +227,7 @@ def _then(status: ReleaseStatus, plan: ReleasePlan) -> str:
     soak = f"a soak of {format_duration(plan.soak)}, then " if plan.soak else ""
     match status.phase:
         case ReleasePhase.QUEUED:
-            first = ", ".join(plan.stages[0][:_SAID])
+            first = ", ".join(plan.stages[0][:SAID])
             return f"its turn; then {first} begin{'s' if len(plan.stages[0]) == 1 else ''}."
         case ReleasePhase.RUNNING:
             return _then_running(status, soak)
@@ -278,10 +280,11 @@ def canary_details(plan: ReleasePlan, service: str, run: str) -> str:
         run: of the release's workflow.
     """
     planned = plan.services[service]
-    needs = f"Waits for {', '.join(planned.depends_on)}. " if planned.depends_on else ""
+    needs = f"Waits for {_short(planned.depends_on)}. " if planned.depends_on else ""
+    name = _cell(planned.strategy_name)
     return (
         f"In {_release_link(plan.release, run)}. {needs}"
-        f"Strategy {planned.strategy_name}: {describe.steps(planned.strategy)}."
+        f"Strategy {name}: {describe.steps(planned.strategy)}."
     )
 
 
@@ -299,7 +302,7 @@ def release_details(plan: ReleasePlan) -> str:
     left = len(rows) - _PLANNED_ROWS
     more = [_row("", f"and {left} more", "")] if left > 0 else []
     table = [_row("stage", "service", "steps"), "|:---|:---|:---|", *rows[:_PLANNED_ROWS], *more]
-    origin = ["", f"Asked for by {_safe(plan.source)}."] if plan.source else []
+    origin = ["", f"Asked for by {_cell(plan.source, _WIDTH * 3)}."] if plan.source else []
     return "\n".join([*table, *origin])
 
 
@@ -349,13 +352,15 @@ def _table(services: Sequence[ServiceStatus], runs: Mapping[str, str], rows_at_m
     rows = [_row("service", "state", "why"), "|:---|:---|:---|"]
     for one in shown:
         waits_for = f"waits for {one.waits_for}" if one.waits_for else ""
-        why = one.cause.text if one.cause else waits_for
+        stuck = one.phase is CanaryPhase.STUCK
+        why = one.cause.text if one.cause and not stuck else waits_for
         if not why and one.verdict is not None:
             why = one.verdict.sentence
         name = _canary_link(one.service, runs[one.service]) if one.service in runs else one.service
         versions = f"{short(one.stable)} → " if one.stable else ""
         versions += short(one.version)
-        rows.append(_row(f"{name} {versions}", _state(one), _cell(why)))
+        width = _WIDTH * 2 if stuck else _WIDTH
+        rows.append(_row(f"{name} {versions}", _state(one), _cell(why, width)))
     left = len(services) - len(shown)
     if left:
         kept = {one.service for one in shown}

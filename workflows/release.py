@@ -7,6 +7,7 @@ each service is. Handlers only record; `run` acts.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -44,7 +45,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.attributes import Attributes, of_canary
     from workflows.board import Board
     from workflows.commands import Commands, Word
-    from workflows.outbox import Announcer
+    from workflows.outbox import Announcer, Pace
     from workflows.report_call import write_report
     from workflows.reset import Reset, call_in
     from workflows.story import Story
@@ -73,7 +74,8 @@ class ReleaseWorkflow(Commands):
         self._told_queued = False
         self._cause: Cause | None = None
         self._paused = False
-        self._said: list[str] = []
+        self._said: deque[str] = deque(maxlen=pages.SAID)
+        self._pace = Pace()
         self._soaked = False
         self._ordered: set[str] = set()
         self._forced: set[str] = set()
@@ -118,7 +120,7 @@ class ReleaseWorkflow(Commands):
             for service, handle in self._handles.items()
         }
         return pages.release(
-            self.status(), self._plan, at=workflow.now(), said=self._said, runs=runs
+            self.status(), self._plan, at=workflow.now(), said=tuple(self._said), runs=runs
         )
 
     async def _finish(self) -> None:
@@ -210,25 +212,17 @@ class ReleaseWorkflow(Commands):
         self, service: str, restore: Cause | None = None, *, promote: bool = False
     ) -> None:
         """Start a canary and see it to its end; `restore` and `promote` mend a lost one."""
+        start = CanaryInput(
+            release=self._plan.release,
+            plan=self._plan.services[service],
+            tuning=self._start.tuning,
+            environment=self._plan.environment,
+            restore=restore,
+            promote=promote,
+        )
         try:
-            handle = await workflow.start_child_workflow(
-                CANARY_WORKFLOW,
-                CanaryInput(
-                    release=self._plan.release,
-                    plan=self._plan.services[service],
-                    tuning=self._start.tuning,
-                    environment=self._plan.environment,
-                    restore=restore,
-                    promote=promote,
-                ),
-                result_type=CanaryOutcome,
-                id=canary_workflow_id(service),
-                parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-                task_timeout=TASK_TIMEOUT,
-                static_summary=f"{service} {self._plan.services[service].version}",
-                static_details=pages.canary_details(self._plan, service, workflow.info().run_id),
-                search_attributes=self._canary_attributes(service),
-            )
+            async with self._pace.room(start):
+                handle = await self._start_canary(service, start)
         except WorkflowAlreadyStartedError:
             if self._reset.happened:
                 await self._call_in(service, restore, promote=promote)
@@ -241,6 +235,21 @@ class ReleaseWorkflow(Commands):
             self._closed(service, await handle)
         except ChildWorkflowError as error:
             self._lost(service, describe.failure(error))
+
+    async def _start_canary(
+        self, service: str, start: CanaryInput
+    ) -> workflow.ChildWorkflowHandle[Any, CanaryOutcome]:
+        return await workflow.start_child_workflow(
+            CANARY_WORKFLOW,
+            start,
+            result_type=CanaryOutcome,
+            id=canary_workflow_id(service),
+            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+            task_timeout=TASK_TIMEOUT,
+            static_summary=f"{service} {self._plan.services[service].version}",
+            static_details=pages.canary_details(self._plan, service, workflow.info().run_id),
+            search_attributes=self._canary_attributes(service),
+        )
 
     async def _call_in(self, service: str, restore: Cause | None, *, promote: bool) -> None:
         """End a canary from before a reset, and look at what it left."""
@@ -327,7 +336,8 @@ class ReleaseWorkflow(Commands):
         if service not in self._handles:
             return
         try:
-            await self._handles[service].signal(name, argument)
+            async with self._pace.room(argument):
+                await self._handles[service].signal(name, argument)
         except FailureError as error:
             workflow.logger.warning(
                 "a canary does not hear", extra={"service": service, "error": str(error)}
@@ -378,7 +388,7 @@ class ReleaseWorkflow(Commands):
     def status(self, _: Any = None) -> ReleaseStatus:
         """Where the release is."""
         took = (self._finished_at or workflow.now()) - self._started_at
-        return ReleaseStatus(
+        status = ReleaseStatus(
             story=describe.release_story(self._plan, self._phase, self._cause, took),
             release=self._plan.release,
             phase=self._phase,
@@ -390,6 +400,7 @@ class ReleaseWorkflow(Commands):
             finished_at=self._finished_at,
             labels=self._plan.labels,
         )
+        return status.fitting()
 
     def _refusal(self, word: Word, command: Command) -> str | None:
         return self._board.refusal(word, command, self._phase, paused=self._paused)

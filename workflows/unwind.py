@@ -14,7 +14,9 @@ with workflow.unsafe.imports_passed_through():
     from activities.traffic import APPLY, READ, ApplyRoute, ReadRoute, traffic_policy
     from schemas.release import CanaryState, ServicePlan, Tuning
     from schemas.route import Confirmation, Route
+    from workflows import describe
     from workflows.reset import resets
+    from workflows.trying import Told, for_ever
 
 
 async def run_to_end(task: asyncio.Task[None]) -> None:
@@ -36,7 +38,9 @@ class Traffic:
     refused.
     """
 
-    def __init__(self, release: str, plan: ServicePlan, tuning: Tuning) -> None:
+    def __init__(self, release: str, plan: ServicePlan, tuning: Tuning, told: Told) -> None:
+        """`told` hears why the router's calls fail, while they do."""
+        self._told = told
         self._release = release
         self._plan = plan
         self._tuning = tuning
@@ -162,12 +166,14 @@ class Traffic:
                     "router refused; reading its route anew",
                     extra={"service": self._plan.service, "error": str(error.cause)},
                 )
-                self.route = await self._read()
+                self._told(describe.failure(error))
+                self.route = await self._read(lambda _: None)  # whose own success mends nothing
                 await workflow.sleep(self._tuning.retry_cap)
 
-    async def _read(self) -> Route:
+    async def _read(self, told: Told | None = None) -> Route:
         request = ReadRoute(router=self._plan.router, service=self._plan.service)
-        route: Route = await self._call(READ, request, Route, f"{self._plan.service}: read route")
+        summary = f"{self._plan.service}: read route"
+        route: Route = await self._call(READ, request, Route, summary, told)
         return route
 
     async def _apply(self, route: Route, summary: str) -> None:
@@ -176,14 +182,20 @@ class Traffic:
         self.confirmed_at = workflow.now()
         self.weight = route.weight
 
-    async def _call(self, name: str, request: Any, answer: type, summary: str) -> Any:
+    async def _call(
+        self, name: str, request: Any, answer: type, summary: str, told: Told | None = None
+    ) -> Any:
         policy = traffic_policy(self._tuning.retry_cap)
-        return await workflow.execute_activity(
-            name,
-            request,
-            result_type=answer,
-            start_to_close_timeout=policy.start_to_close,
-            retry_policy=policy.retry,
-            cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
-            summary=summary,
+        return await for_ever(
+            lambda retry: workflow.execute_activity(
+                name,
+                request,
+                result_type=answer,
+                start_to_close_timeout=policy.start_to_close,
+                retry_policy=retry,
+                cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+                summary=summary,
+            ),
+            policy.retry,
+            told or self._told,
         )

@@ -16,7 +16,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from adapters.errors import AdapterError, Retryable
+from adapters.errors import AdapterError, Retryable, Terminal
 from adapters.kafka import Outgoing, Writer
 from adapters.ports import EventLog, MetricsSource, Router
 from aviary.telemetry.carrier import from_context, received, to_record
@@ -30,6 +30,7 @@ RESTORED_BUCKETS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 
 _WRITE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _WRITE_ERRORS: Final = ("Retryable", "Terminal", "UnknownRoute", "StaleGeneration")
 _FAILURES: Final = ("worse_than_stable", "over_limit", "kayenta_score", "share_off")
+_UNJUDGED: Final = ("not_judged", "no_data")
 _CANARY: Final = "dev.aviary.canary."
 _STATES: Final = {kind: state for state, kind in RELEASE_EVENTS.items()}
 
@@ -47,6 +48,7 @@ class WorkerMetrics:
             return Histogram(f"aviary_{name}", text, labels, buckets=buckets, registry=registry)
 
         self.events = counter("events", "Events published, by type.", "type")
+        self.unpublished = counter("events_unpublished", "Events that can never be published.")
         self.releases = counter("releases", "Times a release entered a state.", "state")
         self.rollbacks = counter("rollbacks", "Releases that began to go back, by cause.", "cause")
         self.verdicts = counter("verdicts", "Final verdicts.", "kind", "reason", "service")
@@ -159,8 +161,13 @@ class MeasuredLog:
         self._metrics = metrics
 
     async def publish(self, events: Sequence[CloudEvent]) -> None:
-        """As the log does; counted once they are durable."""
-        await self._log.publish(events)
+        """As the log does; counted once they are durable, or once they never can be."""
+        try:
+            await self._log.publish(events)
+        except Terminal:
+            if len(events) == 1:  # a batch is tried again, one by one
+                self._metrics.unpublished.inc()
+            raise
         for event in events:
             if isinstance(event.type, EventType):  # the CDEvents say the same once more
                 self._count(event.type, event.data)
@@ -173,6 +180,8 @@ class MeasuredLog:
         if kind.startswith(_CANARY):
             for reason in _FAILURES:  # from 0, so that the first failure is growth
                 metrics.verdicts.labels("FAIL", reason, data.get("service", ""))
+            for reason in _UNJUDGED:
+                metrics.verdicts.labels("INCONCLUSIVE", reason, data.get("service", ""))
         match kind:
             case EventType.RELEASE_ROLLINGBACK:
                 metrics.rollbacks.labels((data.get("cause") or {}).get("kind", "unknown")).inc()

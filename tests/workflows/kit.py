@@ -63,6 +63,7 @@ QUICK = Tuning(
     stuck_after=timedelta(seconds=1),
     retry_cap=timedelta(milliseconds=100),
     preflight_poll=timedelta(milliseconds=50),
+    judge_late=timedelta(seconds=1),
     see_quiet=timedelta(milliseconds=50),
     see_within=timedelta(milliseconds=200),
     admission_poll=timedelta(milliseconds=200),
@@ -267,6 +268,7 @@ class World:
         tuning: Tuning | None = None,
         name: str | None = None,
         version: str = "2",
+        labels: Mapping[str, str] | None = None,
         **catalog: Any,
     ) -> Release:
         """Start a release of all services of a graph `{service: its dependencies}`."""
@@ -290,6 +292,7 @@ class World:
             {
                 "release": release,
                 "services": [{"service": self.service(one), "version": version} for one in graph],
+                "labels": dict(labels or {}),
             }
         )
         self.catalog = Catalog.model_validate(document)

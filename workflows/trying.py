@@ -1,0 +1,65 @@
+"""Activities that are tried for ever, and whose last failure is known while they are.
+
+An activity's own retries hide from the workflow why it fails, and with it from every page, status
+and notice. So a call gets a few attempts, then the workflow keeps the failure and calls again, with
+four times as many: the reason is there within seconds, and a history of days has few rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final, TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, RetryState
+
+with workflow.unsafe.imports_passed_through():
+    from workflows import describe
+
+_T = TypeVar("_T")
+
+FIRST_ATTEMPTS: Final = 3
+_MORE: Final = 4
+_MOST_ATTEMPTS: Final = 3000
+
+Told = Callable[[str], None]
+"""Takes the last failure in words; empty once the call is done."""
+
+
+async def for_ever(
+    call: Callable[[RetryPolicy], Awaitable[_T]], retry: RetryPolicy, told: Told
+) -> _T:
+    """Call until it succeeds.
+
+    Args:
+        call: makes one call of an activity, with the retries that it is given.
+        retry: the pauses between attempts.
+        told: hears why it has failed so far.
+
+    Raises:
+        ActivityError: it failed for good, or was cancelled.
+    """
+    attempts = FIRST_ATTEMPTS
+    while True:
+        try:
+            answer = await call(replace(retry, maximum_attempts=attempts))
+        except ActivityError as error:
+            if error.retry_state is not RetryState.MAXIMUM_ATTEMPTS_REACHED:
+                raise
+            told(describe.failure(error))
+            retry = replace(retry, initial_interval=_after(retry, attempts))
+            attempts = min(attempts * _MORE, _MOST_ATTEMPTS)
+        else:
+            told("")
+            return answer
+
+
+def _after(retry: RetryPolicy, attempts: int) -> timedelta:
+    """The pause that would have come next."""
+    doublings = min(attempts, 30)
+    cap = retry.maximum_interval or timedelta.max
+    longest = cap / 2**doublings
+    return cap if retry.initial_interval > longest else retry.initial_interval * 2**doublings
