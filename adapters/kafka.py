@@ -18,15 +18,16 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from adapters.errors import AdapterError, Retryable, Terminal
 from adapters.kafka_options import KafkaOptions as KafkaOptions  # noqa: PLC0414 - public here
+from adapters.kafka_reading import RawConsumer
 from schemas import ids
 from schemas.events import STRUCTURED_CONTENT_TYPE, CloudEvent
-from schemas.rejection import RejectReason
 
 TOPICS: Final = (ids.TOPIC_DEPLOYS, ids.TOPIC_ALERTS, ids.TOPIC_EVENTS, ids.TOPIC_DEADLETTERS)
 FIRST_BACKOFF_S: Final = 0.1
 CAP_BACKOFF_S: Final = 2.0
-_DEADLETTER_MAX_BYTES: Final = 4 * 1024 * 1024
-_HEADER_TEXT: Final = 4000
+DEADLETTER_MAX_BYTES: Final = 4 * 1024 * 1024
+"""What `aviary.deadletters` must take in one record, and the most that is ever written."""
+_FETCH_MOST: Final = 16 * 1024 * 1024
 # A consumer that waits for Temporal is alive: the group must not take its partitions away for it.
 _NEVER_IDLE_MS: Final = 2**31 - 1
 _REBALANCE_MS: Final = 10_000
@@ -40,7 +41,7 @@ _TERMINAL: Final = (
 )
 _log = structlog.get_logger("aviary.kafka")
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def make_producer(options: KafkaOptions) -> Any:
         enable_idempotence=options.idempotent,
         request_timeout_ms=round(options.request_timeout_s * 1000),
         retry_backoff_ms=100,
-        max_request_size=_DEADLETTER_MAX_BYTES,
+        max_request_size=DEADLETTER_MAX_BYTES,
         metadata_max_age_ms=30_000,
         linger_ms=0,
     )
@@ -75,24 +76,34 @@ def make_consumer(options: KafkaOptions, group: str | None) -> Any:
         options: how to reach Kafka.
         group: the consumer group; None to read all partitions by oneself.
     """
-    return AIOKafkaConsumer(
+    return AIOKafkaConsumer(**_consuming(options, group))
+
+
+def make_raw_consumer(options: KafkaOptions, group: str) -> RawConsumer:
+    """Return a consumer like that of `make_consumer`, that hands out batches unread."""
+    return RawConsumer(**_consuming(options, group))
+
+
+def _consuming(options: KafkaOptions, group: str | None) -> dict[str, Any]:
+    return {
         **options.client_arguments(),
-        client_id="aviary-bridge",
-        group_id=group,
-        enable_auto_commit=False,
+        "client_id": "aviary-bridge",
+        "group_id": group,
+        "enable_auto_commit": False,
         # A group without offsets begins with everything that is kept: nothing is passed over.
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
+        "auto_offset_reset": "earliest",
+        "isolation_level": "read_committed",
         # Joining the group is one request that lasts as long as a rebalance may.
-        request_timeout_ms=max(_REBALANCE_MS + 5_000, round(options.request_timeout_s * 1000)),
-        retry_backoff_ms=100,
-        session_timeout_ms=10_000,
-        heartbeat_interval_ms=1_000,
-        rebalance_timeout_ms=_REBALANCE_MS,
-        max_poll_interval_ms=_NEVER_IDLE_MS,
-        metadata_max_age_ms=30_000,
-        fetch_max_wait_ms=100,
-    )
+        "request_timeout_ms": max(_REBALANCE_MS + 5_000, round(options.request_timeout_s * 1000)),
+        "retry_backoff_ms": 100,
+        "session_timeout_ms": 10_000,
+        "heartbeat_interval_ms": 1_000,
+        "rebalance_timeout_ms": _REBALANCE_MS,
+        "max_poll_interval_ms": _NEVER_IDLE_MS,
+        "metadata_max_age_ms": 30_000,
+        "fetch_max_wait_ms": 100,
+        "fetch_max_bytes": _FETCH_MOST,
+    }
 
 
 async def close(client: Any) -> None:
@@ -156,7 +167,7 @@ async def ensure_topics(options: KafkaOptions, topics: Sequence[str] = TOPICS) -
 
 def _new_topic(name: str, options: KafkaOptions) -> NewTopic:
     # A dead letter is the original record and some headers: it must fit where the original did.
-    configs = {"max.message.bytes": str(_DEADLETTER_MAX_BYTES)}
+    configs = {"max.message.bytes": str(DEADLETTER_MAX_BYTES)}
     if name != ids.TOPIC_DEADLETTERS:
         configs = {}
     if options.in_sync > 1:
@@ -346,22 +357,3 @@ class KafkaEventLog:
                 for event in events
             ]
         )
-
-
-def dead_letter(record: Any, reason: RejectReason, text: str) -> Outgoing:
-    """Return the dead letter of a consumed record: its own bytes, key and headers, and why.
-
-    Args:
-        record: the record as the consumer gave it.
-        reason: header `aviary-reason`.
-        text: header `aviary-error`, cut to 4,000 characters.
-    """
-    why = {
-        "aviary-reason": reason.value,
-        "aviary-error": text[:_HEADER_TEXT],
-        "aviary-source-topic": record.topic,
-        "aviary-source-partition": str(record.partition),
-        "aviary-source-offset": str(record.offset),
-    }
-    added = [(name, value.encode("utf-8", "backslashreplace")) for name, value in why.items()]
-    return Outgoing(ids.TOPIC_DEADLETTERS, record.value, record.key, (*record.headers, *added))

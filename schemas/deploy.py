@@ -16,7 +16,7 @@ import json
 import re
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 from urllib.parse import parse_qs, unquote
 
 from pydantic import (
@@ -25,13 +25,14 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from schemas.base import Model, ReleaseId, ServiceName, Version
 from schemas.events import RELEASE_SOURCE
-from schemas.outside import TEXT_MOST, cut
+from schemas.outside import NAME_MOST, TEXT_MOST, cut
 from schemas.rejection import Rejected, RejectReason, explain, load_json, show
 
 __all__ = [
@@ -55,7 +56,16 @@ _CD_FIELDS: Final = {"service": "data.subject.id", "version": _ARTIFACT}
 """Where a CDEvent has what a deploy event calls so."""
 _JSON_TYPE: Final = re.compile(r"[\w.-]+/(json|[\w.-]+\+json)\s*(;.*)?", re.IGNORECASE)
 
+SERVICES_MOST: Final = 10_000
+"""Services of one release."""
+LABELS_MOST: Final = 100
+"""Labels of one release."""
+_VALUES_MOST: Final = 50_000
+"""Values in one event, at all levels."""
+
 _M = TypeVar("_M", bound=BaseModel)
+_Name = Annotated[str, Field(min_length=1, max_length=NAME_MOST)]
+_Text = Annotated[str, Field(min_length=1, max_length=TEXT_MOST)]
 
 Headers = Mapping[str, bytes] | Iterable[tuple[str, bytes]]
 
@@ -71,11 +81,24 @@ class DeployRequested(Model):
     """The data of a deploy event: one release."""
 
     release: ReleaseId
-    services: tuple[ServiceVersion, ...] = Field(json_schema_extra={"minItems": 1})
-    strategy: str | None = Field(
-        default=None, min_length=1, description="For all services; else what the catalog says."
+    services: tuple[ServiceVersion, ...] = Field(
+        json_schema_extra={"minItems": 1, "maxItems": SERVICES_MOST}
     )
-    labels: dict[str, str] = Field(default_factory=dict)
+    strategy: _Name | None = Field(
+        default=None, description="For all services; else what the catalog says."
+    )
+    labels: dict[_Name, Annotated[str, Field(max_length=TEXT_MOST)]] = Field(
+        default_factory=dict, json_schema_extra={"maxProperties": LABELS_MOST}
+    )
+
+    @field_validator("services", "labels", mode="before")
+    @classmethod
+    def _not_too_many(cls, value: Any, info: ValidationInfo) -> Any:
+        # Before each of them is looked at: there may be very many.
+        most = SERVICES_MOST if info.field_name == "services" else LABELS_MOST
+        if isinstance(value, list | dict) and len(value) > most:
+            raise ValueError(f"got {len(value)}, expected at most {most}")
+        return value
 
     @field_validator("services")
     @classmethod
@@ -128,9 +151,9 @@ class _Envelope(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     specversion: Literal["1.0"]
-    type: str = Field(min_length=1)
-    source: str = Field(min_length=1)
-    id: str = Field(min_length=1)
+    type: _Text
+    source: _Text
+    id: _Text
     time: AwareDatetime | None = None
     datacontenttype: str | None = None
     data: Any = None
@@ -149,7 +172,7 @@ class _Envelope(BaseModel):
 class _Named(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    id: str = Field(min_length=1)
+    id: _Name
 
 
 class _CdContent(BaseModel):
@@ -162,7 +185,7 @@ class _CdContent(BaseModel):
 class _CdSubject(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    id: str = Field(min_length=1)
+    id: _Name
     content: _CdContent
 
 
@@ -216,9 +239,9 @@ def _envelope(value: bytes | None, headers: dict[str, str]) -> _Envelope:
     if "ce_specversion" in headers and not kind.startswith(_STRUCTURED):
         fields: Any = {k[3:]: v for k, v in headers.items() if k.startswith("ce_")}
         fields.pop("data_base64", None)
-        fields |= {"data": load_json(value), "datacontenttype": kind or None}
+        fields |= {"data": load_json(value, values=_VALUES_MOST), "datacontenttype": kind or None}
     else:
-        fields = load_json(value)
+        fields = load_json(value, values=_VALUES_MOST)
     if not isinstance(fields, dict):
         text = f"value: got {show(fields)}, expected a CloudEvents 1.0 object"
         raise Rejected(RejectReason.NOT_CLOUDEVENT, text)
@@ -236,7 +259,7 @@ def _data(envelope: _Envelope) -> Any:
     except ValueError as error:  # binascii.Error, and a plain one for text beyond ASCII
         text = f"data_base64: {error}, got {show(envelope.data_base64)}, expected Base64"
         raise Rejected(RejectReason.UNPARSABLE, text) from error
-    return load_json(content)
+    return load_json(content, values=_VALUES_MOST)
 
 
 def _validated(model: type[_M], data: Any) -> _M:

@@ -8,22 +8,28 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from adapters.kafka import KafkaEventLog, Writer, dead_letter
+from adapters.kafka import DEADLETTER_MAX_BYTES, KafkaEventLog, Writer
 from aviary.bridge.alerts import Alerts, Signaller, Told, outcome_of
 from aviary.bridge.batch import Item, name, read
 from aviary.bridge.deploys import Deploys, Starter
+from aviary.bridge.letters import Letters
 from aviary.bridge.metrics import BridgeMetrics, Outcome
 from aviary.bridge.tell import Teller
+from aviary.bridge.threads import Threads
 from aviary.bridge.tracing import consumed
 from schemas import ids
 from schemas.catalog import Catalog
 from schemas.deciding import DecidingLabels
-from schemas.rejection import Rejected
+from schemas.rejection import Rejected, RejectReason
 
 _log = structlog.get_logger("aviary.bridge")
 
 MAX_AGE_S: Final = 86_400
 """Default age, in seconds, from which on a deploy event is not acted upon."""
+VALUE_MOST: Final = 1024 * 1024
+"""Bytes of a record's value that are looked at; Kafka's own default for a whole record."""
+SMALL: Final = 16 * 1024
+"""Bytes up to which records are read without a thread: in a few milliseconds."""
 
 
 class Intake(Starter, Signaller, Protocol):
@@ -45,6 +51,7 @@ class Acceptor:
         metrics: BridgeMetrics,
         *,
         max_age_s: int = MAX_AGE_S,
+        letter_most: int = DEADLETTER_MAX_BYTES,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Act through these.
@@ -55,12 +62,18 @@ class Acceptor:
             catalog: gives the newest catalog.
             metrics: counts.
             max_age_s: deploy events older than so many seconds are not acted upon; 0: no limit.
+            letter_most: bytes that a dead letter may have.
             clock: seconds since the epoch.
         """
         teller = Teller(KafkaEventLog(writer))
-        self._deploys = Deploys(intake, teller, catalog, metrics, max_age_s=max_age_s, clock=clock)
+        self._threads = {topic: Threads(topic) for topic in (ids.TOPIC_DEPLOYS, ids.TOPIC_ALERTS)}
+        self._deploys = Deploys(
+            *(intake, teller, catalog, metrics, self._threads[ids.TOPIC_DEPLOYS]),
+            max_age_s=max_age_s,
+            clock=clock,
+        )
         self._alerts = Alerts(intake, teller, metrics, clock=clock)
-        self._writer = writer
+        self._letters = Letters(writer, metrics, letter_most)
         self._deciding = DecidingLabels()
         self._catalog = catalog
         self._metrics = metrics
@@ -72,20 +85,46 @@ class Acceptor:
         Raises:
             Retryable: Temporal or Kafka is away; do the same records again later.
         """
-        if records[0].topic == ids.TOPIC_DEPLOYS:
-            outcomes = [await self._deploy(record) for record in records]
+        hopeless = {n: why for n, each in enumerate(records) if (why := _hopeless(each))}
+        await self._letters.keep([(records[n], why) for n, why in hopeless.items()])
+        rest = [each for n, each in enumerate(records) if n not in hopeless]
+        if not rest:
+            done: list[Outcome] = []
+        elif records[0].topic == ids.TOPIC_DEPLOYS:
+            done = [await self._deploy(record) for record in rest]
         else:
-            outcomes = await self._alert(records)
+            done = await self._alert(rest)
+        left = iter(done)
+        outcomes = [
+            Outcome.DEAD_LETTER if n in hopeless else next(left) for n in range(len(records))
+        ]
         for record, outcome in zip(records, outcomes, strict=True):
             self._metrics.done(record.topic, outcome, self._clock() - record.timestamp / 1000)
         return outcomes
+
+    async def give_up(self, record: Any, error: Exception) -> None:
+        """Keep a record that we fail at each time, so that those behind it are done.
+
+        Raises:
+            Retryable: Kafka is away; give it up again later.
+        """
+        text = f"given up because of a fault: {type(error).__name__}: {error}"
+        await self._letters.keep([(record, Rejected(RejectReason.FAULT, text))])
+        self._metrics.done(
+            record.topic, Outcome.DEAD_LETTER, self._clock() - record.timestamp / 1000
+        )
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        for threads in self._threads.values():
+            threads.close()
 
     async def _deploy(self, record: Any) -> Outcome:
         with consumed(record) as span:
             try:
                 outcome = await self._deploys.accept(record)
             except Rejected as why:
-                await self._refuse([(record, why)])
+                await self._letters.keep([(record, why)])
                 span.set_attribute("aviary.reason", why.reason.value)
                 outcome = Outcome.DEAD_LETTER
             span.set_attribute("aviary.outcome", outcome.value)
@@ -93,26 +132,31 @@ class Acceptor:
 
     async def _alert(self, records: Sequence[Any]) -> list[Outcome]:
         catalog = await self._catalog()
-        batch = read(records, catalog, self._deciding(catalog))
+        deciding = self._deciding(catalog)
+        if sum(len(record.value or b"") for record in records) <= SMALL:
+            batch = read(records, catalog, deciding)
+        else:
+            batch = await self._threads[ids.TOPIC_ALERTS].run(read, records, catalog, deciding)
         refused = dict(batch.refused)
         items = [*batch.items, *await self._alerts.everywhere(batch.losses, catalog)]
         told = await self._alerts.accept(items, catalog)
         refused |= _refused_by_temporal(records, items, told)
-        await self._refuse([(records[position], why) for position, why in refused.items()])
+        await self._letters.keep([(records[position], why) for position, why in refused.items()])
         return [
             Outcome.DEAD_LETTER if position in refused else outcome_of(record, items, told)
             for position, record in enumerate(records)
         ]
 
-    async def _refuse(self, refused: Sequence[tuple[Any, Rejected]]) -> None:
-        if not refused:
-            return
-        await self._writer.send(
-            [dead_letter(record, why.reason, why.text) for record, why in refused]
-        )
-        for record, why in refused:
-            self._metrics.dead_letter(record.topic, why.reason)
-            _log.warning("dead_letter", record=name(record), reason=why.reason, error=why.text)
+
+def _hopeless(record: Any) -> Rejected | None:
+    """Why a record need not be looked into; None where it must be."""
+    if record.fault is not None:
+        return Rejected(record.fault.reason, record.fault.text)
+    length = len(record.value or b"")
+    if length > VALUE_MOST:
+        text = f"value: got {length} bytes, expected at most {VALUE_MOST}"
+        return Rejected(RejectReason.TOO_LARGE, text)
+    return None
 
 
 def _refused_by_temporal(

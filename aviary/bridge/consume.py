@@ -12,14 +12,19 @@ from aiokafka.errors import KafkaError
 
 from adapters.errors import Retryable
 from adapters.kafka import close
+from adapters.kafka_reading import Fetched, FetchingEndedError
+from aviary.bridge.feeds import Feed
 from aviary.bridge.lanes import CAP_BACKOFF_S, FIRST_BACKOFF_S, Lane
 from aviary.bridge.metrics import BridgeMetrics
+from aviary.bridge.threads import Threads
 
 _log = structlog.get_logger("aviary.bridge")
 
-POLL_MS: Final = 200
-BATCH: Final = 200
-"""Records of one poll, and of one lane before it must wait: bounds what is in memory."""
+POLL_S: Final = 0.2
+STILL_S: Final = 10.0
+"""A record that is not done for so long, or commits that fail for so long, make us unready."""
+UNHEARD_S: Final = 30.0
+"""A partition of ours that no broker answers for for so long makes us unready."""
 AT_ONCE: Final = 16
 """Partitions of one topic whose records are being done at the same time."""
 GRACE_S: Final = 3.0
@@ -36,23 +41,25 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
     record at hand finished, and what is done committed, before another consumer gets it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts
         self,
         consumer: Any,
         topics: Sequence[str],
         work: Callable[[Sequence[Any]], Awaitable[object]],
         metrics: BridgeMetrics,
         *,
+        give_up: Callable[[Any, Exception], Awaitable[object]],
         most: Mapping[str, int] | None = None,
     ) -> None:
         """Drive this consumer, which is not started yet.
 
         Args:
-            consumer: an `AIOKafkaConsumer` that commits nothing by itself.
+            consumer: a `RawConsumer` that commits nothing by itself.
             topics: what to consume.
             work: does records that follow each other in one partition; raises `Retryable` when
                 they must be repeated.
             metrics: counts.
+            give_up: keeps a record that `work` fails at each time by a fault of ours.
             most: for some topics, how many records `work` is given at once; one for the others.
         """
         self._consumer = consumer
@@ -60,7 +67,14 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
         self._work = work
         self._metrics = metrics
         self._most = dict(most or {})
+        self._give_up = give_up
+        self._threads = {topic: Threads(f"read-{topic}") for topic in topics}
         self._lanes: dict[Any, Lane] = {}
+        self._feeds: dict[Any, Feed] = {}
+        self._since: dict[Any, float] = {}
+        self._errors: dict[Any, str] = {}
+        self._commits_fail_since: float | None = None
+        self._polls_fail = ""
         self._slots = {topic: asyncio.Semaphore(AT_ONCE) for topic in topics}
         self._dirty = asyncio.Event()
         self._committing = asyncio.Lock()
@@ -68,9 +82,33 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
         self._joined = False
 
     def check(self) -> None:
-        """Raise `Retryable` until the consumer group has given us our share of partitions."""
+        """Raise `Retryable` with the reason while a partition of ours stands still.
+
+        So it is until the consumer group has given us our share of partitions as well.
+        """
         if not self._joined:
             raise Retryable("Kafka: not yet a member of the consumer group")
+        if self._polls_fail:
+            raise Retryable(f"Kafka: {self._polls_fail}")
+        now = asyncio.get_running_loop().time()
+        if self._commits_fail_since is not None and now - self._commits_fail_since > STILL_S:
+            raise Retryable("Kafka: offsets can't be committed")
+        for partition in self._consumer.assignment():
+            problem = self._problem(partition, now)
+            if problem:
+                where = f"{partition.topic}/{partition.partition}"
+                raise Retryable(f"{where} stands still: {problem}")
+
+    def _problem(self, partition: Any, now: float) -> str:
+        lane = self._lanes.get(partition)
+        if lane is not None and lane.problem and now - lane.since > STILL_S:
+            return f"offset {lane.position} not done for {now - lane.since:.0f} s: {lane.problem}"
+        if partition in self._errors:
+            return self._errors[partition]
+        heard = max(self._consumer.heard(partition) or 0.0, self._since.get(partition, now))
+        if partition not in self._consumer.paused() and now - heard > UNHEARD_S:
+            return f"no broker answered for it for {now - heard:.0f} s"
+        return ""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set; then finish what is at hand, commit, and leave the group."""
@@ -90,58 +128,82 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.wait(tasks)
             await self._release(tuple(self._lanes))
             await close(self._consumer)
+            for threads in self._threads.values():
+                threads.close()
 
     async def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
         """Finish and commit before a partition goes to another consumer."""
         self._joined = False
-        await self._release(tuple(revoked))
+        gone = tuple(revoked)
+        await self._release(gone)
+        self._consumer.forget(gone)
 
     def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         """Note that we are in the group; lanes begin with their first record."""
+        ours = tuple(assigned)
         self._joined = True
-        _log.info("assigned", partitions=len(tuple(assigned)))
+        self._errors = {}
+        self._since = dict.fromkeys(ours, asyncio.get_running_loop().time())
+        _log.info("assigned", partitions=len(ours))
 
     async def _poll_for_ever(self) -> None:
         delay = FIRST_BACKOFF_S
         while True:
             try:
-                await self._poll()
+                found = await self._consumer.fetched(POLL_S)
+            except FetchingEndedError as error:
+                raise Retryable(f"consumer: {error}") from error
             except KafkaError as error:
-                _log.warning("kafka_poll_failed", error=f"{type(error).__name__}: {error}")
+                self._polls_fail = f"{type(error).__name__}: {error}"
+                _log.warning("kafka_poll_failed", error=self._polls_fail)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, CAP_BACKOFF_S)
             else:
-                delay = FIRST_BACKOFF_S
+                self._take(found)
+                self._polls_fail, delay = "", FIRST_BACKOFF_S
 
-    async def _poll(self) -> None:
-        ours = self._consumer.assignment()
-        # What a full lane can't take stays in the fetcher, which then fetches no more of it.
-        roomy = [partition for partition in ours if self._backlog(partition) < BATCH]
-        if ours and not roomy:
-            await asyncio.sleep(POLL_MS / 1000)
-            return
-        batches = await self._consumer.getmany(*roomy, timeout_ms=POLL_MS, max_records=BATCH)
-        for partition, records in batches.items():
-            self._lane(partition).put(records)
+    def _take(self, found: Iterable[Fetched]) -> None:
+        for each in found:
+            if each.error:
+                _log.warning("kafka_fetch_failed", partition=str(each.partition), error=each.error)
+                self._errors[each.partition] = each.error
+            else:
+                self._errors.pop(each.partition, None)
+                self._feed(each.partition).put(each.batches)
+        self._fetch_what_has_room()
         self._tell_lag()
 
-    def _backlog(self, partition: Any) -> int:
-        lane = self._lanes.get(partition)
-        return lane.backlog if lane else 0
+    def _fetch_what_has_room(self) -> None:
+        """Fetch no more of a partition that has much unread, and all the more of the others."""
+        ours, paused = self._consumer.assignment(), self._consumer.paused()
+        for partition, feed in self._feeds.items():
+            if partition in ours and feed.is_full != (partition in paused):
+                (self._consumer.pause if feed.is_full else self._consumer.resume)(partition)
+
+    def _feed(self, partition: Any) -> Feed:
+        feed = self._feeds.get(partition)
+        if feed is None:
+            threads = self._threads[partition.topic]
+            feed = Feed(self._lane(partition), threads, self._fetch_what_has_room)
+            self._feeds[partition] = feed
+        return feed
 
     def _lane(self, partition: Any) -> Lane:
-        lane = self._lanes.get(partition)
-        if lane is None:
-            slots, topic = self._slots[partition.topic], partition.topic
+        slots, topic = self._slots[partition.topic], partition.topic
 
-            async def work(records: Sequence[Any]) -> None:
-                # Held for one attempt and not between attempts: those who wait don't block others.
-                async with slots:
-                    await self._work(records)
+        async def work(records: Sequence[Any]) -> None:
+            # Held for one attempt and not between attempts: those who wait don't block others.
+            async with slots:
+                await self._work(records)
 
-            most = self._most.get(topic, 1)
-            lane = Lane(work, self._dirty.set, lambda: self._metrics.retry(topic), most=most)
-            self._lanes[partition] = lane
+        lane = Lane(
+            work,
+            self._dirty.set,
+            lambda: self._metrics.retry(topic),
+            give_up=self._give_up,
+            most=self._most.get(topic, 1),
+        )
+        self._lanes[partition] = lane
         return lane
 
     async def _commit_for_ever(self) -> None:
@@ -152,8 +214,10 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
             self._dirty.clear()
             self._tell_lag()
             if await self._commit(self._offsets(self._lanes)):
-                delay = FIRST_BACKOFF_S
+                delay, self._commits_fail_since = FIRST_BACKOFF_S, None
                 continue
+            if self._commits_fail_since is None:
+                self._commits_fail_since = asyncio.get_running_loop().time()
             await asyncio.sleep(delay)
             delay = min(delay * 2, CAP_BACKOFF_S)
             self._dirty.set()
@@ -187,6 +251,8 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
             for partition in partitions
             if (lane := self._lanes.pop(partition, None)) is not None
         }
+        feeds = [self._feeds.pop(partition) for partition in lanes]
+        await asyncio.gather(*(feed.close() for feed in feeds))
         await asyncio.gather(*(lane.close(GRACE_S) for lane in lanes.values()))
         await self._commit(self._offsets(lanes))
         for partition in lanes:

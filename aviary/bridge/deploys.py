@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -12,6 +11,7 @@ import structlog
 from aviary.bridge.batch import name
 from aviary.bridge.metrics import BridgeMetrics, Outcome
 from aviary.bridge.tell import Teller, stale_deploy
+from aviary.bridge.threads import Threads
 from schemas.catalog import Catalog
 from schemas.deploy import DeployEvent, parse_deploy
 from schemas.rejection import Rejected, RejectReason
@@ -30,6 +30,8 @@ _FEW: Final = 20
 _SMALL: Final = 300
 """Services of a release, and of the catalog, that are planned without a thread: in a millisecond,
 or a few where a name is wrong and the nearest is looked for."""
+_SHORT: Final = 16 * 1024
+"""Bytes of an event that is read without a thread: in a few milliseconds."""
 
 
 class Starter(Protocol):
@@ -47,6 +49,7 @@ class Deploys:
         teller: Teller,
         catalog: Callable[[], Awaitable[Catalog]],
         metrics: BridgeMetrics,
+        threads: Threads,
         *,
         max_age_s: int,
         clock: Callable[[], float],
@@ -56,6 +59,7 @@ class Deploys:
         self._teller = teller
         self._catalog = catalog
         self._metrics = metrics
+        self._threads = threads
         self._max_age_s = max_age_s
         self._clock = clock
 
@@ -66,7 +70,7 @@ class Deploys:
             Retryable: Temporal or Kafka is away; do the same record again later.
             Rejected: it can never be acted upon.
         """
-        event = parse_deploy(record.value, record.headers)
+        event, digest = await self._read(record)
         at = _time(event, record)
         if self._is_stale(at):
             now = self._clock()
@@ -75,9 +79,14 @@ class Deploys:
             _log.warning("deploy_stale", release=event.deploy.release, event_time=at.isoformat())
             return Outcome.STALE
         plan = await self._planned(event, name(record))
-        new = await self._starter.start(plan, event.deploy.digest(), name(record))
+        new = await self._starter.start(plan, digest, name(record))
         _log.info("release_started" if new else "release_known", release=plan.release)
         return Outcome.STARTED if new else Outcome.DUPLICATE
+
+    async def _read(self, record: Any) -> tuple[DeployEvent, str]:
+        if record.size <= _SHORT:
+            return _event(record)
+        return await self._threads.run(_event, record)
 
     def _is_stale(self, at: datetime) -> bool:
         return self._max_age_s > 0 and self._clock() - at.timestamp() > self._max_age_s
@@ -87,7 +96,12 @@ class Deploys:
         if len(event.deploy.services) <= _FEW and len(catalog.services) <= _SMALL:
             return _plan(event, record, catalog)
         # In a thread: planning ten thousand services must not hold up an alert.
-        return await asyncio.to_thread(_plan, event, record, catalog)
+        return await self._threads.run(_plan, event, record, catalog)
+
+
+def _event(record: Any) -> tuple[DeployEvent, str]:
+    event = parse_deploy(record.value, record.headers)
+    return event, event.deploy.digest()
 
 
 def _plan(event: DeployEvent, record: str, catalog: Catalog) -> ReleasePlan:

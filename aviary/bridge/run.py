@@ -11,11 +11,13 @@ from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 
-from adapters.errors import Retryable
-from adapters.kafka import Sender, close, ensure_topics, make_consumer
+from adapters.errors import AdapterError, Retryable
+from adapters.kafka import DEADLETTER_MAX_BYTES, Sender, close, ensure_topics, make_raw_consumer
+from adapters.kafka_limits import largest_record
 from aviary.attributes import ensure_attributes
 from aviary.bridge.accept import Acceptor
 from aviary.bridge.consume import Consumption
+from aviary.bridge.lanes import CAP_BACKOFF_S
 from aviary.bridge.metrics import BridgeMetrics
 from aviary.bridge.temporal import TemporalIntake
 from aviary.catalog_watch import CatalogWatch
@@ -51,6 +53,7 @@ class _Bridge:
         self._client: Client | None = None
         self._consumption: Consumption | None = None
         self._sender: Sender | None = None
+        self._acceptor: Acceptor | None = None
 
     async def ready(self) -> None:
         """Raise `Retryable` with the reason while records are not being done."""
@@ -65,41 +68,78 @@ class _Bridge:
     async def run(self, stop: asyncio.Event) -> None:
         """Connect, however long that takes, and consume until `stop`."""
         try:
-            consumption = await unless(stop, self._connect())
-            if consumption is not None:
-                await consumption.run(stop)
+            acceptor = await unless(stop, self._connect())
+            while acceptor is not None and not stop.is_set():
+                await self._consume(acceptor, stop)
         finally:
+            if self._acceptor is not None:
+                self._acceptor.close()
             if self._sender is not None:
                 await self._sender.close()
 
-    async def _connect(self) -> Consumption:
+    async def _connect(self) -> Acceptor:
         self._client = await persist("temporal", lambda: connect_temporal(self._settings))
         created = await persist("topics", lambda: ensure_topics(self._options))
         if created:
             _log.info("topics_created", topics=created)
+        most = await self._letter_most()
         self._sender = Sender(self._options)
         self._sender.start()
         client = self._client
         known = await persist("search attributes", lambda: ensure_attributes(client))
-        intake = TemporalIntake(client, self._settings.task_queue, self._tuning(known=known))
-        acceptor = Acceptor(
-            intake,
+        self._acceptor = Acceptor(
+            TemporalIntake(client, self._settings.task_queue, self._tuning(known=known)),
             self._sender,
             self._catalog.newest,
             self._metrics,
             max_age_s=self._settings.deploy_max_age_s,
+            letter_most=most,
         )
-        consumer = await persist("kafka", self._consumer)
+        return self._acceptor
+
+    async def _letter_most(self) -> int:
+        """Bytes that a dead letter may have: what its topic takes, where Kafka says it."""
+        topic, expected = ids.TOPIC_DEADLETTERS, DEADLETTER_MAX_BYTES
+        try:
+            most = await largest_record(self._options, topic)
+        except AdapterError as error:
+            _log.warning("dead_letter_size_unknown", topic=topic, error=str(error))
+            return expected
+        if most < expected:
+            _log.error(
+                "dead_letter_topic_too_small",
+                topic=topic,
+                max_message_bytes=most,
+                expected=expected,
+                means="larger dead letters are kept cut; set max.message.bytes of the topic",
+            )
+        return most
+
+    async def _consume(self, acceptor: Acceptor, stop: asyncio.Event) -> None:
+        """Consume until `stop`, or until the consumer is of no more use."""
+        consumer = await unless(stop, persist("kafka", self._consumer))
+        if consumer is None:
+            return
         self._consumption = Consumption(
-            consumer, _TOPICS, acceptor.accept, self._metrics, most=_AT_ONCE
+            consumer,
+            _TOPICS,
+            acceptor.accept,
+            self._metrics,
+            give_up=acceptor.give_up,
+            most=_AT_ONCE,
         )
-        return self._consumption
+        try:
+            await self._consumption.run(stop)
+        except Exception:  # noqa: BLE001 - whatever the client library ran into, another goes on
+            _log.exception("consumer_replaced")
+            self._consumption = None
+            await unless(stop, asyncio.sleep(CAP_BACKOFF_S))
 
     def _tuning(self, *, known: bool) -> Tuning:
         return Tuning(search_attributes=known, report=self._settings.report_dir is not None)
 
     async def _consumer(self) -> Any:
-        consumer = make_consumer(self._options, self._settings.kafka_group)
+        consumer = make_raw_consumer(self._options, self._settings.kafka_group)
         try:
             await consumer.start()
         except (KafkaError, OSError) as error:

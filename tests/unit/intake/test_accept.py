@@ -51,7 +51,7 @@ class Setup:
 
     def reason(self) -> tuple[str, str]:
         [letter] = self.letters.to(ids.TOPIC_DEADLETTERS)
-        headers = dict(letter.headers)
+        headers = {name: value or b"" for name, value in letter.headers}
         return headers["aviary-reason"].decode(), headers["aviary-error"].decode()
 
 

@@ -22,6 +22,7 @@ class Work:
         self.begun = asyncio.Event()
         self.progress = asyncio.Condition()
         self.retries = 0
+        self.up: list[tuple[int, str]] = []
 
     async def __call__(self, records: Sequence[Record]) -> None:
         self.begun.set()
@@ -34,6 +35,12 @@ class Work:
             raise self.failures[record.offset].pop()
         if record.offset in self.gates:
             await self.gates[record.offset].wait()
+        async with self.progress:
+            self.done.append(record.offset)
+            self.progress.notify_all()
+
+    async def given_up(self, record: Record, error: Exception) -> None:
+        self.up.append((record.offset, str(error)))
         async with self.progress:
             self.done.append(record.offset)
             self.progress.notify_all()
@@ -58,7 +65,7 @@ def _records(*offsets: int) -> list[Record]:
 
 async def test_records_are_done_in_order_and_the_next_offset_follows() -> None:
     work = Work()
-    lane = Lane(work, lambda: None, work.retried)
+    lane = Lane(work, lambda: None, work.retried, give_up=work.given_up)
     assert (lane.next_offset, lane.position) == (None, None)
     lane.put(_records(5, 6, 9))
     assert lane.position == 5
@@ -71,7 +78,7 @@ async def test_records_are_done_in_order_and_the_next_offset_follows() -> None:
 async def test_a_failing_record_is_repeated_and_nothing_overtakes_it() -> None:
     work = Work()
     work.failures[5] = [Retryable("a"), ZeroDivisionError("a fault of ours"), Retryable("b")]
-    lane = Lane(work, lambda: None, work.retried)
+    lane = Lane(work, lambda: None, work.retried, give_up=work.given_up)
     lane.put(_records(5, 6))
     await work.until(2)
     await lane.close(1)
@@ -82,7 +89,7 @@ async def test_a_failing_record_is_repeated_and_nothing_overtakes_it() -> None:
 async def test_closing_finishes_the_record_at_hand_and_no_other() -> None:
     work = Work()
     work.gates[5] = asyncio.Event()
-    lane = Lane(work, lambda: None, work.retried)
+    lane = Lane(work, lambda: None, work.retried, give_up=work.given_up)
     lane.put(_records(5, 6))
     await work.begun.wait()
     closing = asyncio.create_task(lane.close(10))
@@ -96,7 +103,7 @@ async def test_closing_finishes_the_record_at_hand_and_no_other() -> None:
 async def test_closing_does_not_wait_for_a_record_that_hangs() -> None:
     work = Work()
     work.gates[5] = asyncio.Event()
-    lane = Lane(work, lambda: None, work.retried)
+    lane = Lane(work, lambda: None, work.retried, give_up=work.given_up)
     lane.put(_records(5))
     await work.begun.wait()
     await lane.close(0.01)
@@ -106,7 +113,7 @@ async def test_closing_does_not_wait_for_a_record_that_hangs() -> None:
 async def test_closing_ends_the_repeating() -> None:
     work = Work()
     work.failures[5] = [Retryable("away")] * 1_000_000
-    lane = Lane(work, lambda: None, work.retried)
+    lane = Lane(work, lambda: None, work.retried, give_up=work.given_up)
     lane.put(_records(5))
     await work.begun.wait()
     async with asyncio.timeout(5):
@@ -117,7 +124,7 @@ async def test_closing_ends_the_repeating() -> None:
 async def test_what_waits_is_done_together_but_never_more_than_allowed() -> None:
     work = Work()
     work.gates[1] = asyncio.Event()
-    lane = Lane(work, lambda: None, work.retried, most=3)
+    lane = Lane(work, lambda: None, work.retried, give_up=work.given_up, most=3)
     lane.put(_records(1))
     await work.begun.wait()
     lane.put(_records(2, 3, 4, 5, 9))
@@ -131,7 +138,7 @@ async def test_what_waits_is_done_together_but_never_more_than_allowed() -> None
 async def test_records_done_together_are_repeated_together_and_none_is_passed_over() -> None:
     work = Work()
     work.failures[3] = [Retryable("a")]
-    lane = Lane(work, lambda: None, work.retried, most=3)
+    lane = Lane(work, lambda: None, work.retried, give_up=work.given_up, most=3)
     lane.put(_records(2, 3, 4))
     await work.until(4)
     await lane.close(1)
