@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic_settings import SettingsConfigDict
 
 from adapters.kafka_options import KafkaSecurity, SaslMechanism
 from aviary.access_settings import AccessSettings, problems, variable
+from schemas.outside import hide_user
 
 OTHER_VARIABLES = frozenset({"AVIARY_CACHE"})
 """Variables of the embedded stack's installation, which is no setting of a process."""
@@ -24,7 +24,6 @@ _ADDRESSES = (
 )
 
 _URL = r"^https?://[^\s?#]+$"
-_USERINFO = re.compile(r"//[^/\s]*@")
 
 
 class SettingsError(ValueError):
@@ -172,4 +171,4 @@ def _shown(problem: object) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else ""
     words = ("token", "key", "password", "secret", "channels")
     secret = any(word in name for word in words) and not name.endswith("_file")
-    return "(hidden)" if secret else _USERINFO.sub("//(hidden)@", repr(problem.get("input")))
+    return "(hidden)" if secret else hide_user(repr(problem.get("input")))

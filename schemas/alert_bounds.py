@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from schemas.outside import NAME_MOST, TEXT_MOST, cut
+from schemas.outside import NAME_MOST, TEXT_MOST, cut, hide_user
 
 LABELS: Final = 64
 """Labels, or annotations, of one alert."""
@@ -97,6 +97,8 @@ _Name = Annotated[str, AfterValidator(partial(cut_whole, most=NAME_MOST))]
 Fingerprint = Annotated[_Name, Field(min_length=1)]
 Labels = Annotated[dict[str, str], AfterValidator(_cut_labels)]
 Annotations = Annotated[dict[str, str], AfterValidator(_cut_annotations)]
-GeneratorUrl = Annotated[str, AfterValidator(partial(cut_whole, most=TEXT_MOST))]
-ExternalUrl = _Name
+GeneratorUrl = Annotated[
+    str, AfterValidator(partial(cut_whole, most=TEXT_MOST)), AfterValidator(hide_user)
+]
+ExternalUrl = Annotated[_Name, AfterValidator(hide_user)]
 """Repeated in the record of each alert of a notification, and so the shortest."""

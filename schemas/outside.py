@@ -8,6 +8,7 @@ terminal, a log, or the lines around it.
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from typing import Annotated, Final
 
@@ -19,6 +20,8 @@ TEXT_MOST: Final = 2000
 """Longest text from outside (a summary, a reason, an error), in characters."""
 
 _DIGEST: Final = 16
+# Up to the last @ before the path: a password may have one, too.
+_USER: Final = re.compile(r"//[^/\s'\"]*@")
 # Controls, formats (bidirectional overrides among them), halves of surrogate pairs, and the two
 # separators that some readers take for the end of a line.
 _ACTING: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -59,6 +62,11 @@ def visible(text: str, *, lines: bool = False) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(_spelt(each, lines=lines) for each in text)
+
+
+def hide_user(text: str) -> str:
+    """The text with user and password of every address in it hidden."""
+    return _USER.sub("//(hidden)@", text) if "@" in text else text
 
 
 def _spelt(character: str, *, lines: bool) -> str:

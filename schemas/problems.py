@@ -6,7 +6,6 @@ the nearest known name. What a field expects is taken from its JSON Schema.
 
 from __future__ import annotations
 
-import re
 import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -16,11 +15,9 @@ from pydantic_core import ErrorDetails
 
 from schemas.catalog_check import MISSING, Finding, Path, nearest
 from schemas.document import yaml_word
-from schemas.outside import TEXT_MOST, cut, visible
+from schemas.outside import TEXT_MOST, cut, hide_user, visible
 
 _NAMES = 12
-_USERINFO = re.compile(r"//[^/\s'\"]*@")
-"""User and password in an address: shown nowhere."""
 _PATH_MOST = 500
 _FILE_MOST = 4096
 _TYPES = {
@@ -78,7 +75,7 @@ def show_value(value: Any) -> str:
     short = reprlib.Repr()
     short.maxstring = short.maxother = 80
     short.maxlevel = 2
-    return _USERINFO.sub("//(hidden)@", short.repr(value))
+    return hide_user(short.repr(value))
 
 
 def explain(error: ErrorDetails, data: Any, schema: Mapping[str, Any]) -> Finding:

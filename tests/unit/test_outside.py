@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.outside import cut, visible
+from schemas.outside import cut, hide_user, visible
 
 
 def test_a_short_text_stays_as_it_is() -> None:
@@ -65,3 +65,20 @@ def test_nothing_visible_acts(text: str) -> None:
     acting = {"Cc", "Cf", "Cs", "Zl", "Zp"}
     assert {each for each in shown if unicodedata.category(each) in acting} <= {"\u200d"}
     shown.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://u:secret@prometheus:9090/graph", "http://(hidden)@prometheus:9090/graph"),
+        (
+            "at https://u:p@ss@host, or at //secret@host",
+            "at https://(hidden)@host, or at //(hidden)@host",
+        ),
+        ("http://prometheus:9090/@graph", "http://prometheus:9090/@graph"),
+        ("to ops@example.com", "to ops@example.com"),
+    ],
+)
+def test_user_and_password_of_an_address_are_hidden(text: str, shown: str) -> None:
+    assert hide_user(text) == shown
+    assert hide_user(shown) == shown

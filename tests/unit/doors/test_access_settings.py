@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from adapters.tls import TlsFiles
 from aviary.access_settings import http_access, is_loopback, secret_of
 from aviary.settings import SettingsError, load_settings
 from aviary.webhook import webhook_token
+from schemas.alert import Alert, AlertStatus
 
 SECRET = "hunter-2"
 
@@ -160,3 +162,16 @@ def test_a_webhook_of_this_machine_alone_says_loudly_that_it_has_no_token(
     assert is_loopback(host)
     assert webhook_token(load_settings(webhook_host=host)) is None
     assert "webhook_without_token" in capsys.readouterr().out
+
+
+def test_an_alert_tells_nobody_the_password_of_who_sent_it() -> None:
+    alert = Alert(
+        status=AlertStatus.FIRING,
+        fingerprint="f",
+        labels={},
+        starts_at=datetime(2026, 1, 1, tzinfo=UTC),
+        generator_url=f"https://u:{SECRET}@prometheus/graph?g0.expr=up",
+        external_url=f"http://u:{SECRET}@alertmanager:9093",
+    )
+    assert SECRET not in alert.model_dump_json()
+    assert alert.external_url == "http://(hidden)@alertmanager:9093"
