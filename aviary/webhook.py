@@ -25,6 +25,7 @@ from aviary.receiver import AlertWriter, Receiver
 from aviary.receiver import WebhookOptions as WebhookOptions  # noqa: PLC0414 - public here
 from aviary.recovery import Recovery
 from aviary.settings import Settings, SettingsError
+from aviary.telemetry.readiness import told
 from aviary.telemetry.registry import new_registry
 from aviary.webhook_metrics import WebhookMetrics
 from schemas import ids
@@ -153,6 +154,7 @@ async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
                 recovery=Recovery(source, service_of, is_known, time.time),
                 deciding=lambda: deciding(catalog.current()),
             )
-            await serve(app, taken, stop, name="webhook")
+            async with told(sender.check, registry, "webhook"):
+                await serve(app, taken, stop, name="webhook")
     finally:
         await sender.close()

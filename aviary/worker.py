@@ -24,6 +24,7 @@ from aviary.schedules import keep_drift_schedule
 from aviary.settings import Settings
 from aviary.team import STOPS_WITHIN_S, Team
 from aviary.telemetry.census import Census
+from aviary.telemetry.readiness import told
 from aviary.telemetry.registry import new_registry
 from aviary.telemetry.temporal_metrics import measured_runtime
 from aviary.telemetry.workflow import TraceInterceptor
@@ -103,13 +104,16 @@ async def run_bare_worker(
         Retryable: a queue could not be polled any more.
     """
     registry = registry or CollectorRegistry()
-    async with measured_runtime(registry) as (runtime, metrics):
+    standing = standing or Standing(settings)
+    async with (
+        measured_runtime(registry) as (runtime, metrics),
+        told(standing.ready, registry, "worker"),
+    ):
         client = await unless(stop, persist("temporal", lambda: _connect(settings, runtime)))
         if client is None:
             return
         watched = lanes(settings.task_queue)
         polling = Polling(watched, lambda lane: sample(metrics, lane))
-        standing = standing or Standing(settings)
         standing.works(client, polling)
         await work(client, settings, stop, registry, Watch(polling, standing))
 

@@ -30,6 +30,7 @@ from aviary.connect import (
 )
 from aviary.http import Ready, add_health, listen, make_app, serve
 from aviary.settings import Settings
+from aviary.telemetry.readiness import told
 from aviary.telemetry.registry import Several, new_registry
 from schemas import ids
 from schemas.release import Tuning
@@ -190,7 +191,8 @@ async def run_bridge(settings: Settings, stop: asyncio.Event, beside: Beside | N
     over = asyncio.Event()
     serving = asyncio.create_task(serve(health, taken, over, name="bridge"))
     try:
-        await bridge.run(stop)
+        async with told(bridge.ready, bridge.registry, "bridge"):
+            await bridge.run(stop)
     finally:
         over.set()
         await serving

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from aviary.bridge.metrics import BridgeMetrics
 from aviary.local import debian
 from aviary.telemetry.ports import WorkerMetrics
+from aviary.webhook_metrics import WebhookMetrics
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
@@ -24,7 +25,7 @@ OBSERVE = (ROOT / "docs/how-to/observe.md").read_text()
 AVIARYS = re.compile(r"\baviary_\w+")
 ELSEWHERE = {
     *("aviary_info", "aviary_catalog_valid", "aviary_rollbacks_stuck", "aviary_releases_running"),
-    "aviary_webhook_requests_total",
+    "aviary_ready",
 }
 """Registered by parts that need more than a registry."""
 
@@ -118,6 +119,7 @@ def test_dashboard_and_alerts_ask_for_metrics_that_there_are() -> None:
     registry = CollectorRegistry()
     WorkerMetrics(registry)
     BridgeMetrics(registry)
+    WebhookMetrics(registry)
     families = {metric.name for metric in registry.collect()}
     there = names(registry) | ELSEWHERE | families | {f"{one}_total" for one in families}
     there |= {f"{one}_{end}" for one in families for end in ("bucket", "count", "sum")}
