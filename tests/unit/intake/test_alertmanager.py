@@ -28,9 +28,13 @@ def _item(state: str = "active", fingerprint: str = "f1") -> dict[str, Any]:
     }
 
 
-async def _firing(handler: Handler, url: str = "http://alertmanager:9093/am/") -> list[Alert]:
+async def _firing(
+    handler: Handler,
+    url: str = "http://alertmanager:9093/am/",
+    receiver: str | None = None,
+) -> list[Alert]:
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
-        return list(await AlertmanagerAlerts(url, client).firing())
+        return list(await AlertmanagerAlerts(url, client).firing(receiver))
 
 
 async def test_firing_alerts() -> None:
@@ -84,6 +88,44 @@ async def test_no_answer_is_retryable(error: httpx.HTTPError) -> None:
 
     with pytest.raises(Retryable, match=type(error).__name__):
         await _firing(fail)
+
+
+def _two_receivers(request: httpx.Request) -> httpx.Response:
+    if request.url.path.endswith("/receivers"):
+        return httpx.Response(200, json=[{"name": "aviary"}, {"name": "people"}])
+    others = _item(fingerprint="f2") | {"receivers": [{"name": "people"}]}
+    both = _item(fingerprint="f3") | {"receivers": [{"name": "people"}, {"name": "aviary"}]}
+    return httpx.Response(200, json=[_item(), others, both, _item("suppressed", "f4")])
+
+
+async def test_what_one_receiver_is_told() -> None:
+    assert [alert.fingerprint for alert in await _firing(_two_receivers)] == ["f1", "f2", "f3"]
+    found = await _firing(_two_receivers, receiver="aviary")
+    assert [alert.fingerprint for alert in found] == ["f1", "f3"]
+
+
+async def test_an_alertmanager_without_the_receiver_is_not_the_sender() -> None:
+    with pytest.raises(Terminal, match="no receiver 'grafana', so it is not the sender"):
+        await _firing(_two_receivers, receiver="grafana")
+
+
+async def test_one_alert_that_cant_be_read_is_no_answer() -> None:
+    """A part of what fires must not pass for all of it."""
+    odds: list[dict[str, Any]] = [
+        {"startsAt": "0001-01-01T00:00:00+02:00"},
+        {"labels": {"a": 5}},
+        {"status": {}},
+    ]
+    for odd in odds:
+        items = [_item(), _item() | odd]
+        with pytest.raises(Retryable, match="not an answer of its API"):
+            await _firing(lambda _, items=items: httpx.Response(200, json=items))  # type: ignore[misc]
+
+
+async def test_a_large_alert_is_cut_like_one_that_was_sent() -> None:
+    item = _item() | {"annotations": {"summary": "x" * 900_000}}
+    [alert] = await _firing(lambda _: httpx.Response(200, json=[item]))
+    assert len(alert.model_dump_json()) < 10_000
 
 
 async def test_memory_tells_only_what_fires() -> None:
