@@ -94,8 +94,7 @@ def test_a_notification_is_read_or_refused(body: bytes) -> None:
     receiver_of(body)
     try:
         payload = WebhookPayload.parse(body, KEPT)
-    except Rejected as why:
-        assert why.text
+    except Rejected:
         return
     assert payload.alerts or payload.unfit
     found = payload.to_alerts()

@@ -1,0 +1,49 @@
+"""What a canary does when alerts that may concern it were lost."""
+
+from __future__ import annotations
+
+import time
+
+from temporalio.client import WorkflowUpdateFailedError
+
+from schemas.ids import SIGNAL_ALERTS, SIGNAL_RESUME
+from schemas.loss import Loss, LossReason
+from schemas.notice import NoticeKind
+from schemas.release import Command, ReleasePhase
+from tests.workflows.kit import Release, World, eventually
+
+ANN = Command(by="ann", reason="nothing fires")
+
+
+async def test_it_pauses_once_says_why_and_goes_on_when_told(world: World) -> None:
+    release = await world.release({"a": []}, strategy={"steps": [50], "soak": "2s"})
+    await release.until(a="holding")
+    text = "body: larger than expected; " + "x" * 5000
+    loss = Loss.at(time.time(), LossReason.TOO_LARGE, text, None)
+    told = [loss.to_alert(world.service("a"), "service")] * 2
+    await release.canary("a").signal(SIGNAL_ALERTS, told)
+    await eventually(lambda: _paused(release))
+    waits_for = (await release.canary_status("a")).waits_for
+    assert f"alerts that may concern {world.service('a')} were lost: body: larger" in waits_for
+    await eventually(
+        lambda: any(
+            notice.kind is NoticeKind.WAITING and "were lost: body: larger" in notice.text
+            for notice in world.notifier.notices
+        )
+    )
+    await eventually(lambda: _resumed(release))
+    await release.canary("a").signal(SIGNAL_ALERTS, told)
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
+async def _resumed(release: Release) -> bool:
+    """The release refuses until it has heard from its canary that it pauses."""
+    try:
+        await release.handle.execute_update(SIGNAL_RESUME, ANN)
+    except WorkflowUpdateFailedError:
+        return False
+    return True
+
+
+async def _paused(release: Release) -> bool:
+    return (await release.canary_status("a")).paused
