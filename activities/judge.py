@@ -24,7 +24,7 @@ from activities.policy import Policy, forever, terminal_errors
 from activities.pulse import Pulse, lost_after
 from activities.ramp import RampState, Resolve, next_state
 from activities.tell import Teller, Telling, untold
-from adapters.errors import Retryable
+from adapters.errors import Retryable, fault_of
 from adapters.ports import MetricsSource, Router
 from analysis import trail
 from analysis.judge import Judge
@@ -32,7 +32,15 @@ from analysis.ramp import bound_cluster
 from schemas.base import Model, Percent, ServiceName, Version
 from schemas.catalog import Bake, RouterSpec
 from schemas.judging import JudgeSpec, MetricSpec, render
-from schemas.reading import ArmReading, MetricReading, Snapshot
+from schemas.reading import (
+    ArmReading,
+    Fault,
+    Gap,
+    MetricReading,
+    Snapshot,
+    partial_of,
+    shown,
+)
 from schemas.verdict import Reason, Share, Verdict, VerdictKind
 
 JUDGE: Final = "aviary.judge"
@@ -46,6 +54,10 @@ _NEVER = timedelta.max
 
 Clock = Callable[[], datetime]
 Sleep = Callable[[float], Awaitable[None]]
+
+
+def _untold(_: Fault) -> None:
+    """Nobody is told."""
 
 
 def judge_policy(spec: JudgeSpec) -> Policy:
@@ -103,6 +115,7 @@ class JudgeActivities:
         clock: now, in UTC; Temporal's own when left out.
         sleep: waits that many seconds.
         pulse: paces the heartbeats of all judges of this process.
+        missed: told of each reading of a metric that was no evidence, and why.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - each is one thing that judging needs
@@ -114,6 +127,7 @@ class JudgeActivities:
         clock: Clock = server_now,
         sleep: Sleep = asyncio.sleep,
         pulse: Pulse | None = None,
+        missed: Callable[[Fault], None] = _untold,
     ) -> None:
         self._source = source
         self._router_for = router_for
@@ -122,6 +136,7 @@ class JudgeActivities:
         self._clock = clock
         self._sleep = sleep
         self._pulse = pulse or Pulse()
+        self._missed = missed
 
     @activity.defn(name=JUDGE)
     async def judge(self, request: JudgeRequest) -> JudgeResult:
@@ -195,6 +210,8 @@ class JudgeActivities:
             readings += 1
             with _terminal_evidence():
                 judge.observe(await self._snapshot(now, request, metrics))
+            for fault in judge.faults.values():
+                self._missed(fault)
             seen.add(trail.look(judge, now.timestamp()))
             verdict = _verdict(judge, request, now)
             if now >= settled and await share.look() is Share.DISOBEYED:
@@ -222,8 +239,9 @@ class JudgeActivities:
             for version in (request.canary, request.stable)
             for pool in (router.pool(request.service, version),)
         ]
+        lax = request.spec.accept_warnings
         readings = await asyncio.gather(
-            *(self._arm(metric, arm, at) for metric in metrics for arm in arms)
+            *(self._arm(metric, arm, at, lax=lax) for metric in metrics for arm in arms)
         )
         pairs = zip(readings[::2], readings[1::2], strict=True)
         return Snapshot(
@@ -237,22 +255,40 @@ class JudgeActivities:
         )
 
     async def _arm(
-        self, metric: MetricSpec, variables: dict[str, str], at: datetime
-    ) -> ArmReading | None:
-        """One arm's series, or None when the source did not answer: a gap delays."""
+        self, metric: MetricSpec, variables: dict[str, str], at: datetime, *, lax: bool
+    ) -> ArmReading | Gap:
+        """One arm's series, or what kept the source from answering: a gap delays.
+
+        Args:
+            metric: what is asked for.
+            variables: of its PromQL.
+            at: the time that is asked for.
+            lax: whether an answer with warnings is one.
+        """
         parts = {part: render(template, variables) for part, template in metric.templates.items()}
+        queries = list(dict.fromkeys(parts.values()))
         try:
             with terminal_errors():
-                found = await asyncio.gather(
-                    *(self._source.query(promql, at) for promql in parts.values())
+                answers = await asyncio.gather(
+                    *(self._source.query(promql, at) for promql in queries)
                 )
         except Retryable as error:
-            activity.logger.warning(
-                "metrics source did not answer",
-                extra={"metric": metric.name, "error": str(error)},
-            )
-            return None
-        return ArmReading(parts=dict(zip(parts, map(tuple, found), strict=True)))
+            return self._gap(metric, Gap(fault=fault_of(error), detail=shown(str(error))))
+        partial = next((text for one in answers if (text := partial_of(one))), "")
+        if partial and not lax:
+            return self._gap(metric, Gap(fault=Fault.PARTIAL, detail=shown(partial)))
+        found = dict(zip(queries, map(tuple, answers), strict=True))
+        return ArmReading(
+            parts={part: found[promql] for part, promql in parts.items()}, partial=partial
+        )
+
+    @staticmethod
+    def _gap(metric: MetricSpec, gap: Gap) -> Gap:
+        activity.logger.warning(
+            "metrics source did not answer",
+            extra={"metric": metric.name, "fault": gap.fault.value, "error": gap.detail},
+        )
+        return gap
 
 
 @contextmanager

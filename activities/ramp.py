@@ -13,11 +13,13 @@ from temporalio.exceptions import ApplicationError
 from activities.clock import server_now
 from activities.observe import Counter
 from activities.policy import Policy, forever, rest, terminal_errors
+from adapters.errors import Unanswered
 from adapters.ports import MetricsSource, Router
 from analysis.ramp import Decision, Ramp, bound_cluster, feasibility
 from schemas.base import Model, Percent, ServiceName, Version
 from schemas.catalog import RouterSpec
 from schemas.judging import Direction, JudgeSpec, MetricSpec, RampSpec, is_acting_ratio, render
+from schemas.reading import Fault, partial_of
 
 BEGIN_RAMP: Final = "aviary.ramp.begin"
 
@@ -175,6 +177,9 @@ class RampActivities:
         sums = []
         for part in ("bad", "total"):
             series = await self._source.query(render(resolved.templates[part], arm), self._clock())
+            if (partial := partial_of(series)) and not request.spec.accept_warnings:
+                text = f"{metric.name} of {request.service}: the answer is partial: {partial}"
+                raise Unanswered(text, Fault.PARTIAL)
             sums.append(sum(one.value for one in series))
         counted, total = sums
         good_counted = metric.direction is Direction.LOWER_IS_BAD

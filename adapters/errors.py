@@ -2,7 +2,9 @@
 
     AdapterError
     ├── Retryable        the same call may succeed later: a time-out, a refused connection, a 503
+    │   └── Unanswered        a metrics source gave no answer that can be used
     └── Terminal         the same call can never succeed: it must not be retried
+        ├── WrongQuery        a metrics source says that the query is wrong
         ├── UnknownRoute      the router has no such service or version
         └── StaleGeneration   the route has moved on: somebody newer has written (fencing)
 
@@ -11,6 +13,8 @@ holds a secret. Activities turn `Terminal` into a non-retryable application erro
 """
 
 from __future__ import annotations
+
+from schemas.reading import Fault
 
 
 class AdapterError(Exception):
@@ -31,3 +35,24 @@ class UnknownRoute(Terminal):
 
 class StaleGeneration(Terminal):
     """A write whose generation is not larger than what is applied, and not that same write."""
+
+
+class Unanswered(Retryable):
+    """A metrics source gave no answer that can be used, and why."""
+
+    def __init__(self, text: str, fault: Fault) -> None:
+        super().__init__(text)
+        self.fault = fault
+
+
+class WrongQuery(Terminal):
+    """A metrics source says that the query is wrong, or it answers what no instant vector is."""
+
+    def __init__(self, text: str, fault: Fault = Fault.WRONG_QUERY) -> None:
+        super().__init__(text)
+        self.fault = fault
+
+
+def fault_of(error: Exception) -> Fault:
+    """The kind of fault, of an adapter that tells them apart."""
+    return error.fault if isinstance(error, Unanswered | WrongQuery) else Fault.OTHER

@@ -63,9 +63,12 @@ class MetricsSource(Protocol):
     async def query(self, promql: str, at: datetime) -> Sequence[Series]:
         """Every series of the answer as of `at`; empty when there is no data.
 
+        A source that may lack a part of the data answers a `schemas.reading.Answer`, which says so.
+
         Raises:
-            Terminal: the query itself is wrong.
-            Retryable: the source could not be reached or answered with an error of its own.
+            Terminal: the query itself is wrong; `WrongQuery`, where that is known.
+            Retryable: the source could not be reached or answered with an error of its own;
+                `Unanswered`, where kinds are told apart.
         """
 
 

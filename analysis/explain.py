@@ -48,6 +48,7 @@ def evidence(track: Track | WatchTrack, threshold: float, exposure: float = 1.0)
         dry_run=track.metric.dry_run,
         edge=None if edge is None or math.isnan(edge) else edge,
         note=note,
+        fault=track.fault,
     )
 
 

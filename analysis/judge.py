@@ -24,7 +24,7 @@ from schemas.judging import (
     RatioMetric,
     is_acting_ratio,
 )
-from schemas.reading import MetricReading, Snapshot
+from schemas.reading import Fault, MetricReading, Snapshot
 from schemas.verdict import MetricEvidence, Reason, Verdict, VerdictKind
 
 _STATE_VERSION = 1
@@ -64,7 +64,7 @@ class Judge:
         self._spec = spec
         self._subject = subject
         self._threshold = 1.0 / spec.alpha
-        self._tracks = {metric.name: make_track(metric, spec) for metric in metrics}
+        self._tracks = {one.name: make_track(one, spec, len(metrics)) for one in metrics}
         self._acting = [t for t in self._tracks.values() if not t.metric.dry_run]
         self._counted = [t for t in self._acting if isinstance(t, Track)]
         self._weight = math.fsum(track.metric.weight for track in self._counted)
@@ -114,6 +114,11 @@ class Judge:
         known = [bound for bound in failures if bound is not None]
         return max(known) if known and len(known) == len(failures) else None
 
+    @property
+    def faults(self) -> Mapping[str, Fault]:
+        """What kept the last reading of each metric from being evidence, of those that it did."""
+        return {n: t.fault for n, t in self._tracks.items() if t.fault is not None}
+
     def observe(self, snapshot: Snapshot) -> None:
         """Take one reading of all metrics; one that is not newer than the last is ignored.
 
@@ -138,7 +143,7 @@ class Judge:
                 if interval is not None:
                     track.count(interval.streams, interval.start, interval.end)
             elif at > not_before:
-                track.check(_values(reading), at)
+                track.check(reading.canary, at)
         if all(track.heard for track in self._acting):
             self._heard_at = at
         self._decide(at)
@@ -312,9 +317,15 @@ class Judge:
             Reason.WITHIN_LIMITS: f"{self._subject} kept within every limit {seen}",
             Reason.TIME_ELAPSED: f"{self._subject} has no metrics; the bake ended",
             Reason.NO_DATA: f"nothing to judge {self._subject} by: {notes or 'no data yet'}",
-            Reason.NOT_ENOUGH_EVIDENCE: f"too little was seen of {self._subject}: {bounds} {seen}",
+            Reason.NOT_ENOUGH_EVIDENCE: f"too little was seen of {self._subject}: {bounds} {seen}"
+            + (f"; {notes}" if notes else ""),
             Reason.KAYENTA_MARGINAL: f"{score}, below {self._spec.kayenta.pass_score:g}",
-        }.get(reason, f"collecting evidence on {self._subject}: {bounds or notes or seen}".rstrip())
+        }.get(reason, self._collecting(bounds, notes, seen))
+
+    def _collecting(self, bounds: str, notes: str, seen: str) -> str:
+        """While the bake goes on: how far it is, and what the last reading lacked."""
+        known = "; ".join(part for part in (bounds, notes) if part) or seen
+        return f"collecting evidence on {self._subject}: {known}".rstrip()
 
     def _why_failed(self, failure: Failure, numbers: tuple[MetricEvidence, ...]) -> str:
         track = self._tracks[failure.metric]
@@ -375,11 +386,6 @@ class Judge:
         for name, track in judge._tracks.items():
             track.restore(merge_state(state["tracks"], name))
         return judge
-
-
-def _values(reading: MetricReading) -> list[float]:
-    arm = reading.canary
-    return [] if arm is None else [series.value for series in arm.parts.get("value", ())]
 
 
 def counted_metrics(names: Sequence[str]) -> tuple[RatioMetric, ...]:

@@ -7,11 +7,15 @@ the yardstick in the benchmark.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from analysis.evalues import Tally
 from schemas.judging import ThresholdSettings
+
+_LARGEST: Final = sys.float_info.max
+"""In place of an infinite value, which JSON does not have."""
 
 
 class LimitTest:
@@ -114,12 +118,18 @@ class LimitWatch:
         self.worst = math.nan
 
     def check(self, values: Sequence[float]) -> bool:
-        """Check one reading; False where there was nothing to check."""
-        known = [value for value in values if math.isfinite(value)]
+        """Check one reading; False where there was nothing to check, or not everything could be.
+
+        A value beyond the limit counts whatever the others are; without one, each must be a number.
+        """
+        known = [value for value in values if not math.isnan(value)]
         if not known:
             return False
-        self.worst = min(known) if self._lower else max(known)
-        beyond = self.worst < self._limit if self._lower else self.worst > self._limit
+        worst = min(known) if self._lower else max(known)
+        beyond = worst < self._limit if self._lower else worst > self._limit
+        if not beyond and not all(map(math.isfinite, values)):
+            return False
+        self.worst = min(max(worst, -_LARGEST), _LARGEST)
         self._in_a_row = self._in_a_row + 1 if beyond else 0
         self.broken = self.broken or self._in_a_row >= self._checks
         return True

@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 from analysis.evalues import Tally
 from analysis.evidence import Plan, SequentialTest
+from analysis.faults import gap_note
 from analysis.intake import CounterIntake, GaugeIntake, Timing
 from analysis.kayenta import KayentaMetric, Result, classify
 from analysis.limits import LimitTest, LimitWatch
+from analysis.whole import Lack, Limits, most_series
 from schemas.judging import (
     Direction,
     GaugeMetric,
@@ -22,6 +24,7 @@ from schemas.judging import (
     RatioMetric,
     ThresholdMetric,
 )
+from schemas.reading import ArmReading, Fault, Gap
 
 _GAUGE_MARGIN = 1.2
 _MOST_POINTS = 240
@@ -158,13 +161,15 @@ class Track:
     """One counted metric (ratio, histogram, gauge): intake, test, and when it was judged."""
 
     def __init__(
-        self, metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec
+        self, metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec, most: int
     ) -> None:
         self.metric = metric
         self.test = _test(metric, spec)
-        timing = Timing(spec.interval.total_seconds(), spec.warmup.total_seconds(), spec.max_groups)
+        limits = Limits(most, spec.replica_labels)
+        seconds = spec.interval.total_seconds(), spec.warmup.total_seconds()
+        timing = Timing(*seconds, spec.max_groups, limits)
         self.intake = (
-            GaugeIntake(metric)
+            GaugeIntake(metric, limits)
             if isinstance(metric, GaugeMetric)
             else CounterIntake(_with_edges(metric, spec), timing)
         )
@@ -177,6 +182,11 @@ class Track:
     def heard(self) -> bool:
         """Whether the last reading was whole."""
         return self.intake.heard
+
+    @property
+    def fault(self) -> Fault | None:
+        """What kept the last reading from being evidence."""
+        return self.intake.fault
 
     def count(self, streams: Sequence[Sequence[Tally]], start: float, end: float) -> None:
         """Count one interval; times in seconds."""
@@ -208,40 +218,54 @@ class WatchTrack:
         self.metric = metric
         self.watch = LimitWatch(metric.limit, metric.checks, lower_is_bad=lower)
         self.heard = False
+        self.fault: Fault | None = None
         self.note = "nothing was read yet"
         self.intervals = 0
         self.since: float | None = None
         self.until: float | None = None
         self.passed_at: float | None = None
 
-    def check(self, values: Sequence[float], at: float) -> None:
-        """Check one reading; time in seconds."""
-        self.heard = self.watch.check(values)
-        if not self.heard:
-            self.note = "no values of canary"
-            return
-        self.note = ""
-        self.intervals += 1
-        self.since = at if self.since is None else self.since
-        self.until = at
+    def check(self, arm: ArmReading | Gap | None, at: float) -> None:
+        """Check one reading of the canary; time in seconds."""
+        lack = self._check(arm)
+        self.heard = lack is None
+        self.fault, self.note = lack or (None, "")
+        if lack is None:
+            self.intervals += 1
+            self.since = at if self.since is None else self.since
+            self.until = at
+
+    def _check(self, arm: ArmReading | Gap | None) -> Lack | None:
+        if not isinstance(arm, ArmReading):
+            fault = arm.fault if arm is not None else Fault.OTHER
+            return Lack(fault, gap_note("canary", arm))
+        values = [series.value for series in arm.parts.get("value", ())]
+        if not values:
+            return Lack(Fault.EMPTY, "no values of canary")
+        if self.watch.check(values):
+            return None
+        wrong = sum(not math.isfinite(value) for value in values)
+        return Lack(Fault.NOT_A_NUMBER, f"{wrong:,} of {len(values):,} values of canary are NaN")
 
     def dump(self) -> dict[str, Any]:
         """The state as plain data."""
         times = [self.intervals, self.since, self.until, self.passed_at]
-        return {"times": times, "note": self.note, "test": self.watch.dump()}
+        kept = {"note": self.note, "fault": self.fault}
+        return {"times": times, **kept, "test": self.watch.dump()}
 
     def restore(self, state: Any) -> None:
         """Take up a dumped state."""
         self.intervals, self.since, self.until, self.passed_at = state["times"]
         self.note = state["note"]
+        self.fault = None if state["fault"] is None else Fault(state["fault"])
         self.watch.restore(state["test"])
 
 
-def make_track(metric: MetricSpec, spec: JudgeSpec) -> Track | WatchTrack:
-    """What the judge keeps for this metric."""
+def make_track(metric: MetricSpec, spec: JudgeSpec, metrics: int = 1) -> Track | WatchTrack:
+    """What the judge keeps for this metric, one of so many."""
     if isinstance(metric, ThresholdMetric):
         return WatchTrack(metric)
-    return Track(metric, spec)
+    return Track(metric, spec, most_series(metrics))
 
 
 def _test(metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec) -> MetricTest:

@@ -120,7 +120,9 @@ async def wire(
         stack.push_async_callback(sender.close)
         traffic = TrafficActivities(routers)
         observe = ObserveActivities(routers)
-        judge = JudgeActivities(metrics, routers, resolve_metric, TellRelease(client))
+        judge = JudgeActivities(
+            metrics, routers, resolve_metric, TellRelease(client), missed=counts.missed
+        )
         ramp = RampActivities(metrics, routers, resolve_metric)
         catalog = LateCatalog(settings.catalog, registry)
         notifier = make_notifier(settings, catalog)

@@ -31,6 +31,11 @@ MetricName = Annotated[
 ]
 
 
+LabelName = Annotated[
+    str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]{0,127}$", description="A label of Prometheus.")
+]
+
+
 def _positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         raise ValueError("expected a duration longer than 0s")
@@ -158,12 +163,21 @@ class RatioMetric(_Metric):
         description="PromQL of the raw counter of bad requests (of good ones if lower is bad).",
     )
     total: str | None = Field(default=None, description="PromQL of the raw counter of requests.")
+    shown_by: str | None = Field(
+        default=None,
+        description="PromQL of series that are there whenever bad requests would be seen, such as "
+        "all classes of the counter: beside them no series of bad requests means none.",
+    )
     slo: float | None = Field(
         default=None, gt=0, lt=1, description="Judge against this share instead of stable."
     )
 
     @classmethod
     def part_names(cls) -> tuple[str, ...]:
+        return ("bad", "total", "shown_by")
+
+    @classmethod
+    def required_parts(cls) -> tuple[str, ...]:
         return ("bad", "total")
 
 
@@ -341,6 +355,18 @@ class JudgeSpec(Model):
     )
     max_groups: int = Field(
         default=10, ge=1, le=10, description="Most groups of pods that are compared apart."
+    )
+    replica_labels: tuple[LabelName, ...] | None = Field(
+        default=None,
+        max_length=5,
+        description="Labels that tell copies of one series apart, as of a pair of Prometheus "
+        "servers: one copy of each instance counts. Left out: copies are refused; empty: there "
+        "are none, whatever it looks like.",
+    )
+    accept_warnings: bool = Field(
+        default=False,
+        description="Judge by answers with warnings, which may lack a part of the data; no series "
+        "of bad requests then never means none. Else they count as failed queries.",
     )
     threshold: ThresholdSettings = ThresholdSettings()
     kayenta: KayentaSettings = KayentaSettings()

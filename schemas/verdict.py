@@ -9,6 +9,7 @@ from pydantic import Field
 
 from schemas.base import Model
 from schemas.outside import Text
+from schemas.reading import Fault
 
 
 class VerdictKind(StrEnum):
@@ -84,6 +85,9 @@ class MetricEvidence(Model):
         default=None, description="Histogram: the edge, in seconds, that the counts are of."
     )
     note: Text = Field(default="", description="What kept the metric from being judged.")
+    fault: Fault | None = Field(
+        default=None, description="Its kind, where the last reading was no evidence."
+    )
 
 
 class Verdict(Model):

@@ -4,8 +4,9 @@ Queries that come within a moment are joined with `or`, each marked with a label
 answer is taken apart again. So the requests per second that a metrics source sees depend on that
 moment, and not on the number of canaries.
 
-One bad query must not spoil the others. Where the source says that a query is wrong, the request
-is repeated one query at a time. Where it did not answer, but does answer a question that costs
+One bad query must not spoil the others. Where the source says that a query is wrong, or warns of
+what one of them did, the request is repeated one query at a time; where the answer is too large, in
+two halves. Where it did not answer, but does answer a question that costs
 nothing, one of the queries may be too much for it: each is asked alone the next time, and joined
 to others again once it was answered.
 """
@@ -18,13 +19,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from adapters.errors import Retryable, Terminal
+from adapters.errors import Retryable, Terminal, Unanswered
 from adapters.ports import MetricsSource
-from schemas.reading import Series
+from schemas.reading import Answer, Fault, Series, partial_of
 
 MARK: Final = "aviary_query"
 """The label that says which of the joined queries a series answers."""
 _PROBE: Final = "vector(1)"
+_OF_A_QUERY: Final = "PromQL "
+"""How a warning begins that is of what a query did, and not of who did not answer."""
 _ALONE_AT_MOST: Final = 10_000
 
 
@@ -107,20 +110,24 @@ class BatchedMetrics:
         if len(batch) == 1:
             await self._ask_alone(batch[0])
             return
-        found = await self._found(_joined([one.promql for one in batch]), batch)
-        if isinstance(found, Terminal):
+        joined = await self._found(_joined([one.promql for one in batch]), batch)
+        found = joined if isinstance(joined, Exception) else _apart(joined, len(batch))
+        if isinstance(found, Terminal) or _warned_of_a_query(joined):
             await asyncio.gather(*map(self._ask_alone, batch))
+        elif isinstance(found, Unanswered) and found.fault is Fault.TOO_LARGE:
+            half = len(batch) // 2
+            await asyncio.gather(self._ask(batch[:half]), self._ask(batch[half:]))
         elif isinstance(found, Exception):
             self._settle(batch, found)
             if not isinstance(await self._found(_PROBE, batch), Exception):
                 self._suspect(batch)
         else:
-            for one, series in zip(batch, _apart(found, len(batch)), strict=True):
+            for one, series in zip(batch, found, strict=True):
                 one.settle(series)
 
     async def _ask_alone(self, asked: _Asked) -> None:
         found = await self._found(asked.promql, [asked])
-        if isinstance(found, Exception):
+        if isinstance(found, Exception) or _warned_of_a_query(found):
             self._suspect([asked])
         else:
             self._alone.pop(asked.promql, None)
@@ -177,10 +184,20 @@ def _joined(queries: Sequence[str]) -> str:
     return marked[0]
 
 
-def _apart(found: Sequence[Series], count: int) -> list[list[Series]]:
-    """The series of each query, without the mark."""
-    answers: list[list[Series]] = [[] for _ in range(count)]
+def _apart(found: Sequence[Series], count: int) -> list[Answer] | Unanswered:
+    """The series of each query, without the mark; an answer to something else is none at all."""
+    partial = partial_of(found)
+    answers = [Answer(partial=partial) for _ in range(count)]
+    numbers = {str(number): number for number in range(count)}
     for series in found:
         labels = dict(series.labels)
-        answers[int(labels.pop(MARK))].append(Series(labels=labels, value=series.value))
+        number = numbers.get(labels.pop(MARK, ""))
+        if number is None:
+            return Unanswered("an answer to another query than the one asked", Fault.MALFORMED)
+        answers[number].append(Series(labels=labels, value=series.value))
     return answers
+
+
+def _warned_of_a_query(found: Sequence[Series] | Exception) -> bool:
+    """Whether what one of the queries did may have spoilt the answers of all."""
+    return not isinstance(found, Exception) and partial_of(found).startswith(_OF_A_QUERY)

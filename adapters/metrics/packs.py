@@ -51,6 +51,7 @@ class RatioQuery(_Query):
     kind: Literal["ratio"]
     bad: str
     total: str
+    shown_by: str | None = None
 
 
 class HistogramQuery(_Query):

@@ -16,13 +16,13 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from adapters.errors import AdapterError, Retryable, Terminal
+from adapters.errors import AdapterError, Terminal, fault_of
 from adapters.kafka import Outgoing, Writer
 from adapters.ports import EventLog, MetricsSource, Router
 from aviary.telemetry.carrier import from_context, received, to_record
 from aviary.telemetry.spans import span
 from schemas.events import RELEASE_EVENTS, CloudEvent, EventType
-from schemas.reading import Series
+from schemas.reading import Fault, Series, partial_of
 from schemas.release import CauseKind
 from schemas.route import Confirmation, Route
 
@@ -62,16 +62,23 @@ class WorkerMetrics:
         self.write_failures = counter("router_write_failures", text, "router", "error")
         text = "Seconds that a request to the metrics source took, with the queries of a moment."
         self.queries = histogram("judge_query_seconds", text, _WRITE_BUCKETS)
-        text = "Requests to the metrics source that failed, by kind of error."
+        text = "Requests to the metrics source that failed, by kind of fault."
         self.query_failures = counter("judge_query_failures", text, "error")
+        text = "Readings of a metric that were no evidence, by kind of fault."
+        self.readings_missed = counter("judge_readings_missed", text, "fault")
         for kind in EventType:
             self.events.labels(_short(kind))
         for state in RELEASE_EVENTS:
             self.releases.labels(state)
         for cause in CauseKind:
             self.rollbacks.labels(cause.value)
-        for error in ("Retryable", "Terminal"):
-            self.query_failures.labels(error)
+        for fault in Fault:
+            self.query_failures.labels(fault.value)
+            self.readings_missed.labels(fault.value)
+
+    def missed(self, fault: Fault) -> None:
+        """A reading of a metric was no evidence."""
+        self.readings_missed.labels(fault.value).inc()
 
 
 def _short(kind: str) -> str:
@@ -143,14 +150,16 @@ class MeasuredSource:
         self._metrics = metrics
 
     async def query(self, promql: str, at: datetime) -> Sequence[Series]:
-        """As the source answers."""
+        """As the source answers; an answer with warnings is counted as a failure, too."""
         with self._metrics.queries.time():
             try:
-                return await self._source.query(promql, at)
+                found = await self._source.query(promql, at)
             except AdapterError as error:
-                kind = "Retryable" if isinstance(error, Retryable) else "Terminal"
-                self._metrics.query_failures.labels(kind).inc()
+                self._metrics.query_failures.labels(fault_of(error).value).inc()
                 raise
+        if partial_of(found):
+            self._metrics.query_failures.labels(Fault.PARTIAL.value).inc()
+        return found
 
 
 class MeasuredLog:

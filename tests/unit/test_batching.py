@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.errors import Retryable, Terminal
+from adapters.errors import Retryable, Terminal, Unanswered
 from adapters.metrics.batching import MARK, BatchedMetrics
-from schemas.reading import Series
+from schemas.reading import Answer, Fault, Series, partial_of
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 _JOINED = re.compile(rf'label_replace\(\(\n(.+)\n\), "{MARK}", "(\d+)", "", ""\)')
@@ -25,6 +25,9 @@ class Source:
     def __init__(self) -> None:
         self.wrong: set[str] = set()
         self.slow: set[str] = set()
+        self.odd: set[str] = set()
+        self.most: int | None = None
+        self.warns = ""
         self.away = False
         self.requests: list[tuple[list[str], datetime]] = []
 
@@ -37,11 +40,15 @@ class Source:
             raise Retryable("no answer")
         if self.wrong.intersection(names):
             raise Terminal(f"query {promql!r}")
+        if self.most is not None and len(names) > self.most:
+            raise Unanswered("too large", Fault.TOO_LARGE)
+        warned = self.odd.intersection(names)
         marks = [{MARK: number} for _, number in joined] or [{}]
-        return [
+        rows = [
             Series(labels={"of": name} | mark, value=1)
             for name, mark in zip(names, marks, strict=True)
         ]
+        return Answer(rows, self.warns or ("PromQL warning: a mix" if warned else ""))
 
     @property
     def sizes(self) -> list[int]:
@@ -176,3 +183,30 @@ async def test_nobody_waits_for_a_closed_source(name: str, monkeypatch: pytest.M
         await asyncio.sleep(0)
     await batched.close()
     assert await waiting == ["Retryable"] * 2
+
+
+async def test_an_answer_that_is_too_large_for_one_request_is_asked_for_in_halves() -> None:
+    source = Source()
+    source.most = 3
+    batched = BatchedMetrics(source)
+    assert await _ask(batched, *"abcdefgh") == list("abcdefgh")
+    assert source.sizes == [8, 4, 4, 2, 2, 2, 2]
+
+
+async def test_what_one_query_is_warned_of_is_not_held_against_the_others() -> None:
+    source = Source()
+    source.odd = {"b"}
+    batched = BatchedMetrics(source)
+    for sizes in ([3, 1, 1, 1], [3, 1, 1, 1, 2, 1]):
+        found = await asyncio.gather(*(batched.query(name, AT) for name in "abc"))
+        assert [bool(partial_of(one)) for one in found] == [False, True, False]
+        assert sorted(source.sizes) == sorted(sizes)
+
+
+async def test_a_store_that_is_away_is_held_against_all_and_asked_no_more_than_before() -> None:
+    source = Source()
+    source.warns = "No StoreAPIs matched for this query"
+    batched = BatchedMetrics(source)
+    found = await asyncio.gather(*(batched.query(name, AT) for name in "abc"))
+    assert [partial_of(one) for one in found] == [source.warns] * 3
+    assert source.sizes == [3]

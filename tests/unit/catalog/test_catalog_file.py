@@ -119,8 +119,8 @@ def test_json_is_a_catalog_too() -> None:
             "  a: {metrics: [{kind: ratio, name: errors, bda: x}]}\n",
             (
                 "4: services.a.metrics[0].bda: got 'bda', expected one of the fields "
-                "absolute_margin, bad, direction, dry_run, kind, margin, name, query, slo, "
-                "tolerance, total, weight; did you mean 'bad'?"
+                "absolute_margin, bad, direction, dry_run, kind, margin, name, query, shown_by, "
+                "slo, tolerance, total, …; did you mean 'bad'?"
             ),
         ),
     ],
