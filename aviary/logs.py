@@ -11,7 +11,10 @@ import structlog
 
 from aviary.log_rate import limit_rates
 from aviary.telemetry.carrier import trace_ids
+from schemas.outside import visible
 
+_TRACES = ("exception", "stack")
+"""Fields that the console format writes as they are, below the line."""
 _EXTRA = structlog.stdlib.ExtraAdder()
 _NAMED = {"release": "release", "canary": "service"}
 """What the part after the slash of a workflow's id is."""
@@ -32,8 +35,11 @@ def configure_logs(*, level: str, fmt: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _with_trace,
     ]
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    # JSON escapes what is in its strings by itself.
+    renderers: list[structlog.typing.Processor] = (
+        [_visible, structlog.dev.ConsoleRenderer()]
+        if console
+        else [structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -42,7 +48,7 @@ def configure_logs(*, level: str, fmt: str) -> None:
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
-    root.handlers[:] = [_stderr(shared, renderer)]
+    root.handlers[:] = [_stderr(shared, renderers)]
     root.setLevel(level.upper())
     for noisy in ("httpx", "httpcore", "aiokafka", "urllib3", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
@@ -52,7 +58,7 @@ def configure_logs(*, level: str, fmt: str) -> None:
 
 
 def _stderr(
-    shared: list[structlog.typing.Processor], renderer: structlog.typing.Processor
+    shared: list[structlog.typing.Processor], renderers: list[structlog.typing.Processor]
 ) -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -61,11 +67,31 @@ def _stderr(
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                renderer,
+                *renderers,
             ],
         )
     )
     return handler
+
+
+def _visible(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Let no value act on a terminal, nor look like a line of its own.
+
+    A trace has lines of its own; each is set in, so that none can pass for the next event.
+    """
+    return {
+        _spelt(name): "\n".join(f"    {_spelt(line)}" for line in str(value).split("\n"))
+        if name in _TRACES
+        else _spelt(value)
+        for name, value in event.items()
+    }
+
+
+def _spelt(value: Any) -> Any:
+    """Text as it is to be shown; what is no text is shown as Python spells it."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return visible(value if isinstance(value, str) else repr(value))
 
 
 def _with_trace(

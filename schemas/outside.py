@@ -2,12 +2,14 @@
 
 `cut` is for the border: nothing longer than its bound goes on, and what was left out can be told
 and found. `visible` is for every place where people see it: no character of it can act on a
-terminal, a log, or the lines around it.
+terminal, a log, or the lines around it. `one_line` is for where there is one line, and `unlinked`
+for places that make links and mentions of what they are given.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import unicodedata
 from typing import Annotated, Final
@@ -26,6 +28,12 @@ _USER: Final = re.compile(r"//[^/\s'\"]*@")
 # separators that some readers take for the end of a line.
 _ACTING: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _KEPT_FORMATS: Final = {"\u200d"}  # the joiner within emoji and some scripts, which acts on nothing
+
+_MENTION: Final = re.compile(r"@(?=\S)")
+_SCHEME: Final = re.compile(r":(?=//)|(?<=\bmailto):|(?<=\btel):", re.IGNORECASE)
+_WWW: Final = re.compile(r"\b(www)\.(?=\S)", re.IGNORECASE)
+_TAG: Final = re.compile(r"<(?=\S)")
+_CALL: Final = re.compile(r"(?<=< )!(?=\S)")
 
 
 def cut(text: str, most: int) -> str:
@@ -67,6 +75,34 @@ def visible(text: str, *, lines: bool = False) -> str:
 def hide_user(text: str) -> str:
     """The text with user and password of every address in it hidden."""
     return _USER.sub("//(hidden)@", text) if "@" in text else text
+
+
+def one_line(text: str) -> str:
+    """Visible, and in one line: what breaks a line is a blank."""
+    return visible(" ".join(text.split()))
+
+
+def unlinked(text: str) -> str:
+    """One line in which no service finds a mention, a link or a tag, with nothing hidden.
+
+    Addresses are written as people write those that should not be followed:
+    `https[:]//example.com`, `[@]everyone`; what opens a tag, or a link with a text of its own
+    (`[x](…)`), has a blank in between.
+    """
+    text = _SCHEME.sub("[:]", one_line(text))
+    text = _WWW.sub(r"\1[.]", text)
+    text = _CALL.sub("! ", _TAG.sub("< ", text))
+    text = _MENTION.sub("[@]", text).replace("`", "'").replace("||", "| |")
+    return text.replace("](", "] (")
+
+
+def in_json(text: str) -> str:
+    """A JSON document in which whatever acts is escaped as JSON does it: nothing of it is lost."""
+    if visible(text, lines=True) == text:
+        return text
+    return "".join(
+        each if visible(each, lines=True) == each else json.dumps(each)[1:-1] for each in text
+    )
 
 
 def _spelt(character: str, *, lines: bool) -> str:

@@ -7,6 +7,8 @@ from textwrap import wrap
 
 from rich.text import Text
 
+from schemas.outside import one_line
+
 
 @dataclass(frozen=True)
 class Glyphs:
@@ -40,11 +42,11 @@ def bar(share: float, width: int, style: str, glyphs: Glyphs) -> Text:
 
 
 def folded(text: str, width: int, most: int) -> list[str]:
-    """Text in lines of at most `width`; what does not fit in `most` lines ends in an ellipsis.
+    """Anybody's text in lines of at most `width`; what does not fit in `most` ends in an ellipsis.
 
     A number stays on the line of its per cent sign.
     """
-    tied = text.replace(" %", "\u00a0%")
+    tied = one_line(text).replace(" %", "\u00a0%")
     lines = wrap(tied, width, break_long_words=True, break_on_hyphens=False)
     lines = [line.replace("\u00a0%", " %") for line in lines]
     if len(lines) <= most:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aviary import __version__
+from aviary.cli.border import echo, print_json
 from aviary.cli.failing import ExitCode
-from aviary.cli.options import CatalogOption, Format, FormatOption, print_json
+from aviary.cli.options import CatalogOption, Format, FormatOption
 
 if TYPE_CHECKING:
     from schemas.catalog_file import CatalogError
@@ -99,11 +100,11 @@ def validate(
             valid = False
             results.append({"file": str(path), "valid": False, **_problems(error)})
             if output is Format.TABLE:
-                typer.echo(str(error), err=True)
+                echo(str(error), err=True)
         else:
             results.append({"file": str(path), "valid": True, "services": count, "problems": []})
             if output is Format.TABLE:
-                typer.echo(f"{path}: valid, {count} service{'' if count == 1 else 's'}")
+                echo(f"{path}: valid, {count} service{'' if count == 1 else 's'}")
     if output is Format.JSON:
         print_json(results)
     if not valid:
@@ -126,14 +127,12 @@ def schema(
     """Print the JSON Schema of catalogs, for editors, or of events."""
     text = events_text() if events else schema_text()
     if target is None:
-        typer.echo(text, nl=False)
+        echo(text, nl=False)
         return
     try:
         target.write_text(text, encoding="utf-8")
     except OSError as error:
-        typer.echo(
-            f"--output: got '{target}', expected a writable file ({error.strerror})", err=True
-        )
+        echo(f"--output: got '{target}', expected a writable file ({error.strerror})", err=True)
         raise typer.Exit(int(ExitCode.BAD_INPUT)) from None
 
 
@@ -161,4 +160,4 @@ def version(output: FormatOption = Format.TABLE) -> None:
     if output is Format.JSON:
         print_json({"version": __version__})
     else:
-        typer.echo(f"aviary {__version__}")
+        echo(f"aviary {__version__}")

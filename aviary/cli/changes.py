@@ -9,6 +9,7 @@ from datetime import datetime
 from aviary.cli.tables import headline
 from aviary.cli.tree import Look
 from schemas.live import Live
+from schemas.outside import one_line
 from schemas.release import ServiceStatus
 
 _QUARTERS = 4
@@ -51,6 +52,7 @@ class Changes:
         yield from self._new(service.service, "; ".join(parts))
 
     def _new(self, key: str, line: str) -> Iterator[str]:
+        line = one_line(line)
         if self._told.get(key) != line:
             self._told[key] = line
             yield line
@@ -64,4 +66,5 @@ class Changes:
         self._nearest[name] = (live.started_at, max(quarter, before))
         if quarter > before:
             share = 100 * quarter // _QUARTERS
-            yield f"{name}: {share} % of the way to FAIL at {live.weight:g}%; {live.sentence}"
+            text = f"{name}: {share} % of the way to FAIL at {live.weight:g}%; {live.sentence}"
+            yield one_line(text)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from aviary.cli.border import echo
+
 if TYPE_CHECKING:
     from aviary.settings import Settings
 
@@ -39,7 +41,7 @@ def completion(shell: Annotated[Shell, typer.Argument(help="Which shell.")]) -> 
     script = scripts.get_completion_script(  # type: ignore[attr-defined]
         prog_name="aviary", complete_var="_AVIARY_COMPLETE", shell=shell.value
     )
-    typer.echo(script)
+    echo(script)
 
 
 def running(incomplete: str) -> list[str]:

@@ -11,6 +11,7 @@ from analysis.explain import length, percent, plain
 from aviary.cli.bars import folded
 from schemas.base import format_duration
 from schemas.live import Live
+from schemas.outside import one_line
 from schemas.release import ReleasePhase
 from schemas.timeline import Moment, MomentKind, ServiceStory, Timeline
 from schemas.verdict import MetricEvidence, VerdictKind
@@ -79,7 +80,7 @@ class Explanation:
         yield from self._plain("; ".join(facts), "dim", indent=2)
 
     def _moment(self, at: datetime, moment: Moment, column: int, story: Timeline) -> Iterator[Text]:
-        who = moment.service or "release"
+        who = one_line(moment.service or "release")
         shown = who if len(who) <= column else who[: column - 1] + "…"
         style = _style(moment)
         for index, line in enumerate(folded(_sentence(moment), self._room(column), _MOST)):

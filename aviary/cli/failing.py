@@ -8,6 +8,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from aviary.cli.border import echo
+from schemas.outside import one_line, visible
+
 
 class ExitCode(IntEnum):
     """What the command line ends with; documented in `docs/reference/cli.md`."""
@@ -26,13 +29,16 @@ class ExitCode(IntEnum):
 
 
 class CommandError(Exception):
-    """Ends a command with a text for stderr and an exit code."""
+    """Ends a command with a text for stderr and an exit code.
 
-    def __init__(self, code: ExitCode, text: str) -> None:
+    The text is one line: what would break it is shown as a blank, unless it was made with `lines`.
+    """
+
+    def __init__(self, code: ExitCode, text: str, *, lines: bool = False) -> None:
         """Keep both."""
         super().__init__(text)
         self.code = code
-        self.text = text
+        self.text = visible(text, lines=True) if lines else one_line(text)
 
 
 class UnansweredError(CommandError):
@@ -55,7 +61,7 @@ class Group(TyperGroup):
 
 
 def _ended(text: str, code: ExitCode) -> typer.Exit:
-    typer.echo(text, err=True)
+    echo(text, err=True)
     return typer.Exit(int(code))
 
 

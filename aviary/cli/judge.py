@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeVar
 
 import typer
 
+from aviary.cli.border import echo, print_json
 from aviary.cli.failing import CommandError, ExitCode
 from aviary.cli.options import Format, FormatOption
 from schemas.judging import JudgeSpec, Method, RampSpec, ThresholdSettings
@@ -157,7 +157,7 @@ def judge(  # noqa: PLR0913, PLR0917 - one argument per option
             raise CommandError(ExitCode.BAD_INPUT, f"{option}: not expected beside --catalog")
         results = [judge_past(asked, spec, watch=watch)]
     for result in results:
-        typer.echo(json.dumps(result, ensure_ascii=False))
+        print_json(result, indent=None)
 
 
 def ramp(  # noqa: PLR0913, PLR0917 - one argument per option
@@ -188,12 +188,12 @@ def ramp(  # noqa: PLR0913, PLR0917 - one argument per option
     moments = rehearse(spec, judge_spec, rates)
     if output is Format.JSON:
         data = {**checked._asdict(), "schedule": [moment._asdict() for moment in moments]}
-        typer.echo(json.dumps(data))
+        print_json(data, indent=None)
         return
-    typer.echo(checked.message)
-    typer.echo("  time   weight %     routed     harm    bound %  event")
+    echo(checked.message)
+    echo("  time   weight %     routed     harm    bound %  event")
     for moment in moments:
-        typer.echo(_row(moment))
+        echo(_row(moment))
 
 
 def _check(rates: Rates) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aviary.cli.border import echo, print_json
 from aviary.cli.failing import CommandError, ExitCode
 from aviary.cli.options import CatalogOption, Format, FormatOption
 
@@ -74,9 +74,9 @@ def down(
         for path in ([folder] if folder is not None else records.stacks(running.BASE))
     }
     for path, names in ended.items():
-        typer.echo(f"{path}: ended {len(names)} processes" if names else f"{path}: nothing ran")
+        echo(f"{path}: ended {len(names)} processes" if names else f"{path}: nothing ran")
     if not ended:
-        typer.echo("nothing ran")
+        echo("nothing ran")
 
 
 def install() -> None:
@@ -86,8 +86,8 @@ def install() -> None:
     try:
         tools = asyncio.run(debian.install(debian.cache_folder()))
     except debian.DebianError as error:
-        raise CommandError(ExitCode.FAILURE, str(error)) from None
-    typer.echo(f"Prometheus and Alertmanager are in {tools.root}")
+        raise CommandError(ExitCode.FAILURE, str(error), lines=True) from None
+    echo(f"Prometheus and Alertmanager are in {tools.root}")
 
 
 def demo(
@@ -112,9 +112,9 @@ def _run(stack: Stack, work: Work) -> int:
     from aviary.local.process import ChildFailedError  # noqa: PLC0415
 
     try:
-        return asyncio.run(running.run(stack, work, lambda text: typer.echo(text, err=True)))
+        return asyncio.run(running.run(stack, work, lambda text: echo(text, err=True)))
     except (ChildFailedError, DebianError, MissingPartError) as error:
-        raise CommandError(ExitCode.FAILURE, str(error)) from None
+        raise CommandError(ExitCode.FAILURE, str(error), lines=True) from None
 
 
 def _new_folder(wanted: Path | None) -> Path:
@@ -134,14 +134,14 @@ def _print_addresses(stack: Stack, output: Format) -> None:
             "addresses": stack.addresses,
             "settings": public,
         }
-        typer.echo(json.dumps(document))
+        print_json(document, indent=None)
         return
     width = max(len(name) for name in stack.addresses)
     for name, address in stack.addresses.items():
-        typer.echo(f"{name:<{width}}  {address}")
-    typer.echo(f"{'folder':<{width}}  {stack.folder}")
-    typer.echo(f"\nIn another shell:  set -a; . {stack.folder}/env; python -m aviary release list")
-    typer.echo("Ctrl-C ends everything.")
+        echo(f"{name:<{width}}  {address}")
+    echo(f"{'folder':<{width}}  {stack.folder}")
+    echo(f"\nIn another shell:  set -a; . {stack.folder}/env; python -m aviary release list")
+    echo("Ctrl-C ends everything.")
 
 
 def _need_packages() -> None:

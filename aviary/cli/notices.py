@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aviary.cli.border import print_json, say
 from aviary.cli.failing import CommandError, ExitCode
-from aviary.cli.options import CatalogOption, Format, FormatOption, print_json
+from aviary.cli.options import CatalogOption, Format, FormatOption
+from schemas.outside import one_line
 
 if TYPE_CHECKING:
     from aviary.channels import Addresses
@@ -67,10 +69,10 @@ def _words(rule: NoticeRule) -> str:
 
 def _print(shown: dict[str, dict[str, Any]]) -> None:
     if not shown:
-        typer.echo("no channels: notices are in the worker's log only")
+        say("no channels: notices are in the worker's log only")
     for name, channel in shown.items():
         where = ", ".join(channel["addresses"]) or "not in the settings"
-        typer.echo(f"{name}: {where}: {'; '.join(channel['told']) or 'nothing'}")
+        say(f"{name}: {where}: {'; '.join(channel['told']) or 'nothing'}")
 
 
 def try_out(
@@ -90,7 +92,7 @@ def try_out(
     wanted = {name: each for name, each in channels.items() if channel in {None, name}}
     failed = asyncio.run(_send(wanted))
     if failed:
-        raise CommandError(ExitCode.FAILURE, "\n".join(failed))
+        raise CommandError(ExitCode.FAILURE, "\n".join(map(one_line, failed)), lines=True)
 
 
 async def _send(channels: Addresses) -> list[str]:
@@ -109,5 +111,5 @@ async def _send(channels: Addresses) -> list[str]:
             except Retryable as error:
                 failed.append(str(error))
             else:
-                typer.echo(f"{name}: {address.service} took it")
+                say(f"{name}: {address.service} took it")
     return failed

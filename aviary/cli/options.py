@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -66,8 +65,3 @@ def duration(name: str, text: str) -> timedelta:
         return parse_duration(text)
     except ValueError as error:
         raise typer.BadParameter(f"{name}: got {text!r}: {error}") from None
-
-
-def print_json(value: Any) -> None:
-    """Print plain data as JSON on one stdout document."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

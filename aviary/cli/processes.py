@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import signal
-import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import typer
 
+from aviary.cli.border import echo
 from aviary.cli.failing import ExitCode
 from aviary.cli.options import AddressOption, CatalogOption, NamespaceOption
 from aviary.leaving import leave
@@ -108,12 +108,12 @@ def told_and_coded(error: Exception) -> ExitCode:
     from schemas.catalog_file import CatalogError  # noqa: PLC0415
 
     if isinstance(error, CatalogError | SettingsError):
-        sys.stderr.write(f"{error}\n")
+        echo(str(error), err=True)
         return ExitCode.BAD_INPUT
     if isinstance(error, AdapterError | OSError):
-        sys.stderr.write(f"{error}\n")
+        echo(str(error), err=True)
     else:
-        traceback.print_exception(error, file=sys.stderr)
+        echo("".join(traceback.format_exception(error)).rstrip("\n"), err=True)
     return ExitCode.FAILURE
 
 

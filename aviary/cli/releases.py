@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from aviary.cli.border import print_json, say
 from aviary.cli.failing import CommandError, ExitCode, Group
 from aviary.cli.options import (
     AddressOption,
@@ -21,7 +22,6 @@ from aviary.cli.options import (
     NoColorOption,
     checked,
     duration,
-    print_json,
 )
 from schemas.phases import CauseKind, ReleasePhase
 from schemas.verdict import VerdictKind
@@ -144,9 +144,9 @@ def start(  # noqa: PLR0913 - one parameter an option
     if output is Format.JSON:
         print_json({"release": planned.release, "started": started})
     elif started:
-        typer.echo(f"release {planned.release}: started")
+        say(f"release {planned.release}: started")
     else:
-        typer.echo(f"release {planned.release}: known already, nothing started")
+        say(f"release {planned.release}: known already, nothing started")
 
 
 def _deploy(
@@ -322,7 +322,7 @@ def _command(word: str, meaning: str) -> Callable[..., None]:
         if output is Format.JSON:
             print_json({"release": release, "command": word, "answer": answer})
         else:
-            typer.echo(f"release {release}: {answer}")
+            say(f"release {release}: {answer}")
 
     run.__name__ = word
     run.__doc__ = meaning

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import typer
-from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from aviary.cli.border import new_console, plain, show
 from schemas.base import format_duration
 from schemas.catalog import FullStep
 from schemas.release import (
@@ -43,23 +42,6 @@ READABLE: Final = 100
 """Columns of a story outside of a terminal, where nobody says how wide it is."""
 
 
-def new_console(*, no_color: bool = False) -> Console:
-    """A console on stdout; without a terminal it never wraps a line."""
-    console = Console(highlight=False, no_color=no_color or None)
-    return console if console.is_terminal else Console(highlight=False, width=4000)
-
-
-def show(*views: RenderableType, no_color: bool = False) -> None:
-    """Print on stdout; without a terminal, lines neither wrap nor end in blanks."""
-    console = new_console(no_color=no_color)
-    if console.is_terminal:
-        console.print(*views, sep="\n")
-        return
-    with console.capture() as captured:
-        console.print(*views, sep="\n")
-    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
-
-
 def print_story(story: Timeline, *, no_color: bool = False) -> None:
     """Print the story of a release, as wide as the terminal."""
     from aviary.cli.explain import Explanation  # noqa: PLC0415 - it needs the judge's words
@@ -81,8 +63,8 @@ def print_plan(plan: ReleasePlan) -> None:
             steps = " → ".join(_step(step) for step in service.strategy.full_steps)
             after = ", ".join(service.depends_on)
             row = (str(number), name, short(service.version), after, service.strategy_name, steps)
-            table.add_row(*row)
-    show(Text(title, style="bold"), table)
+            _row(table, *row)
+    show(plain(title, "bold"), table)
 
 
 def _step(step: FullStep) -> str:
@@ -104,7 +86,7 @@ def print_found(found: list[Found], *, no_color: bool = False) -> None:
         state = status.phase.value if status else one.execution
         why = (_why(status.cause) or status.waits_for) if status else ""
         started = one.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(one.release, _state(state), started, names, why)
+        _row(table, one.release, _state(state), started, names, why)
     show(table, no_color=no_color)
 
 
@@ -144,7 +126,7 @@ def print_status(
 def status_view(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> Table:
     """A release as a table: a headline, then one row a service, dependencies first."""
     view = Table.grid(padding=(0, 0))
-    view.add_row(Text.assemble((headline(status), "bold")))
+    view.add_row(plain(headline(status), "bold"))
     table = _table("service", "version", "state", "weight", "step", "waits for, verdict, why")
     for service in status.services:
         canary = canaries.get(service.service)
@@ -157,7 +139,7 @@ def status_view(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> 
             f"{at.weight:g}%",
             step,
         )
-        table.add_row(*row, told(service, canary))
+        _row(table, *row, told(service, canary))
     view.add_row(table)
     return view
 
@@ -201,7 +183,11 @@ def status_as_data(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) 
 
 
 def _state(word: str) -> Text:
-    return Text(word, style=STYLES.get(word, ""))
+    return plain(word, STYLES.get(word, ""))
+
+
+def _row(table: Table, *cells: str | Text) -> None:
+    table.add_row(*map(plain, cells))
 
 
 def _table(*columns: str) -> Table:

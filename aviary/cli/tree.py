@@ -14,6 +14,7 @@ from aviary.cli.sight import Sight
 from aviary.cli.tables import STYLES, headline
 from schemas.base import format_duration
 from schemas.live import Live, LiveMetric
+from schemas.outside import one_line
 from schemas.release import CanaryPhase, CanaryStatus, ReleaseStatus, ServiceStatus
 from schemas.versions import short
 
@@ -169,7 +170,7 @@ class Tree:
         word = at.phase.value.replace("_", " ")
         text = Text.assemble(
             lead,
-            (f"{service.service} {short(service.version)}", "bold"),
+            (one_line(f"{service.service} {short(service.version)}"), "bold"),
             "  ",
             (word, STYLES.get(at.phase.value, "")),
         )
@@ -178,7 +179,7 @@ class Tree:
         if at.phase in _STEPPING and at.step is not None:
             text.append(f"  step {at.step + 1} of {at.steps}")
         if at.phase in _STEPPING and at.stable is not None:
-            text.append(f"  beside {at.stable}", style="dim")
+            text.append(f"  beside {one_line(at.stable)}", style="dim")
         if canary is not None and canary.paused and at.phase is not CanaryPhase.PAUSED:
             text.append("  to pause", style="yellow")
         return cut(text, self._width)
@@ -202,6 +203,7 @@ class Tree:
 
     def _told(self, lead: str, label: str, text: str, style: str) -> Iterator[Text]:
         """A sentence beside its label, in as many lines as it needs."""
+        label = one_line(label)
         room = self._width - len(lead) - _LABEL - 1
         for index, line in enumerate(folded(text, room, _MOST_LINES)):
             shown = label if index == 0 else ""
@@ -233,7 +235,7 @@ class Tree:
     def _barred(self, lead: str, label: str, share: float, style: str, told: str) -> Text:
         text = Text.assemble((lead, "dim"), (f"{label:<{_LABEL}} ", "dim"))
         text.append_text(bar(share, self._bar, style, self._glyphs))
-        text.append(f" {min(int(100 * share), 100):>3} %  {told}")
+        text.append(f" {min(int(100 * share), 100):>3} %  {one_line(told)}")
         return cut(text, self._width)
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
-import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live as LiveView
 from rich.text import Text
 
 from aviary.cli.bars import folded, glyphs_for
+from aviary.cli.border import PlainConsole, as_json, say
 from aviary.cli.changes import Changes
 from aviary.cli.failing import CommandError, ExitCode, UnansweredError
 from aviary.cli.sight import Sight
@@ -91,7 +90,7 @@ async def follow(  # noqa: PLR0913 - what a watch is told
     Raises:
         CommandError: there is no such release, or nobody answers for too long.
     """
-    page = _page(as_json=as_json, no_color=no_color)
+    page = _page(json=as_json, no_color=no_color)
     gaps = _Gaps(patience, wait)
     with page.opened():
         while True:
@@ -156,9 +155,9 @@ async def _look(source: Source, release: str) -> Look:
     return Look(status, canaries, sights)
 
 
-def _page(*, as_json: bool, no_color: bool) -> Page:
-    console = Console(highlight=False, no_color=True if no_color else None)
-    if as_json:
+def _page(*, json: bool, no_color: bool) -> Page:
+    console = PlainConsole(no_color=no_color)
+    if json:
         return _Objects()
     return _Screen(console) if console.is_terminal else _Log()
 
@@ -170,7 +169,7 @@ def _gap(why: CommandError) -> str:
 class _Screen:
     """A terminal: the tree is drawn anew in its place."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: PlainConsole) -> None:
         self._console = console
         self._view = LiveView(console=console, auto_refresh=False, vertical_overflow="crop")
         self._lines: list[Text] = [Text("…")]
@@ -215,16 +214,16 @@ class _Log:
     def show(self, look: Look, now: datetime) -> None:
         del now
         if self._gap == _SILENT:
-            typer.echo("answers again")
+            say("answers again")
         self._gap = ""
         for line in self._changes.of(look):
-            typer.echo(line)
+            say(line)
 
     def away(self, why: CommandError, since: timedelta) -> None:
         del since
         if self._gap != _gap(why):
             self._gap = _gap(why)
-            typer.echo(f"{self._gap}, still asking: {why}")
+            say(f"{self._gap}, still asking: {why}")
 
 
 class _Objects:
@@ -241,11 +240,11 @@ class _Objects:
         data = status_as_data(look.status, look.canaries)
         lives = {name: one.live for name, one in look.sights.items() if one.live is not None}
         data["live"] = {name: one.model_dump(mode="json") for name, one in lives.items()}
-        text = json.dumps(data, ensure_ascii=False)
+        text = as_json(data)
         if text != self._last:
-            typer.echo(text)
+            say(text)
             self._last = text
 
     def away(self, why: CommandError, since: timedelta) -> None:
         del since
-        typer.echo(f"{_gap(why)}, still asking: {why}", err=True)
+        say(f"{_gap(why)}, still asking: {why}", err=True)

@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from rich.console import Console
 from rich.text import Text
 
 from adapters.errors import AdapterError
+from aviary.cli.border import PlainConsole
 from aviary.cli.failing import CommandError
 from aviary.local.acts import ACTS, Act, Play
 from aviary.local.process import ChildFailedError
 from aviary.local.stack import Stack
 from aviary.local.theatre import Theatre
+from schemas.outside import one_line
 
 _ENDS: Final = {True: "ended as it must", False: "DID NOT END AS IT MUST"}
 
@@ -28,7 +29,7 @@ async def play(stack: Stack, *, keep: bool) -> int:
         stack: started.
         keep: stay up afterwards, until stopped from outside.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = PlainConsole(soft_wrap=True)
     began = time.monotonic()
     console.print(f"\nTemporal's UI, to watch along: {stack.addresses['temporal_ui']}")
     theatre = Theatre(stack, await stack.temporal())
@@ -57,22 +58,24 @@ async def _act(stack: Stack, theatre: Theatre, title: str, one: Play) -> Act:
         return act
 
 
-def _show_checks(console: Console, act: Act) -> None:
+def _show_checks(console: PlainConsole, act: Act) -> None:
     for text, ok in act.checks:
-        console.print(Text(f"  {'✓' if ok else '✗'} {text}", style="green" if ok else "bold red"))
+        console.print(
+            Text(f"  {'✓' if ok else '✗'} {one_line(text)}", style="green" if ok else "bold red")
+        )
 
 
-def _summary(console: Console, acts: Sequence[Act], seconds: float) -> None:
+def _summary(console: PlainConsole, acts: Sequence[Act], seconds: float) -> None:
     console.print(Text(f"\nSummary ({seconds:.0f} s)", style="bold"))
     for act in acts:
         style = "green" if act.good else "bold red"
         console.print(Text(f"{act.title}: {_ENDS[act.good]}", style=style))
         width = max((len(name) for name in act.facts), default=0)
         for name, value in act.facts.items():
-            console.print(f"  {name:<{width}}  {value}")
+            console.print(f"  {name:<{width}}  {one_line(value)}")
 
 
-def _say_kept(console: Console, stack: Stack) -> None:
+def _say_kept(console: PlainConsole, stack: Stack) -> None:
     console.print("\nStays up until Ctrl-C:")
     for name, address in stack.addresses.items():
         console.print(f"  {name:<16}  {address}")

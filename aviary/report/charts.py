@@ -22,6 +22,7 @@ from aviary.report.figure import (
     base_layout,
     draw_marks,
     ends_at,
+    label,
     mark_of,
     upright,
 )
@@ -107,7 +108,7 @@ def _row(
     }
     layout["annotations"].append(
         {
-            "text": title,
+            "text": label(title),
             "xref": "paper",
             "x": 0,
             "xanchor": "left",
@@ -212,7 +213,7 @@ def _level(canvas: Canvas, x: int, values: list[float], axis: str, named: tuple[
         yaxis=axis,
         name=name,
         line={"color": colour, "width": 1.5, "dash": "dash"},
-        hovertemplate=f"{name}: %{{y:.4~g}}<extra></extra>",
+        hovertemplate="%{fullData.name}: %{y:.4~g}<extra></extra>",
         showlegend=False,
     )
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from schemas.outside import one_line
 from schemas.timeline import Moment, MomentKind, Timeline
 from schemas.verdict import VerdictKind
 
@@ -69,9 +70,9 @@ class Canvas:
         self._xs.append(list(x))
         return len(self._xs) - 1
 
-    def add(self, x: int, **trace: Any) -> None:
-        """One trace."""
-        self._traces.append({"type": "scatter", "x": x, **trace})
+    def add(self, x: int, *, name: str, **trace: Any) -> None:
+        """One trace, with its name in the legend."""
+        self._traces.append({"type": "scatter", "x": x, "name": label(name), **trace})
 
     def figure(self, layout: dict[str, Any]) -> Figure:
         """The whole."""
@@ -93,8 +94,13 @@ def ends_at(timeline: Timeline, now: datetime) -> datetime:
 
 def safe(text: str) -> str:
     """Text for a chart, which would read tags and entities in it."""
-    lines = textwrap.wrap(text, _WRAP, max_lines=_LINES, placeholder=" …")
+    lines = textwrap.wrap(one_line(text), _WRAP, max_lines=_LINES, placeholder=" …")
     return "<br>".join(html.escape(line) for line in lines)
+
+
+def label(text: str) -> str:
+    """A name for a chart, in one line."""
+    return html.escape(one_line(text))
 
 
 def mark_of(moment: Moment) -> str | None:

@@ -1,7 +1,8 @@
 """HTML in which every text is escaped unless it was made here. Pure.
 
 Release ids, labels, reasons and alert texts are other people's words: `tag` escapes whatever is not
-`Markup` already, so that forgetting to escape is not possible.
+`Markup` already, so that forgetting to escape is not possible. Characters that act on how the text
+around them is read, such as those that turn its direction, are spelt out.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import html
 import json
 from collections.abc import Iterable
 from typing import Any
+
+from schemas.outside import in_json, visible
 
 _VOID = {"br", "meta", "hr"}
 _UNSAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
@@ -38,7 +41,7 @@ def tag(name: str, /, *children: Child, **attributes: str | bool | int | None) -
         if value is None or value is False:
             continue
         spelled = key.rstrip("_").replace("_", "-")
-        parts.append(spelled if value is True else f'{spelled}="{html.escape(str(value))}"')
+        parts.append(spelled if value is True else f'{spelled}="{_text(value)}"')
     begin = f"<{' '.join(parts)}>"
     return Markup(begin if name in _VOID else f"{begin}{join(children)}</{name}>")
 
@@ -54,14 +57,18 @@ def _child(child: Child) -> str:
     if isinstance(child, Markup):
         return child
     if isinstance(child, str | int | float):
-        return html.escape(str(child))
+        return Markup(_text(child))
     return join(child)
+
+
+def _text(value: str | float) -> str:
+    return html.escape(visible(str(value), lines=True))
 
 
 def raw_json(value: Any) -> Markup:
     """Plain data as JSON that can't end the script element it is in."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Markup(text.translate(_UNSAFE))
+    return Markup(in_json(text).translate(_UNSAFE))
 
 
 def table(caption: str, heads: Iterable[Child], rows: Iterable[Iterable[Child]]) -> Markup:

@@ -16,6 +16,7 @@ from aviary.report.figure import (
     base_layout,
     draw_marks,
     ends_at,
+    label,
     upright,
 )
 from aviary.report.words import said, tone
@@ -65,7 +66,7 @@ def weights_figure(timeline: Timeline, now: datetime) -> Figure:
     layout["yaxis"] = {
         "range": [-0.15, count + 0.1],
         "tickvals": [lane + _FULL / 2 for lane in lanes.values()],
-        "ticktext": list(lanes),
+        "ticktext": [label(name) for name in lanes],
         "automargin": True,
         "showgrid": False,
         "zeroline": False,
