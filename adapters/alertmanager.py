@@ -17,6 +17,8 @@ from schemas.outside import NAME_MOST, TEXT_MOST, cut
 from schemas.rejection import explain
 
 _QUERY: Final = {"active": "true", "silenced": "false", "inhibited": "false", "unprocessed": "true"}
+_MOST: Final = 64 * 1024 * 1024
+"""Bytes of an answer: 10,000 alerts of 6 kB each."""
 _LATER: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -94,19 +96,24 @@ class AlertmanagerAlerts:
     ) -> _Answer:
         where = self._where
         try:
-            answer = await self._client.get(
-                f"{self._url}{path}", params=query, timeout=self._timeout_s
-            )
+            async with self._client.stream(
+                "GET", f"{self._url}{path}", params=query, timeout=self._timeout_s
+            ) as answer:
+                if answer.status_code != HTTPStatus.OK:
+                    text = f"{where}: answered {answer.status_code}, expected 200"
+                    never = answer.is_client_error and answer.status_code not in _LATER
+                    raise Terminal(text) if never else Retryable(text)
+                content = bytearray()
+                async for chunk in answer.aiter_bytes():
+                    content += chunk
+                    if len(content) > _MOST:
+                        raise Retryable(f"{where}: its answer is larger than {_MOST} bytes")
         except httpx.InvalidURL as error:
             raise Terminal(f"{where}: not a URL: {error}") from error
         except (httpx.HTTPError, OSError) as error:  # a refused certificate comes as it is
             raise Retryable(f"{where}: {type(error).__name__}: {error}") from error
-        if answer.status_code != HTTPStatus.OK:
-            text = f"{where}: answered {answer.status_code}, expected 200"
-            never = answer.is_client_error and answer.status_code not in _LATER
-            raise Terminal(text) if never else Retryable(text)
         try:
-            return answers.validate_json(answer.content)
+            return answers.validate_json(bytes(content))
         except ValidationError as error:
             text = f"{where}: not an answer of its API: {cut(explain(error), TEXT_MOST)}"
             raise Retryable(text) from error

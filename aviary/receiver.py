@@ -27,6 +27,7 @@ from aviary.telemetry.spans import span
 from aviary.webhook_metrics import WebhookMetrics
 from schemas.loss import LossReason
 from schemas.notification import receiver_of
+from schemas.outside import NAME_MOST, cut
 from schemas.rejection import Rejected, RejectReason
 
 _log = structlog.get_logger("aviary.webhook")
@@ -41,6 +42,13 @@ _TOLD: Final = 5
 """Of the alerts of one notification that are wrong, how many the log names."""
 _BODIES: Final = 2
 """Bodies of the largest size that may be in memory."""
+
+
+_ANSWERS: Final = {
+    RejectReason.UNPARSABLE: (HTTPStatus.BAD_REQUEST, LossReason.UNPARSABLE),
+    RejectReason.TOO_LARGE: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, LossReason.TOO_LARGE),
+    RejectReason.INVALID_DATA: (HTTPStatus.UNPROCESSABLE_ENTITY, LossReason.INVALID_DATA),
+}
 
 
 class AlertWriter(Protocol):
@@ -157,6 +165,19 @@ class Receiver:
             text = "authorization: missing or wrong, expected the bearer token of this webhook"
             raise Refused(HTTPStatus.UNAUTHORIZED, "unauthorized", text)
 
+    def misdirected(self, request: Request) -> JSONResponse:
+        """Answer what was sent to a path where nobody takes it; its alerts are lost."""
+        status, reason = HTTPStatus.NOT_FOUND, LossReason.WRONG_PATH
+        text = f"path: got {cut(request.url.path, NAME_MOST)!r}, expected /alertmanager"
+        try:
+            self._authorize(request)
+            self._metrics.lost.labels(reason.value).inc()
+            _log.error("alerts_lost", reason=reason, detail=text)
+        except Refused as refused:
+            status, text = refused.status, refused.detail
+        self._metrics.requests.labels(str(status.value)).inc()
+        return JSONResponse({"reason": reason.value, "detail": text}, status_code=status)
+
     async def _take(self, request: Request) -> dict[str, object]:
         headers = tuple(to_record(from_context()))
         try:
@@ -225,9 +246,7 @@ class Receiver:
                     receive, body, self._service_of, self._deciding(), headers
                 )
         except Rejected as why:
-            unparsable = why.reason is RejectReason.UNPARSABLE
-            status = HTTPStatus.BAD_REQUEST if unparsable else HTTPStatus.UNPROCESSABLE_ENTITY
-            reason = LossReason.UNPARSABLE if unparsable else LossReason.INVALID_DATA
+            status, reason = _ANSWERS[why.reason]
             lost = Lost(reason, why.text, receiver_of(body[:_SMALL]))
             raise Refused(status, why.reason.value, why.text, lost) from why
 
@@ -254,6 +273,7 @@ class Receiver:
         if recovered.paused:
             self._metrics.pauses.inc()
             return {"paused": True}
+        self._recovery.written(recovered)
         self._metrics.recovered.inc(len(recovered.records))
         return {"asked_for": len(recovered.records)}
 

@@ -20,6 +20,10 @@ from schemas.loss import Loss, LossReason
 
 _log = structlog.get_logger("aviary.webhook")
 
+TOLD_S: Final = 30.0
+"""What was asked for and written so lately is not written again: Alertmanager repeats what was
+refused every `group_interval`, which may be a second."""
+TOLD_MOST: Final = 50_000
 ASK_S: Final = 3.0
 """Alertmanager gives a notification 10 s; Kafka needs its share of them."""
 
@@ -43,6 +47,8 @@ class Recovered:
     records: tuple[Outgoing, ...]
     paused: bool
     """What fires could not be asked."""
+    identities: tuple[str, ...] = ()
+    """Of the alerts in it."""
 
 
 class Recovery:
@@ -73,6 +79,7 @@ class Recovery:
         self._ask_s = ask_s
         self._asking = asyncio.Lock()
         self._asked = 0
+        self._told: dict[str, float] = {}
         self._answers: dict[str | None, tuple[int, Sequence[Alert]]] = {}
 
     async def after(self, lost: Lost, headers: Headers) -> Recovered:
@@ -84,8 +91,20 @@ class Recovery:
         except TimeoutError:
             return self.pause(lost, f"no answer within {self._ask_s:g} s", headers)
         ours = [alert for alert in firing if self._is_ours(alert)]
-        _log.warning("alerts_lost", reason=lost.reason, detail=lost.text, asked_for=len(ours))
-        return Recovered(tuple(records_of(ours, self._service_of, headers)), paused=False)
+        new = [alert for alert in ours if not self._is_told(alert.identity)]
+        _log.warning("alerts_lost", reason=lost.reason, detail=lost.text, fire=len(ours))
+        records = tuple(records_of(new, self._service_of, headers))
+        return Recovered(records, paused=False, identities=tuple(each.identity for each in new))
+
+    def written(self, recovered: Recovered) -> None:
+        """Remember what is durable now."""
+        now = self._clock()
+        self._told |= dict.fromkeys(recovered.identities, now)
+        if len(self._told) > TOLD_MOST:
+            self._told = {one: at for one, at in self._told.items() if now - at < TOLD_S}
+
+    def _is_told(self, identity: str) -> bool:
+        return 0 <= self._clock() - self._told.get(identity, -TOLD_S) < TOLD_S
 
     def _is_ours(self, alert: Alert) -> bool:
         service = self._service_of(alert.labels)

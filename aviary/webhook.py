@@ -83,12 +83,21 @@ def create_app(  # noqa: PLR0913 - its parts
     )
     app = make_app("Aviary webhook", "Receives Alertmanager's notifications.", docs=options.docs)
 
+    # Grafana sends with PUT where it is told to.
+    @app.put("/alertmanager", include_in_schema=False)
     @app.post("/alertmanager", responses=_RESPONSES, openapi_extra={"requestBody": _BODY})
     async def alertmanager(request: Request) -> JSONResponse:
         """Take a notification (webhook version 4): one Kafka record for each alert."""
         return await receiver.answer(request)
 
-    return add_health(app, writer.check, registry)
+    add_health(app, writer.check, registry)
+
+    @app.post("/{path:path}", include_in_schema=False)
+    async def elsewhere(request: Request) -> JSONResponse:
+        """Say where notifications go."""
+        return receiver.misdirected(request)
+
+    return app
 
 
 def webhook_token(settings: Settings) -> SecretStr | None:

@@ -32,6 +32,8 @@ class LossReason(StrEnum):
     KAFKA_REFUSED = "kafka_refused"
     UNAUTHORIZED = "unauthorized"
     """Counted only: a stranger must not be able to pause anything."""
+    WRONG_PATH = "wrong_path"
+    """Counted only: it may have been no notification."""
 
 
 class Loss(Model):

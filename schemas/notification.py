@@ -34,6 +34,10 @@ from schemas.outside import NAME_MOST, TEXT_MOST, cut
 from schemas.rejection import Rejected, RejectReason, explain, show
 from schemas.tolerant_json import Twice, load_tolerantly
 
+ALERTS_MOST: Final = 50_000
+"""Alerts of one notification."""
+FIELDS_MOST: Final = 10_000
+"""Labels, annotations or other fields of one alert that are looked at."""
 TRUNCATED_MOST: Final = 1_000_000
 """A larger `truncatedAlerts` counts as this."""
 _UNNAMED_MOST: Final = 64 * 1024
@@ -158,7 +162,8 @@ class WebhookPayload(_Tolerant):
             kept: names of labels that decide, which are left out last from a label set too large.
 
         Raises:
-            Rejected: `unparsable` for what is not JSON, `invalid_data` for what is no payload.
+            Rejected: `unparsable` for what is not JSON, `invalid_data` for what is no payload,
+                `too_large` for too many values or alerts.
         """
         document: Any = load_tolerantly(value)
         if not isinstance(document, dict):
@@ -211,6 +216,9 @@ def _read_alerts(
     if not isinstance(given, list) or not given:
         text = f"alerts: got {show(given)}, expected a list of at least one alert"
         raise Rejected(RejectReason.INVALID_DATA, text)
+    if len(given) > ALERTS_MOST:
+        text = f"alerts: got {len(given)}, expected at most {ALERTS_MOST}"
+        raise Rejected(RejectReason.TOO_LARGE, text)
     good, unfit = [], []
     for index, raw in enumerate(given):
         try:
@@ -225,9 +233,12 @@ def _read_alert(raw: Any, place: str, kept: Container[str]) -> WebhookAlert:
         raise Rejected(RejectReason.INVALID_DATA, f"{place}: got {show(raw)}, expected an object")
     for name in ("labels", "annotations", ""):
         part = raw.get(name) if name else raw
+        inside = f"{place}.{name}" if name else place
         if isinstance(part, Twice):
-            inside = f"{place}.{name}" if name else place
             raise Rejected(RejectReason.INVALID_DATA, f"{inside}.{_twice(part)}")
+        if isinstance(part, dict) and len(part) > FIELDS_MOST:
+            text = f"{inside}: got {len(part)} fields, expected at most {FIELDS_MOST}"
+            raise Rejected(RejectReason.INVALID_DATA, text)
     # What is null is not there: other senders' maps without entries are written so.
     given = {name: value for name, value in raw.items() if value is not None}
     if given.get("fingerprint", "") == "":

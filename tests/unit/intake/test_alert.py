@@ -107,6 +107,10 @@ WRONG: list[tuple[Any, list[str]]] = [
     ({**ALERT, "fingerprint": "", "labels": {}}, ["alerts[1].fingerprint"]),
     ({**ALERT, "annotations": {"a": {"b": {}}}}, ["alerts[1].annotations.a"]),
     ({}, ["alerts[1].status: missing", "alerts[1].startsAt: missing"]),
+    (
+        {**ALERT, "labels": {f"l{n}": "" for n in range(10_001)}},
+        ["alerts[1].labels: got 10001 fields, expected at most 10000"],
+    ),
     ("firing", ["alerts[1]", "'firing'", "an object"]),
     (None, ["alerts[1]", "None", "an object"]),
     ([ALERT], ["alerts[1]", "an object"]),

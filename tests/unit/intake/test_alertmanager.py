@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -126,6 +126,16 @@ async def test_a_large_alert_is_cut_like_one_that_was_sent() -> None:
     item = _item() | {"annotations": {"summary": "x" * 900_000}}
     [alert] = await _firing(lambda _: httpx.Response(200, json=[item]))
     assert len(alert.model_dump_json()) < 10_000
+
+
+async def test_an_answer_without_end_is_no_answer() -> None:
+    class Endless(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            while True:
+                yield b" " * 1_000_000
+
+    with pytest.raises(Retryable, match="larger than"):
+        await _firing(lambda _: httpx.Response(200, stream=Endless()))
 
 
 async def test_memory_tells_only_what_fires() -> None:

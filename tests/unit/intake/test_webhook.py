@@ -197,10 +197,24 @@ async def test_metrics(writer: FakeWriter) -> None:
     assert "aviary_webhook_pauses_total 2.0" in metrics
 
 
-async def test_only_post_and_only_known_paths(writer: FakeWriter) -> None:
+async def test_only_known_methods_and_paths(writer: FakeWriter) -> None:
     async with _client(writer) as http:
         assert (await http.get("/alertmanager")).status_code == 405
-        assert (await http.post("/other")).status_code == 404
+        assert (await http.get("/other")).status_code in {404, 405}
+        assert (await http.post("/other", content=BODY)).status_code == 401
+        answer = await http.post("/other", content=BODY, headers=AUTHORIZED)
+        assert (answer.status_code, answer.json()["reason"]) == (404, "wrong_path")
+        assert "expected /alertmanager" in answer.json()["detail"]
+        metrics = (await http.get("/metrics")).text
+    assert 'aviary_webhook_lost_total{reason="wrong_path"} 1.0' in metrics
+    assert not writer.written
+
+
+async def test_grafana_may_put(writer: FakeWriter) -> None:
+    async with _client(writer) as http:
+        answer = await http.put("/alertmanager", content=BODY, headers=AUTHORIZED)
+    assert answer.status_code == 200
+    assert len(writer.written) == 3
 
 
 async def test_each_alert_of_a_notification_is_taken_by_itself(writer: FakeWriter) -> None:
@@ -228,7 +242,8 @@ async def test_each_alert_of_a_notification_is_taken_by_itself(writer: FakeWrite
     [
         b'{"version": "4", "alerts": ' + b"[" * 200_000,
         b'{"version": "4", "alerts": [' + b'{"labels":' * 100_000,
-        b'{"version": "4", "alerts": [' + b"[]," * 2_000_001 + b"[]]}",
+        b'{"version": "4", "alerts": [' + b"[]," * 1_000_001 + b"[]]}",
+        b'{"version": "4", "alerts": [' + b"1," * 50_000 + b"1]}",
         b'{"version": "4", "truncatedAlerts": 1e999, "alerts": [1]}',
         b'{"version": "4", "truncatedAlerts": ' + b"9" * 400 + b', "alerts": [{}]}',
         b'{"version": "4", "truncatedAlerts": ' + b"9" * 1_000_000 + b', "alerts": [{}]}',
@@ -247,7 +262,7 @@ async def test_each_alert_of_a_notification_is_taken_by_itself(writer: FakeWrite
 async def test_no_body_is_a_fault(writer: FakeWriter, body: bytes) -> None:
     async with _client(writer, max_body=10_000_000) as http:
         answer = await http.post("/alertmanager", content=body, headers=AUTHORIZED)
-        assert answer.status_code in {200, 400, 422}
+        assert answer.status_code in {200, 400, 413, 422}
         assert writer.written
         await http.get("/metrics")
 
