@@ -15,7 +15,7 @@ settings `AVIARY_METRICS_SOURCE=datadog`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -23,12 +23,14 @@ from typing import Any, Final, Protocol
 
 from adapters.errors import Terminal
 from adapters.http_access import HttpAccess
+from adapters.metrics.packs import check_packs
 from adapters.ports import MetricsSource, Router
 from aviary.access_settings import http_access
 from aviary.settings import Settings, SettingsError
-from schemas.catalog import Catalog, PluginRouterSpec
-from schemas.catalog_file import CatalogError, load_catalog
-from schemas.problems import Problem, show_value
+from schemas.catalog import Catalog, PluginRouterSpec, RouterSpec
+from schemas.catalog_check import Finding, listed, nearest
+from schemas.catalog_check import Path as DocumentPath
+from schemas.catalog_file import load_catalog
 
 GROUP: Final = "aviary.routers"
 """The entry point group of installed packages."""
@@ -101,22 +103,31 @@ def make_router(spec: PluginRouterSpec) -> Router:
 
 
 def load_with_plugins(path: Path) -> Catalog:
-    """Read a catalog, and check that its plugins are there and take their options.
+    """Read a catalog, and check all that can be checked without a server.
+
+    What `aviary validate` says, and `plan`, `release start` and the bridge go by: the catalog is
+    valid, its metric packs have the queries that it asks for, its plugins are there and take their
+    options.
 
     Raises:
-        CatalogError: the file is no valid catalog, or a plugin does not fit.
+        CatalogError: it is not so.
     """
-    catalog = load_catalog(path)
-    routers = {f"services.{name}.router": one.router for name, one in catalog.services.items()}
-    problems = [
-        problem
-        for where, spec in {"defaults.router": catalog.defaults.router, **routers}.items()
-        if isinstance(spec, PluginRouterSpec)
-        for problem in _problems(str(path), where, spec)
-    ]
-    if problems:
-        raise CatalogError(tuple(problems))
-    return catalog
+    return load_catalog(path, (check_packs, _check_plugins))
+
+
+def _check_plugins(catalog: Catalog) -> Iterator[Finding]:
+    known = known_routers()
+    seen: dict[PluginRouterSpec, list[Finding]] = {}
+    routers: dict[DocumentPath, RouterSpec | None] = {
+        ("defaults", "router"): catalog.defaults.router
+    }
+    routers |= {("services", name, "router"): one.router for name, one in catalog.services.items()}
+    for where, spec in routers.items():
+        if isinstance(spec, PluginRouterSpec):
+            if spec not in seen:
+                seen[spec] = _findings(spec, known)
+            for found in seen[spec]:
+                yield Finding((*where, *found.path), found.value, found.expected)
 
 
 def _load(where: str) -> Callable[..., Any]:
@@ -125,20 +136,19 @@ def _load(where: str) -> Callable[..., Any]:
     return found
 
 
-def _problems(file: str, where: str, spec: PluginRouterSpec) -> list[Problem]:
-    known = known_routers()
+def _findings(spec: PluginRouterSpec, known: Mapping[str, str]) -> list[Finding]:
+    """What is wrong with a plugin, below the router that names it."""
     if spec.plugin not in known:
-        expected = f"an installed plugin: {', '.join(sorted(known)) or 'there is none'}"
-        return [Problem(file, None, f"{where}.plugin", show_value(spec.plugin), expected)]
+        names = listed(known) or "there is none"
+        expected = f"an installed plugin: {names}{nearest(spec.plugin, known)}"
+        return [Finding(("plugin",), spec.plugin, expected)]
     try:
         parameters = inspect.signature(_load(known[spec.plugin])).parameters
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - other people's code, which may raise anything
         expected = f"a plugin that can be imported ({known[spec.plugin]}: {error})"
-        return [Problem(file, None, f"{where}.plugin", show_value(spec.plugin), expected)]
-    return [
-        Problem(file, None, f"{where}.options", show_value(dict(spec.options)), expected)
-        for expected in _unfit(parameters, spec.options)
-    ]
+        return [Finding(("plugin",), spec.plugin, expected)]
+    options = dict(spec.options)
+    return [Finding(("options",), options, text) for text in _unfit(parameters, options)]
 
 
 def _unfit(parameters: Mapping[str, inspect.Parameter], options: Mapping[str, Any]) -> list[str]:

@@ -27,6 +27,8 @@ MOST_FINDINGS: Final = 5000
 _HINTS: Final = 10
 """Names for which a close one is looked for; a search among 10,000 is not for every mistake."""
 _COMPARED: Final = 50
+_BEGINNING: Final = 3
+"""Characters that are enough to name something by how it begins."""
 _LONGEST_NAME: Final = 100
 _NAMED: Final = 12
 """Most known names, or names of a cycle, that a finding spells out."""
@@ -69,12 +71,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Suggest the closest known name: `; did you mean 'payments'?`, or nothing."""
     if len(name) > _LONGEST_NAME:  # the search takes the square of the length
         return ""
-    candidates = [one for one in known if len(one) <= _LONGEST_NAME]
-    if len(candidates) > _COMPARED:
-        pairs = _pairs(name)
-        candidates = nlargest(_COMPARED, candidates, key=lambda one: len(pairs & _pairs(one)))
-    close = get_close_matches(name, candidates, n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    typed = name.lower()
+    candidates = {one.lower(): one for one in known if len(one) <= _LONGEST_NAME}
+    some: list[str] = list(candidates)
+    if len(some) > _COMPARED:
+        pairs = _pairs(typed)
+        some = nlargest(_COMPARED, some, key=lambda one: len(pairs & _pairs(one)))
+    close = get_close_matches(typed, some, n=1) or [
+        one for one in some if one.startswith(typed) and len(typed) >= _BEGINNING
+    ]
+    return f"; did you mean '{candidates[close[0]]}'?" if close else ""
 
 
 def _pairs(name: str) -> set[tuple[str, str]]:

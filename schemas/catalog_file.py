@@ -25,6 +25,7 @@ from schemas.catalog_check import (
     ServiceOutline,
     check_outline,
 )
+from schemas.catalog_fit import check_fit
 from schemas.document import Document, read_yaml
 from schemas.files import UnreadableError, decoded, read_bounded
 from schemas.problems import Problem, document_path, explain, show_path, show_value
@@ -97,8 +98,9 @@ def parse_catalog(text: str, file: str = "catalog", checks: Iterable[Check] = ()
     if document.place is None and document.complaints:
         raise found.error()
     catalog = _read(document, found)
-    if catalog is not None:
-        found.take(finding for check in checks for finding in check(catalog))
+    if catalog is not None and not found.any:
+        for check in (check_fit, *checks):
+            found.take_checked(check(catalog))
     if found.any or catalog is None:
         raise found.error()
     return catalog
@@ -129,6 +131,11 @@ class _Found:
         for found in findings:
             path = document_path(found.path, self.document.data, missing=found.value is MISSING)
             self.add(Finding(path, found.value, found.expected), self.document.line(path))
+
+    def take_checked(self, findings: Iterable[Finding]) -> None:
+        """What a catalog lacks may stand at a field that it leaves out."""
+        for found in findings:
+            self.add(found, self.document.line(found.path))
 
     def add(self, found: Finding, line: int | None) -> None:
         if not self.room:

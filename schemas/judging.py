@@ -17,10 +17,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from schemas.base import Duration, Model, Percent
+from schemas.catalog_check import nearest
 
-_VARIABLE = re.compile(r"\{\{\s*(.*?)\s*\}\}")
+_VARIABLE = re.compile(r"\{\{([^{}]*+)\}\}")
+_MOST_QUERY = 10_000
+_SHOWN = 80
 TEMPLATE_VARIABLES = ("service", "version", "pool")
 """What a PromQL template may use: the service, the arm's version, the router's name for both."""
+
+PromQL = Annotated[str, Field(min_length=1, max_length=_MOST_QUERY)]
+"""A template, of a length that is ten times what is usual."""
 
 MetricName = Annotated[
     str,
@@ -83,11 +89,12 @@ def render(template: str, variables: Mapping[str, str]) -> str:
     """
 
     def fill(match: re.Match[str]) -> str:
-        name = match.group(1)
+        name = match.group(1).strip()
         if name not in TEMPLATE_VARIABLES or name not in variables:
             raise ValueError(
-                f"PromQL template: unknown variable {{{{{name}}}}}, "
+                f"PromQL template: unknown variable {{{{{name[:_SHOWN]}}}}}, "
                 f"expected one of {', '.join(TEMPLATE_VARIABLES)}"
+                f"{nearest(name, TEMPLATE_VARIABLES)}"
             )
         return variables[name].replace("\\", "\\\\").replace('"', '\\"')
 
@@ -98,6 +105,7 @@ class _Metric(Model, ABC):
     name: MetricName
     query: str | None = Field(
         default=None,
+        max_length=63,
         description="A query of the pack; the metric's name if neither it nor own PromQL is given.",
     )
     direction: Direction = Direction.HIGHER_IS_BAD
@@ -158,12 +166,12 @@ class RatioMetric(_Metric):
     """Bad requests among all requests, from two raw counters."""
 
     kind: Literal["ratio"] = "ratio"
-    bad: str | None = Field(
+    bad: PromQL | None = Field(
         default=None,
         description="PromQL of the raw counter of bad requests (of good ones if lower is bad).",
     )
-    total: str | None = Field(default=None, description="PromQL of the raw counter of requests.")
-    shown_by: str | None = Field(
+    total: PromQL | None = Field(default=None, description="PromQL of the raw counter of requests.")
+    shown_by: PromQL | None = Field(
         default=None,
         description="PromQL of series that are there whenever bad requests would be seen, such as "
         "all classes of the counter: beside them no series of bad requests means none.",
@@ -185,10 +193,10 @@ class HistogramMetric(_Metric):
     """Requests slower than an edge among all requests, for a few existing bucket edges."""
 
     kind: Literal["histogram"] = "histogram"
-    buckets: str | None = Field(
+    buckets: PromQL | None = Field(
         default=None, description="PromQL of the raw, cumulative buckets, label le kept."
     )
-    total: str | None = Field(
+    total: PromQL | None = Field(
         default=None, description="PromQL of the raw count; the +Inf bucket if left out."
     )
     unit: Literal["s", "ms"] = Field(default="s", description="Unit of the label le.")
@@ -222,7 +230,7 @@ class GaugeMetric(_Metric):
     """A value per instance (memory, CPU), compared as a mean over instances."""
 
     kind: Literal["gauge"] = "gauge"
-    value: str | None = Field(default=None, description="PromQL: one value per instance, >= 0.")
+    value: PromQL | None = Field(default=None, description="PromQL: one value per instance, >= 0.")
     margin: float | None = Field(
         default=None,
         ge=1.2,
@@ -239,7 +247,7 @@ class ThresholdMetric(_Metric):
     """A fixed limit on a value of the canary: nothing statistical."""
 
     kind: Literal["threshold"] = "threshold"
-    value: str | None = Field(default=None, description="PromQL: every series is checked.")
+    value: PromQL | None = Field(default=None, description="PromQL: every series is checked.")
     limit: float = Field(allow_inf_nan=False, description="The last value that is still good.")
     checks: int = Field(default=1, ge=1, description="Checks in a row beyond the limit that fail.")
 
@@ -312,6 +320,10 @@ class JudgeSpec(Model):
 
     method: Method = Method.SHARE
     pack: str = Field(default="envoy", description="The metric pack that names queries.")
+    language: Literal["promql", "other"] = Field(
+        default="promql",
+        description="Of own queries; other (MetricsQL, a plugin's) is asked as it is, unchecked.",
+    )
     alpha: float = Field(
         default=0.05,
         gt=0,

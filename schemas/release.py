@@ -9,7 +9,16 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from schemas.admission import AdmissionPolicy
 from schemas.alert import Alert
@@ -23,6 +32,7 @@ from schemas.phases import CanaryPhase as CanaryPhase  # noqa: PLC0414 - part of
 from schemas.phases import CauseKind as CauseKind  # noqa: PLC0414
 from schemas.phases import ReleasePhase as ReleasePhase  # noqa: PLC0414
 from schemas.route import Route
+from schemas.sharing import FEW, share, unshare
 from schemas.verdict import Verdict
 
 LABELS_BYTES = 16 * 1024
@@ -139,6 +149,22 @@ class ReleasePlan(Model):
     environment: str = "default"
     labels: Labels = Field(default_factory=dict)
     source: Text = Field(default="", description="The deploy event: its CloudEvents source and id.")
+
+    @model_serializer(mode="wrap")
+    def _write_small(
+        self, handler: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        """In JSON, what many services have in common stands there once."""
+        if len(self.services) <= FEW or not info.mode_is_json():
+            whole: dict[str, Any] = handler(self)
+            return whole
+        return {**handler(self.model_copy(update={"services": {}})), **share(self.services)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_small(cls, value: Any) -> Any:
+        small = isinstance(value, dict) and not value.keys().isdisjoint({"shared", "packed"})
+        return unshare(value) if small else value
 
 
 class Tuning(Model):

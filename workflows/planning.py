@@ -6,14 +6,22 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
+from typing import Final
 
 from schemas.catalog import BUILT_IN, Catalog, ServiceSpec
 from schemas.catalog_check import listed, nearest
+from schemas.catalog_fit import NEEDS_RATIO
 from schemas.deploy import DeployRequested
 from schemas.graph import levels
 from schemas.judging import is_acting_ratio
 from schemas.release import ReleasePlan, ServicePlan
 
+ANY_ENVIRONMENT: Final = "default"
+"""A catalog of this environment takes the events of every other."""
+ENVIRONMENT_FIELD: Final = "data.subject.content.environment.id"
+"""Where an event says what environment it is meant for."""
+MOST_BYTES: Final = 1_800_000
+"""Of a plan; Temporal takes 2 MB in one piece, and there is more beside the plan."""
 _NAMED = 5
 """Most names that an error spells out."""
 
@@ -25,6 +33,8 @@ class PlanReason(StrEnum):
     DUPLICATE_SERVICE = "duplicate_service"
     UNKNOWN_STRATEGY = "unknown_strategy"
     UNFIT_STRATEGY = "unfit_strategy"
+    OTHER_ENVIRONMENT = "other_environment"
+    TOO_LARGE = "too_large"
 
 
 class PlanError(ValueError):
@@ -37,7 +47,9 @@ class PlanError(ValueError):
         self.text = text
 
 
-def plan_release(catalog: Catalog, deploy: DeployRequested, *, source: str = "") -> ReleasePlan:
+def plan_release(
+    catalog: Catalog, deploy: DeployRequested, *, source: str = "", environment: str | None = None
+) -> ReleasePlan:
     """Plan a release: what depends on what, what may go at once, and how each service goes.
 
     A service waits for those services of the release that it depends on, directly or through
@@ -47,10 +59,13 @@ def plan_release(catalog: Catalog, deploy: DeployRequested, *, source: str = "")
         catalog: the services and strategies; the plan keeps a copy of what it needs.
         deploy: what shall be released.
         source: the deploy event's identity, kept for the record.
+        environment: the one that the event is meant for, where it says so.
 
     Raises:
-        PlanError: a service or the strategy is not in the catalog, or a service is there twice.
+        PlanError: a service or the strategy is not in the catalog, a service is there twice, the
+            event is meant for another environment, or the plan is more than Temporal takes.
     """
+    _check_environment(catalog, environment)
     versions = _versions(catalog, deploy)
     _known_strategy(catalog, deploy.strategy)
     needs = _needs_within(catalog.services, versions)
@@ -58,7 +73,7 @@ def plan_release(catalog: Catalog, deploy: DeployRequested, *, source: str = "")
         name: _service_plan(catalog, name, version, needs[name], deploy.strategy)
         for name, version in sorted(versions.items())
     }
-    return ReleasePlan(
+    plan = ReleasePlan(
         release=deploy.release,
         services=services,
         stages=tuple(tuple(level) for level in levels(needs)),
@@ -69,6 +84,27 @@ def plan_release(catalog: Catalog, deploy: DeployRequested, *, source: str = "")
         environment=catalog.environment,
         source=source,
     )
+    _check_size(plan)
+    return plan
+
+
+def _check_environment(catalog: Catalog, asked: str | None) -> None:
+    ours = catalog.environment
+    if asked is not None and ours not in {ANY_ENVIRONMENT, asked}:
+        text = f"{ENVIRONMENT_FIELD}: got {asked!r}, expected the catalog's environment {ours!r}"
+        raise PlanError(PlanReason.OTHER_ENVIRONMENT, text)
+
+
+def _check_size(plan: ReleasePlan) -> None:
+    size = len(plan.model_dump_json())
+    if size > MOST_BYTES:
+        text = (
+            f"services: got {len(plan.services):,} of them, whose plan takes {size:,} bytes as "
+            f"Temporal would keep it, expected at most {MOST_BYTES:,}: write the metrics that they "
+            "have in common once, in defaults, with {{service}} in their queries, or release fewer "
+            "services at a time"
+        )
+        raise PlanError(PlanReason.TOO_LARGE, text)
 
 
 def _versions(catalog: Catalog, deploy: DeployRequested) -> dict[str, str]:
@@ -133,10 +169,7 @@ def _service_plan(
 ) -> ServicePlan:
     resolved = catalog.resolve(name, strategy)
     if resolved.strategy.ramp is not None and not any(map(is_acting_ratio, resolved.metrics)):
-        text = (
-            f"services.{name}: strategy {resolved.strategy_name} is a ramp, which counts failed "
-            "requests; expected a metric of kind ratio that is acted upon and compared with stable"
-        )
+        text = f"services.{name}: got strategy {resolved.strategy_name!r}, expected {NEEDS_RATIO}"
         raise PlanError(PlanReason.UNFIT_STRATEGY, text)
     return ServicePlan(
         service=name,

@@ -6,7 +6,7 @@ All queries ask for raw series, one per instance: counting is the judge's busine
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Annotated, Literal, Self
@@ -15,8 +15,10 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from schemas.base import Model
+from schemas.catalog import Catalog
+from schemas.catalog_check import Finding, listed, nearest
+from schemas.catalog_fit import check_judged
 from schemas.judging import (
-    TEMPLATE_VARIABLES,
     HistogramMetric,
     JudgeSpec,
     MetricName,
@@ -24,8 +26,7 @@ from schemas.judging import (
     ThresholdMetric,
     render,
 )
-
-_FUNCTION = re.compile(r"\b(rate|irate|increase|delta|sum|avg|max|min|histogram_quantile)\s*[(]")
+from schemas.promql import SAMPLES, fault
 
 
 class _Query(Model):
@@ -39,9 +40,8 @@ class _Query(Model):
     @model_validator(mode="after")
     def _raw(self) -> Self:
         for part, template in self.parts.items():
-            render(template, dict.fromkeys(TEMPLATE_VARIABLES, ""))
-            if found := _FUNCTION.search(template):
-                raise ValueError(f"{part}: expected raw series, got {found.group(1)}()")
+            if expected := fault(render(template, SAMPLES), raw=True):
+                raise ValueError(f"{part}: expected {expected}")
         return self
 
 
@@ -125,12 +125,16 @@ def load_pack(name: str) -> Pack:
         ValueError: there is no such pack, or it is wrong.
     """
     if name not in pack_names():
-        raise ValueError(f"judge.pack: unknown pack {name}, expected {', '.join(pack_names())}")
+        raise ValueError(f"judge.pack: unknown pack {name}, expected {_known_packs(name)}")
     text = (files("adapters.metrics") / "packs" / f"{name}.yaml").read_text(encoding="utf-8")
     try:
         return Pack.model_validate(yaml.safe_load(text))
     except ValidationError as error:
         raise ValueError(f"pack {name}: {error}") from error
+
+
+def _known_packs(name: str) -> str:
+    return f"{', '.join(pack_names())}{nearest(name, pack_names())}"
 
 
 def resolve_metric(spec: JudgeSpec, metric: MetricSpec) -> MetricSpec:
@@ -142,19 +146,45 @@ def resolve_metric(spec: JudgeSpec, metric: MetricSpec) -> MetricSpec:
     if metric.query is None:
         return metric
     pack = load_pack(spec.pack)
-    query = pack.queries.get(metric.query)
-    if query is None:
-        raise ValueError(
-            f"metric {metric.name}: pack {spec.pack} has no query {metric.query}, "
-            f"expected {', '.join(sorted(pack.queries))}"
-        )
-    wanted = "gauge" if isinstance(metric, ThresholdMetric) else metric.kind
-    if query.kind != wanted:
-        raise ValueError(
-            f"metric {metric.name}: query {metric.query} of pack {spec.pack} is a {query.kind}, "
-            f"expected a {wanted}"
-        )
+    if unfit := _unfit(spec.pack, pack, metric):
+        why, expected = unfit
+        raise ValueError(f"metric {metric.name}: {why}, expected {expected}")
+    query = pack.queries[metric.query]
     filled: dict[str, str | None] = {**query.parts, "query": None}
     if isinstance(metric, HistogramMetric) and isinstance(query, HistogramQuery):
         filled["unit"] = query.unit
     return metric.model_copy(update=filled)
+
+
+def check_packs(catalog: Catalog) -> Iterator[Finding]:
+    """Give every pack and query that a catalog names and that is not there, or does not fit."""
+    return check_judged(catalog, _lacking)
+
+
+def _lacking(spec: JudgeSpec, metrics: Sequence[MetricSpec]) -> Iterator[Finding]:
+    if spec.pack not in pack_names():
+        yield Finding(("judge", "pack"), spec.pack, _known_packs(spec.pack))
+        return
+    pack = load_pack(spec.pack)
+    for at, metric in enumerate(metrics):
+        if unfit := _unfit(spec.pack, pack, metric):
+            why, expected = unfit
+            yield Finding(("metrics", at, "query"), metric.query, f"{expected} ({why})")
+
+
+def _unfit(name: str, pack: Pack, metric: MetricSpec) -> tuple[str, str] | None:
+    """Why a metric's query does not fit, and what is expected; None where it does."""
+    if metric.query is None:
+        return None
+    query = pack.queries.get(metric.query)
+    if query is None:
+        own = " and ".join(metric.required_parts())
+        hint = nearest(metric.query, pack.queries)
+        expected = f"{listed(pack.queries)}, or own PromQL in {own}{hint}"
+        return f"pack {name} has no query {metric.query}", expected
+    wanted = "gauge" if isinstance(metric, ThresholdMetric) else metric.kind
+    if query.kind == wanted:
+        return None
+    fitting = listed(key for key, one in pack.queries.items() if one.kind == wanted)
+    why = f"query {metric.query} of pack {name} is a {query.kind}"
+    return why, f"a {wanted}, such as {fitting}" if fitting else f"a {wanted}; it has none"

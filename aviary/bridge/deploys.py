@@ -24,8 +24,9 @@ _PLAN_REASONS: Final = {
     PlanReason.UNKNOWN_STRATEGY: RejectReason.UNKNOWN_STRATEGY,
     PlanReason.UNFIT_STRATEGY: RejectReason.UNFIT_STRATEGY,
     PlanReason.DUPLICATE_SERVICE: RejectReason.INVALID_DATA,
+    PlanReason.OTHER_ENVIRONMENT: RejectReason.OTHER_ENVIRONMENT,
+    PlanReason.TOO_LARGE: RejectReason.UNPLANNABLE,
 }
-_ANY_ENVIRONMENT: Final = "default"
 _FEW: Final = 20
 _SMALL: Final = 300
 """Services of a release, and of the catalog, that are planned without a thread: in a millisecond,
@@ -105,9 +106,10 @@ def _event(record: Any) -> tuple[DeployEvent, str]:
 
 
 def _plan(event: DeployEvent, record: str, catalog: Catalog) -> ReleasePlan:
-    _check_environment(event, catalog)
     try:
-        return plan_release(catalog, event.deploy, source=event.origin)
+        return plan_release(
+            catalog, event.deploy, source=event.origin, environment=event.environment
+        )
     except PlanError as error:
         raise Rejected(_PLAN_REASONS[error.reason], error.text) from error
     except Exception as error:
@@ -132,11 +134,3 @@ def _time(event: DeployEvent, record: Any) -> datetime:
             f"record timestamp: {error}, got {record.timestamp}, expected milliseconds since 1970"
         )
         raise Rejected(RejectReason.UNPARSABLE, text) from error
-
-
-def _check_environment(event: DeployEvent, catalog: Catalog) -> None:
-    ours = catalog.environment
-    if event.environment is not None and ours not in {_ANY_ENVIRONMENT, event.environment}:
-        where = "data.subject.content.environment.id"
-        text = f"{where}: got {event.environment!r}, expected the catalog's environment {ours!r}"
-        raise Rejected(RejectReason.OTHER_ENVIRONMENT, text)

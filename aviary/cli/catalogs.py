@@ -43,8 +43,8 @@ def plan(
     from workflows.planning import plan_release  # noqa: PLC0415
 
     found = load_with_plugins(load_settings(catalog=catalog).catalog)
-    deploy, source = read_event(event)
-    planned = plan_release(found, deploy, source=source)
+    asked = read_event(event)
+    planned = plan_release(found, asked.deploy, source=asked.source, environment=asked.environment)
     if output is Format.JSON:
         print_json(plan_as_data(planned))
     else:

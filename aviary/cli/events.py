@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -17,14 +18,19 @@ MOST_EVENT_BYTES = 4_000_000
 """More than a topic takes."""
 
 
-def read_event(path: Path) -> tuple[DeployRequested, str]:
+class Asked(NamedTuple):
+    """What shall be released, and what the event's envelope says; nothing for bare data."""
+
+    deploy: DeployRequested
+    source: str = ""
+    environment: str | None = None
+
+
+def read_event(path: Path) -> Asked:
     """Read a structured CloudEvent, or only its data.
 
     Args:
         path: a file, or `-` for stdin.
-
-    Returns:
-        What shall be released, and the event's identity (empty for bare data).
 
     Raises:
         CommandError: the file can't be read.
@@ -34,8 +40,8 @@ def read_event(path: Path) -> tuple[DeployRequested, str]:
     data = load_json(value)
     if isinstance(data, dict) and "specversion" in data:
         event = parse_deploy(value)
-        return event.deploy, event.origin
-    return _deploy(data, str(path)), ""
+        return Asked(event.deploy, event.origin, event.environment)
+    return Asked(_deploy(data, str(path)))
 
 
 def deploy_from_options(

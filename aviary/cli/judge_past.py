@@ -13,8 +13,8 @@ import httpx
 from adapters.metrics.packs import Pack, load_pack, resolve_metric
 from analysis.judge import Judge
 from aviary.cli.failing import CommandError, ExitCode
+from aviary.plugins import load_with_plugins
 from schemas.catalog_check import listed, nearest
-from schemas.catalog_file import load_catalog
 from schemas.judging import (
     Arm,
     GaugeMetric,
@@ -180,7 +180,7 @@ def _from_catalog(path: Path, service: str) -> tuple[JudgeSpec, Sequence[MetricS
         CommandError: the catalog has no such service.
         CatalogError: it can't be read, or is not valid.
     """
-    catalog = load_catalog(path)
+    catalog = load_with_plugins(path)
     try:
         resolved = catalog.resolve(service)
     except KeyError:

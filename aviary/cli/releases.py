@@ -27,9 +27,9 @@ from schemas.phases import CauseKind, ReleasePhase
 from schemas.verdict import VerdictKind
 
 if TYPE_CHECKING:
+    from aviary.cli.events import Asked
     from aviary.cli.remote import Releases
     from aviary.settings import Settings
-    from schemas.deploy import DeployRequested
     from schemas.release import ReleasePlan
 
 _T = TypeVar("_T")
@@ -134,11 +134,11 @@ def start(  # noqa: PLR0913 - one parameter an option
     settings = load_settings(
         catalog=catalog, temporal_address=address, temporal_namespace=namespace
     )
-    deploy, source = _deploy(release, event, service or [], strategy, label or [])
-    planned = _planned(settings, deploy, source)
+    asked = _asked(release, event, service or [], strategy, label or [])
+    planned = _planned(settings, asked)
 
     async def run(releases: Releases) -> bool:
-        return await releases.start(planned, deploy.digest())
+        return await releases.start(planned, asked.deploy.digest())
 
     started = _with_releases(settings, run)
     if output is Format.JSON:
@@ -149,14 +149,14 @@ def start(  # noqa: PLR0913 - one parameter an option
         say(f"release {planned.release}: known already, nothing started")
 
 
-def _deploy(
+def _asked(
     release: str | None,
     event: Path | None,
     services: list[str],
     strategy: str | None,
     labels: list[str],
-) -> tuple[DeployRequested, str]:
-    from aviary.cli.events import deploy_from_options, read_event  # noqa: PLC0415
+) -> Asked:
+    from aviary.cli.events import Asked, deploy_from_options, read_event  # noqa: PLC0415
 
     if event is not None:
         if release is not None or services or strategy is not None or labels:
@@ -166,14 +166,15 @@ def _deploy(
     if release is None or not services:
         text = "expected --event, or RELEASE with at least one --service such as checkout=1.4.2"
         raise CommandError(ExitCode.BAD_INPUT, text)
-    return deploy_from_options(release, services, strategy, labels), ""
+    return Asked(deploy_from_options(release, services, strategy, labels))
 
 
-def _planned(settings: Settings, deploy: DeployRequested, source: str) -> ReleasePlan:
-    from schemas.catalog_file import load_catalog  # noqa: PLC0415
+def _planned(settings: Settings, asked: Asked) -> ReleasePlan:
+    from aviary.plugins import load_with_plugins  # noqa: PLC0415
     from workflows.planning import plan_release  # noqa: PLC0415
 
-    return plan_release(load_catalog(settings.catalog), deploy, source=source)
+    catalog = load_with_plugins(settings.catalog)
+    return plan_release(catalog, asked.deploy, source=asked.source, environment=asked.environment)
 
 
 def list_releases(  # noqa: PLR0913, PLR0917 - one parameter an option

@@ -1,0 +1,132 @@
+"""Says what is wrong with a query in PromQL before anything asks it.
+
+A template is filled in with sample values first. The parser is a real one (of Prometheus 2.45 and
+later functions); it recurses, so what nests without measure is refused before it comes there.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, Final
+
+import promql_parser
+from promql_parser import ValueType
+
+SAMPLES: Final = {"service": "checkout", "version": "1.4.2", "pool": "checkout@1~4~2"}
+"""What stands in for `{{service}}` and its like."""
+
+_DEEPEST: Final = 50
+_MOST_OPERATORS: Final = 200
+_QUOTED: Final = re.compile(
+    r'"(?:[^"\\]|\\.)*+"|\'(?:[^\'\\]|\\.)*+\'|`[^`]*+`|#[^\n]*+', re.DOTALL
+)
+_OPERATOR: Final = re.compile(r"[-+*/%^<>]|[=!]=|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
+_DEPTH: Final = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+_KEEP_RAW: Final = frozenset({"label_replace", "label_join", "last_over_time"})
+_COMBINE_RAW: Final = frozenset({"or", "+", "-"})
+_FILTER: Final = frozenset({"and", "unless"})
+_TYPES: Final = (
+    (ValueType.Vector, "vector"),
+    (ValueType.Matrix, "matrix"),
+    (ValueType.Scalar, "scalar"),
+    (ValueType.String, "string"),
+)
+_KINDS: Final = {
+    "MatrixSelector": "matrix",
+    "SubqueryExpr": "matrix",
+    "NumberLiteral": "scalar",
+    "StringLiteral": "string",
+}
+_WORDS: Final = {
+    "matrix": "a range of values, where one value a series is needed",
+    "scalar": "a single number, where series are needed",
+    "string": "a text, where series are needed",
+}
+
+
+@lru_cache(maxsize=4096)
+def fault(query: str, *, raw: bool) -> str | None:
+    """What is wrong with a query, in words behind "expected"; None if nothing is.
+
+    Args:
+        query: PromQL, without variables.
+        raw: the series must be raw counters, which are counted exactly: no `rate`, no `sum`.
+    """
+    if text := _too_large(query):
+        return text
+    try:
+        parsed = promql_parser.parse(query)
+    except ValueError as error:
+        return f"a query in PromQL ({error})"
+    kind = _kind(parsed)
+    if kind != "vector":
+        return f"a query for series ({_WORDS[kind]})"
+    found = _not_raw(parsed) if raw else None
+    if found is not None:
+        return (
+            f"raw series, got {found}: one series for each instance is counted exactly, "
+            "so leave out rate, increase, sum and the like"
+        )
+    return None
+
+
+def _too_large(query: str) -> str | None:
+    bare = _QUOTED.sub("", query)
+    depth = deepest = 0
+    for character in bare:
+        depth += _DEPTH.get(character, 0)
+        deepest = max(deepest, depth)
+    if deepest > _DEEPEST:
+        return f"a query of at most {_DEEPEST} levels of brackets"
+    if len(_OPERATOR.findall(bare)) > _MOST_OPERATORS:
+        return f"a query of at most {_MOST_OPERATORS} operators"
+    return None
+
+
+def _kind(node: Any) -> str:
+    """The type of a query's answer."""
+    name = type(node).__name__
+    if name in {"ParenExpr", "UnaryExpr"}:
+        return _kind(node.expr)
+    if name == "BinaryExpr":
+        return "vector" if "vector" in {_kind(node.lhs), _kind(node.rhs)} else "scalar"
+    if name == "Call":
+        return next(word for kind, word in _TYPES if node.func.return_type == kind)
+    return _KINDS.get(name, "vector")
+
+
+def _not_raw(node: Any) -> str | None:
+    """The first part of a query for series after which they are no raw counters any more."""
+    name = type(node).__name__
+    if name == "ParenExpr":
+        found = _not_raw(node.expr)
+    elif name == "BinaryExpr":
+        found = _not_raw_sides(node)
+    elif name == "Call" and node.func.name in _KEEP_RAW:
+        found = _not_raw(node.args[0])
+    elif name == "VectorSelector":
+        found = None if node.at is None else "@, which stands still"
+    elif name == "MatrixSelector":
+        found = None
+    else:
+        found = _named(name, node)
+    return found
+
+
+def _named(name: str, node: Any) -> str:
+    if name == "AggregateExpr":
+        return f"{str(node.op).lower()}()"
+    return f"{node.func.name}()" if name == "Call" else "arithmetic"
+
+
+def _not_raw_sides(node: Any) -> str | None:
+    """Counters of the same instances may be added, taken apart and put beside each other."""
+    operator = str(node.op)
+    if operator in _FILTER:
+        return _not_raw(node.lhs)
+    if operator not in _COMBINE_RAW:
+        return f"operator {operator}"
+    if _kind(node.lhs) != "vector" or _kind(node.rhs) != "vector":
+        return f"operator {operator} with a number"
+    return _not_raw(node.lhs) or _not_raw(node.rhs)
