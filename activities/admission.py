@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from temporalio import activity
-from temporalio.client import Client, WithStartWorkflowOperation, WorkflowExecutionStatus
-from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.clock import server_now
@@ -20,7 +19,7 @@ from schemas.ids import (
     ADMISSION_WORKFLOW,
     RELEASE_WORKFLOW,
     SIGNAL_ADMISSION,
-    UPDATE_ASK,
+    SIGNAL_ASK,
     admission_workflow_id,
     release_workflow_id,
 )
@@ -31,16 +30,27 @@ ATTEND: Final = "aviary.attend"
 
 _CAP = timedelta(seconds=5)
 ASK_POLICY = Policy(start_to_close=timedelta(seconds=8), retry=forever(_CAP))
-RECALL_POLICY = Policy(start_to_close=timedelta(minutes=1), retry=forever(_CAP))
+RECALL_POLICY = Policy(
+    start_to_close=timedelta(minutes=10), retry=forever(_CAP), heartbeat=timedelta(seconds=30)
+)
 ATTEND_POLICY = Policy(
     start_to_close=timedelta(days=30), retry=forever(_CAP), heartbeat=timedelta(seconds=15)
 )
+PATIENT_POLICY = Policy(
+    start_to_close=timedelta(days=30), retry=forever(_CAP), heartbeat=timedelta(minutes=5)
+)
+"""For what thousands wait for at once: each heartbeat is a write of the server."""
 
 _RPC = timedelta(seconds=5)
 _TASK_TIMEOUT = timedelta(seconds=2)
 """As for releases: a killed worker keeps a task no longer than this."""
 _BEAT_S = 5.0
+_PATIENT_BEAT_S = 100.0
 _AT_ONCE = 20
+_TOLD = 5_000
+"""Most releases that a recall names in its answer; all are told."""
+_SHARED_S = 1.0
+"""How long the answer about one workflow is good for all who ask."""
 
 
 class AskAdmission(Model):
@@ -63,6 +73,23 @@ class Attend(Model):
 
     workflows: tuple[str, ...]
     poll: Duration
+    patient: bool = False
+    """Heartbeat rarely."""
+
+
+class Beat:
+    """Heartbeats at once, and then whenever so many seconds have been waited."""
+
+    def __init__(self, every: float) -> None:
+        self._every = every
+        self._waited = every
+
+    def after(self, seconds: float) -> None:
+        """That long was waited since the last time."""
+        self._waited += seconds
+        if self._waited >= self._every:
+            self._waited = 0.0
+            activity.heartbeat()
 
 
 class AdmissionActivities:
@@ -77,29 +104,25 @@ class AdmissionActivities:
         self._client = client
         self._sleep = sleep
         self._clock = clock
+        self._looks: dict[str, asyncio.Future[bool]] = {}
 
     @activity.defn(name=ASK)
-    async def ask(self, request: AskAdmission) -> Answer:
-        """Ask, and start the admission if it does not run. An attempt repeated is one question."""
-        info = activity.info()
-        begin: WithStartWorkflowOperation[Any, None] = WithStartWorkflowOperation(
+    async def ask(self, request: AskAdmission) -> None:
+        """Ask, and start the admission if it does not run. To ask twice is to ask once.
+
+        The answer comes to the release as a signal.
+        """
+        await self._client.start_workflow(
             ADMISSION_WORKFLOW,
             AdmissionState(poll=request.ask.poll),
             id=admission_workflow_id(request.queue),
             task_queue=request.queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            start_signal=SIGNAL_ASK,
+            start_signal_args=[request.ask],
             task_timeout=_TASK_TIMEOUT,
             static_summary="which releases may have their services, and which wait",
-        )
-        answer: Answer = await self._client.execute_update_with_start_workflow(
-            UPDATE_ASK,
-            request.ask,
-            start_workflow_operation=begin,
-            id=f"{info.workflow_run_id}/{info.activity_id}",
-            result_type=Answer,
             rpc_timeout=_RPC,
         )
-        return answer
 
     @activity.defn(name=RECALL)
     async def recall(self, request: Recall) -> tuple[str, ...]:
@@ -109,40 +132,64 @@ class AdmissionActivities:
             f"AND TaskQueue = '{request.queue}'"
         )
         word = Answer(answered=Answered.RECALL, at=self._clock())
-        told = []
         known = {release_workflow_id(release) for release in request.heard}
-        async for execution in self._client.list_workflows(query):
-            if execution.id in known:
-                continue
-            handle = self._client.get_workflow_handle(execution.id)
-            try:
-                await handle.signal(SIGNAL_ADMISSION, word, rpc_timeout=_RPC)
-            except RPCError as error:
-                if error.status is not RPCStatusCode.NOT_FOUND:
-                    raise
-                continue  # it has ended since it was listed
-            told.append(execution.id.removeprefix(release_workflow_id("")))
-        return tuple(told)
+        found = [one.id async for one in self._client.list_workflows(query) if one.id not in known]
+        told: list[str] = []
+        for start in range(0, len(found), _AT_ONCE):
+            some = found[start : start + _AT_ONCE]
+            heard = await asyncio.gather(*(self._tell(one, word) for one in some))
+            told += [one for one, hears in zip(some, heard, strict=True) if hears]
+            activity.heartbeat()
+        return tuple(one.removeprefix(release_workflow_id("")) for one in told[:_TOLD])
+
+    async def _tell(self, release: str, word: Answer) -> bool:
+        """Whether it hears; one that has ended since it was listed does not."""
+        handle = self._client.get_workflow_handle(release)
+        try:
+            await handle.signal(SIGNAL_ADMISSION, word, rpc_timeout=_RPC)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return False
+        return True
 
     @activity.defn(name=ATTEND)
     async def attend(self, request: Attend) -> tuple[str, ...]:
         """Look every `poll` whether they run; returns those that don't, as soon as there is one."""
+        poll = request.poll.total_seconds()
+        beat = Beat(_PATIENT_BEAT_S if request.patient else _BEAT_S)
         while True:
             gone: list[str] = []
             for start in range(0, len(request.workflows), _AT_ONCE):
-                gone += await self._ended(request.workflows[start : start + _AT_ONCE])
-                activity.heartbeat()
+                gone += await self._ended(request.workflows[start : start + _AT_ONCE], poll)
+                beat.after(0)
             if gone:
                 return tuple(gone)
-            left = request.poll.total_seconds()
+            left = poll
             while left > 0:
-                await self._sleep(min(left, _BEAT_S))
-                activity.heartbeat()
-                left -= _BEAT_S
+                nap = min(left, _BEAT_S)
+                await self._sleep(nap)
+                beat.after(nap)
+                left -= nap
 
-    async def _ended(self, workflows: Sequence[str]) -> list[str]:
-        running = await asyncio.gather(*(self._runs(one) for one in workflows))
+    async def _ended(self, workflows: Sequence[str], poll: float) -> list[str]:
+        running = await asyncio.gather(*(self._shared(one, poll) for one in workflows))
         return [one for one, runs in zip(workflows, running, strict=True) if not runs]
+
+    async def _shared(self, workflow: str, poll: float) -> bool:
+        """Look, or take what another one has just seen: thousands ask about one admission."""
+        look = self._looks.get(workflow)
+        if look is None:
+            look = self._looks[workflow] = asyncio.ensure_future(self._runs(workflow))
+            good_for = min(_SHARED_S, poll / 2)
+            look.add_done_callback(
+                lambda done: asyncio.get_running_loop().call_later(
+                    0 if done.cancelled() or done.exception() else good_for,
+                    self._looks.pop,
+                    workflow,
+                )
+            )
+        return await asyncio.shield(look)
 
     async def _runs(self, workflow: str) -> bool:
         try:

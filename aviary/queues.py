@@ -41,7 +41,7 @@ WORKFLOWS: Sequence[type] = (
 STICKY_TIMEOUT = timedelta(seconds=1)
 """A killed worker's cached runs move on after this (the SDK's default is 10 s)."""
 GRACE = timedelta(seconds=3)
-_WAITING_SLOTS = 1000
+_WAITING_SLOTS = 10_000
 """Waiting costs next to nothing; those without a slot notice a lost admission later."""
 
 

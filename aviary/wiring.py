@@ -138,12 +138,12 @@ async def wire(
             effects=[
                 announce.publish,
                 announce.notify,
-                preflight.preflight,
                 admission.ask,
                 admission.recall,
+                admission.attend,
                 report.write,
             ],
-            waiting=[admission.attend],
+            waiting=[admission.attend, preflight.preflight],
         )
 
 

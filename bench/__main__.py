@@ -17,6 +17,7 @@ from rich.console import Console
 
 from aviary.local.parts import ROOT
 from bench import (
+    admitting,
     faults,
     histories,
     intake,
@@ -53,6 +54,7 @@ SUITES: Final[Mapping[str, Suite]] = {
     "unwinding": Suite(unwinding.SPECS, unwinding.measure),
     "histories": Suite(histories.SPECS, histories.measure),
     "starting": Suite(starting.SPECS, starting.measure),
+    "admitting": Suite(admitting.SPECS, admitting.measure),
     "faults": Suite(faults.SPECS, faults.measure),
     "many": Suite(many.SPECS, many.measure),
 }

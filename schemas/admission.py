@@ -5,10 +5,14 @@ The catalog's section `admission`, and what releases and the admission workflow 
 
 from __future__ import annotations
 
+import base64
+import zlib
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Self
 
 from pydantic import Field
+from pydantic_core import from_json, to_json
 
 from schemas.base import Duration, Model, ReleaseId, ServiceName
 from schemas.outside import Text
@@ -95,6 +99,14 @@ class Answer(Model):
     at: datetime
 
 
+PACKED_BYTES = 1024 * 1024
+"""Most of the line that a run starts with: Temporal refuses an input over 2 MB. That is more than
+10,000 releases of some services each."""
+SHOWN = 2000
+_LEVEL = 6
+_PACKED = {"holding", "waiting", "told", "left"}
+
+
 class AdmissionState(Model):
     """All that the admission knows; also what it starts and continues with."""
 
@@ -106,9 +118,40 @@ class AdmissionState(Model):
     left: tuple[str, ...] = Field(
         default=(), description="The latest runs that ended: a late word of theirs means nothing."
     )
-    unsent: dict[ReleaseId, Answer] = Field(default_factory=dict)
+    wait: int = Field(default=0, description="How many wait, where not all are shown.")
+    packed: str = Field(
+        default="", description="From one run to the next: all of the above, compressed."
+    )
     poll: Duration = timedelta(seconds=10)
     recalled: bool = Field(default=False, description="Whether all that run have been asked.")
     most_events: int = Field(
         default=1000, ge=1, description="A longer history is left behind: it continues as new."
     )
+
+    def pack(self, most: int = PACKED_BYTES) -> Self:
+        """Small enough to start another run with.
+
+        Where that can't be, it forgets who waits: the next run asks all releases where they are.
+        """
+        state: Self = self
+        for _ in range(2):
+            whole = to_json(state.model_dump(mode="json", include=_PACKED, exclude_defaults=True))
+            packed = base64.b64encode(zlib.compress(whole, _LEVEL)).decode()
+            if len(packed) <= most:
+                break
+            state = state.model_copy(update={"waiting": (), "told": {}, "recalled": False})
+        empty = {"holding": (), "waiting": (), "told": {}, "left": (), "packed": packed}
+        return state.model_copy(update=empty)
+
+    def unpack(self) -> Self:
+        """What was packed."""
+        if not self.packed:
+            return self
+        whole = from_json(zlib.decompress(base64.b64decode(self.packed)))
+        rest = self.model_dump(mode="json", exclude=_PACKED | {"packed"})
+        return type(self).model_validate({**rest, **whole})
+
+    def shown(self, most: int = SHOWN) -> Self:
+        """For people and tests: the first of those who wait, and how many there are."""
+        shown = {"waiting": self.waiting[:most], "told": {}, "wait": len(self.waiting)}
+        return self.model_copy(update=shown)

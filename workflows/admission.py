@@ -2,11 +2,14 @@
 
 It is a convenience, not the lock: the lock of a service is its canary's workflow id. So it may be
 terminated at any time; the next question starts it anew, and it asks all releases where they are.
+
+It is asked and answers by signals: a workflow takes thousands of those at once, and few updates.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 from temporalio import workflow
@@ -19,8 +22,8 @@ with workflow.unsafe.imports_passed_through():
         ADMISSION_WORKFLOW,
         QUERY_STATUS,
         SIGNAL_ADMISSION,
+        SIGNAL_ASK,
         SIGNAL_LEAVE,
-        UPDATE_ASK,
         effects_queue,
         release_workflow_id,
     )
@@ -29,10 +32,18 @@ with workflow.unsafe.imports_passed_through():
     from workflows.waiting import one_ended
 
 RECALL_WITHIN_S = 5.0
-"""How long a new admission waits for all releases to say where they are.
+"""How long a new admission waits for the next release to say where it is.
 
 Whoever gets the service of one that is silent for longer finds its canary there, and waits.
 """
+_RECALL_STEPS = 12
+_AT_ONCE = 50
+"""Releases that are being told: what is told first is told soon, however many wait to be told."""
+_WATCHED = 500
+_HEARD = 5_000
+"""Most releases that one recall names: those behind them say so when they ask."""
+_HARD_FULL = 8
+"""So many times its bound a history may grow while there is no quiet moment to leave it."""
 
 
 @workflow.defn(name=ADMISSION_WORKFLOW)
@@ -41,11 +52,13 @@ class AdmissionWorkflow:
 
     @workflow.init
     def __init__(self, start: AdmissionState | None = None) -> None:
-        self._start = start or AdmissionState()
+        self._start = (start or AdmissionState()).unpack()
         self._line = Line(self._start)
-        self._unsent = dict(self._start.unsent)
         self._ready = self._start.recalled
         self._heard: set[str] = set()
+        self._urgent: dict[str, Answer] = {}
+        self._unsent: dict[str, Answer] = {}
+        self._telling: set[asyncio.Task[None]] = set()
         self._changed = True
         self._watched: tuple[str, ...] = ()
         self._watching: asyncio.Task[None] | None = None
@@ -56,100 +69,147 @@ class AdmissionWorkflow:
         if not self._ready:
             await self._recall()
         while True:
-            await workflow.wait_condition(lambda: self._changed or self._full)
+            await workflow.wait_condition(lambda: self._changed or self._may_end)
             self._changed = False
-            self._unsent |= self._line.settle(workflow.now())
+            self._settle()
             self._watch()
             workflow.set_current_details(pages.admission(self._line))
-            await self._tell_all()
-            if self._full and not self._changed and not self._unsent:
+            if self._may_end and not self._changed:
                 await workflow.wait_condition(workflow.all_handlers_finished)
-                workflow.continue_as_new(self._state())
+                workflow.continue_as_new(self._state().pack())
 
     @property
-    def _full(self) -> bool:
+    def _may_end(self) -> bool:
+        """Whether this run is long enough, and nothing is on its way from it."""
         info = workflow.info()
-        long = info.get_current_history_length() >= self._start.most_events
-        return long or info.is_continue_as_new_suggested()
+        length = info.get_current_history_length()
+        long = length >= self._start.most_events or info.is_continue_as_new_suggested()
+        unsaid = bool(self._urgent or self._unsent) and not self._overfull
+        return long and not self._telling and not unsaid
+
+    @property
+    def _overfull(self) -> bool:
+        """Whether it must end even if much is unsaid; the next run says it."""
+        length = workflow.info().get_current_history_length()
+        return length >= _HARD_FULL * self._start.most_events
 
     def _state(self) -> AdmissionState:
-        rest = self._start.model_copy(update={"recalled": True, "unsent": dict(self._unsent)})
-        return self._line.dump(rest)
+        for release in (*self._urgent, *self._unsent):
+            self._line.untold(release)
+        return self._line.dump(self._start.model_copy(update={"recalled": True}))
 
     # --- what releases say ---
 
-    @workflow.update(name=UPDATE_ASK, description="From a release: its services, or what it has.")
-    async def ask(self, ask: Ask | None = None) -> Answer:
-        """Take a release into the line; answers what it may do now."""
-        now = workflow.now()
-        if ask is None or not self._line.take(ask):
-            return Answer(answered=Answered.BUSY, text="the release has ended", at=now)
+    @workflow.signal(name=SIGNAL_ASK, description="From a release: its services, or what it has.")
+    def ask(self, ask: Ask | None = None) -> None:
+        """Take a release into the line; it is told what it may do."""
+        if ask is None:
+            return
         release = ask.entry.release
-        self._heard.add(release)
-        self._changed = True
         if not self._ready:
-            return Answer(answered=Answered.QUEUED, place=ask.entry.place, at=now)
-        self._unsent |= self._line.settle(now)
-        return self._unsent.pop(release)
+            self._heard.add(release)
+        self._changed = True
+        if not self._line.take(ask):
+            ended = Answer(answered=Answered.BUSY, text="the release has ended", at=workflow.now())
+            self._say(release, ended)
 
     @workflow.signal(name=SIGNAL_LEAVE, description="From a release that has ended.")
     def leave(self, value: Leave | None = None) -> None:
         """Let others have what it had."""
         if value is None:
             return
-        self._heard.add(value.release)
+        if not self._ready:
+            self._heard.add(value.release)
         self._line.leave(value.release, value.run)
+        self._urgent.pop(value.release, None)
         self._unsent.pop(value.release, None)
         self._changed = True
 
     @workflow.query(name=QUERY_STATUS, description="Who has services, and who waits. No input.")
     def status(self, _: Any = None) -> AdmissionState:
         """The whole line."""
-        return self._state()
+        state = self._line.dump(self._start.model_copy(update={"recalled": self._ready}))
+        return state.shown()
 
     # --- what it says ---
 
+    def _settle(self) -> None:
+        for release, answer in self._line.settle(workflow.now()).items():
+            self._say(release, answer)
+
+    def _say(self, release: str, answer: Answer) -> None:
+        """Tell a release, in place of what it was to be told; first of all what it may act on."""
+        self._urgent.pop(release, None)
+        self._unsent.pop(release, None)
+        queued = answer.answered is Answered.QUEUED
+        (self._unsent if queued else self._urgent)[release] = answer
+        if len(self._telling) < _AT_ONCE:
+            task = asyncio.create_task(self._tell_all())
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
     async def _tell_all(self) -> None:
-        unsent, self._unsent = self._unsent, {}
-        await asyncio.gather(*(self._tell(one, answer) for one, answer in unsent.items()))
+        for release, answer in self._next():
+            await self._tell(release, answer)
+
+    def _next(self) -> Iterator[tuple[str, Answer]]:
+        while (said := self._urgent or self._unsent) and not self._overfull:
+            release = next(iter(said))
+            yield release, said.pop(release)
 
     async def _tell(self, release: str, answer: Answer) -> None:
         handle = workflow.get_external_workflow_handle(release_workflow_id(release))
         try:
             await handle.signal(SIGNAL_ADMISSION, answer)
         except FailureError as error:
-            # Most likely it has ended; while anybody waits that is looked at.
+            # It does not run: a release that does is told sooner or later.
             workflow.logger.info("not heard", extra={"release": release, "error": str(error)})
-            self._line.untold(release)
+            if self._ready:
+                self._line.drop([release])
+                self._changed = True
 
     # --- who is there ---
 
     async def _recall(self) -> None:
         """Learn who has what: the first of a task queue's releases, or a memory that was lost."""
-        running: tuple[str, ...] = await workflow.execute_activity(
-            RECALL,
-            Recall(queue=workflow.info().task_queue, heard=tuple(sorted(self._heard))),
-            result_type=tuple[str, ...],
-            task_queue=effects_queue(workflow.info().task_queue),
-            start_to_close_timeout=RECALL_POLICY.start_to_close,
-            retry_policy=RECALL_POLICY.retry,
-            summary="which releases run?",
-        )
-        try:
-            await workflow.wait_condition(
-                lambda: self._heard.issuperset(running), timeout=RECALL_WITHIN_S
-            )
-        except TimeoutError:
-            silent = sorted(set(running) - self._heard)
+        running = await self._recalled()
+        for _ in range(_RECALL_STEPS):
+            heard = len(self._heard)
+            try:
+                await workflow.wait_condition(
+                    lambda: self._heard.issuperset(running), timeout=RECALL_WITHIN_S
+                )
+                break
+            except TimeoutError:
+                if len(self._heard) == heard:
+                    break
+        silent = sorted(set(running) - self._heard)
+        if silent:
             workflow.logger.warning("releases are silent", extra={"releases": silent[:10]})
+        self._heard.clear()
         self._ready = True
         self._changed = True
 
+    async def _recalled(self) -> tuple[str, ...]:
+        heard = tuple(sorted(self._heard)[:_HEARD])
+        running: tuple[str, ...] = await workflow.execute_activity(
+            RECALL,
+            Recall(queue=workflow.info().task_queue, heard=heard),
+            result_type=tuple[str, ...],
+            task_queue=effects_queue(workflow.info().task_queue),
+            start_to_close_timeout=RECALL_POLICY.start_to_close,
+            heartbeat_timeout=RECALL_POLICY.heartbeat,
+            retry_policy=RECALL_POLICY.retry,
+            summary="which releases run?",
+        )
+        return tuple(running)
+
     def _watch(self) -> None:
-        """While anybody waits, look whether one of those in the line has ended without a word."""
-        wanted = tuple(sorted([*self._line.holding, *self._line.waiting]))
-        if not self._line.waiting:
-            wanted = ()
+        """While anybody waits, look whether one that is waited for has ended without a word.
+
+        One that waits itself is found out when it is told that its turn has come.
+        """
+        wanted = tuple(self._line.awaited()[:_WATCHED])
         if wanted == self._watched:
             return
         self._watched = wanted
@@ -159,7 +219,9 @@ class AdmissionWorkflow:
 
     async def _attend(self, releases: tuple[str, ...]) -> None:
         ids = {release_workflow_id(release): release for release in releases}
-        gone = await one_ended(tuple(ids), self._start.poll, "has a release ended without a word?")
+        queue = effects_queue(workflow.info().task_queue)  # no thousand others wait for it there
+        why = "has a release ended without a word?"
+        gone = await one_ended(tuple(ids), self._start.poll, why, queue=queue)
         if not gone:
             return  # those in the line have changed: another look is on its way
         self._line.drop([ids[one] for one in gone])

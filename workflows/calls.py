@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.tell import Telling
     from schemas.base import format_duration
     from schemas.catalog import Bake
-    from schemas.ids import effects_queue, judging_queue
+    from schemas.ids import judging_queue, waiting_queue
     from schemas.judging import RampSpec
     from schemas.release import ServicePlan, Tuning
     from workflows.trying import Told, for_ever
@@ -38,7 +38,7 @@ async def ask_preflight(
         poll=tuning.preflight_poll,
         known=known,
     )
-    queue = effects_queue(workflow.info().task_queue)
+    queue = waiting_queue(workflow.info().task_queue)
     summary = f"{plan.service}: does an alert fire?"
     firing: Firing = await _tried(
         PREFLIGHT, request, Firing, PREFLIGHT_POLICY, queue, summary, told

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from types import MappingProxyType
 
 from schemas.base import format_duration
@@ -308,13 +309,14 @@ def release_details(plan: ReleasePlan) -> str:
 
 def admission(line: Line) -> str:
     """The page of the admission, in Markdown."""
-    rows = [("has", entry) for entry in line.holding.values()]
-    rows += [("waits for", entry) for entry in line.in_order()]
+    rows = [("has", entry) for entry in islice(line.holding.values(), _LINE_ROWS)]
+    rows += [("waits for", entry) for entry in line.first(_LINE_ROWS)]
     shown = [
         _row(_release_link(entry.release, entry.run), does, _short(entry.services))
         for does, entry in rows[:_LINE_ROWS]
     ]
-    more = [_row(f"and {len(rows) - _LINE_ROWS} more", "", "")] if len(rows) > _LINE_ROWS else []
+    left = len(line.holding) + len(line.waiting) - len(shown)
+    more = [_row(f"and {left} more", "", "")] if left else []
     counts = f"**{len(line.holding)} releases have services, {len(line.waiting)} wait.**"
     return "\n".join(
         [counts, "", _row("release", "", "services"), "|:---|:---|:---|", *shown, *more]

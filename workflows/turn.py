@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 from temporalio import workflow
@@ -14,8 +15,11 @@ with workflow.unsafe.imports_passed_through():
     from schemas.admission import Answer, Answered, Ask, Entry, Leave
     from schemas.ids import SIGNAL_LEAVE, admission_workflow_id, effects_queue
     from schemas.release import Cause, CauseKind, ReleasePlan, Tuning
+    from workflows.trying import for_ever
     from workflows.waiting import one_ended
 
+_ANSWER_S = 10.0
+"""An answer that takes longer is waited for as well, and so is the admission's end."""
 _CAUSES = {Answered.BUSY: CauseKind.BUSY, Answered.SUPERSEDED: CauseKind.SUPERSEDED}
 
 
@@ -29,6 +33,7 @@ class Turn:
         self._since = workflow.now()
         self._place = self._since
         self._heard_at: datetime | None = None
+        self._answered = False
         self._recalled = False
         self.admitted = False
         self.waits_for = ""
@@ -38,6 +43,7 @@ class Turn:
 
     def hear(self, answer: Answer) -> None:
         """Take the admission's word."""
+        self._answered = True
         match answer.answered:
             case Answered.ADMITTED:
                 self.admitted = True
@@ -53,7 +59,7 @@ class Turn:
                 )
 
     def _queued(self, answer: Answer) -> None:
-        """The answer to a question may be overtaken by a newer word."""
+        """A word may be overtaken by a newer one."""
         if not self.admitted and (self._heard_at is None or answer.at >= self._heard_at):
             self._heard_at = answer.at
             self._place = answer.place or self._place
@@ -61,19 +67,24 @@ class Turn:
 
     async def come(self, over: Callable[[], bool], changed: Callable[[], None]) -> None:
         """Ask until there is an answer for good, or it is `over`."""
-        while True:
-            self._recalled = False
-            self.hear(await self._ask(holding=False))
+        while not self._settled(over):
+            self._answered = self._recalled = False
+            await self._ask(changed, holding=False)
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda: self._answered or over(),
+                    timeout=_ANSWER_S,
+                    timeout_summary="an answer of the admission",
+                )
             changed()
-            if self._settled(over):
-                return
+            if self._settled(over) or self._recalled:
+                continue
             await self.until_ended(
                 admission_workflow_id(workflow.info().task_queue),
                 lambda: self._settled(over) or self._recalled,
                 "queued: is the admission there?",
+                patient=True,
             )
-            if self._settled(over):
-                return
 
     def _settled(self, over: Callable[[], bool]) -> bool:
         return self.admitted or self.cause is not None or over()
@@ -89,12 +100,14 @@ class Turn:
 
     async def claim(self) -> None:
         """Say that it has its services."""
-        self.hear(await self._ask(holding=True))
+        await self._ask(lambda: None, holding=True)
 
-    async def until_ended(self, other: str, until: Callable[[], bool], why: str) -> None:
+    async def until_ended(
+        self, other: str, until: Callable[[], bool], why: str, *, patient: bool = False
+    ) -> None:
         """Wait until another workflow does not run, or for `until`."""
         poll = self._tuning.admission_poll
-        waiting = asyncio.create_task(one_ended((other,), poll, why))
+        waiting = asyncio.create_task(one_ended((other,), poll, why, patient=patient))
         await workflow.wait_condition(lambda: waiting.done() or until())
         if waiting.done():
             waiting.result()
@@ -110,7 +123,7 @@ class Turn:
         except FailureError as error:  # it does not run, and so knows of nobody
             workflow.logger.info("no admission to leave", extra={"error": str(error)})
 
-    async def _ask(self, *, holding: bool) -> Answer:
+    async def _ask(self, changed: Callable[[], None], *, holding: bool) -> None:
         entry = Entry(
             release=self._plan.release,
             run=self._run,
@@ -121,13 +134,21 @@ class Turn:
         )
         ask = Ask(entry=entry, holding=holding, poll=self._tuning.admission_poll)
         queue = workflow.info().task_queue
-        answer: Answer = await workflow.execute_activity(
-            ASK,
-            AskAdmission(queue=queue, ask=ask),
-            result_type=Answer,
-            task_queue=effects_queue(queue),
-            start_to_close_timeout=ASK_POLICY.start_to_close,
-            retry_policy=ASK_POLICY.retry,
-            summary="still mine" if holding else f"may have {', '.join(entry.services)[:100]}?",
+        await for_ever(
+            lambda retry: workflow.execute_activity(
+                ASK,
+                AskAdmission(queue=queue, ask=ask),
+                task_queue=effects_queue(queue),
+                start_to_close_timeout=ASK_POLICY.start_to_close,
+                retry_policy=retry,
+                summary="still mine" if holding else f"may have {', '.join(entry.services)[:100]}?",
+            ),
+            ASK_POLICY.retry,
+            lambda failure: self._unasked(failure, changed),
         )
-        return answer
+
+    def _unasked(self, failure: str, changed: Callable[[], None]) -> None:
+        """The admission could not be asked so far."""
+        if failure and not self.admitted:
+            self.waits_for = f"the admission to be asked; last failure: {failure}"
+            changed()

@@ -8,30 +8,41 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from activities.admission import ATTEND, ATTEND_POLICY, Attend
+    from activities.admission import ATTEND, ATTEND_POLICY, PATIENT_POLICY, Attend
     from schemas.ids import waiting_queue
 
 
-async def one_ended(workflows: tuple[str, ...], poll: timedelta, why: str) -> tuple[str, ...]:
+async def one_ended(
+    workflows: tuple[str, ...],
+    poll: timedelta,
+    why: str,
+    *,
+    queue: str | None = None,
+    patient: bool = False,
+) -> tuple[str, ...]:
     """Wait until at least one of these workflows does not run.
 
     Args:
         workflows: their ids.
         poll: how often to look.
         why: shown in the history.
+        queue: of the tasks; that of waiting when left out.
+        patient: it is only made sure of, by thousands at once maybe: a worker that is lost may be
+            noticed late.
 
     Returns:
         The ids of those that don't run; none when it was cancelled.
     """
+    policy = PATIENT_POLICY if patient else ATTEND_POLICY
     try:
         gone: tuple[str, ...] = await workflow.execute_activity(
             ATTEND,
-            Attend(workflows=workflows, poll=poll),
+            Attend(workflows=workflows, poll=poll, patient=patient),
             result_type=tuple[str, ...],
-            task_queue=waiting_queue(workflow.info().task_queue),
-            start_to_close_timeout=ATTEND_POLICY.start_to_close,
-            heartbeat_timeout=ATTEND_POLICY.heartbeat,
-            retry_policy=ATTEND_POLICY.retry,
+            task_queue=queue or waiting_queue(workflow.info().task_queue),
+            start_to_close_timeout=policy.start_to_close,
+            heartbeat_timeout=policy.heartbeat,
+            retry_policy=policy.retry,
             cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
             summary=why,
         )

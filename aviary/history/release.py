@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from activities.admission import ASK
 from activities.announce import PUBLISH
 from aviary.history.canary import closed, reports_in
-from aviary.history.events import Ended, Event, Story, first, innermost
+from aviary.history.events import Event, Story, first, innermost
 from aviary.history.said import command_of, external
 from schemas.admission import Answer, Answered
 from schemas.events import RELEASE_EVENTS
@@ -156,11 +155,6 @@ class ReleaseReader:
 
     def _admission(self) -> Iterator[Moment]:
         answers = [
-            (call.ended_at, call.result)
-            for call in self._story.called(ASK)
-            if call.ended is Ended.COMPLETED and call.ended_at is not None
-        ]
-        answers += [
             (event.at, first(event.of.input))
             for event in self._story.of_kind("WORKFLOW_EXECUTION_SIGNALED")
             if event.of.signal_name == SIGNAL_ADMISSION

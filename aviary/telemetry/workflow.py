@@ -48,10 +48,16 @@ from temporalio.worker import (
 from aviary.telemetry.carrier import Place, derived, enter, from_temporal, to_temporal
 from aviary.telemetry.spans import Ended, Value, export, is_recorded, root_flags, tracer
 from aviary.telemetry.subject import subject_of
-from schemas.ids import ADMISSION_WORKFLOW, SIGNAL_ADMISSION, SIGNAL_LEAVE, SIGNAL_REPORT
+from schemas.ids import (
+    ADMISSION_WORKFLOW,
+    SIGNAL_ADMISSION,
+    SIGNAL_ASK,
+    SIGNAL_LEAVE,
+    SIGNAL_REPORT,
+)
 from schemas.release import CanaryReport, Cause
 
-_QUIET: Final = frozenset({SIGNAL_REPORT, SIGNAL_ADMISSION, SIGNAL_LEAVE})
+_QUIET: Final = frozenset({SIGNAL_REPORT, SIGNAL_ADMISSION, SIGNAL_ASK, SIGNAL_LEAVE})
 """Signals between workflows that are many and mean little: they carry the context, no span."""
 _EXPORT: Final = "__aviary_export"
 _RECORDED: Final = "__aviary_is_recorded"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -18,7 +20,8 @@ from schemas.admission import (
     Busy,
     Entry,
 )
-from workflows.queueing import REMEMBERED, Line
+from schemas.fitting import size_of
+from workflows.queueing import NEAR, REMEMBERED, Line
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SUPERSEDE = AdmissionPolicy(busy=Busy.SUPERSEDE)
@@ -241,3 +244,83 @@ def test_what_is_carried_over_is_all(wanted: list[list[str]]) -> None:
     again = Line(AdmissionState.model_validate_json(state.model_dump_json()))
     assert again.settle(START) == {}
     assert again.dump(AdmissionState()) == state
+
+
+MANY = 5_000
+
+
+def crowded() -> Line:
+    line = Line()
+    for number in range(MANY):
+        assert line.take(Ask(entry=entry(number, "a")))
+    line.settle(START)
+    return line
+
+
+def test_a_line_of_thousands_is_as_quick_as_an_empty_one() -> None:
+    line = crowded()
+    began = time.perf_counter()
+    for number in range(500):
+        one = entry(MANY + number, "b")
+        assert words(ask(line, one)) == {one.release: "admitted"}
+        end(line, one)
+        assert line.take(Ask(entry=entry(2 * MANY + number, "a")))
+        assert len(line.settle(START)) == 1
+    assert time.perf_counter() - began < 10  # each settled all of them before: some 10 minutes
+
+
+def test_an_end_is_news_for_few_of_those_who_wait() -> None:
+    line = crowded()
+    for number in range(50):
+        said = end(line, line.holding[f"r{number:03}"])
+        assert "admitted" in words(said).values()
+        assert len(said) <= NEAR + 2
+    nearest = line.first(1)[0].release
+    assert line.holding.keys() == {"r050"}
+    assert nearest == "r051"
+
+
+def test_those_far_behind_are_told_whom_they_follow() -> None:
+    line = Line()
+    ask(line, entry(0, "a"))
+    said = ask(line, *(entry(number, "a") for number in range(1, 30)))
+    assert said["r009"].text == "release r000 to end (it has a)"
+    assert said["r025"].text == "release r024 to go first (it wants a)"
+
+
+def test_what_a_release_waits_for_is_said_shortly() -> None:
+    wanted = tuple(f"service-{number}" for number in range(1_000))
+    line = Line()
+    first, second = (entry(n, "").model_copy(update={"services": wanted}) for n in (1, 2))
+    said = ask(line, first, second)["r002"]
+    assert said.text == ("release r001 to end (it has service-0, service-1, service-2, 997 more)")
+
+
+@given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, unique=True), max_size=8))
+def test_what_is_packed_is_all(wanted: list[list[str]]) -> None:
+    line = Line()
+    for number, services in enumerate(wanted):
+        line.take(Ask(entry=entry(number, "".join(services))))
+    line.settle(START)
+    state = line.dump(AdmissionState(recalled=True))
+    packed = AdmissionState.model_validate_json(state.pack().model_dump_json())
+    assert packed.unpack() == state
+
+
+def test_a_line_of_thousands_starts_another_run() -> None:
+    line = Line()
+    for number in range(2 * MANY):
+        one = entry(number, "a")
+        line.take(Ask(entry=one.model_copy(update={"run": str(uuid4())})))
+    line.settle(START)
+    packed = line.dump(AdmissionState(recalled=True)).pack()
+    assert size_of(packed) < 1_500_000
+    assert len(packed.unpack().waiting) == 2 * MANY - 1
+
+
+def test_a_line_too_large_for_another_run_is_asked_anew() -> None:
+    line = crowded()
+    packed = line.dump(AdmissionState(recalled=True)).pack(most=10_000)
+    assert size_of(packed) < 15_000
+    again = packed.unpack()
+    assert (len(again.holding), again.waiting, again.recalled) == (1, (), False)

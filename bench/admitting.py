@@ -1,0 +1,136 @@
+"""Admission while hundreds, then thousands, of releases wait for one busy service (9).
+
+What is timed is the release of another service, which nobody else wants: from its start to the word
+that its turn has come, by the server's own times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from temporalio.api.enums.v1 import EventType
+
+from bench import ground
+from bench.figures import Figure, Goal, Spec
+from bench.ground import Ground
+from schemas import ids
+from schemas.admission import AdmissionState, Answer, Answered
+from schemas.release import CanaryPhase, ReleaseStatus
+
+SIZES: Final = (350, 5_000)
+ADMITTED: Final = {
+    size: Spec(
+        f"release of a free service → admitted, {size:,} queued for another",
+        "ms",
+        "the same with an empty line",
+        Goal(ratio_at_most=3),
+        long=size > SIZES[0],
+    )
+    for size in SIZES
+}
+SPECS: Final = tuple(ADMITTED.values())
+BUSY: Final = "busy"
+PROBES: Final = 12
+_AT_ONCE: Final = 8
+"""Releases that are being started at the same time."""
+_LAST: Final = 20
+_CALM_S: Final = 10.0
+_WITHIN_S: Final = 3600.0
+
+
+def described() -> dict[str, Any]:
+    """A catalog of the busy service, which bakes for hours, and of free ones."""
+    services = [BUSY, *(f"free-{number}" for number in range(PROBES))]
+    quick, long = {"steps": [50], "bake": "0s"}, {"steps": [50], "bake": "10h"}
+    described = ground.catalog(
+        dict.fromkeys(services, ()), quick, strategies={"bench": quick, "long": long}
+    )
+    described["services"][BUSY]["strategy"] = "long"
+    return described
+
+
+class Admitting:
+    """Makes the line longer, and sends releases by it."""
+
+    def __init__(self, here: Ground) -> None:
+        self._ground = here
+        self._queued = 0
+
+    async def hold(self) -> None:
+        """Have a release that keeps the busy service."""
+        handle = await ground.begin(self._ground, "holder", {BUSY: "2"})
+        await ground.until(handle, _baking)
+
+    async def queue(self, size: int) -> None:
+        """Start releases of the busy service until so many wait."""
+        starting = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(number: int) -> None:
+            async with starting:
+                await ground.begin(self._ground, f"queued-{number}", {BUSY: str(number + 3)})
+
+        await asyncio.gather(*(one(number) for number in range(self._queued, size)))
+        self._queued = size
+        admission = self._ground.client.get_workflow_handle(ids.admission_workflow_id(ground.QUEUE))
+        async with asyncio.timeout(_WITHIN_S):
+            while True:
+                state = await admission.query(ids.QUERY_STATUS, result_type=AdmissionState)
+                if state.wait >= size:
+                    break
+                await asyncio.sleep(1)
+        await self._settled(size)
+
+    async def _settled(self, size: int) -> None:
+        """Wait until the last of them know that they wait: the flood itself is over then."""
+        for number in range(max(0, size - _LAST), size):
+            queued = ids.release_workflow_id(f"queued-{number}")
+            handle = self._ground.client.get_workflow_handle(queued)
+            await ground.until(handle, lambda status: bool(status.waits_for), every=0.5)
+        await asyncio.sleep(_CALM_S)
+
+    async def probes(self, name: str) -> list[float]:
+        """Milliseconds until releases of free services were admitted, one after the other."""
+        found = []
+        for number in range(PROBES):
+            release = f"{name}-{number}"
+            handle = await ground.begin(self._ground, release, {f"free-{number}": name})
+            await handle.result()
+            found.append(await self._took(handle.id))
+        return found
+
+    async def _took(self, workflow: str) -> float:
+        history = await ground.events(self._ground.client, workflow)
+        for event in history:
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+                said = event.workflow_execution_signaled_event_attributes
+                if said.signal_name == ids.SIGNAL_ADMISSION and await self._admits(said.input):
+                    return 1000 * (ground.moment(event) - ground.moment(history[0]))
+        raise RuntimeError(f"{workflow} was never admitted")
+
+    async def _admits(self, payloads: Any) -> bool:
+        converter = self._ground.client.data_converter
+        [answer] = await converter.decode(payloads.payloads, [Answer])
+        return bool(answer.answered is Answered.ADMITTED)
+
+
+def _baking(status: ReleaseStatus) -> bool:
+    return all(one.phase is CanaryPhase.BAKING for one in status.services)
+
+
+async def measure(folder: Path, *, long: bool) -> list[Figure]:
+    """A line that grows; the releases before there is one are the floor."""
+    sizes: Sequence[int] = SIZES if long else SIZES[:1]
+    async with ground.laid(folder, lambda _: described()) as here:
+        await here.start("worker")
+        admitting = Admitting(here)
+        await admitting.probes("warm")
+        await admitting.hold()
+        floor = await admitting.probes("empty")
+        figures = []
+        for size in sizes:
+            await admitting.queue(size)
+            figures.append(ADMITTED[size].figure(await admitting.probes(f"at-{size}"), floor))
+        return figures
