@@ -305,7 +305,8 @@ class _Reader:
     def __init__(self, batch: Batch, source: _Source, stamp: int | None, begun: int) -> None:
         """Read from the source; `stamp` is the time of all of them, where they have one."""
         self._batch = batch
-        self._base: int = _HEAD.unpack_from(batch.data)[0]
+        head: tuple[int, ...] = _HEAD.unpack_from(batch.data)
+        self._base = head[0]
         self._source = source
         self._stamp = stamp
         self._begun = begun
@@ -331,12 +332,12 @@ class _Reader:
                 raise ValueError(f"{len(body) - cursor.at} bytes after its headers")  # noqa: TRY301
         except (ValueError, IndexError) as error:
             text = f"record of {len(body)} bytes: {error}, expected one of Kafka's format 2"
-            fault = Fault(RejectReason.UNREADABLE, text, self._next, "record")
-            return self._record(self._next, self._begun, None, body, fault=fault)
+            fault = Fault(RejectReason.UNREADABLE, text, self._spare, "record")
+            return self._record(self._spare, self._begun, None, body, fault=fault)
         offset = self._offset(delta)
         wrong = f"headers: name {misspelt!r:.80}, expected UTF-8" if misspelt is not None else ""
         if offset is None:
-            offset = self._next
+            offset = self._spare
             wrong = f"offset: {self._base + delta}, expected {offset} to {self._batch.last}"
         return self._record(
             offset,
@@ -362,7 +363,7 @@ class _Reader:
             headers, _ = _Cursor(rest, 0).headers()
         except (ValueError, IndexError):  # cut off, or never right
             headers = ()
-        offset = self._next if offset is None else offset
+        offset = self._spare if offset is None else offset
         text = (
             f"record: got {length} bytes when decompressed, expected at most {RECORD_MOST}; "
             f"the value has {size}"
@@ -378,6 +379,11 @@ class _Reader:
             raise UnreadableError(f"record: a part of {length} bytes, longer than the record")
         kept, digest = self._source.begin(length, KEPT)
         return kept, length, digest
+
+    @property
+    def _spare(self) -> int:
+        """The offset of a record that does not say a possible one; none of another batch."""
+        return min(self._next, self._batch.last)
 
     def _offset(self, delta: int) -> int | None:
         """The offset, if it is one that can follow."""

@@ -6,8 +6,9 @@ import struct
 import time
 from collections.abc import Sequence
 
+from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import for_code
+from aiokafka.errors import BrokerResponseError, NoError, for_code
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
@@ -69,23 +70,25 @@ async def produce(bootstrap: str, topic: str, partition: int, data: bytes) -> No
     await client.bootstrap()
     try:
         await client._wait_on_metadata(topic)
-        node = client.cluster.leader_for_partition(_at(topic, partition))
-        request = ProduceRequest(
-            transactional_id=None,
-            required_acks=-1,
-            timeout=30_000,
-            topics=[(topic, [(partition, data)])],
-        )
-        answer = await client.send(node, request)
-        for _, partitions in answer.topics:
-            for _, code, *_ in partitions:
-                if code:
-                    raise for_code(code)
+        while (error := await _produced(client, topic, partition, data)) is not NoError:
+            if not error.retriable:  # of a topic that is new, the leader may not know it yet
+                raise error
+            await client.force_metadata_update()
     finally:
         await client.close()
 
 
-def _at(topic: str, partition: int) -> object:
-    from aiokafka import TopicPartition  # noqa: PLC0415
-
-    return TopicPartition(topic, partition)
+async def _produced(
+    client: AIOKafkaClient, topic: str, partition: int, data: bytes
+) -> type[BrokerResponseError]:
+    request = ProduceRequest(
+        transactional_id=None,
+        required_acks=-1,
+        timeout=30_000,
+        topics=[(topic, [(partition, data)])],
+    )
+    node = client.cluster.leader_for_partition(TopicPartition(topic, partition))
+    answer = await client.send(node, request)
+    [(_, [(_, code, *_)])] = answer.topics
+    found: type[BrokerResponseError] = for_code(code)
+    return found

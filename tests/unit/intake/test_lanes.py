@@ -144,3 +144,90 @@ async def test_records_done_together_are_repeated_together_and_none_is_passed_ov
     await lane.close(1)
     assert work.batches == [[2, 3, 4], [2, 3, 4]]
     assert lane.next_offset == 5
+
+
+async def test_a_record_that_is_a_fault_each_time_is_given_up_and_the_next_is_done() -> None:
+    work = Work()
+    work.failures[6] = [ZeroDivisionError("oops")] * 1_000
+    lane = Lane(work, lambda: None, work.retried, give_up=work.given_up)
+    lane.put(_records(5, 6, 7))
+    await work.until(3)
+    await lane.close(1)
+    assert work.done == [5, 6, 7]
+    assert work.up == [(6, "oops")]
+    assert work.batches.count([6]) == lanes.FAULTS
+    assert lane.next_offset == 8
+
+
+async def test_of_records_done_together_only_the_faulty_one_is_given_up() -> None:
+    work = Work()
+    work.failures[3] = [ZeroDivisionError("oops")] * 1_000
+    lane = Lane(work, lambda: None, work.retried, give_up=work.given_up, most=9)
+    lane.put(_records(1, 2, 3, 4))
+    # 1 and 2 are done with the first attempt, and once more by themselves.
+    await work.until(6)
+    await lane.close(1)
+    assert work.up == [(3, "oops")]
+    assert work.done == [1, 2, 1, 2, 3, 4]
+    assert lane.next_offset == 5
+
+
+async def test_what_cannot_be_kept_now_is_kept_later() -> None:
+    work = Work()
+    work.failures[5] = [ZeroDivisionError("oops")] * 1_000
+    away = [Retryable("Kafka is away"), Retryable("Kafka is away")]
+
+    async def give_up(record: Record, error: Exception) -> None:
+        if away:
+            raise away.pop()
+        await work.given_up(record, error)
+
+    lane = Lane(work, lambda: None, work.retried, give_up=give_up)
+    lane.put(_records(5, 6))
+    await work.until(2)
+    await lane.close(1)
+    assert work.up == [(5, "oops")]
+    assert lane.next_offset == 7
+
+
+async def test_while_something_is_away_nothing_is_given_up() -> None:
+    work = Work()
+    work.failures[5] = [Retryable("away")] * 20
+    lane = Lane(work, lambda: None, work.retried, give_up=work.given_up)
+    lane.put(_records(5))
+    await work.until(1)
+    await lane.close(1)
+    assert (work.up, work.done) == ([], [5])
+
+
+async def test_there_is_room_again_when_records_are_taken() -> None:
+    work = Work()
+    work.gates[0] = asyncio.Event()
+    lane = Lane(work, lambda: None, work.retried, give_up=work.given_up)
+    lane.put(_records(*range(lanes.ROOM + 1)))
+    await work.begun.wait()
+    waiting = asyncio.create_task(lane.room())
+    drained = asyncio.create_task(lane.drained())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    work.gates[0].set()
+    async with asyncio.timeout(10):
+        await waiting
+        await drained
+    assert lane.backlog == 0
+    await lane.close(1)
+
+
+async def test_a_few_large_records_leave_no_room_either() -> None:
+    work = Work()
+    work.gates[0] = asyncio.Event()
+    lane = Lane(work, lambda: None, work.retried, give_up=work.given_up)
+    lane.put([Record(b"", offset=0), Record(b"x" * lanes.ROOM_BYTES, offset=1)])
+    await work.begun.wait()
+    waiting = asyncio.create_task(lane.room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    work.gates[0].set()
+    async with asyncio.timeout(10):
+        await waiting
+    await lane.close(1)
