@@ -2,8 +2,8 @@
 
 `cut` is for the border: nothing longer than its bound goes on, and what was left out can be told
 and found. `visible` is for every place where people see it: no character of it can act on a
-terminal, a log, or the lines around it. `one_line` is for where there is one line, and `unlinked`
-for places that make links and mentions of what they are given.
+terminal, a log, or the lines around it. `one_line` is for where there is one line, `unlinked` for
+places that make links of what they are given, and `inert` for those that read markup as well.
 """
 
 from __future__ import annotations
@@ -83,17 +83,22 @@ def one_line(text: str) -> str:
 
 
 def unlinked(text: str) -> str:
-    """One line in which no service finds a mention, a link or a tag, with nothing hidden.
+    """One line in which no reader finds an address to make a link of, nor a mention.
 
-    Addresses are written as people write those that should not be followed:
-    `https[:]//example.com`, `[@]everyone`; what opens a tag, or a link with a text of its own
-    (`[x](…)`), has a blank in between.
+    Nothing is hidden: they are written as people write those that should not be followed, as in
+    `https[:]//example.com` and `[@]everyone`.
     """
-    text = _SCHEME.sub("[:]", one_line(text))
-    text = _WWW.sub(r"\1[.]", text)
-    text = _CALL.sub("! ", _TAG.sub("< ", text))
-    text = _MENTION.sub("[@]", text).replace("`", "'").replace("||", "| |")
-    return text.replace("](", "] (")
+    text = _WWW.sub(r"\1[.]", _SCHEME.sub("[:]", one_line(text)))
+    return _MENTION.sub("[@]", text)
+
+
+def inert(text: str) -> str:
+    """Unlinked, for services that read tags and Markdown, and have no common way to escape them.
+
+    What opens a tag, or a link with a text of its own (`[x](…)`), has a blank in between.
+    """
+    text = _CALL.sub("! ", _TAG.sub("< ", unlinked(text)))
+    return text.replace("`", "'").replace("||", "| |").replace("](", "] (")
 
 
 def in_json(text: str) -> str:

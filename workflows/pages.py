@@ -13,7 +13,10 @@ from itertools import islice
 from types import MappingProxyType
 
 from schemas.base import format_duration
-from schemas.ids import SIGNAL_APPROVE, SIGNAL_SKIP
+from schemas.ids import (
+    SIGNAL_APPROVE,
+    SIGNAL_SKIP,
+)
 from schemas.release import (
     CanaryInput,
     CanaryPhase,
@@ -27,15 +30,19 @@ from schemas.release import (
 from schemas.versions import short
 from workflows import describe
 from workflows.describe import GOING_BACK, NO_WAY_BACK, phase
+from workflows.markdown import WIDTH as _WIDTH
+from workflows.markdown import canary_link as _canary_link
+from workflows.markdown import cell as _cell
+from workflows.markdown import release_link as _release_link
+from workflows.markdown import row as _row
 from workflows.queueing import Line
 
-_ROWS = (20, 12, 8, 4)
+_ROWS = (20, 12, 8, 4, 2, 1)
 """Services shown, as many as there is room for."""
 _MOST_BYTES = 4096
 _LINE_ROWS = 20
 _PLANNED_ROWS = 30
 _NAMED = 4
-_WIDTH = 110
 _HOW = "More Actions → Send an Update, top right; input may be left out"
 SAID = 3
 """Of what people said, the last so many are shown."""
@@ -44,8 +51,17 @@ _ENDS = {
     SIGNAL_APPROVE: "`approve` lets it begin, whatever fires",
     SIGNAL_SKIP: "`skip` does so as well",
 }
-_NO_MARKDOWN = str.maketrans({mark: f"&#{ord(mark)};" for mark in "&<>|`*[]"})
 
+_STILL_BACK = "An alert or the verdict FAIL takes it back."
+_FORWARD = {
+    CanaryPhase.PREFLIGHT,
+    CanaryPhase.SHIFTING,
+    CanaryPhase.BAKING,
+    CanaryPhase.GATED,
+    CanaryPhase.PAUSED,
+    CanaryPhase.HOLDING,
+}
+"""Phases that a pause has a say in."""
 _URGENT = (
     CanaryPhase.STUCK,
     CanaryPhase.ROLLING_BACK,
@@ -71,9 +87,11 @@ def canary(start: CanaryInput, report: CanaryReport, parent: str = "") -> str:
     plan = start.plan
     where = phase(report.phase, report.step, report.steps)
     weight = "" if report.phase.closed else f" at {report.weight:g} %"
-    lines = [f"### {plan.service} {plan.version} {_is(report.phase)} {where}{weight}"]
-    beside = f"Beside stable {report.stable or '(being read)'}"
-    lines.append(f"{beside}, in {_release_link(start.release, parent)} ({start.environment}).")
+    named = _cell(f"{plan.service} {plan.version}")
+    lines = [f"### {named} {_is(report.phase)} {where}{weight}"]
+    beside = f"Beside stable {_cell(report.stable or '(being read)')}"
+    environment = _cell(start.environment)
+    lines.append(f"{beside}, in {_release_link(start.release, parent)} ({environment}).")
     if report.paused and report.phase is not CanaryPhase.PAUSED:
         lines.append("**Paused:** it goes no further than this weight.")
     if report.waits_for:
@@ -99,9 +117,12 @@ def _is(where: CanaryPhase) -> str:
 
 def _after(start: CanaryInput, report: CanaryReport) -> str:
     """What comes when nothing goes wrong, or when the way back is done."""
+    if report.paused and report.phase in _FORWARD:
+        first = "the bake ends; then " if report.phase is CanaryPhase.BAKING else ""
+        return f"{first}nothing until `resume`. {_STILL_BACK}"
     match report.phase:
         case CanaryPhase.PREFLIGHT | CanaryPhase.SHIFTING | CanaryPhase.BAKING:
-            text = f"{_next_step(start, report)} An alert or the verdict FAIL takes it back."
+            text = f"{_next_step(start, report)} {_STILL_BACK}"
         case CanaryPhase.GATED | CanaryPhase.PAUSED:
             text = f"once a person says so, {_next_step(start, report)}"
         case CanaryPhase.HOLDING:
@@ -112,7 +133,7 @@ def _after(start: CanaryInput, report: CanaryReport) -> str:
         case CanaryPhase.FINALIZING:
             text = "this version becomes stable."
         case CanaryPhase.ROLLING_BACK | CanaryPhase.STUCK:
-            text = f"{report.stable or 'stable'} gets all requests; tried until it is so."
+            text = f"{_cell(report.stable or 'stable')} gets all requests; tried until it is so."
         case CanaryPhase.VERIFYING:
             text = "it is rolled back when no request starts on it any more."
         case _:
@@ -179,7 +200,7 @@ def release(
 def _release_page(
     status: ReleaseStatus, plan: ReleasePlan, table: str, at: datetime, said: Sequence[str]
 ) -> str:
-    lines = [f"### Release {status.release} {_headline(status)}"]
+    lines = [f"### Release {_cell(status.release)} {_headline(status)}"]
     if status.waits_for:
         lines.append(f"**Waits for** {_cell(status.waits_for, _WIDTH * 3)}.")
     if status.cause is not None:
@@ -217,18 +238,21 @@ def _headline(status: ReleaseStatus) -> str:
     gated = [one for one in services if one.phase is CanaryPhase.GATED]
     if gated and status.phase is ReleasePhase.RUNNING:
         where = phase(gated[0].phase, gated[0].step, gated[0].steps)
-        text = f"waits for a person: {gated[0].service} is {where} at {gated[0].weight:g} %"
+        text = f"waits for a person: {_cell(gated[0].service)} is {where} at {gated[0].weight:g} %"
     if stuck:
-        text += f"; STUCK: {', '.join(stuck)}"
+        text += f"; STUCK: {_cell(', '.join(stuck))}"
     return text + (" (paused)" if status.paused and not status.phase.closed else "")
 
 
 def _then(status: ReleaseStatus, plan: ReleasePlan) -> str:
     """What comes when nothing goes wrong, or when the way back is done."""
     soak = f"a soak of {format_duration(plan.soak)}, then " if plan.soak else ""
+    if _paused(status) and status.phase.forward:
+        turn = "its turn; then " if status.phase is ReleasePhase.QUEUED else ""
+        return f"{turn}nothing until `resume`. An alert or the verdict FAIL takes all back."
     match status.phase:
         case ReleasePhase.QUEUED:
-            first = ", ".join(plan.stages[0][:SAID])
+            first = _cell(", ".join(plan.stages[0][:SAID]))
             return f"its turn; then {first} begin{'s' if len(plan.stages[0]) == 1 else ''}."
         case ReleasePhase.RUNNING:
             return _then_running(status, soak)
@@ -240,13 +264,18 @@ def _then(status: ReleaseStatus, plan: ReleasePlan) -> str:
             return ""
 
 
+def _paused(status: ReleaseStatus) -> bool:
+    """Whether it goes no further: told so itself, or one of its canaries."""
+    return status.paused or any(one.phase is CanaryPhase.PAUSED for one in status.services)
+
+
 def _then_running(status: ReleaseStatus, soak: str) -> str:
     first = {one.phase: one for one in reversed(status.services)}
     gated, waiting = first.get(CanaryPhase.GATED), first.get(CanaryPhase.WAITING)
     if gated is not None:
-        return f"{gated.service} goes on after {_cell(gated.waits_for)}."
+        return f"{_cell(gated.service)} goes on after {_cell(gated.waits_for)}."
     if waiting is not None:
-        return f"{waiting.service}, which waits for {waiting.waits_for}."
+        return f"{_cell(waiting.service)}, which waits for {_cell(waiting.waits_for)}."
     return f"when all hold, {soak}all become stable."
 
 
@@ -258,7 +287,7 @@ def _release_words(status: ReleaseStatus) -> list[str]:
     if not status.phase.forward:
         return ["**Nothing is left to decide.** To go back, release the versions before."]
     phases = {one.phase for one in status.services}
-    paused = status.paused or CanaryPhase.PAUSED in phases
+    paused = _paused(status)
     words = [_STOP]
     if not status.paused:
         words.append("`pause` starts nothing more")
@@ -294,7 +323,7 @@ def release_details(plan: ReleasePlan) -> str:
     rows = [
         _row(
             str(number),
-            f"{service} {short(plan.services[service].version)}",
+            _cell(f"{service} {short(plan.services[service].version)}"),
             describe.steps(plan.services[service].strategy),
         )
         for number, stage in enumerate(plan.stages, start=1)
@@ -325,7 +354,7 @@ def admission(line: Line) -> str:
 
 def _short(services: Sequence[str]) -> str:
     more = len(services) - _NAMED
-    return ", ".join(services[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return _cell(", ".join(services[:_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def _may(words: Sequence[str]) -> list[str]:
@@ -345,7 +374,7 @@ def _as_of(at: datetime, *, closed: bool) -> str:
 
 def _because(cause: Cause) -> str:
     """The sentence, and where it began."""
-    where = f" (began at {cause.service}, {cause.at:%H:%M:%S} UTC)" if cause.service else ""
+    where = f" (began at {_cell(cause.service)}, {cause.at:%H:%M:%S} UTC)" if cause.service else ""
     return f"{_cell(cause.text, _WIDTH * 3)}{where}"
 
 
@@ -358,11 +387,12 @@ def _table(services: Sequence[ServiceStatus], runs: Mapping[str, str], rows_at_m
         why = one.cause.text if one.cause and not stuck else waits_for
         if not why and one.verdict is not None:
             why = one.verdict.sentence
-        name = _canary_link(one.service, runs[one.service]) if one.service in runs else one.service
+        run = runs.get(one.service)
+        name = _canary_link(one.service, run) if run else _cell(one.service)
         versions = f"{short(one.stable)} → " if one.stable else ""
         versions += short(one.version)
         width = _WIDTH * 2 if stuck else _WIDTH
-        rows.append(_row(f"{name} {versions}", _state(one), _cell(why, width)))
+        rows.append(_row(f"{name} {_cell(versions)}", _state(one), _cell(why, width)))
     left = len(services) - len(shown)
     if left:
         kept = {one.service for one in shown}
@@ -370,11 +400,6 @@ def _table(services: Sequence[ServiceStatus], runs: Mapping[str, str], rows_at_m
         others = ", ".join(f"{count} {where}" for where, count in counts.items())
         rows.append(_row(f"and {left} more", others, ""))
     return "\n".join(rows)
-
-
-def _row(*cells: str) -> str:
-    """The UI gives cells no room of their own."""
-    return "".join(f"| {cell}\u00a0\u00a0 " for cell in cells) + "|"
 
 
 def _state(one: ServiceStatus) -> str:
@@ -391,26 +416,3 @@ def _most_urgent(services: Sequence[ServiceStatus], count: int) -> list[ServiceS
     first = sorted(services, key=lambda one: one.phase not in _URGENT)[:count]
     kept = {one.service for one in first}
     return [one for one in services if one.service in kept]
-
-
-def _cell(text: str, width: int = _WIDTH) -> str:
-    """A text of somebody's as part of a row."""
-    text = " ".join(text.split())
-    return _safe(text if len(text) <= width else text[: width - 1] + "…")
-
-
-def _safe(text: str) -> str:
-    """Somebody's text shown as it is: the UI takes HTML and Markdown in it for its own."""
-    return text.translate(_NO_MARKDOWN)
-
-
-def _canary_link(service: str, run: str) -> str:
-    page = f"/namespaces/{{namespace}}/workflows/canary%2F{service}/{run}/user-metadata"
-    return f"[{service}]({page})"
-
-
-def _release_link(release_id: str, run: str = "") -> str:
-    page = f"/{run}/user-metadata" if run else ""
-    return (
-        f"[release {release_id}](/namespaces/{{namespace}}/workflows/release%2F{release_id}{page})"
-    )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+from markdown_it import MarkdownIt
 
+from schemas.admission import Entry
 from schemas.catalog import Catalog
 from schemas.deploy import DeployRequested
 from schemas.release import (
@@ -19,13 +22,16 @@ from schemas.release import (
     ReleasePhase,
     ReleasePlan,
     ReleaseStatus,
+    ServicePlan,
     ServiceStatus,
 )
 from schemas.verdict import Reason, Verdict, VerdictKind
+from tests.hostile import TEXTS, every, harmless
 from workflows import describe, pages
 from workflows.board import Board
 from workflows.commands import Word
 from workflows.planning import plan_release
+from workflows.queueing import Line
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MOST_BYTES = 4096
@@ -200,3 +206,73 @@ def test_trouble_is_shown_first_where_not_all_services_have_room() -> None:
     assert page.index("[s90]") < page.index("[s95]")
     assert "and 80 more" in page
     assert "80 holding" in page
+
+
+# --- text from outside ---
+
+_ADDRESS = re.compile(r"https?://|www\.\S|\w@\w|mailto:", re.IGNORECASE)
+
+
+def rendered(page: str) -> tuple[list[str], str]:
+    """The elements of a page, as readers of Markdown make them, and its text."""
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(page)
+    flat = [inner for token in tokens for inner in (token, *(token.children or ()))]
+    links = [str(one.attrs["href"]) for one in flat if one.type == "link_open"]
+    assert all(link.startswith("/namespaces/%7Bnamespace%7D/workflows/") for link in links)
+    text = "".join(one.content for one in flat if one.type in {"text", "code_inline"})
+    return [one.type for one in flat if one.type != "text"], text
+
+
+def pages_of(text: str) -> Iterator[str]:
+    """Every page, of everything."""
+    services = tuple(
+        every(ServiceStatus, text, phase=one, step=0, service=f"{text}{one}") for one in CanaryPhase
+    )
+    planned = every(ServicePlan, text, strategy=plan_of(1).services["s0"].strategy)
+    plan = every(ReleasePlan, text, services={text: planned})
+    start = every(CanaryInput, text, plan=planned)
+    for phase in CanaryPhase:
+        yield pages.canary(start, every(CanaryReport, text, phase=phase, step=0), text)
+        yield pages.canary(start, every(CanaryReport, text, phase=phase, paused=False, cause=None))
+    for where in ReleasePhase:
+        for stopped in (False, True):
+            status = every(
+                ReleaseStatus, text, phase=where, services=services, paused=stopped, cause=None
+            )
+            yield pages.release(status, plan, at=NOW, said=[text] * 3, runs={text: RUN})
+        gated = every(ServiceStatus, text, phase=CanaryPhase.GATED, step=0, cause=None)
+        status = every(ReleaseStatus, text, phase=where, services=(gated,))
+        yield pages.release(status, plan, at=NOW, said=[text], runs={})
+    yield pages.canary_details(plan, text, text)
+    yield pages.release_details(plan)
+    line = Line()
+    line.holding[text] = line.waiting[text] = every(Entry, text)
+    yield pages.admission(line)
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
+def test_nothing_from_outside_is_markup_an_address_or_a_line(text: str) -> None:
+    plain = [rendered(page)[0] for page in pages_of("word")]
+    for page, elements in zip(pages_of(text), plain, strict=True):
+        harmless(page)
+        found, shown = rendered(page)
+        assert found == elements
+        assert not _ADDRESS.search(shown)
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
+def test_a_page_fits_whatever_is_written_in_it(text: str) -> None:
+    """Names are at most so long."""
+    shown = [page for page in pages_of(text[:63]) if page.startswith("###")]
+    assert max(len(page.encode()) for page in shown) < MOST_BYTES
+
+
+def test_a_paused_page_says_that_nothing_comes_until_resume() -> None:
+    for phase in MOVING:
+        page = canary_page(phase, paused=True)
+        stays = phase in {*describe.GOING_BACK, *describe.NO_WAY_BACK}
+        assert ("nothing until `resume`" in page) is not stays, phase
+    for where in ReleasePhase:
+        page = release_page(where, CanaryPhase.BAKING, paused=True)
+        assert ("nothing until `resume`" in page) is where.forward, where
+    assert "nothing until `resume`" in release_page(ReleasePhase.RUNNING, CanaryPhase.PAUSED)
