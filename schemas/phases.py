@@ -42,6 +42,17 @@ class CanaryPhase(StrEnum):
         """Whether what it depends on may go back: it has no traffic by the router's word."""
         return self.closed or self is CanaryPhase.VERIFYING
 
+    def weight(self, sent: float, *, stable: bool = False) -> float:
+        """The share of requests that the version has here, percent: the one place that says it.
+
+        Args:
+            sent: as the router confirmed it for a canary; a version that is stable is none.
+            stable: whether the version is the stable one already.
+        """
+        if self is CanaryPhase.ROLLED_BACK:
+            return 0.0
+        return 100.0 if stable or self is CanaryPhase.FINALIZED else sent
+
 
 class ReleasePhase(StrEnum):
     """Where a release is."""

@@ -99,7 +99,7 @@ class Board:
         return ServiceStatus.model_validate(
             {
                 **common,
-                "weight": _final_weight(phase, report),
+                "weight": phase.weight(report.weight),
                 "step": report.step,
                 "steps": report.steps,
                 "stable": report.stable,
@@ -165,9 +165,3 @@ class Board:
             if command.service in {None, one.service}
         )
         return f"no {'gate is open' if word is Word.APPROVE else 'bake is running'}; {where}"
-
-
-def _final_weight(phase: CanaryPhase, report: CanaryReport) -> float:
-    if phase is CanaryPhase.ROLLED_BACK:
-        return 0.0
-    return 100.0 if phase is CanaryPhase.FINALIZED else report.weight

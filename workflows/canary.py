@@ -320,7 +320,8 @@ class CanaryWorkflow(Inbox):
             await self._judging.judge(None, lambda: self._pause_text is None)
 
     async def _hold(self) -> None:
-        self._enter(CanaryPhase.HOLDING, "the rest of the release")
+        known = "; this version is stable already" if self._traffic.unchanged else ""
+        self._enter(CanaryPhase.HOLDING, f"the rest of the release{known}")
         try:
             await self._judging.judge(None, lambda: self._finalize)
         except (BakeFailed, ActivityError) as error:

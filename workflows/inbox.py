@@ -155,7 +155,7 @@ class Inbox(Commands):
             service=self._plan.service,
             sequence=self._sequence,
             phase=self._phase,
-            weight=self._traffic.weight,
+            weight=self._phase.weight(self._traffic.weight, stable=self._traffic.unchanged),
             step=self._step,
             steps=len(self._steps),
             stable=self._traffic.before or self._traffic.stable,

@@ -8,9 +8,11 @@ from typing import Any
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from schemas import waits
     from schemas.events import CANARY_EVENTS, RELEASE_EVENTS, EventType, event
-    from schemas.ids import release_workflow_id
+    from schemas.ids import SIGNAL_ROLLBACK, release_workflow_id
     from schemas.notice import Notice, NoticeKind
+    from schemas.outside import cut
     from schemas.release import (
         CanaryPhase,
         CanaryReport,
@@ -32,6 +34,8 @@ _CANARY_NOTICES = {
     CanaryPhase.STUCK: NoticeKind.STUCK,
 }
 
+_WAIT_MOST = 1000
+"""Of what is waited for, in a notice, in characters: the commands must have room."""
 _TOLD = ("phase", "weight", "step", "stable", "verdict", "cause", "paused")
 """What an event must tell when it changes; the rest is words for people."""
 
@@ -86,7 +90,9 @@ class Story:
         """A canary reported."""
         before = self._told.get(report.service)
         self._told[report.service] = report
-        if report.weight and (before is None or before.weight != report.weight):
+        known = report.stable == self._plan.services[report.service].version
+        moved = not (known or report.phase.closed)
+        if moved and report.weight and (before is None or before.weight != report.weight):
             self._canary_event(EventType.CANARY_SHIFTED, report)
         if report.verdict and (before is None or before.verdict != report.verdict):
             self._canary_event(EventType.CANARY_JUDGED, report)
@@ -96,12 +102,10 @@ class Story:
             self._canary_event(kind, report)
         notice = _CANARY_NOTICES.get(report.phase)
         if changed and notice is not None:
-            text = f"{report.service} is {report.phase}: waits for {report.waits_for}"
-            self._notice(notice, report.service, text)
+            self._notice_wait(notice, report, f"is {report.phase}")
 
         if report.paused and not (before is not None and before.paused):
-            text = f"{report.service} goes no further: waits for {report.waits_for}"
-            self._notice(NoticeKind.WAITING, report.service, text)
+            self._notice_wait(NoticeKind.WAITING, report, "goes no further")
         if self._differs(_state(report)):
             self._canary_event(EventType.CANARY_CHANGED, report)
 
@@ -151,6 +155,16 @@ class Story:
         )
         self._sequence += 1
 
+    def _notice_wait(self, kind: NoticeKind, report: CanaryReport, what: str) -> None:
+        """A wait, and the commands that end it."""
+        text = f"{report.service} {what}: waits for {cut(report.waits_for, _WAIT_MOST)}"
+        words = waits.ends(report, paused=report.paused)
+        if words:
+            lines = waits.commands(words, self._plan.release, report.service)
+            text += f". To go on: {lines}. To go back: "
+            text += waits.command(SIGNAL_ROLLBACK, self._plan.release)
+        self._notice(kind, report.service, text)
+
     def _notice(self, kind: NoticeKind, service: str | None, text: str) -> None:
         self._announcer.notify(
             Notice(
@@ -168,8 +182,7 @@ class Story:
 
 def _state(report: CanaryReport) -> dict[str, Any]:
     data = report.model_dump(mode="json", exclude={"sequence", "at", "ends_by"})
-    final = {CanaryPhase.FINALIZED: 100.0, CanaryPhase.ROLLED_BACK: 0.0}
-    return data | {"weight": final.get(report.phase, report.weight)}
+    return data | {"weight": report.phase.weight(report.weight)}
 
 
 def _plain(cause: Cause | None) -> dict[str, Any] | None:

@@ -35,7 +35,7 @@ def moments_told(
     """
     before: CanaryReport | None = None
     for report in reports:
-        if alone and (before is None or before.weight != report.weight):
+        if alone and (before is None or _share(before) != _share(report)):
             yield from _weighed(plan, before, report)
         verdict = report.verdict
         if verdict is not None and (before is None or before.verdict != verdict):
@@ -55,16 +55,21 @@ def _sign(report: CanaryReport) -> tuple[object, ...]:
     return where if report.phase is CanaryPhase.HOLDING else (*where, report.waits_for)
 
 
+def _share(report: CanaryReport) -> tuple[float, bool]:
+    """How much it has, and whether as the stable version."""
+    return report.weight, report.phase is CanaryPhase.FINALIZED
+
+
 def _weighed(
     plan: ServicePlan, before: CanaryReport | None, report: CanaryReport
 ) -> Iterator[Moment]:
-    if report.weight > 0:
-        text = f"{plan.service} {plan.version} gets {report.weight:g} % of the requests"
-        yield _moment(plan, MomentKind.SHIFTED, report, text)
-    elif report.phase is CanaryPhase.FINALIZED:
+    if report.phase is CanaryPhase.FINALIZED:
         text = f"{plan.service} {plan.version} is the stable version now"
         moment = _moment(plan, MomentKind.SHIFTED, report, text)
         yield moment.model_copy(update={"weight": 100.0, "step": None})
+    elif report.weight > 0 and report.stable != plan.version:
+        text = f"{plan.service} {plan.version} gets {report.weight:g} % of the requests"
+        yield _moment(plan, MomentKind.SHIFTED, report, text)
     elif before is not None and report.phase.back:
         text = f"{plan.service} {report.stable or 'stable'} has all requests again"
         yield _moment(plan, MomentKind.RESTORED, report, text)

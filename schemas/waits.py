@@ -1,0 +1,74 @@
+"""What a release or a service waits for that a person can end, and the command that does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
+
+from schemas.ids import SIGNAL_APPROVE, SIGNAL_RESUME, SIGNAL_ROLLBACK, SIGNAL_SKIP
+from schemas.phases import CanaryPhase, ReleasePhase
+
+_WITH_SERVICE: Final = " --service "
+_OF_PEOPLE: Final = {CanaryPhase.GATED, CanaryPhase.PAUSED, CanaryPhase.STUCK}
+
+
+class Waiting(Protocol):
+    """A service, as its release or its canary tells of it."""
+
+    @property
+    def service(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def phase(self) -> CanaryPhase:
+        """Where it is."""
+        ...
+
+    @property
+    def waits_for(self) -> str:
+        """In words."""
+        ...
+
+    @property
+    def ends_by(self) -> tuple[str, ...]:
+        """Commands that end this wait, beside those of its phase."""
+        ...
+
+
+def ends(one: Waiting, *, paused: bool = False) -> tuple[str, ...]:
+    """The commands that end what a service waits for, the one that is meant for it first."""
+    found = [*one.ends_by]
+    if one.phase is CanaryPhase.GATED:
+        found.append(SIGNAL_APPROVE)
+    if paused or one.phase is CanaryPhase.PAUSED:
+        found.append(SIGNAL_RESUME)
+    if one.phase is CanaryPhase.BAKING:
+        found.append(SIGNAL_SKIP)
+    return tuple(dict.fromkeys(found))
+
+
+def asks_people(one: Waiting) -> bool:
+    """Whether it goes on only when a person has done something."""
+    return one.phase in _OF_PEOPLE or bool(one.ends_by)
+
+
+def asking(services: Iterable[Waiting]) -> str:
+    """What services wait for that ask a person, in words; empty when none does."""
+    told = [f"{one.service} waits for {one.waits_for or one.phase}" for one in services]
+    return "; ".join(told)
+
+
+def command(word: str, release: str, service: str | None = None) -> str:
+    """The command line that says a word."""
+    return f"aviary release {word} {release}" + (f"{_WITH_SERVICE}{service}" if service else "")
+
+
+def commands(words: Sequence[str], release: str, service: str | None = None) -> str:
+    """The command lines that end a wait; empty without any."""
+    return " or ".join(command(word, release, service) for word in words)
+
+
+def way_out(phase: ReleasePhase, release: str) -> str:
+    """How a release that waits for its turn is taken out of the line."""
+    return command(SIGNAL_ROLLBACK, release) if phase is ReleasePhase.QUEUED else ""
