@@ -5,6 +5,7 @@ A field that is added to a model is covered without a word here.
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -40,6 +41,9 @@ TEXTS = {
     "formats": "{} {0.__class__} {name!r} %s %(x)d $x ${x} \\x1b",
     "long": "wordless" * 400,
 }
+
+MARKUP = re.compile(r"@\w|@[&!]|<[@!#a-z/]|\]\(|`|\|\||https?://|www\.\w|mailto:\w", re.IGNORECASE)
+"""What some service makes a mention, a link, a tag or a hidden text of."""
 
 _M = TypeVar("_M")
 _MADE: dict[Any, Any] = {

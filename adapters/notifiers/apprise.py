@@ -13,7 +13,7 @@ import apprise
 from pydantic import SecretStr
 
 from adapters.errors import Retryable
-from adapters.notifiers.message import Links, body
+from adapters.notifiers.message import Links, body, spelling, title
 from schemas.notice import Notice, Severity
 
 TIMEOUT_S: Final = 10.0
@@ -57,6 +57,7 @@ class AppriseNotifier:
             raise AddressError(f"{name}: expected a URL that Apprise takes (it is not shown)")
         self._name = name
         self._links = links or Links()
+        self._spell = spelling(url.get_secret_value().partition(":")[0].strip().lower())
         self._apprise = apprise.Apprise(services=found, asset=asset)
         self.service = str(found.service_name)
         """What kind of service it is, such as `Slack`."""
@@ -68,8 +69,8 @@ class AppriseNotifier:
             Retryable: the service did not take it in time. Apprise tells no kinds of failure apart.
         """
         result = await self._apprise.async_notify(
-            title=notice.title,
-            body=body(notice, self._links.of(notice)),
+            title=title(notice, self._spell),
+            body=body(notice, self._links.of(notice), self._spell),
             notify_type=_TYPES[notice.severity],
             body_format=apprise.NotifyFormat.TEXT,
             timeout=TIMEOUT_S,

@@ -10,6 +10,7 @@ import pytest
 from adapters.errors import Retryable
 from schemas.notice import Notice, NoticeKind
 from tests.contract.notifiers.subjects import KINDS, SECRET, Subject, subject
+from tests.hostile import MARKUP, TEXTS, harmless
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")  # Apprise's
 AT = datetime(2026, 1, 1, 10, tzinfo=UTC)
@@ -43,10 +44,27 @@ async def test_it_arrives_once_with_title_and_text(member: Subject) -> None:
     assert one.text in text
 
 
-@pytest.mark.parametrize("text", ["zürich: 5 % → 0 %", "<b>&amp;</b> \\n * _x_", "two\nlines"])
+@pytest.mark.parametrize("text", ["zürich: 5 % → 0 %", "&amp; \\n * _x_ < 3 > 2", "a@ b"])
 async def test_text_arrives_as_it_is(member: Subject, text: str) -> None:
     await member.notifier.notify(notice(text=text))
     assert text in member.arrived()[0].replace("\r\n", "\n")
+
+
+async def test_commands_arrive_as_they_are_typed(member: Subject) -> None:
+    command = "aviary release approve shop-4_2.x --service checkout"
+    await member.notifier.notify(notice(text=f"it waits. To go on: {command}"))
+    assert command in member.arrived()[0]
+
+
+@pytest.mark.parametrize("kind", ["slack", "json", "mail"])
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
+async def test_text_from_outside_does_nothing_where_it_arrives(kind: str, text: str) -> None:
+    async with subject(kind) as member:
+        await member.notifier.notify(notice(text=text))
+        (arrived,) = member.arrived()
+    told = harmless(arrived.replace("\r\n", "\n").replace("\r", ""))
+    if kind == "slack":
+        assert not MARKUP.search(told.split("\nrelease: ")[0])
 
 
 async def test_what_is_not_taken_may_be_tried_again(member: Subject) -> None:
