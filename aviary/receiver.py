@@ -88,6 +88,13 @@ class Refused(Exception):  # noqa: N818 - an answer, not a failure
         self.made_good: dict[str, object] = {}
 
 
+@contextmanager
+def _sending() -> Iterator[Headers]:
+    """A span for what is written within it, and the headers that carry it on."""
+    with span("send aviary.alerts", SpanKind.PRODUCER, messaging__system="kafka"):
+        yield tuple(to_record(from_context()))
+
+
 class Receiver:
     """Turns one request into records of `aviary.alerts`.
 
@@ -179,20 +186,19 @@ class Receiver:
         return JSONResponse({"reason": reason.value, "detail": text}, status_code=status)
 
     async def _take(self, request: Request) -> dict[str, object]:
-        headers = tuple(to_record(from_context()))
         try:
-            return await self._receive(request, headers)
+            return await self._receive(request)
         except Refused as refused:
             if refused.lost is not None:
-                refused.made_good = await self._make_good(refused.lost, headers)
+                refused.made_good = await self._make_good(refused.lost)
             raise
 
-    async def _receive(self, request: Request, headers: Headers) -> dict[str, object]:
+    async def _receive(self, request: Request) -> dict[str, object]:
         with self._holding() as body:
             await self._fill(body, request)
-            received = await self._read(bytes(body), headers)
-        with span("send aviary.alerts", SpanKind.PRODUCER, messaging__system="kafka"):
-            refused = await self._write([*received.alerts, *received.unfit])
+            with _sending() as headers:
+                received = await self._read(bytes(body), headers)
+                refused = await self._write([*received.alerts, *received.unfit])
         self._metrics.alerts.inc(len(received.alerts))
         self._metrics.dead_letters.inc(len(received.unfit))
         for problem in received.problems[:_TOLD]:
@@ -205,7 +211,7 @@ class Receiver:
         if received.unfit:
             done["dead_letters"] = len(received.unfit)
         if received.truncated:
-            done |= await self._truncated(received, headers)
+            done |= await self._truncated(received)
         return done
 
     @contextmanager
@@ -250,24 +256,25 @@ class Receiver:
             lost = Lost(reason, why.text, receiver_of(body[:_SMALL]))
             raise Refused(status, why.reason.value, why.text, lost) from why
 
-    async def _truncated(self, received: Received, headers: Headers) -> dict[str, object]:
+    async def _truncated(self, received: Received) -> dict[str, object]:
         self._metrics.truncated.inc(received.truncated)
         text = f"truncatedAlerts: {received.truncated} alerts were left out by their sender"
         lost = Lost(LossReason.TRUNCATED, text, received.receiver, received.service)
-        return {"truncated": received.truncated, **await self._make_good(lost, headers)}
+        return {"truncated": received.truncated, **await self._make_good(lost)}
 
-    async def _make_good(self, lost: Lost, headers: Headers) -> dict[str, object]:
+    async def _make_good(self, lost: Lost) -> dict[str, object]:
         """Say what was done; it is durable.
 
         Raises:
             Refused: Kafka is away, or takes not even the order to pause: it is to come again.
         """
         self._metrics.lost.labels(lost.reason.value).inc()
-        recovered = await self._recovery.after(lost, headers)
-        refused = await self._write(recovered.records)
-        if refused and not recovered.paused:
-            recovered = self._recovery.pause(lost, refused[0], headers)
+        with _sending() as headers:
+            recovered = await self._recovery.after(lost, headers)
             refused = await self._write(recovered.records)
+            if refused and not recovered.paused:
+                recovered = self._recovery.pause(lost, refused[0], headers)
+                refused = await self._write(recovered.records)
         if refused:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "kafka_refused", refused[0])
         if recovered.paused:

@@ -140,6 +140,9 @@ class Acceptor:
         refused = dict(batch.refused)
         items = [*batch.items, *await self._alerts.everywhere(batch.losses, catalog)]
         told = await self._alerts.accept(items, catalog)
+        for loss in batch.lost:
+            self._metrics.lost(loss.reason)
+            _log.error("alerts_lost", reason=loss.reason, detail=loss.text, service=loss.service)
         refused |= _refused_by_temporal(records, items, told)
         await self._letters.keep([(records[position], why) for position, why in refused.items()])
         return [

@@ -89,8 +89,6 @@ class Alerts:
             return []
         async with self._slots:
             running = await self._signaller.running()
-        for _, loss in losses:
-            _log.error("alerts_lost", reason=loss.reason, detail=loss.text, canaries=len(running))
         return [
             lost_item(record, loss, service, catalog, index)
             for record, loss in losses

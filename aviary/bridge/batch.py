@@ -60,6 +60,8 @@ class Batch:
     """By a record's position, why (a part of) it is refused."""
     losses: list[tuple[Any, Loss]] = field(default_factory=list)
     """Records of which other alerts are lost, and may concern any service."""
+    lost: list[Loss] = field(default_factory=list)
+    """All losses, those of one service's alerts as well."""
 
 
 def read(records: Sequence[Any], catalog: Catalog, kept: Container[str] = ()) -> Batch:
@@ -102,6 +104,7 @@ def _read_alerts(
 
 
 def _read_loss(record: Any, loss: Loss, catalog: Catalog, batch: Batch) -> None:
+    batch.lost.append(loss)
     if loss.service in catalog.services:
         batch.items.append(lost_item(record, loss, loss.service, catalog))
     else:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from schemas import ids
+from schemas.loss import LossReason
 from schemas.rejection import RejectReason
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
@@ -49,6 +50,13 @@ class BridgeMetrics:
             "Deploy events and alerts that came too late to be acted upon, by topic.",
             "topic",
         )
+        self._lost = counter(
+            "aviary_bridge_lost",
+            "Records that say that other alerts were lost, by reason.",
+            "reason",
+        )
+        for reason in LossReason:
+            self._lost.labels(reason.value)
         self._signals = counter(
             "aviary_bridge_signals", "Signals sent to canaries; one may carry many alerts."
         )
@@ -85,6 +93,10 @@ class BridgeMetrics:
     def stale(self, topic: str) -> None:
         """Count a deploy event or alert that came too late."""
         self._stale.labels(topic).inc()
+
+    def lost(self, reason: LossReason) -> None:
+        """Count a loss of alerts that canaries are told of."""
+        self._lost.labels(reason.value).inc()
 
     def signal(self) -> None:
         """Count a signal sent to a canary."""

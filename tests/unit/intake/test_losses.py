@@ -111,6 +111,7 @@ async def test_a_truncated_notification_of_another_writer_pauses(
     await setup.accept(_record(json.dumps(document).encode()))
     found = {to for (to, _), alerts in setup.intake.signals.items() if any(a.lost for a in alerts)}
     assert found == told
+    assert setup.metric("aviary_bridge_lost_total", reason="truncated") == 1
 
 
 async def test_what_is_wrong_with_ten_thousand_alerts_is_said_in_few_words(setup: Setup) -> None:
