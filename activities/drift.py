@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final
@@ -12,7 +13,8 @@ from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 from temporalio import activity
 
 from activities.clock import server_now
-from activities.policy import Policy, forever, rest, terminal_errors
+from activities.decided import Decided
+from activities.policy import Policy, forever, rest
 from adapters.errors import Retryable, Terminal, UnknownRoute
 from adapters.ports import Router
 from schemas.base import Duration, Model, ReleaseId, ServiceName
@@ -64,6 +66,10 @@ class Drift(Model):
 
     route: Route
     plan: ServicePlan = Field(description="What a canary needs to take the route back.")
+    forward: bool = Field(
+        default=False,
+        description="Its release had begun to finalize: the rest of it may be on the new version.",
+    )
 
 
 class DriftReport(Model):
@@ -85,11 +91,22 @@ class DriftReport(Model):
 
 class _Kind(StrEnum):
     FOUND = "found"
+    FINAL = "final"
     LEFT = "left"
     FOREIGN = "foreign"
     UNREADABLE = "unreadable"
     GOOD = "good"
     UNROUTED = "unrouted"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What Temporal knows of workflows. Both raise `Retryable` when it can't tell."""
+
+    is_running: Callable[[str], Awaitable[bool]]
+    """Whether a workflow of that id runs."""
+    went_final: Callable[[Decided], Awaitable[bool]]
+    """Whether a release had begun to finalize before it ended."""
 
 
 class DriftActivities:
@@ -99,7 +116,7 @@ class DriftActivities:
         router_for: finds the router of a specification.
         catalog: gives the newest catalog; called in a thread, may block and raise `Retryable`.
         plan_for: what a canary needs to take a route back.
-        is_running: whether a workflow of that id runs; raises `Retryable` when it can't tell.
+        known: what Temporal knows of canaries and releases.
         sleep: waits that many seconds.
     """
 
@@ -108,13 +125,13 @@ class DriftActivities:
         router_for: Callable[[RouterSpec], Router],
         catalog: Callable[[], Catalog],
         plan_for: Callable[[Catalog, Route], ServicePlan],
-        is_running: Callable[[str], Awaitable[bool]],
+        known: Known,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._router_for = router_for
         self._catalog = catalog
         self._plan_for = plan_for
-        self._is_running = is_running
+        self._known = known
         self._sleep = sleep
 
     @activity.defn(name=LOOK)
@@ -140,13 +157,13 @@ class DriftActivities:
     async def _look(self) -> DriftReport:
         catalog = await asyncio.to_thread(self._catalog)
         kinds: dict[_Kind, list[str]] = {kind: [] for kind in _Kind}
-        drifted: list[Route] = []
+        drifted: list[tuple[Route, bool]] = []
         for services in _batches(sorted(catalog.services)):
             looks = await asyncio.gather(*(self._look_at(catalog, one) for one in services))
             for service, (kind, route) in zip(services, looks, strict=True):
                 kinds[kind].append(service)
-                if kind is _Kind.FOUND and route is not None:
-                    drifted.append(route)
+                if kind in {_Kind.FOUND, _Kind.FINAL} and route is not None:
+                    drifted.append((route, kind is _Kind.FINAL))
             activity.heartbeat(services[-1])
         return DriftReport(
             environment=catalog.environment,
@@ -157,12 +174,12 @@ class DriftActivities:
             unreadable=tuple(kinds[_Kind.UNREADABLE][:MOST]),
         )
 
-    def _found(self, catalog: Catalog, drifted: Sequence[Route]) -> tuple[Drift, ...]:
+    def _found(self, catalog: Catalog, drifted: Sequence[tuple[Route, bool]]) -> tuple[Drift, ...]:
         """As many as a result may carry, and at least one; the next check has the rest."""
         found: list[Drift] = []
         left = MOST_BYTES
-        for route in drifted:
-            drift = Drift(route=route, plan=self._plan_for(catalog, route))
+        for route, forward in drifted:
+            drift = Drift(route=route, plan=self._plan_for(catalog, route), forward=forward)
             left -= size_of(drift)
             if found and left < 0:
                 break
@@ -173,7 +190,7 @@ class DriftActivities:
         router = self._router_for(catalog.resolve(service).router)
         try:
             route = await router.read(service)
-            if route.canary is None or await self._is_running(canary_workflow_id(service)):
+            if route.canary is None or await self._known.is_running(canary_workflow_id(service)):
                 return _Kind.GOOD, route
             # A canary closes after its last write: only what is so even now has been left behind.
             if await router.read(service) != route:
@@ -192,9 +209,18 @@ class DriftActivities:
             _RELEASE_ID.validate_python(route.owner)
         except ValidationError:
             return _Kind.FOREIGN
-        with terminal_errors():
-            left = await self._is_running(release_workflow_id(route.owner))
-        return _Kind.LEFT if left else _Kind.FOUND
+        release = release_workflow_id(route.owner)
+        try:
+            if await self._known.is_running(release):
+                return _Kind.LEFT
+            forward = await self._known.went_final(Decided(workflow_id=release))
+        except Retryable as error:
+            activity.logger.warning(
+                "release of a route can't be asked",
+                extra={"service": route.service, "error": str(error)},
+            )
+            return _Kind.UNREADABLE
+        return _Kind.FINAL if forward else _Kind.FOUND
 
 
 def _batches(services: Sequence[str]) -> list[Sequence[str]]:

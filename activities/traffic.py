@@ -6,13 +6,16 @@ before, so a late attempt of either is refused by the router (`StaleGeneration`)
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Final
 
 from temporalio import activity
 
+from activities.clock import server_now
 from activities.policy import Policy, forever, terminal_errors
+from adapters.errors import Retryable, UnknownRoute
 from adapters.ports import Router
 from schemas.base import Model, ServiceName
 from schemas.catalog import RouterSpec
@@ -22,6 +25,8 @@ READ: Final = "aviary.traffic.read"
 APPLY: Final = "aviary.traffic.apply"
 
 _ATTEMPT = timedelta(seconds=5)
+HEALS_WITHIN: Final = timedelta(seconds=60)
+"""A route that was there, and is not, is waited for: somebody may just replace its file."""
 
 
 def traffic_policy(cap: timedelta) -> Policy:
@@ -48,10 +53,23 @@ class ApplyRoute(Model):
 
 
 class TrafficActivities:
-    """Activities over the routers; `router_for` finds the router of a specification."""
+    """Activities over the routers.
 
-    def __init__(self, router_for: Callable[[RouterSpec], Router]) -> None:
+    Args:
+        router_for: finds the router of a specification.
+        heals_within: how long a route or pool that has vanished may take to come back.
+        clock: the time, as Temporal has it.
+    """
+
+    def __init__(
+        self,
+        router_for: Callable[[RouterSpec], Router],
+        heals_within: timedelta = HEALS_WITHIN,
+        clock: Callable[[], datetime] = server_now,
+    ) -> None:
         self._router_for = router_for
+        self._heals_within = heals_within
+        self._clock = clock
 
     @activity.defn(name=READ)
     async def read(self, request: ReadRoute) -> Route:
@@ -61,8 +79,12 @@ class TrafficActivities:
 
     @activity.defn(name=APPLY)
     async def apply(self, request: ApplyRoute) -> Confirmation:
-        """Apply a route; returns once the router confirmed it."""
-        with terminal_errors():
+        """Apply a route; returns once the router confirmed it.
+
+        Nobody applies a route without having read one: that the router knows of none, or of no
+        pool for its version, heals when whoever writes its files has written them.
+        """
+        with terminal_errors(), self._in_time():
             confirmation = await self._router_for(request.router).apply(request.route)
         activity.logger.info(
             "route applied",
@@ -73,3 +95,13 @@ class TrafficActivities:
             },
         )
         return confirmation
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """Take what has vanished for away, until it should have come back."""
+        try:
+            yield
+        except UnknownRoute as error:
+            if self._clock() - activity.info().scheduled_time < self._heals_within:
+                raise Retryable(f"{error} (it may come back)") from error
+            raise

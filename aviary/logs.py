@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from aviary.log_lapses import quiet_lapses
 from aviary.log_rate import limit_rates
 from aviary.telemetry.carrier import trace_ids
 from schemas.outside import visible
@@ -53,6 +54,7 @@ def configure_logs(*, level: str, fmt: str) -> None:
     for noisy in ("httpx", "httpcore", "aiokafka", "urllib3", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     limit_rates()
+    quiet_lapses()
     # A collector that is away is one line for what was lost, not one for each attempt.
     logging.getLogger("opentelemetry.exporter").setLevel(max(logging.ERROR, root.level))
 

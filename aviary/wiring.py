@@ -13,7 +13,8 @@ from temporalio.client import Client
 
 from activities.admission import AdmissionActivities
 from activities.announce import AnnounceActivities
-from activities.drift import DriftActivities
+from activities.decided import DecidedActivities, went_final
+from activities.drift import DriftActivities, Known
 from activities.judge import JudgeActivities
 from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
@@ -129,8 +130,10 @@ async def wire(
         log = MeasuredLog(KafkaEventLog(TracedWriter(sender)), counts)
         announce = AnnounceActivities(log, notifier, cdevents=settings.cdevents)
         preflight = PreflightActivities(await _alerts(settings, stack))
-        drift = DriftActivities(routers, catalog, plan_back, partial(is_running, client))
+        known = Known(partial(is_running, client), partial(went_final, client))
+        drift = DriftActivities(routers, catalog, plan_back, known)
         admission = AdmissionActivities(client)
+        decided = DecidedActivities(client)
         report = ReportActivities(_reports(settings, client))
         yield Deeds(
             routers=[traffic.read, traffic.apply],
@@ -142,6 +145,7 @@ async def wire(
                 admission.recall,
                 admission.attend,
                 report.write,
+                decided.decided,
             ],
             waiting=[admission.attend, preflight.preflight],
         )

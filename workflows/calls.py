@@ -7,8 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
+    from activities.decided import DECIDED, DECIDED_POLICY, Decided
     from activities.judge import JUDGE, JudgeRequest, JudgeResult, judge_policy
     from activities.observe import SEE_BACK, SEE_POLICY, SeeBack, Seen
     from activities.policy import Policy
@@ -17,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.tell import Telling
     from schemas.base import format_duration
     from schemas.catalog import Bake
-    from schemas.ids import judging_queue, waiting_queue
+    from schemas.ids import effects_queue, judging_queue, waiting_queue
     from schemas.judging import RampSpec
     from schemas.release import ServicePlan, Tuning
     from workflows.trying import Told, for_ever
@@ -179,3 +181,32 @@ def _judging(what: str, bake: Bake | None) -> str:
         return f"watch {what} while it waits"
     most = f", {format_duration(bake.max)} at most" if bake.max != timedelta.max else ""
     return f"judge {what}{most}"
+
+
+async def decided(release: str, *, before_reset: bool = False) -> bool:
+    """Whether a release had begun to finalize before it ended or was reset.
+
+    False when that can't be learnt in time: traffic does not wait for it.
+
+    Args:
+        release: its workflow's id.
+        before_reset: ask the run that was reset, and not the newest one.
+    """
+    request = Decided(workflow_id=release, before_reset=before_reset)
+    try:
+        answer: bool = await workflow.execute_activity(
+            DECIDED,
+            request,
+            result_type=bool,
+            task_queue=effects_queue(workflow.info().task_queue),
+            start_to_close_timeout=DECIDED_POLICY.start_to_close,
+            schedule_to_close_timeout=DECIDED_POLICY.schedule_to_close,
+            retry_policy=DECIDED_POLICY.retry,
+            summary="had the release begun to finalize?",
+        )
+    except ActivityError as error:
+        workflow.logger.warning(
+            "what a release had decided is not known", extra={"error": str(error.cause)}
+        )
+        return False
+    return answer

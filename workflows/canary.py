@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError
@@ -29,11 +30,20 @@ with workflow.unsafe.imports_passed_through():
     )
     from schemas.verdict import Reason, Share, Verdict, VerdictKind
     from workflows import describe
-    from workflows.calls import ask_preflight, begin_ramp, see_back
+    from workflows.calls import ask_preflight, begin_ramp, decided, see_back
     from workflows.commands import Word
     from workflows.inbox import Inbox
     from workflows.judging import BakeFailed, TooLong
+    from workflows.reset import resets
     from workflows.unwind import run_to_end
+
+_BEFORE_HOLD = {
+    CanaryPhase.PREFLIGHT,
+    CanaryPhase.SHIFTING,
+    CanaryPhase.BAKING,
+    CanaryPhase.GATED,
+    CanaryPhase.PAUSED,
+}
 
 
 @workflow.defn(name=CANARY_WORKFLOW)
@@ -44,6 +54,8 @@ class CanaryWorkflow(Inbox):
     def __init__(self, start: CanaryInput) -> None:
         super().__init__(start)
         self._forward: asyncio.Task[None] | None = None
+        self._left: asyncio.Task[None] | None = None
+        """A way forward that was left for a shorter one."""
         self._too_long = False
 
     # --- the story ---
@@ -77,13 +89,13 @@ class CanaryWorkflow(Inbox):
         self._forward = forward = asyncio.create_task(self._release())
         while not forward.done() and self._abort is None:
             try:
-                await workflow.wait_condition(
-                    lambda: forward.done() or self._abort is not None or self._left_alone
-                )
+                await workflow.wait_condition(partial(self._stirs, forward))
+                if self._hurried:
+                    forward = self._hurry(forward)
+                elif self._left_alone:
+                    await self._decide_alone()
             except asyncio.CancelledError:
                 self._in_trouble(self._cause(CauseKind.CANCELLED, "the canary was cancelled"))
-            if self._left_alone:
-                self._abort = self._trouble
         if self._phase in {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED}:
             self._abort = None
             await run_to_end(forward)
@@ -110,14 +122,44 @@ class CanaryWorkflow(Inbox):
             workflow.continue_as_new(self._start.model_copy(update={"resume": state}))
 
     def _stop_if_going_back(self) -> None:
-        """Stop the way forward once there is a cause to go back.
+        """Stop the way forward once there is a cause to go back, or another task goes forward.
 
         Cancelling it is not enough: a cancellation that comes together with the answer that the
         task waits for is dropped, and the task would go on beside the rollback.
         """
         final = self._phase in {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED}
-        if self._abort is not None and not final and asyncio.current_task() is self._forward:
+        if asyncio.current_task() is self._forward:
+            stopped = self._abort is not None and not final
+        else:
+            stopped = asyncio.current_task() is self._left
+        if stopped:
             raise asyncio.CancelledError
+
+    def _stirs(self, forward: asyncio.Task[None]) -> bool:
+        """Whether there is something to decide on the way forward."""
+        return forward.done() or self._abort is not None or self._left_alone or self._hurried
+
+    def _hurry(self, forward: asyncio.Task[None]) -> asyncio.Task[None]:
+        """Finalize from wherever it is."""
+        forward.cancel()
+        self._left = forward
+        self._forward = asyncio.create_task(self._become_stable())
+        return self._forward
+
+    async def _decide_alone(self) -> None:
+        """In trouble, and the release is gone: back, unless it had begun to finalize."""
+        parent = workflow.info().parent
+        if parent is not None:
+            asking = asyncio.create_task(decided(parent.workflow_id))
+            await run_to_end(asking)
+            self._finalize = self._abort is None and asking.result()
+        if not self._finalize:
+            self._abort = self._abort or self._trouble
+
+    @property
+    def _hurried(self) -> bool:
+        """Told to finalize on the way to holding: it has held before, and then was reset."""
+        return self._finalize and resets() > 0 and self._phase in _BEFORE_HOLD
 
     @property
     def _left_alone(self) -> bool:
@@ -136,6 +178,9 @@ class CanaryWorkflow(Inbox):
     async def _release(self) -> None:
         if not self._start.promote:
             await self._bring_to_hold()
+        await self._become_stable()
+
+    async def _become_stable(self) -> None:
         self._enter(CanaryPhase.FINALIZING)
         await self._traffic.make_stable()
         self._enter(CanaryPhase.FINALIZED)

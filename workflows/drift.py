@@ -76,12 +76,13 @@ class DriftWorkflow:
                     plan=drift.plan,
                     tuning=start.tuning,
                     environment=environment,
-                    restore=cause,
+                    restore=None if drift.forward else cause,
+                    promote=drift.forward,
                 ),
                 id=canary_workflow_id(service),
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
                 task_timeout=TASK_TIMEOUT,
-                static_summary=f"{service}: drift, back to {drift.route.stable}",
+                static_summary=f"{service}: drift, {_way(drift)}",
                 static_details=f"Release {drift.route.owner} left it behind",
             )
         except WorkflowAlreadyStartedError:
@@ -120,9 +121,14 @@ class DriftWorkflow:
         )
 
 
+def _way(drift: Drift) -> str:
+    return f"on to {drift.route.canary}" if drift.forward else f"back to {drift.route.stable}"
+
+
 def _sentence(drift: Drift) -> str:
     route = drift.route
+    what = "finalizing it, which it had begun" if drift.forward else "taking it back"
     return (
         f"{route.service} {route.canary} had {route.weight:g} % and nobody looked after it: "
-        f"release {route.owner} and its canary have ended without taking it back"
+        f"release {route.owner} and its canary have ended without {what}"
     )

@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.commands import Commands, Word
     from workflows.judging import Judging
     from workflows.outbox import Reports
+    from workflows.reset import resets
     from workflows.unwind import Traffic
 
 
@@ -62,7 +63,8 @@ class Inbox(Commands):
         """Why the bake before a gate was inconclusive."""
         self._reports = Reports()
         self._sequence = 0
-        self._phase = CanaryPhase.PREFLIGHT
+        # One that is begun to finalize is past every cause to go back, its first message's as well.
+        self._phase = CanaryPhase.FINALIZING if start.promote else CanaryPhase.PREFLIGHT
         self._waits_for = ""
         self._ends_by: tuple[Word, ...] = ()
         self._asks_alerts = False
@@ -318,7 +320,9 @@ class Inbox(Commands):
 
     def _in_trouble(self, cause: Cause) -> None:
         """Go back at once; while holding, tell the release, which takes the dependents first."""
-        if self._phase in {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED} or self._trouble:
+        final = self._phase in {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED}
+        # One that was reset may not have come to where it was told to finalize.
+        if final or self._trouble or (self._finalize and resets() > 0):
             return
         self._trouble = cause
         if self._phase is CanaryPhase.HOLDING:

@@ -44,10 +44,11 @@ with workflow.unsafe.imports_passed_through():
     from workflows import describe, pages, plan
     from workflows.attributes import Attributes, of_canary
     from workflows.board import Board
+    from workflows.calls import decided
     from workflows.commands import Commands, Word
     from workflows.outbox import Announcer, Pace
     from workflows.report_call import write_report
-    from workflows.reset import Reset, call_in
+    from workflows.reset import Reset, call_in, resets
     from workflows.story import Story
     from workflows.turn import Turn
     from workflows.unwind import run_to_end
@@ -149,6 +150,8 @@ class ReleaseWorkflow(Commands):
 
     def _queue(self) -> None:
         """Begin, wait or go back, as the admission said."""
+        if self._reset.deciding:
+            return
         if self._turn.cause is not None:
             self._go_back(self._turn.cause)
         if self._phase is not ReleasePhase.QUEUED:
@@ -161,8 +164,8 @@ class ReleaseWorkflow(Commands):
             self._story.queued(self._turn.waits_for)
 
     def _next_actions(self) -> tuple[plan.Action, ...]:
-        queued = self._phase is ReleasePhase.QUEUED
-        return () if queued else plan.next_actions(self._view())
+        waits = self._phase is ReleasePhase.QUEUED or self._reset.deciding
+        return () if waits else plan.next_actions(self._view())
 
     def _view(self) -> plan.View:
         return plan.View(
@@ -211,7 +214,12 @@ class ReleaseWorkflow(Commands):
     async def _run_canary(
         self, service: str, restore: Cause | None = None, *, promote: bool = False
     ) -> None:
-        """Start a canary and see it to its end; `restore` and `promote` mend a lost one."""
+        """Start a canary and see it to its end; `restore` and `promote` mend a lost one.
+
+        One whose start is only confirmed after a reset is not this run's: Temporal takes another
+        run for its parent, and `_begin_anew` has it called in by name.
+        """
+        began = resets()
         start = CanaryInput(
             release=self._plan.release,
             plan=self._plan.services[service],
@@ -224,10 +232,12 @@ class ReleaseWorkflow(Commands):
             async with self._pace.room(start):
                 handle = await self._start_canary(service, start)
         except WorkflowAlreadyStartedError:
-            if self._reset.happened:
+            if restore is not None or promote:
                 await self._call_in(service, restore, promote=promote)
-            else:
-                await self._busy(service, waits=restore is None and not promote)
+            elif resets() == began:
+                await self._busy(service)
+            return
+        if resets() != began:
             return
         self._handles[service] = handle
         self._changed = True
@@ -252,10 +262,7 @@ class ReleaseWorkflow(Commands):
         )
 
     async def _call_in(self, service: str, restore: Cause | None, *, promote: bool) -> None:
-        """End a canary from before a reset, and look at what it left."""
-        if restore is None and not promote:  # it was about to start when it was reset
-            self._lost_sight_of(service)
-            return
+        """End a canary from before a reset, of it or of this release, and see what it left."""
         recall = Recall(release=self._plan.release, cause=restore)
         await call_in(service, recall, self._turn)
         await self._run_canary(service, restore, promote=promote)
@@ -266,7 +273,22 @@ class ReleaseWorkflow(Commands):
         for service, phase in self._board.phases.items():
             if not phase.closed:
                 self._lost_sight_of(service)
-        self._go_back(self._reset.cause())
+        if self._phase.forward and not self._reset.deciding:
+            self._reset.deciding = True
+            self._background(self._decide_anew())
+
+    async def _decide_anew(self) -> None:
+        """Back, unless it had begun to finalize before the reset: then on with that.
+
+        Nothing is begun meanwhile, and another cause to go back waits: a way is for all services.
+        """
+        final = await decided(workflow.info().workflow_id, before_reset=True)
+        self._reset.deciding = False
+        if final:
+            self._cause = None
+            self._enter(ReleasePhase.FINALIZING)
+        else:
+            self._go_back(self._cause or self._reset.cause())
 
     def _lost_sight_of(self, service: str) -> None:
         """It may have traffic, and its canary must be ordered again."""
@@ -281,9 +303,9 @@ class ReleaseWorkflow(Commands):
         planned = self._plan.services[service]
         return of_canary(self._plan.release, self._plan.environment, planned)
 
-    async def _busy(self, service: str, *, waits: bool) -> None:
+    async def _busy(self, service: str) -> None:
         """Another release's canary is there, which the admission did not know of."""
-        if not waits or self._plan.admission.busy is Busy.REJECT:
+        if self._plan.admission.busy is Busy.REJECT:
             self._board.set_phase(service, CanaryPhase.SKIPPED)
             text = f"{service} is busy: another release has a canary of it"
             self._go_back(self._because(CauseKind.BUSY, text, service))
@@ -302,6 +324,10 @@ class ReleaseWorkflow(Commands):
         self._note_change()
 
     def _closed(self, service: str, outcome: CanaryOutcome) -> None:
+        if outcome.phase is CanaryPhase.ROLLED_BACK and self._phase is ReleasePhase.FINALIZING:
+            # One that was reset, and went back before it heard. Its others may be finalized.
+            self._lost_sight_of(service)
+            return
         self._board.close(service, outcome)
         self._changed = True
         if outcome.phase is CanaryPhase.ROLLED_BACK:
@@ -350,6 +376,8 @@ class ReleaseWorkflow(Commands):
             return
         self._changed = True
         self._story.canary(report)
+        if self._phase is ReleasePhase.FINALIZING and report.phase is not CanaryPhase.FINALIZING:
+            self._ordered.discard(report.service)  # it was reset, and may not know of the order
         if report.cause is not None:
             self._go_back(report.cause)
 
@@ -360,6 +388,8 @@ class ReleaseWorkflow(Commands):
         if not self._phase.forward:
             return
         self._cause = cause
+        if self._reset.deciding:
+            return
         self._enter(ReleasePhase.ROLLING_BACK)
 
     def _because(self, kind: CauseKind, text: str, service: str | None = None) -> Cause:

@@ -2,9 +2,11 @@
 
 The new run begins at an earlier point of the history, and may know less than what was done since.
 
-A canary goes on; should it go back, it reads the route anew. A release does not go on: Temporal no
-longer takes it for the parent of the canaries that run. So it trusts nothing that it remembers of
-its services: it calls each canary in by name, and then has another run of it look at the route.
+A canary goes on; should it go back, it reads the route anew, and told to finalize it does so from
+wherever it is. A release does not go on: Temporal no longer takes it for the parent of the canaries
+that run. So it trusts nothing that it remembers of its services: it calls each canary in by name,
+and then has another run of it look at the route. It finalizes if the run that was reset did, which
+that run's history tells, and goes back otherwise.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ class Reset:
     def __init__(self, changed: Callable[[], None]) -> None:
         """Watch; `changed` is called when there was one."""
         self._seen = 0
+        self.deciding = False
+        """Whether it is not known yet which way to go after one."""
         workflow.register_random_seed_callback(lambda _: changed())
 
     @property

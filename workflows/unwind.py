@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.trying import Told, for_ever
 
 
-async def run_to_end(task: asyncio.Task[None]) -> None:
+async def run_to_end(task: asyncio.Task[Any]) -> None:
     """Wait for a task that a cancellation must not cut short, however often it comes."""
     while not task.done():
         try:
@@ -107,7 +107,7 @@ class Traffic:
     async def give_back(self) -> None:
         """Undo: stable has everything again. Never given up."""
         if self.route is None or resets():
-            self.route = await self._read()
+            self.route = await self._read_in_the_end()
         await self._insist(self._without_own_canary, "back to stable")
 
     async def write_again(self) -> None:
@@ -122,9 +122,12 @@ class Traffic:
         await self._insist(once_more, "write again")
 
     async def make_stable(self) -> None:
-        """Finalize: the canary's version becomes stable. Never given up."""
+        """Finalize: the canary's version becomes stable. Never given up.
+
+        Also where it went back already: the release is past the point at which it could.
+        """
         if self.route is None or resets():
-            self.route = await self._read()
+            self.route = await self._read_in_the_end()
         await self._insist(self._promoted, "finalize")
 
     def _without_canary(self, current: Route) -> Route | None:
@@ -135,8 +138,9 @@ class Traffic:
         return self._next(stable=current.stable) if mine else None
 
     def _promoted(self, current: Route) -> Route | None:
-        mine = current.canary == self._plan.version and current.owner == self._release
-        return self._next(stable=self._plan.version) if mine else None
+        there = current.stable == self._plan.version and current.canary is None
+        mine = current.canary in {self._plan.version, None} and current.owner == self._release
+        return self._next(stable=self._plan.version) if mine and not there else None
 
     def _next(self, *, stable: str, canary: str | None = None, weight: float = 0.0) -> Route:
         return Route(
@@ -167,7 +171,8 @@ class Traffic:
                     extra={"service": self._plan.service, "error": str(error.cause)},
                 )
                 self._told(describe.failure(error))
-                self.route = await self._read(lambda _: None)  # whose own success mends nothing
+                # Its own success mends nothing.
+                self.route = await self._read_in_the_end(lambda _: None)
                 await workflow.sleep(self._tuning.retry_cap)
 
     async def _read(self, told: Told | None = None) -> Route:
@@ -175,6 +180,21 @@ class Traffic:
         summary = f"{self._plan.service}: read route"
         route: Route = await self._call(READ, request, Route, summary, told)
         return route
+
+    async def _read_in_the_end(self, told: Told | None = None) -> Route:
+        """Read the route, however long the router knows of none: what was begun must be ended."""
+        while True:
+            try:
+                return await self._read(told)
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                workflow.logger.warning(
+                    "the router has no route to read; asking again",
+                    extra={"service": self._plan.service, "error": str(error.cause)},
+                )
+                self._told(describe.failure(error))
+            await workflow.sleep(self._tuning.retry_cap)
 
     async def _apply(self, route: Route, summary: str) -> None:
         request = ApplyRoute(router=self._plan.router, route=route)

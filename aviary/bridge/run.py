@@ -152,7 +152,9 @@ class _Bridge:
         return consumer
 
 
-def _all_of(*ready: Ready) -> Ready:
+def all_of(*ready: Ready) -> Ready:
+    """Readiness of a process that has several parts: the first that is not ready says why."""
+
     async def asked() -> None:
         for each in ready:
             await each()
@@ -186,7 +188,7 @@ async def run_bridge(settings: Settings, stop: asyncio.Event, beside: Beside | N
         health = add_health(app, bridge.ready, Several((bridge.registry,)))
     else:
         metrics = Several((bridge.registry, beside.registry))
-        health = add_health(app, _all_of(beside.ready, bridge.ready), metrics, alive=beside.alive)
+        health = add_health(app, all_of(beside.ready, bridge.ready), metrics, alive=beside.alive)
     taken = listen(settings.metrics_host, settings.metrics_port)
     over = asyncio.Event()
     serving = asyncio.create_task(serve(health, taken, over, name="bridge"))

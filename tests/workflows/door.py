@@ -32,7 +32,15 @@ class Door:
 
     def __init__(self, port: int, admin: int) -> None:
         self.address = f"{LOOPBACK}:{port}"
+        self.port = port
         self._admin = admin
+
+    def spec(self, target: int) -> ChildSpec:
+        """The process: before the port `target` of loopback."""
+        config = json.dumps(_config(self.port, self._admin, target))
+        argv = [str(envoy_program()), "--config-yaml", config, "--disable-hot-restart"]
+        argv += ["--log-level", "error", "--concurrency", "1"]
+        return ChildSpec("door", argv, probe=probes.http(self._admin, "/ready"))
 
     async def refuse(self, what: str = ALL) -> None:
         """Answer PERMISSION_DENIED, as with a key that has expired."""
@@ -51,13 +59,10 @@ class Door:
 async def door(folder: Path, target: str) -> AsyncIterator[Door]:
     """A door before Temporal at `target`, on loopback."""
     ports = FreePorts()
-    port, admin = ports.take(), ports.take()
-    config = json.dumps(_config(port, admin, int(target.rpartition(":")[2])))
-    argv = [str(envoy_program()), "--config-yaml", config, "--disable-hot-restart"]
-    argv += ["--log-level", "error", "--concurrency", "1"]
+    here = Door(ports.take(), ports.take())
     async with Supervisor(folder / "door") as supervisor:
-        await supervisor.start(ChildSpec("door", argv, probe=probes.http(admin, "/ready")))
-        yield Door(port, admin)
+        await supervisor.start(here.spec(int(target.rpartition(":")[2])))
+        yield here
 
 
 def _fault(runtime: str) -> dict[str, Any]:

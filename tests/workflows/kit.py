@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +17,8 @@ from temporalio.worker import Worker
 
 from activities.admission import AdmissionActivities
 from activities.announce import AnnounceActivities
-from activities.drift import DriftActivities
+from activities.decided import DecidedActivities, went_final
+from activities.drift import DriftActivities, Known
 from activities.judge import JUDGE, JudgeRequest, JudgeResult
 from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
@@ -24,7 +26,7 @@ from activities.ramp import BEGIN_RAMP, BeginRamp, RampState
 from activities.report import ReportActivities
 from activities.tell import TellRelease
 from activities.traffic import TrafficActivities
-from adapters.errors import Retryable
+from adapters.errors import Retryable, UnknownRoute
 from adapters.memory import MemoryAlertSource, MemoryEventLog, MemoryNotifier
 from adapters.routers.trial import TrialRouter
 from aviary.queues import STICKY_TIMEOUT, WORKFLOWS
@@ -79,14 +81,35 @@ class RecordingRouter(TrialRouter):
         super().__init__()
         self.applied: list[Route] = []
         self.broken: set[str] = set()
+        self.kept_back: set[str] = set()
+        """Services that can't be finalized now."""
+        self.gone: set[str] = set()
+        """Services of which it knows nothing just now."""
+        self.missed: list[str] = []
+        """Those that were asked for meanwhile."""
 
     async def apply(self, route: Route) -> Confirmation:
         if route.service in self.broken:
             raise Retryable(f"the router of {route.service} is away")
+        self._look_for(route.service)
+        if (
+            route.service in self.kept_back
+            and route.stable != (await self.read(route.service)).stable
+        ):
+            raise Retryable(f"the router of {route.service} does not finalize now")
         confirmation = await super().apply(route)
         if route not in self.applied:
             self.applied.append(route)
         return confirmation
+
+    async def read(self, service: str) -> Route:
+        self._look_for(service)
+        return await super().read(service)
+
+    def _look_for(self, service: str) -> None:
+        if service in self.gone:
+            self.missed.append(service)
+            raise UnknownRoute(f"{service}: the router has no such service")
 
     def weights(self, service: str) -> list[float]:
         return [route.weight for route in self.applied if route.service == service]
@@ -187,16 +210,18 @@ class World:
         self.names: dict[str, str] = {}
         self.catalog: Catalog | None = None
         self.tuning = QUICK
+        self.heals_within = timedelta(seconds=30)
         self._suffix = uuid4().hex[:8]
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Run the workers of all queues."""
-        traffic = TrafficActivities(lambda _: self.router)
+        traffic = TrafficActivities(lambda _: self.router, self.heals_within)
         announce = AnnounceActivities(self.log, self.notifier)
         preflight = PreflightActivities(self.alerts)
         observe = ObserveActivities(lambda _: self.router)
-        drift = DriftActivities(lambda _: self.router, self.known_catalog, plan_back, self.runs)
+        known = Known(self.runs, partial(went_final, self.client))
+        drift = DriftActivities(lambda _: self.router, self.known_catalog, plan_back, known)
         admission = AdmissionActivities(self.client)
         quick: dict[str, Any] = {
             "max_heartbeat_throttle_interval": timedelta(milliseconds=50),
@@ -228,6 +253,7 @@ class World:
                     admission.ask,
                     admission.recall,
                     admission.attend,
+                    DecidedActivities(self.client).decided,
                 ],
                 **quick,
             ),

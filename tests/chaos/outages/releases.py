@@ -130,6 +130,15 @@ class Round:
                         raise AssertionError(f"{one.id} ended too soon: {status}")
                 await asyncio.sleep(0.1)
 
+    async def until_release(self, play: str, phase: ReleasePhase) -> None:
+        """Wait until a release is in a phase, or past it."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                status = await self._status(self.asked[play])
+                if status is not None and (status.phase is phase or status.phase.closed):
+                    return
+                await asyncio.sleep(0.05)
+
     async def _status(self, one: Asked) -> ReleaseStatus | None:
         try:
             status: ReleaseStatus = await one.handle(self.site).query(

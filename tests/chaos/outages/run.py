@@ -80,8 +80,11 @@ async def meet(site: Site, fault: Fault, number: int, *, quick: bool = False) ->
     began = time.monotonic()
     # By the router's death users lose requests while it is away, but none before.
     before = await invariants.users_lost(round_)
+    trouble = asyncio.create_task(round_.trouble()) if fault.moment else None
+    if fault.moment is not None:
+        await round_.until_release(*fault.moment)
     await fault.begin(site)
-    trouble = asyncio.create_task(round_.trouble())
+    trouble = trouble or asyncio.create_task(round_.trouble())
     if fault.lasts:
         await asyncio.sleep(fault.quick if quick and fault.quick else fault.lasts)
         await fault.end(site)

@@ -29,6 +29,7 @@ from aviary.local.stack import Stack
 from schemas.route import Route
 from tests.chaos.outages.wire import Wire
 from tests.durability.apache import Cluster
+from tests.workflows.door import Door
 
 RPS = 50.0
 SPACE = "2m"
@@ -60,10 +61,12 @@ class Site(Stack):
         catalog = folder.with_name(f"{folder.name}.catalog.yaml")
         catalog.write_text(_catalog())
         super().__init__(folder, debian.cache_folder(), catalog=catalog, rps=RPS)
-        self.wire = Wire(self.ports.temporal)
+        self.door = Door(self._free.take(), self._free.take())
+        self.wire = Wire(self.door.port)
         self.mounted = ""
         """Why Envoy's folder is no file system of its own; empty if it is one."""
         self._dead: dict[str, ChildSpec] = {}
+        self._keeper: asyncio.Task[None] | None = None
         self._senders = [self.ports.alertmanager]
         if cluster is not None:
             self.pipeline = Pipeline(cluster.bootstrap)
@@ -137,6 +140,45 @@ class Site(Stack):
         before = self._dead.pop(name)
         await self.supervisor.start(spec or before)
 
+    def freeze(self, name: str) -> None:
+        """Let a part have no CPU at all."""
+        self.supervisor.children[name].signal(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        """Let it go on, as if nothing had been."""
+        self.supervisor.children[name].signal(signal.SIGCONT)
+
+    async def starve(self, loops: int) -> None:
+        """Have so many processes take all the CPU that they can get."""
+        argv = (sys.executable, "-c", "while True: pass")
+        for number in range(loops):
+            await self.supervisor.start(ChildSpec(f"loop-{number}", argv))
+
+    async def feed(self) -> None:
+        """End them."""
+        for name in [each for each in self.supervisor.children if each.startswith("loop-")]:
+            await self.supervisor.stop(name, grace=0)
+
+    def keep(self, name: str) -> None:
+        """Start a part again each time that it ends with 1, as every supervisor does."""
+        self._keeper = asyncio.create_task(self._keep(name))
+
+    async def keep_no_more(self, after_s: float) -> None:
+        """Leave it to itself again, once what goes on has come to an end."""
+        await asyncio.sleep(after_s)
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait({self._keeper})
+
+    async def _keep(self, name: str) -> None:
+        while True:
+            dead = await self.supervisor.deaths.get()
+            if dead.name != name or dead.code != 1:
+                raise AssertionError(f"died: {dead.epitaph()}")
+            sys.stderr.write(f"{name} ended with 1, and is started again\n")
+            child = await self.supervisor.start(replace(dead.spec, probe=None))
+            child.ready = True
+
     async def double_alertmanager(self) -> None:
         """Another Alertmanager with the same configuration, which knows nothing of the first."""
         ports = replace(self.ports, alertmanager=self._free.take())
@@ -196,6 +238,7 @@ class Site(Stack):
         if spec.name == "kafka" and self.cluster is not None:
             return
         if spec.name == "worker":
+            await super()._start(self.door.spec(self.ports.temporal), say)
             spec = self.aviary("worker")
         await super()._start(spec, say)
 
