@@ -376,7 +376,8 @@ class ReleaseWorkflow(Commands):
             return
         self._changed = True
         self._story.canary(report)
-        if self._phase is ReleasePhase.FINALIZING and report.phase is not CanaryPhase.FINALIZING:
+        final = {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED}
+        if self._phase is ReleasePhase.FINALIZING and report.phase not in final:
             self._ordered.discard(report.service)  # it was reset, and may not know of the order
         if report.cause is not None:
             self._go_back(report.cause)
