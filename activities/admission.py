@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,7 +14,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.clock import server_now
 from activities.policy import Policy, forever
 from schemas.admission import AdmissionState, Answer, Answered, Ask
-from schemas.base import Duration, Model
+from schemas.base import Duration, Model, ReleaseId
 from schemas.ids import (
     ADMISSION_WORKFLOW,
     RELEASE_WORKFLOW,
@@ -26,12 +26,16 @@ from schemas.ids import (
 
 ASK: Final = "aviary.admission.ask"
 RECALL: Final = "aviary.admission.recall"
+TELL: Final = "aviary.admission.tell"
 ATTEND: Final = "aviary.attend"
 
 _CAP = timedelta(seconds=5)
 ASK_POLICY = Policy(start_to_close=timedelta(seconds=8), retry=forever(_CAP))
 RECALL_POLICY = Policy(
     start_to_close=timedelta(minutes=10), retry=forever(_CAP), heartbeat=timedelta(seconds=30)
+)
+TELL_POLICY = Policy(
+    start_to_close=timedelta(minutes=2), retry=forever(_CAP), heartbeat=timedelta(seconds=30)
 )
 ATTEND_POLICY = Policy(
     start_to_close=timedelta(days=30), retry=forever(_CAP), heartbeat=timedelta(seconds=15)
@@ -66,6 +70,12 @@ class Recall(Model):
     queue: str
     heard: tuple[str, ...] = ()
     """Those that have said so."""
+
+
+class Tell(Model):
+    """Bring the admission's word to releases."""
+
+    answers: dict[ReleaseId, Answer]
 
 
 class Attend(Model):
@@ -134,13 +144,26 @@ class AdmissionActivities:
         word = Answer(answered=Answered.RECALL, at=self._clock())
         known = {release_workflow_id(release) for release in request.heard}
         found = [one.id async for one in self._client.list_workflows(query) if one.id not in known]
-        told: list[str] = []
-        for start in range(0, len(found), _AT_ONCE):
-            some = found[start : start + _AT_ONCE]
-            heard = await asyncio.gather(*(self._tell(one, word) for one in some))
-            told += [one for one, hears in zip(some, heard, strict=True) if hears]
+        heard = await self._tell_all(dict.fromkeys(found, word))
+        return tuple(one.removeprefix(release_workflow_id("")) for one in heard[:_TOLD])
+
+    @activity.defn(name=TELL)
+    async def tell(self, request: Tell) -> tuple[str, ...]:
+        """Tell each; returns those that have ended. To be told twice is to be told once."""
+        answers = {release_workflow_id(one): answer for one, answer in request.answers.items()}
+        heard = set(await self._tell_all(answers))
+        return tuple(one for one in request.answers if release_workflow_id(one) not in heard)
+
+    async def _tell_all(self, words: Mapping[str, Answer]) -> list[str]:
+        """Those that hear."""
+        heard: list[str] = []
+        releases = list(words)
+        for start in range(0, len(releases), _AT_ONCE):
+            some = releases[start : start + _AT_ONCE]
+            answers = await asyncio.gather(*(self._tell(one, words[one]) for one in some))
+            heard += [one for one, hears in zip(some, answers, strict=True) if hears]
             activity.heartbeat()
-        return tuple(one.removeprefix(release_workflow_id("")) for one in told[:_TOLD])
+        return heard
 
     async def _tell(self, release: str, word: Answer) -> bool:
         """Whether it hears; one that has ended since it was listed does not."""

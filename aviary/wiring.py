@@ -143,6 +143,7 @@ async def wire(
                 announce.notify,
                 admission.ask,
                 admission.recall,
+                admission.tell,
                 admission.attend,
                 report.write,
                 decided.decided,

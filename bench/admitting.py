@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from temporalio.api.enums.v1 import EventType
+from temporalio.service import RPCError
 
 from bench import ground
 from bench.figures import Figure, Goal, Spec
@@ -77,9 +79,10 @@ class Admitting:
         admission = self._ground.client.get_workflow_handle(ids.admission_workflow_id(ground.QUEUE))
         async with asyncio.timeout(_WITHIN_S):
             while True:
-                state = await admission.query(ids.QUERY_STATUS, result_type=AdmissionState)
-                if state.wait >= size:
-                    break
+                with suppress(RPCError):  # its worker is busy
+                    state = await admission.query(ids.QUERY_STATUS, result_type=AdmissionState)
+                    if state.wait >= size:
+                        break
                 await asyncio.sleep(1)
         await self._settled(size)
 

@@ -9,14 +9,22 @@ It is asked and answers by signals: a workflow takes thousands of those at once,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterable
+from itertools import islice
 from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.admission import RECALL, RECALL_POLICY, Recall
+    from activities.admission import (
+        RECALL,
+        RECALL_POLICY,
+        TELL,
+        TELL_POLICY,
+        Recall,
+        Tell,
+    )
     from schemas.admission import AdmissionState, Answer, Answered, Ask, Leave
     from schemas.ids import (
         ADMISSION_WORKFLOW,
@@ -37,8 +45,10 @@ RECALL_WITHIN_S = 5.0
 Whoever gets the service of one that is silent for longer finds its canary there, and waits.
 """
 _RECALL_STEPS = 12
-_AT_ONCE = 50
-"""Releases that are being told: what is told first is told soon, however many wait to be told."""
+_AT_ONCE = 20
+"""Releases that are being told at a time what they may act on."""
+_BATCH = 100
+"""Releases that one activity tells whom they wait for: each signal of our own costs two events."""
 _WATCHED = 500
 _HEARD = 5_000
 """Most releases that one recall names: those behind them say so when they ask."""
@@ -59,6 +69,7 @@ class AdmissionWorkflow:
         self._urgent: dict[str, Answer] = {}
         self._unsent: dict[str, Answer] = {}
         self._telling: set[asyncio.Task[None]] = set()
+        self._bringing = False
         self._changed = True
         self._watched: tuple[str, ...] = ()
         self._watching: asyncio.Task[None] | None = None
@@ -138,24 +149,54 @@ class AdmissionWorkflow:
             self._say(release, answer)
 
     def _say(self, release: str, answer: Answer) -> None:
-        """Tell a release, in place of what it was to be told; first of all what it may act on."""
+        """Tell a release, in place of what it was to be told; at once what it may act on."""
         self._urgent.pop(release, None)
         self._unsent.pop(release, None)
-        queued = answer.answered is Answered.QUEUED
-        (self._unsent if queued else self._urgent)[release] = answer
-        if len(self._telling) < _AT_ONCE:
-            task = asyncio.create_task(self._tell_all())
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+        if answer.answered is not Answered.QUEUED:
+            self._urgent[release] = answer
+            if len(self._telling) < _AT_ONCE:
+                self._begin(self._tell_all())
+            return
+        self._unsent[release] = answer
+        if not self._bringing:
+            self._bringing = True
+            self._begin(self._bring_all())
+
+    def _begin(self, telling: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(telling)
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
     async def _tell_all(self) -> None:
-        for release, answer in self._next():
-            await self._tell(release, answer)
+        while self._urgent and not self._overfull:
+            release = next(iter(self._urgent))
+            await self._tell(release, self._urgent.pop(release))
 
-    def _next(self) -> Iterator[tuple[str, Answer]]:
-        while (said := self._urgent or self._unsent) and not self._overfull:
-            release = next(iter(said))
-            yield release, said.pop(release)
+    async def _bring_all(self) -> None:
+        """Tell those that only wait, in batches."""
+        while self._unsent and not self._overfull:
+            some = dict(islice(self._unsent.items(), _BATCH))
+            for release in some:
+                del self._unsent[release]
+            try:
+                self._gone(await self._bring(some))
+            except FailureError as error:  # for good: they are told when they ask again
+                workflow.logger.error("not told", extra={"error": str(error.cause or error)})
+        self._bringing = False
+
+    @staticmethod
+    async def _bring(answers: dict[str, Answer]) -> tuple[str, ...]:
+        ended: tuple[str, ...] = await workflow.execute_activity(
+            TELL,
+            Tell(answers=answers),
+            result_type=tuple[str, ...],
+            task_queue=effects_queue(workflow.info().task_queue),
+            start_to_close_timeout=TELL_POLICY.start_to_close,
+            heartbeat_timeout=TELL_POLICY.heartbeat,
+            retry_policy=TELL_POLICY.retry,
+            summary=f"{len(answers)} wait",
+        )
+        return tuple(ended)
 
     async def _tell(self, release: str, answer: Answer) -> None:
         handle = workflow.get_external_workflow_handle(release_workflow_id(release))
@@ -164,9 +205,14 @@ class AdmissionWorkflow:
         except FailureError as error:
             # It does not run: a release that does is told sooner or later.
             workflow.logger.info("not heard", extra={"release": release, "error": str(error)})
-            if self._ready:
-                self._line.drop([release])
-                self._changed = True
+            self._gone([release])
+
+    def _gone(self, releases: Iterable[str]) -> None:
+        """Take out of the line whom nobody runs any more."""
+        gone = [release for release in releases if release in self._line]
+        if gone and self._ready:
+            self._line.drop(gone)
+            self._changed = True
 
     # --- who is there ---
 

@@ -252,6 +252,7 @@ class World:
                     ReportActivities(self.reports).write,
                     admission.ask,
                     admission.recall,
+                    admission.tell,
                     admission.attend,
                     DecidedActivities(self.client).decided,
                 ],

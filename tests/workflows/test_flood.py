@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 
 import pytest
+from temporalio.service import RPCError
 
 from schemas.admission import AdmissionState
 from schemas.ids import QUERY_STATUS, admission_workflow_id
 from schemas.release import ReleasePhase
 from tests.workflows.kit import World, eventually
 
-MANY = 200
-AT_ONCE = 20
+MANY = 150
+AT_ONCE = 8
 WITHIN_S = 30
 """It takes a second or two beside hundreds in the line; it took minutes."""
 
@@ -38,7 +40,9 @@ async def test_a_free_service_is_admitted_while_hundreds_wait_for_another(world:
     await asyncio.gather(*(queue(number) for number in range(MANY)))
 
     async def all_wait() -> bool:
-        return await waiting(world) == MANY
+        with suppress(RPCError):  # the worker is busy
+            return await waiting(world) == MANY
+        return False
 
     await eventually(all_wait, within=120)
     took = [await _took(world, f"free-{number}") for number in range(3)]
