@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -48,18 +47,11 @@ class AnnounceActivities:
     async def publish(self, batch: Events) -> None:
         """Append events in order; a retry may append some again, under the same ids."""
         with terminal_errors():
-            await self._log.publish(self._told(batch.events))
-
-    def _told(self, events: Sequence[CloudEvent]) -> Sequence[CloudEvent]:
-        """The events, and what CDEvents call them.
-
-        Raises:
-            Terminal: an event that can't be written, now or later.
-        """
-        try:
-            return with_cdevents(events) if self._cdevents else events
-        except ValueError as error:
-            raise Terminal(f"an event can't be written: {error}") from error
+            try:
+                events = with_cdevents(batch.events) if self._cdevents else batch.events
+                await self._log.publish(events)
+            except ValueError as error:  # what can't be written now can't be written later
+                raise Terminal(f"an event can't be written: {error}") from error
 
     @activity.defn(name=NOTIFY)
     async def notify(self, notice: Notice) -> None:

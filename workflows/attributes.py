@@ -9,6 +9,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 
 with workflow.unsafe.imports_passed_through():
     from schemas import attributes
+    from schemas.outside import NAME_MOST, cut
     from schemas.release import CanaryPhase, Cause, ReleasePlan, ServicePlan
     from schemas.verdict import Verdict
 
@@ -53,7 +54,7 @@ class Attributes:
             workflow.upsert_search_attributes(
                 [
                     _ONE[attributes.RELEASE].value_set(plan.release),
-                    _ONE[attributes.ENVIRONMENT].value_set(plan.environment),
+                    _ONE[attributes.ENVIRONMENT].value_set(cut(plan.environment, NAME_MOST)),
                     _MANY[attributes.SERVICE].value_set(fitting(plan.services)),
                     _MANY[attributes.VERSION].value_set(
                         fitting(one.version for one in plan.services.values())
@@ -90,7 +91,7 @@ def of_canary(release: str, environment: str, plan: ServicePlan) -> TypedSearchA
     """What a canary is started with."""
     one = {
         attributes.RELEASE: release,
-        attributes.ENVIRONMENT: environment,
+        attributes.ENVIRONMENT: cut(environment, NAME_MOST),
         attributes.STATE: RUNNING,
     }
     many = {attributes.SERVICE: [plan.service], attributes.VERSION: [plan.version]}

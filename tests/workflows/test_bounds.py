@@ -10,13 +10,14 @@ import pytest
 
 from activities.judge import JudgeRequest, JudgeResult
 from adapters.errors import AdapterError, Retryable, Terminal
+from aviary.attributes import ensure_attributes
 from schemas.alert import Alert, AlertStatus
 from schemas.fitting import size_of
 from schemas.ids import SIGNAL_ALERT, SIGNAL_ALERTS, SIGNAL_PAUSE, SIGNAL_RESUME, SIGNAL_ROLLBACK
 from schemas.release import ReleasePhase
 from schemas.route import Confirmation, Route
 from schemas.verdict import Counts, MetricEvidence, VerdictKind
-from tests.workflows.kit import RecordingRouter, Release, ScriptedJudge, World, eventually
+from tests.workflows.kit import QUICK, RecordingRouter, Release, ScriptedJudge, World, eventually
 from workflows.outbox import EVENT_BYTES
 
 NAME = "x" * 900_000
@@ -79,12 +80,14 @@ async def at_its_largest(world: World) -> Release:
     world.judge = LoudJudge(world.client)
     world.router = LoudRouter()
     world.judge.says[world.service(PAYMENTS), 10] = VerdictKind.INCONCLUSIVE
+    await ensure_attributes(world.client)
+    world.tuning = QUICK.model_copy(update={"search_attributes": True})
     return await world.release(
         {LEDGER: [], PAYMENTS: [LEDGER]},
         name=f"{uuid4().hex}-" + "r" * 90,
         strategy={"steps": [10, 50], "bake": "1m"},
         version="v" * 128,
-        labels={f"label-{n}" * 20: "t" * 5_000 for n in range(150)},
+        labels={f"{n:03}" + "l" * 197: "t" * 2_000 for n in range(100)},
         environment="e" * 5_000,
     )
 

@@ -12,6 +12,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.judge import JudgeRequest, JudgeResult
 from adapters.errors import Retryable
+from aviary.history.fetch import fetch_timeline
 from schemas.ids import SIGNAL_APPROVE, SIGNAL_ROLLBACK
 from schemas.notice import NoticeKind
 from schemas.release import CauseKind, ReleasePhase
@@ -143,6 +144,8 @@ async def test_a_stuck_rollback_says_why_everywhere(server: WorkflowEnvironment)
         await shown(release, "Read-only file system")
         stuck = [one for one in world.notifier.notices if one.kind is NoticeKind.STUCK]
         assert "Read-only file system" in stuck[0].text
+        story = await fetch_timeline(world.client, release.handle.id.removeprefix("release/"))
+        assert "Read-only file system" in " ".join(one.text for one in story.moments)
         router.full = False
         done = await release.result()
     assert done.phase is ReleasePhase.ROLLED_BACK
