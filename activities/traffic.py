@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
+from pydantic import Field
 from temporalio import activity
 
 from activities.clock import server_now
@@ -24,7 +25,8 @@ from schemas.route import Confirmation, Route
 READ: Final = "aviary.traffic.read"
 APPLY: Final = "aviary.traffic.apply"
 
-_ATTEMPT = timedelta(seconds=5)
+ATTEMPT = timedelta(seconds=5)
+"""Longest attempt of one write."""
 HEALS_WITHIN: Final = timedelta(seconds=60)
 """A route that was there, and is not, is waited for: somebody may just replace its file."""
 
@@ -35,7 +37,7 @@ def traffic_policy(cap: timedelta) -> Policy:
     Args:
         cap: longest pause between two attempts.
     """
-    return Policy(start_to_close=_ATTEMPT, retry=forever(cap))
+    return Policy(start_to_close=ATTEMPT, retry=forever(cap))
 
 
 class ReadRoute(Model):
@@ -43,6 +45,9 @@ class ReadRoute(Model):
 
     router: RouterSpec
     service: ServiceName
+    may_be_missing: bool = Field(
+        default=False, description="Whether a service without a route is an answer, and no error."
+    )
 
 
 class ApplyRoute(Model):
@@ -72,10 +77,15 @@ class TrafficActivities:
         self._clock = clock
 
     @activity.defn(name=READ)
-    async def read(self, request: ReadRoute) -> Route:
-        """The route as the router has it now."""
+    async def read(self, request: ReadRoute) -> Route | None:
+        """The route as the router has it now; None where it has none and that may be so."""
         with terminal_errors():
-            return await self._router_for(request.router).read(request.service)
+            try:
+                return await self._router_for(request.router).read(request.service)
+            except UnknownRoute:
+                if request.may_be_missing:
+                    return None
+                raise
 
     @activity.defn(name=APPLY)
     async def apply(self, request: ApplyRoute) -> Confirmation:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from schemas.alert import Alert
 from schemas.events import CloudEvent
 from schemas.notice import Notice
 from schemas.reading import Series
-from schemas.route import Confirmation, Route
+from schemas.route import Confirmation, Health, Route
 
 
 class Router(Protocol):
@@ -54,6 +54,35 @@ class Router(Protocol):
         Raises:
             UnknownRoute: the router has no such service.
             Retryable: the router could not be asked.
+        """
+
+
+@runtime_checkable
+class Instances(Protocol):
+    """A router that knows which instances it finds healthy. Not every router does."""
+
+    async def instances(self, service: str) -> Mapping[str, Health] | None:
+        """The instances of each version that has a pool, whether or not there is a route.
+
+        Where several proxies disagree, the one that sees the fewest counts. None: it can't tell.
+
+        Raises:
+            Retryable: the router could not be asked.
+        """
+
+
+@runtime_checkable
+class Registrar(Protocol):
+    """A router to which services can be introduced. Not every router does that."""
+
+    async def register(self, service: str, stable: str) -> Route:
+        """Give a service its first route, all to `stable`; return the route that it has.
+
+        Changes nothing for a service that has a route.
+
+        Raises:
+            UnknownRoute: `stable` has no pool of instances.
+            Retryable: the route could not be written.
         """
 
 

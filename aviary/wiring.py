@@ -20,6 +20,7 @@ from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
 from activities.ramp import RampActivities
 from activities.report import ReportActivities
+from activities.standing import StandingActivities
 from activities.tell import TellRelease
 from activities.traffic import TrafficActivities
 from adapters.alertmanager import AlertmanagerAlerts
@@ -121,6 +122,7 @@ async def wire(
         stack.push_async_callback(sender.close)
         traffic = TrafficActivities(routers)
         observe = ObserveActivities(routers)
+        standing = StandingActivities(routers)
         judge = JudgeActivities(
             metrics, routers, resolve_metric, TellRelease(client), missed=counts.missed
         )
@@ -136,8 +138,15 @@ async def wire(
         decided = DecidedActivities(client)
         report = ReportActivities(_reports(settings, client))
         yield Deeds(
-            routers=[traffic.read, traffic.apply],
-            judging=[judge.judge, observe.see_back, ramp.begin, drift.look],
+            routers=[traffic.read, traffic.apply, standing.register],
+            judging=[
+                judge.judge,
+                observe.see_back,
+                standing.stand,
+                standing.first,
+                ramp.begin,
+                drift.look,
+            ],
             effects=[
                 announce.publish,
                 announce.notify,

@@ -36,7 +36,8 @@ SIGNAL_RESUME: Final = "resume"
 SIGNAL_APPROVE: Final = "approve"
 SIGNAL_SKIP: Final = "skip"
 SIGNAL_ROLLBACK: Final = "rollback"
-"""The five commands, as signals and as updates of the same names, to a release or a canary.
+SIGNAL_KEEP: Final = "keep"
+"""The six commands, as signals and as updates of the same names, to a release or a canary.
 
 Each takes one optional `schemas.release.Command`.
 """

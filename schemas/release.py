@@ -188,6 +188,14 @@ class Tuning(Model):
         default=timedelta(seconds=15),
         description="How long after a bake's end its last reading may take; then it is not judged.",
     )
+    stands_within: Duration = Field(
+        default=timedelta(seconds=3),
+        description="After a rollback, how long stable may be without a healthy instance.",
+    )
+    absent_for: Duration = Field(
+        default=timedelta(seconds=30),
+        description="A route that is missing for so long is none: the first deployment begins.",
+    )
     preflight_poll: Duration = Field(
         default=timedelta(seconds=5), description="How often preflight asks for firing alerts."
     )
@@ -233,6 +241,7 @@ class CanaryState(Model):
     weight: Percent
     before: Version | None
     touched: bool
+    first: bool = False
     began_at: datetime | None
     confirmed_at: datetime | None
     evidence: dict[str, Any] | None

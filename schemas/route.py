@@ -36,6 +36,13 @@ class Route(Model):
         return self
 
 
+class Health(Model):
+    """The instances of one version, as the router sees them."""
+
+    known: int = Field(ge=0)
+    healthy: int = Field(ge=0, description="Those that it sends requests to.")
+
+
 class Confirmation(Model):
     """A router's word that a route is applied: what it now serves, and its own mark for that."""
 

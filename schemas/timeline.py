@@ -57,6 +57,8 @@ class MomentKind(StrEnum):
     """Going back was decided; `cause` says why."""
     TOLD_BACK = "told_back"
     """A person said `rollback`."""
+    KEPT = "kept"
+    """A person kept the new version, because the one to go back to has no healthy instance."""
     ROLLING_BACK = "rolling_back"
     """A service began to go back."""
     RESTORED = "restored"

@@ -20,6 +20,7 @@ from workflows.commands import Word
 _APPLIES = {
     Word.APPROVE: {CanaryPhase.GATED},
     Word.SKIP: {CanaryPhase.BAKING},
+    Word.KEEP: set(),
 }
 """Phases in which a canary can take the command."""
 
@@ -138,12 +139,22 @@ class Board:
         """Why a command makes no sense now, in words; None when it does."""
         if command.service is not None and command.service not in self.phases:
             return f"service: {command.service} is not in this release: {', '.join(self._order)}"
+        if word is Word.KEEP:
+            return self._nothing_to_keep(command)
         if not release.forward:
             one_more = word is Word.ROLLBACK and command.service is not None
             if release is ReleasePhase.ROLLING_BACK and one_more:
                 return None
             return f"too late: the release is {release.value.replace('_', ' ')}"
         return self._makes_no_sense(word, command, paused=paused)
+
+    def _nothing_to_keep(self, command: Command) -> str | None:
+        asked = [one for one in self._reports if self._ends(Word.KEEP, one)]
+        if command.service in asked or (command.service is None and len(asked) == 1):
+            return None
+        if command.service is None and asked:
+            return f"service: expected one of {', '.join(asked)}, each a decision of its own"
+        return f"no rollback waits for a healthy instance; {self._where(command)}"
 
     def _makes_no_sense(self, word: Word, command: Command, *, paused: bool) -> str | None:
         if word is Word.PAUSE and paused:
@@ -159,9 +170,21 @@ class Board:
         for service in self.targets(word, command):
             if self.phases[service] in wanted or self._ends(word, service):
                 return None
-        where = "; ".join(
+        what = "gate is open" if word is Word.APPROVE else "bake is running"
+        return f"no {what}; {self._where(command)}"
+
+    def _where(self, command: Command) -> str:
+        return "; ".join(
             f"{one.service} is {describe.phase(one.phase, one.step, one.steps)}"
             for one in self.statuses()
             if command.service in {None, one.service}
         )
-        return f"no {'gate is open' if word is Word.APPROVE else 'bake is running'}; {where}"
+
+    @property
+    def away(self) -> frozenset[str]:
+        """Services that are stuck for another reason than traffic: their canaries have none."""
+        return frozenset(
+            service
+            for service, report in self._reports.items()
+            if self.phases[service] is CanaryPhase.STUCK and self._ends(Word.KEEP, service)
+        )

@@ -16,6 +16,7 @@ from temporalio.exceptions import ActivityError, FailureError
 with workflow.unsafe.imports_passed_through():
     from activities.preflight import Firing
     from activities.ramp import RampState
+    from schemas.base import format_duration
     from schemas.catalog import Bake, FullStep, OnInconclusive
     from schemas.ids import (
         CANARY_WORKFLOW,
@@ -28,13 +29,14 @@ with workflow.unsafe.imports_passed_through():
         Cause,
         CauseKind,
     )
-    from schemas.verdict import Reason, Share, Verdict, VerdictKind
+    from schemas.verdict import Reason, Verdict, VerdictKind
     from workflows import describe
-    from workflows.calls import ask_preflight, begin_ramp, decided, see_back
+    from workflows.calls import ask_preflight, begin_ramp, decided
     from workflows.commands import Word
-    from workflows.inbox import Inbox
+    from workflows.going_back import GoingBack
     from workflows.judging import BakeFailed, TooLong
     from workflows.reset import resets
+    from workflows.standing import find_first
     from workflows.unwind import run_to_end
 
 _BEFORE_HOLD = {
@@ -47,15 +49,12 @@ _BEFORE_HOLD = {
 
 
 @workflow.defn(name=CANARY_WORKFLOW)
-class CanaryWorkflow(Inbox):
+class CanaryWorkflow(GoingBack):
     """One canary, from before its first request until it is finalized or rolled back."""
 
     @workflow.init
     def __init__(self, start: CanaryInput) -> None:
         super().__init__(start)
-        self._forward: asyncio.Task[None] | None = None
-        self._left: asyncio.Task[None] | None = None
-        """A way forward that was left for a shorter one."""
         self._too_long = False
 
     # --- the story ---
@@ -121,20 +120,6 @@ class CanaryWorkflow(Inbox):
             state = self._hand_over()
             workflow.continue_as_new(self._start.model_copy(update={"resume": state}))
 
-    def _stop_if_going_back(self) -> None:
-        """Stop the way forward once there is a cause to go back, or another task goes forward.
-
-        Cancelling it is not enough: a cancellation that comes together with the answer that the
-        task waits for is dropped, and the task would go on beside the rollback.
-        """
-        final = self._phase in {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED}
-        if asyncio.current_task() is self._forward:
-            stopped = self._abort is not None and not final
-        else:
-            stopped = asyncio.current_task() is self._left
-        if stopped:
-            raise asyncio.CancelledError
-
     def _stirs(self, forward: asyncio.Task[None]) -> bool:
         """Whether there is something to decide on the way forward."""
         return forward.done() or self._abort is not None or self._left_alone or self._hurried
@@ -189,7 +174,9 @@ class CanaryWorkflow(Inbox):
         if self._start.resume is None:
             await self._traffic.look()
             if await self._preflight():
-                await self._traffic.look()
+                await self._traffic.look()  # a wait may have been long
+            while self._traffic.route is None:
+                await self._deploy_first()
             await self._traffic.take()
         if not self._traffic.unchanged:
             if self._plan.strategy.ramp is not None and self._progress < (0, 0):
@@ -201,44 +188,7 @@ class CanaryWorkflow(Inbox):
                         await do(index, step)
         await self._hold()
 
-    async def _go_back(self, cause: Cause) -> None:
-        """Give stable everything again: never given up, however long it takes."""
-        self._trouble = cause
-        if self._traffic.suspect:
-            text = "the router to confirm that stable has all"
-            self._enter(CanaryPhase.ROLLING_BACK, text, show_later=True)
-            undo = asyncio.create_task(self._traffic.give_back())
-            try:
-                await workflow.wait_condition(
-                    undo.done,
-                    timeout=self._start.tuning.stuck_after.total_seconds(),
-                    timeout_summary=f"stuck, when {self._plan.service} is not back by then",
-                )
-            except TimeoutError:
-                self._enter(CanaryPhase.STUCK, "the router, still tried")
-            await undo
-            await self._see_back()
-        self._enter(CanaryPhase.ROLLED_BACK)
-
     # --- its parts ---
-
-    async def _see_back(self) -> None:
-        """Believe the router only once no request starts on the canary any more."""
-        version = self._plan.version
-        self._enter(CanaryPhase.VERIFYING, f"requests to stop starting on {version}")
-        while True:
-            try:
-                seen = await see_back(self._plan, self._start.tuning, self._note_failure)
-            except ActivityError as error:
-                workflow.logger.error("traffic can't be seen", extra={"error": str(error.cause)})
-                return
-            if seen.share is not Share.DISOBEYED:
-                return
-            text = (
-                f"the router: it confirmed stable, but {seen.strays} requests started on {version}"
-            )
-            self._enter(CanaryPhase.STUCK, text)
-            await self._traffic.write_again()
 
     async def _preflight(self) -> bool:
         """Wait until no alert holds the version back, or a person lets it go on all the same.
@@ -268,6 +218,20 @@ class CanaryWorkflow(Inbox):
     async def _ask_preflight(self, known: Firing | None) -> Firing:
         stable, told = self._traffic.stable, self._note_failure
         return await ask_preflight(self._plan, self._start.tuning, stable, known, told)
+
+    async def _deploy_first(self) -> None:
+        """A service without a route: no canary is possible, and all goes to the new version."""
+        plan, tuning = self._plan, self._start.tuning
+        text = (
+            f"{plan.version} to have a healthy instance: {plan.service} has no route yet, so this "
+            f"is its first deployment, if none comes within {format_duration(tuning.absent_for)}"
+        )
+        self._enter(CanaryPhase.PREFLIGHT, text)
+        found = await find_first(plan, tuning)
+        if found.route is None:
+            await self._traffic.begin_first()
+        else:
+            await self._traffic.look()
 
     async def _shift(self, index: int, step: FullStep) -> None:
         await self._pause_if_told()
@@ -373,23 +337,6 @@ class CanaryWorkflow(Inbox):
             # The release's to act on: dependents go back first, and nothing once it is finalized.
             self._in_trouble(self._cause_of(error))
         await workflow.wait_condition(lambda: self._finalize)
-
-    def _enter(
-        self,
-        phase: CanaryPhase,
-        waits_for: str = "",
-        *,
-        by_judge: bool = False,
-        show_later: bool = False,
-        ends_by: tuple[Word, ...] = (),
-    ) -> None:
-        self._stop_if_going_back()
-        if phase is not CanaryPhase.STUCK:
-            self._failure = ""  # of another wait
-        self._phase = phase
-        self._waits_for = waits_for
-        self._ends_by = ends_by
-        self._tell(by_judge=by_judge, show_later=show_later)
 
     def _judged(self, verdict: Verdict) -> Cause:
         return self._cause(CauseKind.VERDICT, verdict.sentence, verdict=verdict)

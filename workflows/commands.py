@@ -1,4 +1,4 @@
-"""The five commands of a person, each as an update (with an answer) and as a plain signal.
+"""The six commands of a person, each as an update (with an answer) and as a plain signal.
 
 The update is for people: a wrong one is refused at once, with a reason, and leaves no trace in the
 history. The signal of the same name needs no worker to be taken, and no input at all.
@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.ids import (
         REFUSED,
         SIGNAL_APPROVE,
+        SIGNAL_KEEP,
         SIGNAL_PAUSE,
         SIGNAL_RESUME,
         SIGNAL_ROLLBACK,
@@ -33,6 +34,7 @@ class Word(StrEnum):
     APPROVE = SIGNAL_APPROVE
     SKIP = SIGNAL_SKIP
     ROLLBACK = SIGNAL_ROLLBACK
+    KEEP = SIGNAL_KEEP
 
 
 _INPUT = 'Input may be left out, or JSON: {"by": "ann", "reason": "why"}'
@@ -41,10 +43,14 @@ _RESUME = f"Go on after a pause. {_INPUT}"
 _APPROVE = f"Open the gate that waits. {_INPUT}"
 _SKIP = f"End the bake that runs, and go on. {_INPUT}"
 _ROLLBACK = f"Take the whole release back. {_INPUT}"
+_KEEP = (
+    "Instead of a rollback to a version without a healthy instance: the new version gets all "
+    f"requests and becomes stable. {_INPUT}"
+)
 
 
 class Commands(ABC):
-    """Handlers of the five commands; the workflow says what it refuses and what it does."""
+    """Handlers of the six commands; the workflow says what it refuses and what it does."""
 
     @abstractmethod
     def _refusal(self, word: Word, command: Command) -> str | None:
@@ -78,6 +84,11 @@ class Commands(ABC):
     def rollback_signal(self, value: Any = None) -> None:
         """Roll back."""
         self._signalled(Word.ROLLBACK, value)
+
+    @workflow.signal(name=SIGNAL_KEEP, description=_KEEP)
+    def keep_signal(self, value: Any = None) -> None:
+        """Keep."""
+        self._signalled(Word.KEEP, value)
 
     @workflow.update(name=SIGNAL_PAUSE, description=_PAUSE)
     async def pause(self, value: Any = None) -> str:
@@ -123,6 +134,15 @@ class Commands(ABC):
     @rollback.validator
     def _check_rollback(self, value: Any = None) -> None:
         self._check(Word.ROLLBACK, value)
+
+    @workflow.update(name=SIGNAL_KEEP, description=_KEEP)
+    async def keep(self, value: Any = None) -> str:
+        """Keep; answers what happens."""
+        return self._obey(Word.KEEP, Command.of(value))
+
+    @keep.validator
+    def _check_keep(self, value: Any = None) -> None:
+        self._check(Word.KEEP, value)
 
     def _check(self, word: Word, value: Any) -> None:
         refusal = self._refusal(word, Command.of(value))

@@ -26,6 +26,7 @@ _PAST = {
     Word.APPROVE: "approved",
     Word.SKIP: "skipped",
     Word.ROLLBACK: "rolled back",
+    Word.KEEP: "kept",
 }
 _TIMES = {
     TimeoutType.START_TO_CLOSE: "there was no answer in time",
@@ -93,6 +94,8 @@ def canary_refusal(
     """
     if word in ends_by:
         return None
+    if word is Word.KEEP:
+        return f"no rollback waits for a healthy instance; {at}"
     if where in NO_WAY_BACK | GOING_BACK:
         return f"too late: {at}"
     wrong = {
@@ -137,9 +140,11 @@ def not_judged(plan: ServicePlan, error: FailureError, at: datetime) -> Verdict:
 def canary_story(plan: ServicePlan, where: CanaryPhase, cause: Cause | None) -> str:
     """How a canary ended: `payments 2.0.1 was rolled back: errors 2 % against 0.1 %`."""
     subject = f"{plan.service} {plan.version}"
+    why = cause.text if cause else "told to"
     if where is CanaryPhase.FINALIZED:
-        return f"{subject} is stable now"
-    return f"{subject} was rolled back: {cause.text if cause else 'told to'}"
+        stays = f"stays, though the release went back: {why}"
+        return f"{subject} {stays if cause else 'is stable now'}"
+    return f"{subject} was rolled back: {why}"
 
 
 def release_story(

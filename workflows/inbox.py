@@ -69,6 +69,8 @@ class Inbox(Commands):
         self._ends_by: tuple[Word, ...] = ()
         self._asks_alerts = False
         self._let_by = False
+        self._kept: str | None = None
+        """What a person said who keeps the new version although it went back."""
         self._step: int | None = None
         self._judging = Judging(start.plan, self._traffic, start.tuning.judge_late)
         self._attributes = Attributes(known=start.tuning.search_attributes, state=RUNNING)
@@ -116,6 +118,7 @@ class Inbox(Commands):
             weight=self._traffic.weight,
             before=self._traffic.before,
             touched=self._traffic.touched,
+            first=self._traffic.first,
             began_at=self._traffic.began_at,
             confirmed_at=self._traffic.confirmed_at,
             evidence=self._judging.evidence,
@@ -310,6 +313,13 @@ class Inbox(Commands):
             case Word.SKIP:
                 self._skip = True
                 answer = f"the bake of {service} ends"
+            case Word.KEEP:
+                self._kept = said
+                if self._trouble is not None:
+                    text = f"{said} rather than going back because {self._trouble.text}"
+                    self._trouble = self._trouble.model_copy(update={"text": text})
+                    self._abort = self._trouble
+                answer = f"{service} gets all requests on {self._plan.version}, and keeps it"
             case Word.ROLLBACK:
                 self._in_trouble(self._cause(CauseKind.COMMAND, said, by=command.by))
                 answer = f"{service} goes back, and the release with it"

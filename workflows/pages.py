@@ -13,10 +13,7 @@ from itertools import islice
 from types import MappingProxyType
 
 from schemas.base import format_duration
-from schemas.ids import (
-    SIGNAL_APPROVE,
-    SIGNAL_SKIP,
-)
+from schemas.ids import SIGNAL_APPROVE, SIGNAL_KEEP, SIGNAL_SKIP
 from schemas.release import (
     CanaryInput,
     CanaryPhase,
@@ -50,6 +47,7 @@ _STOP = "`rollback` stops it: the whole release goes back, in reverse order"
 _ENDS = {
     SIGNAL_APPROVE: "`approve` lets it begin, whatever fires",
     SIGNAL_SKIP: "`skip` does so as well",
+    SIGNAL_KEEP: "`keep` (on a release with its `service`) gives the new version all requests",
 }
 
 _STILL_BACK = "An alert or the verdict FAIL takes it back."
@@ -158,6 +156,8 @@ def _canary_words(report: CanaryReport) -> list[str]:
         return ["**Nothing is left to decide.** To go back, release the version before."]
     if report.phase is CanaryPhase.ROLLED_BACK:
         return ["**Nothing is left to decide.** To try again, send another release id."]
+    if report.phase in NO_WAY_BACK | GOING_BACK and report.ends_by:
+        return [f"**You may** ({_HOW}): {'; '.join(_ending(report.ends_by))}."]
     if report.phase in NO_WAY_BACK | GOING_BACK:
         return ["**Nothing is left to decide.** It is seen through whatever is pressed."]
     words = [_STOP, "`resume` goes on" if report.paused else "`pause` keeps the weight"]
@@ -234,7 +234,7 @@ def _headline(status: ReleaseStatus) -> str:
         case ReleasePhase.FINALIZED:
             text = f"is finalized: {describe.many(count, 'service')} released"
         case ReleasePhase.ROLLED_BACK:
-            text = "was rolled back: every service is on its stable version"
+            text = _went_back(services)
     gated = [one for one in services if one.phase is CanaryPhase.GATED]
     if gated and status.phase is ReleasePhase.RUNNING:
         where = phase(gated[0].phase, gated[0].step, gated[0].steps)
@@ -242,6 +242,13 @@ def _headline(status: ReleaseStatus) -> str:
     if stuck:
         text += f"; STUCK: {_cell(', '.join(stuck))}"
     return text + (" (paused)" if status.paused and not status.phase.closed else "")
+
+
+def _went_back(services: Sequence[ServiceStatus]) -> str:
+    stays = [one.service for one in services if one.phase is CanaryPhase.FINALIZED]
+    if stays:
+        return f"was rolled back, but for what stays on its new version: {_short(stays)}"
+    return "was rolled back: every service is on its stable version"
 
 
 def _then(status: ReleaseStatus, plan: ReleasePlan) -> str:
@@ -280,8 +287,13 @@ def _then_running(status: ReleaseStatus, soak: str) -> str:
 
 
 def _release_words(status: ReleaseStatus) -> list[str]:
+    ends_by = _ending(tuple({word: None for one in status.services for word in one.ends_by}))
     if status.phase is ReleasePhase.ROLLING_BACK:
-        return ["**Now:** `rollback` with a `service` takes that one back at once, out of order."]
+        keep = [f"**You may** ({_HOW}): {'; '.join(ends_by)}."] if ends_by else []
+        return [
+            *keep,
+            "**Now:** `rollback` with a `service` takes that one back at once, out of order.",
+        ]
     if status.phase is ReleasePhase.ROLLED_BACK:
         return ["**Nothing is left to decide.** To try again, send another release id."]
     if not status.phase.forward:
@@ -297,8 +309,7 @@ def _release_words(status: ReleaseStatus) -> list[str]:
         words.append("`skip` ends the bakes that run")
     if CanaryPhase.GATED in phases:
         words.insert(0, "`approve` opens the gate")
-    ends_by = {word: None for one in status.services for word in one.ends_by}
-    return _may([*_ending(tuple(ends_by)), *words])
+    return _may([*ends_by, *words])
 
 
 def canary_details(plan: ReleasePlan, service: str, run: str) -> str:

@@ -83,6 +83,8 @@ class View:
     """Services already ordered to roll back or to finalize."""
     forced: frozenset[str] = field(default_factory=frozenset)
     """Services a person sent back out of order."""
+    away: frozenset[str] = field(default_factory=frozenset)
+    """Services whose canaries have no traffic, whatever else they wait for."""
 
 
 def next_actions(view: View) -> tuple[Action, ...]:
@@ -133,7 +135,8 @@ def _roll_back(view: View) -> tuple[Action, ...]:
         elif phase.closed or service in view.ordered:
             continue
         elif service in view.forced or all(
-            phases[user].back or phases[user] in _UNTOUCHED for user in reverse[service]
+            phases[user].back or phases[user] in _UNTOUCHED or user in view.away
+            for user in reverse[service]
         ):
             actions.append(RollBack(service))
     return tuple(actions)

@@ -178,6 +178,7 @@ class ReleaseWorkflow(Commands):
             finalizing=self._phase is ReleasePhase.FINALIZING,
             ordered=frozenset(self._ordered),
             forced=frozenset(self._forced),
+            away=self._board.away,
         )
 
     def _carry_out(self, action: plan.Action) -> None:
@@ -330,7 +331,7 @@ class ReleaseWorkflow(Commands):
             return
         self._board.close(service, outcome)
         self._changed = True
-        if outcome.phase is CanaryPhase.ROLLED_BACK:
+        if outcome.phase is CanaryPhase.ROLLED_BACK or outcome.cause is not None:
             text = f"{service} went back"
             self._go_back(outcome.cause or self._because(CauseKind.ERROR, text, service))
 

@@ -96,7 +96,7 @@ class Story:
             self._canary_event(EventType.CANARY_SHIFTED, report)
         if report.verdict and (before is None or before.verdict != report.verdict):
             self._canary_event(EventType.CANARY_JUDGED, report)
-        changed = before is None or (before.phase, before.step) != (report.phase, report.step)
+        changed = before is None or _place(before) != _place(report)
         kind = CANARY_EVENTS.get(report.phase)
         if changed and kind is not None:
             self._canary_event(kind, report)
@@ -183,6 +183,12 @@ class Story:
 def _state(report: CanaryReport) -> dict[str, Any]:
     data = report.model_dump(mode="json", exclude={"sequence", "at", "ends_by"})
     return data | {"weight": report.phase.weight(report.weight)}
+
+
+def _place(report: CanaryReport) -> tuple[Any, ...]:
+    """Where a canary is; to be stuck for another reason is another place."""
+    stuck = report.ends_by if report.phase is CanaryPhase.STUCK else ()
+    return report.phase, report.step, stuck
 
 
 def _plain(cause: Cause | None) -> dict[str, Any] | None:

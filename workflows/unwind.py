@@ -11,6 +11,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from activities.standing import REGISTER, RegisterRoute
     from activities.traffic import APPLY, READ, ApplyRoute, ReadRoute, traffic_policy
     from schemas.release import CanaryState, ServicePlan, Tuning
     from schemas.route import Confirmation, Route
@@ -50,6 +51,8 @@ class Traffic:
         """The canary's share, as last confirmed, percent."""
         self.before: str | None = None
         """The version that served when this canary began, once it is known."""
+        self.first = False
+        """Whether this canary gave the service its first route."""
         self.touched = False
         """Whether a route with this canary was ever sent."""
         self.began_at: datetime | None = None
@@ -68,6 +71,7 @@ class Traffic:
         self.weight = state.weight
         self.before = state.before
         self.touched = state.touched
+        self.first = state.first
         self.began_at = state.began_at
         self.confirmed_at = state.confirmed_at
 
@@ -81,10 +85,35 @@ class Traffic:
         """Whether the version to release already is the stable one."""
         return self.stable == self._plan.version
 
-    async def look(self) -> None:
-        """Read the route."""
-        self.route = await self._read()
-        self.before = self.route.stable
+    async def look(self) -> bool:
+        """Read the route; False where the service has none."""
+        request = ReadRoute(
+            router=self._plan.router, service=self._plan.service, may_be_missing=True
+        )
+        self.route = await self._call(
+            READ, request, Route | None, f"{self._plan.service}: read route"
+        )
+        self.before = self.route.stable if self.route else None
+        return self.route is not None
+
+    async def begin_first(self) -> None:
+        """Do: give a service without a route its first one, all to the new version.
+
+        It has no undo: there is nothing to go back to.
+        """
+        request = RegisterRoute(
+            router=self._plan.router, service=self._plan.service, version=self._plan.version
+        )
+        summary = f"{self._plan.service}: first route, all to {self._plan.version}"
+        self.began_at = workflow.now()
+        self.route = await self._call(REGISTER, request, Route, summary)
+        self.first = self.unchanged
+        self.before = None if self.first else self.route.stable
+        await self._insist(self._claimed, "confirm its first route")
+
+    async def keep(self) -> None:
+        """Instead of going back: the new version has everything, and is stable. Never given up."""
+        await self._insist(self._kept, "keep the new version")
 
     async def take(self) -> None:
         """Clear what an earlier canary may have left on the route."""
@@ -136,6 +165,14 @@ class Traffic:
     def _without_own_canary(self, current: Route) -> Route | None:
         mine = current.canary == self._plan.version and current.owner == self._release
         return self._next(stable=current.stable) if mine else None
+
+    def _claimed(self, current: Route) -> Route | None:
+        mine = current.stable == self._plan.version and current.canary is None
+        return self._next(stable=current.stable) if mine and not current.owner else None
+
+    def _kept(self, current: Route) -> Route | None:
+        mine = current.stable != self._plan.version and current.owner == self._release
+        return self._next(stable=self._plan.version) if mine else None
 
     def _promoted(self, current: Route) -> Route | None:
         there = current.stable == self._plan.version and current.canary is None
@@ -203,7 +240,7 @@ class Traffic:
         self.weight = route.weight
 
     async def _call(
-        self, name: str, request: Any, answer: type, summary: str, told: Told | None = None
+        self, name: str, request: Any, answer: Any, summary: str, told: Told | None = None
     ) -> Any:
         policy = traffic_policy(self._tuning.retry_cap)
         return await for_ever(

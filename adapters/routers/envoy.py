@@ -23,7 +23,7 @@ from adapters.routers.envoy_file import RouteFile
 from adapters.routers.envoy_names import pool_name
 from adapters.routers.envoy_routes import Domains, clusters_of, local_domains
 from adapters.routers.fence import overtaken
-from schemas.route import Confirmation, Route
+from schemas.route import Confirmation, Health, Route
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,16 @@ class EnvoyRouter:
         asked = (admin.requests(service, versions) for admin in self._admins)
         counts = await asyncio.gather(*asked)
         return {version: sum(count[version] for count in counts) for version in sorted(versions)}
+
+    async def instances(self, service: str) -> Mapping[str, Health] | None:
+        """The instances of each pool, as the Envoy sees them that sees the fewest healthy."""
+        versions = await asyncio.to_thread(self._file.versions, service)
+        asked = (admin.instances(service, versions) for admin in self._admins)
+        seen = await asyncio.gather(*asked)
+        return {
+            version: min((one[version] for one in seen), key=lambda health: health.healthy)
+            for version in sorted(versions)
+        }
 
     async def _await_clusters(self, route: Route, deadline: float) -> None:
         """Wait until every Envoy knows the pools, for it answers 503 for one it does not know.

@@ -16,7 +16,7 @@ import httpx
 from adapters.errors import Retryable
 from adapters.routers.envoy_names import ROUTES_NAME, STAT_PREFIX, pool_name
 from adapters.routers.envoy_routes import route_in
-from schemas.route import Route
+from schemas.route import Health, Route
 
 _HTTP_OK = 200
 
@@ -85,8 +85,27 @@ class EnvoyAdmin:
         names = {v: f"cluster.{pool_name(service, v)}.upstream_rq_total" for v in versions}
         return {version: counters.get(name, 0) for version, name in names.items()}
 
+    async def instances(self, service: str, versions: frozenset[str]) -> dict[str, Health]:
+        """How many instances of each version it knows, and how many it finds healthy.
+
+        By health checks and by what it saw of connections, as its page /clusters says.
+        """
+        pattern = rf"^cluster\.{re.escape(service)}@[^/.]+\.membership_(total|healthy)$"
+        gauges = await self._stats("Gauges", pattern)
+
+        def count(version: str, of: str) -> int:
+            return gauges.get(f"cluster.{pool_name(service, version)}.membership_{of}", 0)
+
+        return {
+            version: Health(known=count(version, "total"), healthy=count(version, "healthy"))
+            for version in versions
+        }
+
     async def _counters(self, pattern: str) -> dict[str, int]:
-        answer = await self._get("stats", {"format": "json", "type": "Counters", "filter": pattern})
+        return await self._stats("Counters", pattern)
+
+    async def _stats(self, kind: str, pattern: str) -> dict[str, int]:
+        answer = await self._get("stats", {"format": "json", "type": kind, "filter": pattern})
         stats = answer.get("stats", [])
         return {stat["name"]: int(stat["value"]) for stat in stats if "name" in stat}
 

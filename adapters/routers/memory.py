@@ -16,7 +16,7 @@ from adapters.routers.fence import (
     known,
     parts,
 )
-from schemas.route import Confirmation, Route
+from schemas.route import Confirmation, Health, Route
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,18 @@ class MemoryRouter:
         self._routes: dict[str, Route] = {}
         self._traffic: dict[str, Route] = {}
         self._faults: deque[Fault] = deque()
+        self._down: set[tuple[str, str]] = set()
 
     def add_pool(self, service: str, version: str) -> None:
         """Let a version take traffic."""
         self._pools[service].setdefault(version, 0)
+
+    def take_down(self, service: str, version: str, *, down: bool = True) -> None:
+        """Have the one instance of a version die, or come back."""
+        if down:
+            self._down.add((service, version))
+        else:
+            self._down.discard((service, version))
 
     def inject(self, fault: Fault, times: int = 1) -> None:
         """Let the next calls of `apply` go wrong so; several faults come in order."""
@@ -101,6 +109,13 @@ class MemoryRouter:
         if fault.error is not None:
             raise fault.error
         return Confirmation(route=route, mark=f"{route.service}/{route.generation}")
+
+    async def instances(self, service: str) -> Mapping[str, Health] | None:
+        """One instance of each version that has a pool."""
+        return {
+            version: Health(known=1, healthy=int((service, version) not in self._down))
+            for version in self._pools[service]
+        }
 
     async def requests(self, service: str) -> Mapping[str, int]:
         """Requests that `send` has counted per version."""

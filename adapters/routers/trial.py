@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from adapters.routers.memory import MemoryRouter
-from schemas.route import Confirmation, Route
+from schemas.route import Confirmation, Health, Route
 
 FIRST_STABLE: Final = "0"
 """The version that a service has before its first release."""
@@ -23,6 +24,10 @@ class TrialRouter(MemoryRouter):
         self.add_pool(service, FIRST_STABLE)
         await self.register(service, FIRST_STABLE)
         return await super().read(service)
+
+    async def instances(self, service: str) -> Mapping[str, Health] | None:  # noqa: ARG002
+        """It has none, and so can't tell."""
+        return None
 
     async def apply(self, route: Route) -> Confirmation:
         """Apply a route of any service and version."""

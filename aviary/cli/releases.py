@@ -109,6 +109,8 @@ def register(app: typer.Typer) -> None:
     release.command()(_command("approve", "Open the gate that waits."))
     release.command()(_command("skip", "End the bake that runs, and go on."))
     release.command()(_command("rollback", "Take the whole release back."))
+    meaning = "Rather than go back to a version that is down: leave --service on its new one."
+    release.command()(_command("keep", meaning))
     app.add_typer(release, name="release")
 
 
@@ -294,7 +296,7 @@ def explain(
 
 
 def _command(word: str, meaning: str) -> Callable[..., None]:
-    """One of the five words that a person may say to a release."""
+    """One of the six words that a person may say to a release."""
 
     def run(  # noqa: PLR0913 - one parameter an option
         *,

@@ -64,7 +64,8 @@ def print_plan(plan: ReleasePlan) -> None:
             after = ", ".join(service.depends_on)
             row = (str(number), name, short(service.version), after, service.strategy_name, steps)
             _row(table, *row)
-    show(plain(title, "bold"), table)
+    first = "A service without a route yet gets all requests at once, when an instance is healthy."
+    show(plain(title, "bold"), table, plain(first, "dim"))
 
 
 def _step(step: FullStep) -> str:

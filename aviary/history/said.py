@@ -22,6 +22,7 @@ _KINDS = {
     Word.APPROVE: MomentKind.APPROVED,
     Word.SKIP: MomentKind.SKIPPED_BAKE,
     Word.ROLLBACK: MomentKind.TOLD_BACK,
+    Word.KEEP: MomentKind.KEPT,
 }
 
 

@@ -54,6 +54,7 @@ _MOMENTS = {
     MomentKind.CANCELLED: ("!", "bad"),
     MomentKind.ROLLED_BACK: ("↩", "bad"),
     MomentKind.RESTORED: ("↩", "bad"),
+    MomentKind.KEPT: ("!", "open"),
     MomentKind.SHIFTED: ("→", "open"),
     MomentKind.GATED: ("?", "open"),
     MomentKind.PAUSED: ("Ⅱ", "open"),

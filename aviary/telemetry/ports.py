@@ -16,15 +16,15 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from adapters.errors import AdapterError, Terminal, fault_of
+from adapters.errors import AdapterError, Terminal, UnknownRoute, fault_of
 from adapters.kafka import Outgoing, Writer
-from adapters.ports import EventLog, MetricsSource, Router
+from adapters.ports import EventLog, Instances, MetricsSource, Registrar, Router
 from aviary.telemetry.carrier import from_context, received, to_record
 from aviary.telemetry.spans import span
 from schemas.events import RELEASE_EVENTS, CloudEvent, EventType
 from schemas.reading import Fault, Series, partial_of
 from schemas.release import CauseKind
-from schemas.route import Confirmation, Route
+from schemas.route import Confirmation, Health, Route
 
 RESTORED_BUCKETS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 1800)
 _WRITE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -136,6 +136,19 @@ class MeasuredRouter:
     def pool(self, service: str, version: str) -> str:
         """As the router names it."""
         return self._router.pool(service, version)
+
+    async def instances(self, service: str) -> Mapping[str, Health] | None:
+        """As the router knows them; None where it is none that does."""
+        router = self._router
+        return await router.instances(service) if isinstance(router, Instances) else None
+
+    async def register(self, service: str, stable: str) -> Route:
+        """As the router does, where it does."""
+        if not isinstance(self._router, Registrar):
+            raise UnknownRoute(
+                f"{service}: the router has no such service, and {self._kind} can't be given one"
+            )
+        return await self._router.register(service, stable)
 
     async def requests(self, service: str) -> Mapping[str, int]:
         """As the router counts them."""

@@ -24,11 +24,12 @@ from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
 from activities.ramp import BEGIN_RAMP, BeginRamp, RampState
 from activities.report import ReportActivities
+from activities.standing import StandingActivities
 from activities.tell import TellRelease
 from activities.traffic import TrafficActivities
 from adapters.errors import Retryable, UnknownRoute
 from adapters.memory import MemoryAlertSource, MemoryEventLog, MemoryNotifier
-from adapters.routers.trial import TrialRouter
+from adapters.routers.trial import FIRST_STABLE, TrialRouter
 from aviary.queues import STICKY_TIMEOUT, WORKFLOWS
 from aviary.sandbox import sandbox
 from aviary.schedules import is_running, plan_back
@@ -55,7 +56,7 @@ from schemas.release import (
     ReleaseStatus,
     Tuning,
 )
-from schemas.route import Confirmation, Route
+from schemas.route import Confirmation, Health, Route
 from schemas.verdict import Reason, Verdict, VerdictKind
 from workflows.guard import GuardInterceptor
 from workflows.planning import plan_release
@@ -69,6 +70,8 @@ QUICK = Tuning(
     see_quiet=timedelta(milliseconds=50),
     see_within=timedelta(milliseconds=200),
     admission_poll=timedelta(milliseconds=200),
+    stands_within=timedelta(milliseconds=100),
+    absent_for=timedelta(milliseconds=300),
 )
 
 Canary = WorkflowHandle[Any, CanaryOutcome]
@@ -87,6 +90,33 @@ class RecordingRouter(TrialRouter):
         """Services of which it knows nothing just now."""
         self.missed: list[str] = []
         """Those that were asked for meanwhile."""
+        self.unhealthy: set[tuple[str, str]] = set()
+        """Services and versions without a healthy instance."""
+        self.dies_under_load: set[tuple[str, str]] = set()
+        """Those that have one until they get all requests and are looked at."""
+        self.looked_back = False
+        self.blind = False
+        """Whether it can't say which instances are healthy."""
+        self.unrouted: set[str] = set()
+        """Services that have no route yet."""
+
+    async def register(self, service: str, stable: str) -> Route:
+        self.add_pool(service, stable)
+        self.unrouted.discard(service)
+        return await super().register(service, stable)
+
+    async def instances(self, service: str) -> Mapping[str, Health] | None:
+        if self.blind:
+            raise Retryable("the router does not say what is healthy")
+        route = await self.read(service) if service not in self.unrouted else None
+        if route is not None and route.canary is None and self.looked_back:
+            self.unhealthy |= {(service, route.stable)} & self.dies_under_load
+        self.looked_back = route is not None and route.canary is None
+        versions = {FIRST_STABLE, "1", "2", "3"} | ({route.stable} if route else set())
+        return {
+            one: Health(known=2, healthy=0 if (service, one) in self.unhealthy else 2)
+            for one in versions
+        }
 
     async def apply(self, route: Route) -> Confirmation:
         if route.service in self.broken:
@@ -109,6 +139,7 @@ class RecordingRouter(TrialRouter):
     def _look_for(self, service: str) -> None:
         if service in self.gone:
             self.missed.append(service)
+        if service in self.gone | self.unrouted:
             raise UnknownRoute(f"{service}: the router has no such service")
 
     def weights(self, service: str) -> list[float]:
@@ -220,6 +251,7 @@ class World:
         announce = AnnounceActivities(self.log, self.notifier)
         preflight = PreflightActivities(self.alerts)
         observe = ObserveActivities(lambda _: self.router)
+        standing = StandingActivities(lambda _: self.router)
         known = Known(self.runs, partial(went_final, self.client))
         drift = DriftActivities(lambda _: self.router, self.known_catalog, plan_back, known)
         admission = AdmissionActivities(self.client)
@@ -232,7 +264,7 @@ class World:
                 self.client,
                 task_queue=self.queue,
                 workflows=WORKFLOWS,
-                activities=[traffic.read, traffic.apply],
+                activities=[traffic.read, traffic.apply, standing.register],
                 interceptors=[GuardInterceptor()],
                 workflow_runner=sandbox(),
                 sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
@@ -240,7 +272,14 @@ class World:
             Worker(
                 self.client,
                 task_queue=judging_queue(self.queue),
-                activities=[self.judge.judge, self.judge.begin_ramp, observe.see_back, drift.look],
+                activities=[
+                    self.judge.judge,
+                    self.judge.begin_ramp,
+                    observe.see_back,
+                    standing.stand,
+                    standing.first,
+                    drift.look,
+                ],
                 **quick,
             ),
             Worker(

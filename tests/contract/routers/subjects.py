@@ -6,18 +6,16 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from adapters.ports import Router
+from adapters.ports import Instances, Registrar, Router
 from adapters.routers.envoy import EnvoyRouter
+from adapters.routers.envoy_fleet import Pool
 from adapters.routers.memory import MemoryRouter
-from schemas.route import Route
-from tests.contract.routers.live import LiveEnvoy
+from tests.contract.routers.live import LiveEnvoy, free_port
 from tests.contract.routers.wire import Caller
 
 
-class Registering(Router, Protocol):
-    """A router to which services can be introduced."""
-
-    async def register(self, service: str, stable: str) -> Route: ...
+class Registering(Router, Instances, Registrar, Protocol):
+    """A router with all that a router may be able to do."""
 
 
 class Subject(Protocol):
@@ -35,6 +33,9 @@ class Subject(Protocol):
     async def call(self, service: str, users: Iterable[str]) -> Mapping[str, str]:
         """Send one request of each user; return the version that each got."""
 
+    async def take_down(self, service: str, version: str) -> None:
+        """Have all instances of a version die."""
+
 
 class MemorySubject:
     def __init__(self) -> None:
@@ -50,6 +51,9 @@ class MemorySubject:
     async def call(self, service: str, users: Iterable[str]) -> Mapping[str, str]:
         return {user: self.router.send(service, user) for user in users}
 
+    async def take_down(self, service: str, version: str) -> None:
+        self.router.take_down(service, version)
+
 
 class EnvoySubject:
     def __init__(self, envoy: LiveEnvoy, router: EnvoyRouter) -> None:
@@ -62,3 +66,8 @@ class EnvoySubject:
     async def call(self, service: str, users: Iterable[str]) -> Mapping[str, str]:
         async with Caller(self.envoy.port, service) as caller:
             return await caller.users(users)
+
+    async def take_down(self, service: str, version: str) -> None:
+        self.envoy.fleet.put_pool(
+            Pool(service=service, version=version, endpoints=(("127.0.0.1", free_port()),))
+        )

@@ -234,3 +234,36 @@ async def test_pools_have_names_that_tell_versions_apart(subject: Subject) -> No
     assert subject.router.pool("payments", "2.0.1") == "payments@2~0~1"
     names = {subject.router.pool("a", version) for version in ("1.1", "11", "1-1", "1_1", "1+1")}
     assert len(names) == 5
+
+
+# --- instances ---
+
+
+async def healthy(subject: Subject, service: str) -> dict[str, tuple[int, int]]:
+    found = await subject.router.instances(service)
+    assert found is not None
+    return {version: (one.healthy, one.known) for version, one in found.items()}
+
+
+async def test_the_healthy_instances_of_each_version_are_known(subject: Subject) -> None:
+    name = subject.put_up("1.4.1", "1.4.2")
+    assert await healthy(subject, name) == {"1.4.1": (1, 1), "1.4.2": (1, 1)}, "without a route"
+    await subject.router.register(name, "1.4.1")
+    assert await healthy(subject, name) == {"1.4.1": (1, 1), "1.4.2": (1, 1)}
+
+
+async def test_instances_that_are_gone_are_not_healthy(subject: Subject) -> None:
+    name = subject.put_up("1.4.1", "1.4.2")
+    await subject.router.register(name, "1.4.1")
+    await subject.router.apply(canary(name, 50, 1))
+    await subject.take_down(name, "1.4.1")
+    async with asyncio.timeout(20):
+        while (await healthy(subject, name))["1.4.1"][0]:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.05)
+    assert (await healthy(subject, name))["1.4.2"] == (1, 1)
+    # Going back is done all the same: whether it should be is not the router's to say.
+    await subject.router.apply(rolled_back(name, 2))
+
+
+async def test_nobody_has_no_instances(subject: Subject) -> None:
+    assert await subject.router.instances("nobody") == {}

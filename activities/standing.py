@@ -1,0 +1,188 @@
+"""What stands behind a version: instances that the router finds healthy, and a first route."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final
+
+from pydantic import Field
+from temporalio import activity
+
+from activities.policy import Policy, forever, rest, terminal_errors
+from activities.traffic import ATTEMPT
+from adapters.errors import AdapterError, UnknownRoute
+from adapters.ports import Instances, Registrar, Router
+from schemas.base import Duration, Model, ServiceName, Version
+from schemas.catalog import RouterSpec
+from schemas.route import Health, Route
+
+STAND: Final = "aviary.traffic.stand"
+FIRST: Final = "aviary.traffic.first"
+REGISTER: Final = "aviary.traffic.register"
+
+LOOK_POLICY = Policy(
+    start_to_close=timedelta(seconds=5),
+    retry=forever(timedelta(seconds=1)),
+    schedule_to_close=timedelta(seconds=10),
+)
+"""One look: whatever hinders it for longer is a reason to go on without."""
+WAIT_POLICY = Policy(
+    start_to_close=timedelta(days=1),
+    retry=forever(timedelta(seconds=5)),
+    heartbeat=timedelta(seconds=10),
+)
+_EVERY_S = 0.5
+
+
+class Stand(Model):
+    """Look at the instances of some versions of a service."""
+
+    router: RouterSpec
+    service: ServiceName
+    target: Version = Field(description="The version that must have a healthy instance.")
+    others: tuple[Version, ...] = ()
+    within: Duration | None = Field(
+        description="How long the target may take to have one; None: until it has."
+    )
+
+
+class Standing(Model):
+    """What the router knows of instances; a version that it can't tell of is left out."""
+
+    target: Version
+    health: dict[Version, Health] = Field(default_factory=dict)
+
+    @property
+    def down(self) -> bool:
+        """Whether the router knows of no healthy instance of the target."""
+        return self.target in self.health and self.health[self.target].healthy == 0
+
+    @property
+    def sentence(self) -> str:
+        """`1.1.0 has 0 healthy instances of 2; 1.2.0 has 1 of 1`."""
+        return "; ".join(
+            f"{version} has {one.healthy} healthy instances of {one.known}"
+            for version, one in self.health.items()
+        )
+
+
+class First(Model):
+    """Find out whether a service has no route yet, and wait until its version can take requests."""
+
+    router: RouterSpec
+    service: ServiceName
+    version: Version
+    absent_for: Duration = Field(description="How long the route must be missing to be believed.")
+
+
+class FirstLook(Model):
+    """What was found."""
+
+    route: Route | None = Field(default=None, description="The route that is there after all.")
+
+
+class RegisterRoute(Model):
+    """Give a service its first route, all to one version."""
+
+    router: RouterSpec
+    service: ServiceName
+    version: Version
+
+
+class StandingActivities:
+    """Activities over what routers know of instances.
+
+    Args:
+        router_for: finds the router of a specification.
+        sleep: waits that many seconds.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        router_for: Callable[[RouterSpec], Router],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._router_for = router_for
+        self._sleep = sleep
+        self._clock = clock
+
+    @activity.defn(name=STAND)
+    async def stand(self, request: Stand) -> Standing:
+        """Look until the target has a healthy instance, or `within` is over."""
+        router = self._router_for(request.router)
+        began = self._clock()
+        while True:
+            standing = await _look(router, request)
+            activity.heartbeat(standing.sentence)
+            over = request.within is not None and (
+                self._clock() - began >= request.within.total_seconds()
+            )
+            if over or not standing.down:
+                return standing
+            await rest(_EVERY_S, self._sleep)
+
+    @activity.defn(name=FIRST)
+    async def first(self, request: First) -> FirstLook:
+        """Return once there is a route, or there was none for long and an instance is healthy."""
+        router = self._router_for(request.router)
+        began = self._clock()
+        look = Stand(
+            router=request.router, service=request.service, target=request.version, within=None
+        )
+        while True:
+            try:
+                with terminal_errors():
+                    return FirstLook(route=await _read(router, request.service))
+            except _Absent:
+                absent = self._clock() - began >= request.absent_for.total_seconds()
+                standing = await _look(router, look)
+                activity.heartbeat(standing.sentence)
+            if absent and not standing.down:
+                return FirstLook()
+            await rest(_EVERY_S, self._sleep)
+
+    @activity.defn(name=REGISTER)
+    async def register(self, request: RegisterRoute) -> Route:
+        """Give the service its first route; return the route that it has."""
+        router = self._router_for(request.router)
+        with terminal_errors():
+            if not isinstance(router, Registrar):
+                raise UnknownRoute(f"{request.service}: this router can't be given a first route")
+            return await router.register(request.service, request.version)
+
+
+class _Absent(Exception):  # noqa: N818 - a finding, not an error
+    """The router has no such route."""
+
+
+async def _read(router: Router, service: str) -> Route:
+    try:
+        return await router.read(service)
+    except UnknownRoute as error:
+        raise _Absent from error
+
+
+async def _look(router: Router, request: Stand) -> Standing:
+    """What the router knows now; nothing where it can't tell or does not answer."""
+    if not isinstance(router, Instances):
+        return Standing(target=request.target)
+    try:
+        found = await router.instances(request.service)
+    except AdapterError as error:
+        activity.logger.warning("instances can't be seen", extra={"error": str(error)})
+        found = None
+    if found is None:
+        return Standing(target=request.target)
+    versions = (request.target, *request.others)
+    nothing = Health(known=0, healthy=0)
+    return Standing(
+        target=request.target, health={one: found.get(one, nothing) for one in versions}
+    )
+
+
+REGISTER_POLICY = Policy(start_to_close=ATTEMPT, retry=forever(timedelta(seconds=10)))

@@ -1,0 +1,195 @@
+"""Rollbacks to a version that is down, first deployments, and what a person may keep."""
+
+from __future__ import annotations
+
+import pytest
+from temporalio.client import WorkflowUpdateFailedError
+
+from schemas.events import EventType
+from schemas.ids import SIGNAL_KEEP, SIGNAL_ROLLBACK
+from schemas.notice import NoticeKind
+from schemas.release import CanaryPhase, Command, ReleasePhase
+from tests.workflows.kit import Release, World, eventually
+
+SOAKING = {"steps": [50], "soak": "1h"}
+PAIR = {"ledger": [], "checkout": ["ledger"]}
+
+
+async def stranded(world: World, release: Release, service: str) -> str:
+    """Wait until a service is stuck for want of healthy instances; what it waits for."""
+
+    async def there() -> bool:
+        status = await release.status()
+        return any(
+            one.service == world.service(service) and SIGNAL_KEEP in one.ends_by
+            for one in status.services
+        )
+
+    await eventually(there)
+    status = await release.status()
+    return next(one.waits_for for one in status.services if one.service == world.service(service))
+
+
+async def test_a_rollback_to_nothing_is_stuck_and_told_and_ends_when_stable_is_back(
+    world: World,
+) -> None:
+    name = world.service("a")
+    release = await world.release({"a": []}, strategy=SOAKING)
+    await release.until(a="holding")
+    world.router.unhealthy.add((name, "0"))
+    await release.handle.signal(SIGNAL_ROLLBACK)
+    waits_for = await stranded(world, release, "a")
+    assert "0 to have a healthy instance" in waits_for
+    assert "0 has 0 healthy instances of 2; 2 has 2 healthy instances of 2" in waits_for
+    assert "`keep` gives 2 all requests instead" in waits_for
+    assert (await release.phases())["a"] == "stuck"
+    assert (await world.router.read(name)).canary is None, "the route was written all the same"
+    await eventually(
+        lambda: any(
+            notice.kind is NoticeKind.STUCK and "keep" in notice.text
+            for notice in world.notifier.notices
+        )
+    )
+    world.router.unhealthy.clear()
+    done = await release.result()
+    assert done.phase is ReleasePhase.ROLLED_BACK
+    assert (await release.phases())["a"] == "rolled_back"
+
+
+async def test_a_person_keeps_the_new_version_as_the_lesser_evil(world: World) -> None:
+    ledger, checkout = world.service("ledger"), world.service("checkout")
+    release = await world.release(PAIR, strategy=SOAKING)
+    await release.until(ledger="holding", checkout="holding")
+    world.router.unhealthy.add((checkout, "0"))
+    await release.handle.signal(SIGNAL_ROLLBACK)
+    await stranded(world, release, "checkout")
+    await release.until(ledger="rolled_back")  # nobody waits for one that has no traffic
+    command = Command(by="ann", reason="errors beat nothing", service=checkout)
+    answer = await release.handle.execute_update(SIGNAL_KEEP, command)
+    assert "kept by ann: errors beat nothing" in answer
+
+    done = await release.result()
+    assert done.phase is ReleasePhase.ROLLED_BACK
+    assert await release.phases() == {"ledger": "rolled_back", "checkout": "finalized"}
+    kept = next(one for one in done.services if one.service == checkout)
+    assert kept.weight == 100
+    assert kept.cause is not None
+    assert kept.cause.text.startswith("kept by ann: errors beat nothing rather than going back")
+    assert (await world.router.read(checkout)).stable == "2"
+    assert (await world.router.read(ledger)).stable == "0"
+    told = [event.type for event in world.log.events if event.subject == checkout]
+    assert EventType.CANARY_FINALIZED in told
+    assert EventType.CANARY_ROLLEDBACK not in told
+
+
+async def test_keep_is_refused_where_nothing_is_to_be_kept(world: World) -> None:
+    release = await world.release(PAIR, strategy=SOAKING)
+    await release.until(ledger="holding", checkout="holding")
+    with pytest.raises(WorkflowUpdateFailedError) as caught:
+        await release.handle.execute_update(SIGNAL_KEEP, Command(by="ann"))
+    assert "no rollback waits for a healthy instance" in str(caught.value.cause)
+    world.router.unhealthy |= {(world.service(one), "0") for one in PAIR}
+    await release.handle.signal(SIGNAL_ROLLBACK)
+    await stranded(world, release, "checkout")
+    await stranded(world, release, "ledger")
+    with pytest.raises(WorkflowUpdateFailedError) as caught:
+        await release.handle.execute_update(SIGNAL_KEEP, Command(by="ann"))
+    assert "each a decision of its own" in str(caught.value.cause)
+    world.router.unhealthy.clear()
+    assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
+
+
+async def test_stable_that_dies_after_it_got_everything_is_found(world: World) -> None:
+    name = world.service("a")
+    release = await world.release({"a": []}, strategy=SOAKING)
+    await release.until(a="holding")
+    world.router.dies_under_load.add((name, "0"))
+    await release.handle.signal(SIGNAL_ROLLBACK)
+    await stranded(world, release, "a")
+    await release.canary("a").execute_update(SIGNAL_KEEP, Command(by="ann"))
+    assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
+    assert (await world.router.read(name)).stable == "2"
+
+
+async def test_a_router_that_cannot_tell_delays_no_rollback(world: World) -> None:
+    release = await world.release({"a": []}, strategy=SOAKING)
+    await release.until(a="holding")
+    world.router.blind = True
+    await release.handle.signal(SIGNAL_ROLLBACK)
+    assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
+    assert (await release.phases())["a"] == "rolled_back"
+
+
+# --- first deployments ---
+
+
+async def test_a_service_without_a_route_is_deployed_first(world: World) -> None:
+    first = world.service("checkout")
+    world.router.unrouted.add(first)
+    release = await world.release(PAIR)
+    done = await release.result()
+    assert done.phase is ReleasePhase.FINALIZED
+    route = await world.router.read(first)
+    assert (route.stable, route.canary, route.owner) == ("2", None, done.release)
+    assert [request.service for request in world.judge.requests].count(first) == 0
+    assert world.router.weights(world.service("ledger")) == [10, 50, 100, 0]
+
+
+async def test_a_first_deployment_waits_for_a_healthy_instance(world: World) -> None:
+    name = world.service("a")
+    world.router.unrouted.add(name)
+    world.router.unhealthy.add((name, "2"))
+    release = await world.release({"a": []})
+
+    async def told() -> bool:
+        waits_for = (await release.status()).services[0].waits_for
+        return "has no route yet" in waits_for and "2 to have a healthy instance" in waits_for
+
+    await eventually(told)
+    assert name in world.router.unrouted
+    world.router.unhealthy.clear()
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
+async def test_a_route_that_is_missing_for_a_moment_is_no_first_deployment(world: World) -> None:
+    name = world.service("a")
+    world.router.unrouted.add(name)
+    tuning = world.tuning.model_copy(update={"absent_for": world.tuning.absent_for * 1000})
+    release = await world.release({"a": []}, tuning=tuning)
+
+    async def told() -> bool:
+        return "has no route yet" in (await release.status()).services[0].waits_for
+
+    await eventually(told)
+    world.router.unrouted.clear()
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    assert world.router.weights(name) == [10, 50, 100, 0]
+
+
+async def test_a_first_deployment_has_nothing_to_go_back_to_and_says_so(world: World) -> None:
+    first = world.service("checkout")
+    world.router.unrouted.add(first)
+    release = await world.release(PAIR, strategy=SOAKING)
+    await release.until(ledger="holding", checkout="holding")
+    await release.alert("checkout")
+    done = await release.result()
+    assert done.phase is ReleasePhase.ROLLED_BACK
+    assert await release.phases() == {"ledger": "rolled_back", "checkout": "finalized"}
+    stays = next(one for one in done.services if one.service == first)
+    assert stays.cause is not None
+    assert "nothing is to go back to" in stays.cause.text
+    assert stays.phase is CanaryPhase.FINALIZED
+    assert (await world.router.read(first)).stable == "2"
+
+
+async def test_a_first_deployment_that_goes_back_before_it_began_leaves_no_route(
+    world: World,
+) -> None:
+    name = world.service("a")
+    world.router.unrouted.add(name)
+    world.router.unhealthy.add((name, "2"))
+    release = await world.release({"a": []})
+    await release.until(a="preflight")
+    await release.handle.signal(SIGNAL_ROLLBACK)
+    assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
+    assert name in world.router.unrouted
