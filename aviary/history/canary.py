@@ -78,7 +78,7 @@ class CanaryReader:
     def stable(self) -> str | None:
         """The version that served before, as the router said it."""
         for call in self._story.called(READ):
-            if call.ended is Ended.COMPLETED:
+            if call.ended is Ended.COMPLETED and call.result is not None:
                 return Route.model_validate(call.result).stable
         return self._resumed.route.stable if self._resumed and self._resumed.route else None
 

@@ -137,7 +137,7 @@ async def test_an_approval_that_the_next_run_hears_first_opens_the_gate(world: W
     route = Route(service=service, stable="1", canary="2", weight=10, generation=1, owner="r")
     nothing = dict.fromkeys(CanaryState.model_fields)
     numbers = {"step": 0, "progress": (0, 2), "sequence": 3, "weight": 10, "alerts_seen": 0}
-    flags = {"touched": True, "approved": False, "skip": False, "finalize": False}
+    flags = {"touched": True, "first": False, "approved": False, "skip": False, "finalize": False}
     more = {"phase": "gated", "route": route, "alerts": ()}
     waits = CanaryState.model_validate({**nothing, **numbers, **flags, **more})
     gate = {"steps": [{"weight": 10, "gate": {"text": "look"}}]}

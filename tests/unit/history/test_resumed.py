@@ -50,6 +50,7 @@ def _state(**over: Any) -> dict[str, Any]:
         "sequence": 5,
         "weight": 100,
         "touched": True,
+        "first": False,
         "alerts": [],
         "alerts_seen": 0,
         "approved": False,
