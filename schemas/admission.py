@@ -14,7 +14,7 @@ from typing import Self
 from pydantic import Field
 from pydantic_core import from_json, to_json
 
-from schemas.base import Duration, Model, ReleaseId, ServiceName
+from schemas.base import Duration, Model, ReleaseId, ServiceName, Version
 from schemas.outside import Text
 
 
@@ -68,6 +68,14 @@ class Ask(Model):
     )
 
 
+class Revert(Model):
+    """From a release that waits to one that has what it waits for: what it wants."""
+
+    release: ReleaseId
+    since: datetime = Field(description="When the release began that wants it.")
+    services: dict[ServiceName, Version]
+
+
 class Leave(Model):
     """A release has ended, and leaves its services to others."""
 
@@ -96,6 +104,9 @@ class Answer(Model):
     text: Text = Field(default="", description="What it waits for, or why it must go back.")
     service: ServiceName | None = Field(default=None, description="Which of its services is taken.")
     place: datetime | None = Field(default=None, description="Its place in the line.")
+    holders: tuple[ReleaseId, ...] = Field(
+        default=(), description="Releases that have what it waits for; the first of them."
+    )
     at: datetime
 
 

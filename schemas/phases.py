@@ -91,6 +91,6 @@ class CauseKind(StrEnum):
     ERROR = "error"
     """An activity failed for good."""
     SUPERSEDED = "superseded"
-    """A newer release of the same services takes its place."""
+    """A newer release of the same services takes its place, or asks for what was stable before."""
     RELEASE = "release"
     """Another service of the same release went back."""

@@ -67,6 +67,14 @@ class Board:
         self._reports.pop(service, None)
         self.phases[service] = CanaryPhase.HOLDING
 
+    def goes_back_to(self, service: str) -> str | None:
+        """The version that a service's canary would go back to; None where none runs."""
+        report = self._reports.get(service)
+        if report is None or self.phases[service].closed:
+            return None
+        changes = report.stable != self._plan.services[service].version
+        return report.stable if changes else None
+
     @property
     def any_paused(self) -> bool:
         """Whether a canary pauses: the release then starts and finalizes nothing."""

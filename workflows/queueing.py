@@ -23,6 +23,8 @@ REMEMBERED = 200
 NEAR = 8
 """So many of those who wait for one service are told who has it, or goes first. Those behind them
 are told whom they follow, which is the same however the others come on."""
+_TOLD_OF = 20
+"""Most releases that an answer names to one that waits for them."""
 _NAMED = 3
 """Most releases and services that a text spells out."""
 
@@ -267,7 +269,8 @@ class Line:
             return _answer(Answered.ADMITTED, now)
         if entry.policy.busy is Busy.REJECT:
             self._forget(entry.release)
-            return _busy(entry, ahead, self, now)
+            busy = _busy(entry, ahead, self, now)
+            return busy.model_copy(update={"holders": self._owners(entry)})
         if entry.policy.busy is Busy.SUPERSEDE:
             self._dirty.update(one.release for one in ahead.values() if one.release in self.holding)
         return Answer(
@@ -275,8 +278,14 @@ class Line:
             text=_waits_for(ahead, self.holding),
             service=next(iter(ahead)),
             place=entry.place,
+            holders=self._owners(entry),
             at=now,
         )
+
+    def _owners(self, entry: Entry) -> tuple[str, ...]:
+        """Those that have what it wants, each once."""
+        have = (self._oldest(service).release for service in entry.services if service in self._has)
+        return tuple(dict.fromkeys(have))[:_TOLD_OF]
 
     def _ahead(self, entry: Entry) -> dict[str, Entry]:
         """Who is before it, for each of its services that somebody has or wants first."""

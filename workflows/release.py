@@ -16,7 +16,7 @@ from temporalio.common import TypedSearchAttributes
 from temporalio.exceptions import ChildWorkflowError, FailureError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.admission import Answer, Busy
+    from schemas.admission import Answer, Busy, Revert
     from schemas.ids import (
         CANARY_WORKFLOW,
         QUERY_STATUS,
@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
         SIGNAL_ADMISSION,
         SIGNAL_FINALIZE,
         SIGNAL_REPORT,
+        SIGNAL_REVERT,
         SIGNAL_UNWIND,
         canary_workflow_id,
     )
@@ -49,6 +50,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.outbox import Announcer, Pace
     from workflows.report_call import write_report
     from workflows.reset import Reset, call_in, resets
+    from workflows.reverting import Reverts
     from workflows.story import Story
     from workflows.turn import Turn
     from workflows.unwind import run_to_end
@@ -83,6 +85,7 @@ class ReleaseWorkflow(Commands):
         self._tasks: set[asyncio.Task[None]] = set()
         self._handles: dict[str, workflow.ChildWorkflowHandle[Any, CanaryOutcome]] = {}
         self._started_at = workflow.now()
+        self._reverts = Reverts(self._board, self._started_at)
         self._finished_at: datetime | None = None
         self._changed = True
 
@@ -107,6 +110,9 @@ class ReleaseWorkflow(Commands):
             if self._reset.news():
                 self._begin_anew()
             self._queue()
+            reverted = self._reverts.cause(workflow.now())
+            if reverted is not None:
+                self._go_back(reverted)
             self._story.services(self._board.statuses())
             for action in self._next_actions():
                 self._carry_out(action)
@@ -146,6 +152,15 @@ class ReleaseWorkflow(Commands):
         """Take the admission's word."""
         if answer is not None:
             self._turn.hear(answer)
+            self._changed = True
+
+    @workflow.signal(
+        name=SIGNAL_REVERT, description="Not for people: from a later release that waits for this."
+    )
+    def revert(self, revert: Revert | None = None) -> None:
+        """Go back, if that is what the later release asks for."""
+        if revert is not None:
+            self._reverts.take(revert)
             self._changed = True
 
     def _queue(self) -> None:

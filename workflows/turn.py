@@ -12,8 +12,14 @@ from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.admission import ASK, ASK_POLICY, AskAdmission
-    from schemas.admission import Answer, Answered, Ask, Entry, Leave
-    from schemas.ids import SIGNAL_LEAVE, admission_workflow_id, effects_queue
+    from schemas.admission import Answer, Answered, Ask, Entry, Leave, Revert
+    from schemas.ids import (
+        SIGNAL_LEAVE,
+        SIGNAL_REVERT,
+        admission_workflow_id,
+        effects_queue,
+        release_workflow_id,
+    )
     from schemas.release import Cause, CauseKind, ReleasePlan, Tuning
     from workflows.trying import for_ever
     from workflows.waiting import one_ended
@@ -38,12 +44,16 @@ class Turn:
         self.admitted = False
         self.waits_for = ""
         """What it waits for, in words; empty while that is not known."""
+        self._asked: set[str] = set()
+        """Releases that were told what this one wants of them."""
+        self._telling: set[asyncio.Task[None]] = set()
         self.cause: Cause | None = None
         """Why it must go back, once the admission says so."""
 
     def hear(self, answer: Answer) -> None:
         """Take the admission's word."""
         self._answered = True
+        self._tell(answer.holders)
         match answer.answered:
             case Answered.ADMITTED:
                 self.admitted = True
@@ -57,6 +67,24 @@ class Turn:
                 self.cause = Cause(
                     kind=kind, service=answer.service, text=answer.text, at=workflow.now()
                 )
+
+    def _tell(self, holders: tuple[str, ...]) -> None:
+        """Tell those that have its services what it wants: it may mean that they go back."""
+        for release in holders:
+            if release not in self._asked and not self.admitted:
+                self._asked.add(release)
+                task = asyncio.create_task(self._tell_one(release))
+                self._telling.add(task)
+                task.add_done_callback(self._telling.discard)
+
+    async def _tell_one(self, release: str) -> None:
+        wants = {name: one.version for name, one in self._plan.services.items()}
+        revert = Revert(release=self._plan.release, since=self._since, services=wants)
+        handle = workflow.get_external_workflow_handle(release_workflow_id(release))
+        try:
+            await handle.signal(SIGNAL_REVERT, revert)
+        except FailureError as error:  # it has ended meanwhile
+            workflow.logger.info("not heard", extra={"release": release, "error": str(error)})
 
     def _queued(self, answer: Answer) -> None:
         """A word may be overtaken by a newer one."""
@@ -115,6 +143,7 @@ class Turn:
 
     async def leave(self) -> None:
         """Leave all services to others."""
+        await asyncio.gather(*self._telling)
         handle = workflow.get_external_workflow_handle(
             admission_workflow_id(workflow.info().task_queue)
         )

@@ -335,6 +335,7 @@ class World:
         name: str | None = None,
         version: str = "2",
         labels: Mapping[str, str] | None = None,
+        versions: Mapping[str, str] | None = None,
         **catalog: Any,
     ) -> Release:
         """Start a release of all services of a graph `{service: its dependencies}`."""
@@ -357,7 +358,10 @@ class World:
         deploy = DeployRequested.model_validate(
             {
                 "release": release,
-                "services": [{"service": self.service(one), "version": version} for one in graph],
+                "services": [
+                    {"service": self.service(one), "version": (versions or {}).get(one, version)}
+                    for one in graph
+                ],
                 "labels": dict(labels or {}),
             }
         )

@@ -324,3 +324,19 @@ def test_a_line_too_large_for_another_run_is_asked_anew() -> None:
     assert size_of(packed) < 15_000
     again = packed.unpack()
     assert (len(again.holding), again.waiting, again.recalled) == (1, (), False)
+
+
+def test_one_that_waits_is_told_who_has_its_services() -> None:
+    line = Line()
+    one, two, three = entry(1, "ab"), entry(2, "c"), entry(3, "b")
+    ask(line, one, two, three)
+    said = ask(line, entry(4, "abc"))
+    assert said["r004"].holders == ("r001", "r002"), "those that have them, not those that wait"
+    assert ask(line, entry(5, "a", REJECT))["r005"].holders == ("r001",)
+
+
+def test_of_many_holders_some_are_named() -> None:
+    line = Line()
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    ask(line, *(entry(number, letter) for number, letter in enumerate(letters)))
+    assert len(ask(line, entry(99, letters))["r099"].holders) == 20
