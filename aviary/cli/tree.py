@@ -249,19 +249,26 @@ def may(look: Look) -> list[str]:
     status = look.status
     if status.phase.closed:
         return []
+    ends_by = {word for one in status.services for word in one.ends_by}
+    if "keep" in ends_by:
+        keeps = " and ".join(one.service for one in status.services if "keep" in one.ends_by)
+        text = f"keep (leaves {keeps} on the new version); `aviary release keep {status.release}"
+        return [f"You may: {text} --service NAME`"]
     if not status.phase.forward:
         where = status.phase.value.replace("_", " ")
         return [f"Nothing is left to decide: the release is {where}."]
     phases = [_at(look, one).phase for one in status.services]
     paused = status.paused or any(one.paused for one in look.canaries.values())
     words = [
-        ("approve", CanaryPhase.GATED in phases),
-        ("skip", CanaryPhase.BAKING in phases),
+        ("approve", CanaryPhase.GATED in phases or "approve" in ends_by),
+        ("skip", CanaryPhase.BAKING in phases or "skip" in ends_by),
         ("resume", paused),
         ("pause", not status.paused),
         ("rollback", True),
     ]
     meant = {"approve": " (opens the gate)", "skip": " (ends the bake)"}
+    if "skip" in ends_by:
+        meant = {"approve": " (whatever fires)", "skip": " (whatever fires)"}
     offered = ", ".join(f"{word}{meant.get(word, '')}" for word, offer in words if offer)
     return [f"You may: {offered}; `aviary release WORD {status.release}`"]
 

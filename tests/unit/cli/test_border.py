@@ -127,6 +127,7 @@ ASKING = {
     "release approve": ("release", "approve", "r"),
     "release skip": ("release", "skip", "r"),
     "release rollback": ("release", "rollback", "r"),
+    "release keep": ("release", "keep", "r"),
     "report": ("report", "r"),
 }
 """Commands that print what Temporal says."""

@@ -130,11 +130,26 @@ def test_where_not_all_services_have_room_those_stay_where_something_happens() -
         (looks.release(looks.CART), ["approve", "pause", "rollback"]),
         (looks.release(looks.SHOP, paused=True), ["resume", "rollback"]),
         (looks.release(looks.LEDGER, phase=ReleasePhase.FINALIZED), []),
+        (
+            looks.release(
+                looks.service("cart", CanaryPhase.PREFLIGHT).model_copy(
+                    update={"ends_by": ("approve", "skip")}
+                )
+            ),
+            ["approve", "skip", "pause", "rollback"],
+        ),
+        (
+            looks.release(
+                looks.service("cart", CanaryPhase.STUCK).model_copy(update={"ends_by": ("keep",)}),
+                phase=ReleasePhase.ROLLING_BACK,
+            ),
+            ["keep"],
+        ),
     ],
 )
 def test_what_a_person_may_do_is_what_makes_sense(status: ReleaseStatus, words: list[str]) -> None:
     said = " ".join(may(Look(status)))
-    known = ["approve", "skip", "resume", "pause", "rollback"]
+    known = ["approve", "skip", "resume", "pause", "rollback", "keep"]
     assert [word for word in known if f"{word}" in said.replace("`", " ")] == words
 
 
