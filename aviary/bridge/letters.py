@@ -32,7 +32,8 @@ class Letters:
         """Write through a sender; letters of more than `most` bytes are cut."""
         self._writer = writer
         self._metrics = metrics
-        self._most = min(most, DEADLETTER_MAX_BYTES)
+        self._asked = min(most, DEADLETTER_MAX_BYTES)
+        self._most = self._asked
 
     async def keep(self, refused: Sequence[Refused]) -> None:
         """Write a dead letter for each record; returns once all are durable.
@@ -42,26 +43,26 @@ class Letters:
         """
         if not refused:
             return
-        try:
-            await self._writer.send(
-                [dead_letter(record, why.reason, why.text, self._most) for record, why in refused]
-            )
-        except Terminal:
-            for record, why in refused:
-                await self._keep_one(record, why)
+        await self._write(refused)
         for record, why in refused:
             self._metrics.dead_letter(record.topic, why.reason)
             _log.warning("dead_letter", record=name(record), reason=why.reason, error=why.text)
 
-    async def _keep_one(self, record: Any, why: Rejected) -> None:
+    async def _write(self, refused: Sequence[Refused]) -> None:
         refusal: Terminal | None = None
         for most in (self._most, *(size for size in _SMALLER if size < self._most)):
+            # Remembered, so that it holds when Kafka is away in between: after a refusal an
+            # idempotent producer is out of step, and has to be replaced.
+            self._most = most
             try:
-                await self._writer.send([dead_letter(record, why.reason, why.text, most)])
+                await self._writer.send(
+                    [dead_letter(record, why.reason, why.text, most) for record, why in refused]
+                )
             except Terminal as error:
                 refusal = error
-                _log.error("dead_letter_refused", record=name(record), bytes=most, error=str(error))
+                _log.error("dead_letter_refused", bytes=most, error=str(error))
             else:
                 return
         # Not even a few words of it: somebody must mend the topic, and until then it is not lost.
+        self._most = self._asked
         raise Retryable(f"aviary.deadletters takes nothing: {refusal}")

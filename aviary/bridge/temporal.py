@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final, Self
@@ -40,6 +41,8 @@ _log = structlog.get_logger("aviary.bridge")
 _RPC_TIMEOUT: Final = timedelta(seconds=10)
 _TASK_TIMEOUT: Final = Duration(seconds=2)
 """How long a killed worker may keep a workflow's next task; bounds a failover to 2 s."""
+_FEW: Final = 50
+"""Services of a plan that is written on the event loop: in a few milliseconds."""
 _SUMMARY: Final = 200
 _SHORT: Final = 12
 _TOO_LARGE: Final = "larger than max"
@@ -89,7 +92,12 @@ class TemporalIntake:
             Rejected: the release is known and was asked for something else (reason
                 `conflicting_release`), or Temporal will never accept this plan (`refused`).
         """
-        request = await self._start_request(plan, digest, request_id)
+        if len(plan.services) <= _FEW:
+            request = await self._start_request(plan, digest, request_id)
+        else:
+            # Beside the event loop: a large plan takes a second to write, and alerts do not wait.
+            writing = self._start_request(plan, digest, request_id)
+            request = await asyncio.to_thread(asyncio.run, writing)
         try:
             with requested(f"StartWorkflow:{ids.RELEASE_WORKFLOW}", request.workflow_id) as header:
                 request.header.CopyFrom(header)

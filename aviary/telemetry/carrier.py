@@ -31,6 +31,8 @@ _FIELDS: Final = ("traceparent", "tracestate", "baggage")
 _CE: Final = "ce_"
 _MAX: Final = 8192
 """Characters of a header; a longer one is nobody's context."""
+_LOOKED_AT: Final = 64 * 1024
+"""Bytes of an event in which its context is looked for: this is done on the event loop."""
 _PARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _RECEIVED: Final = re.compile(
     rf"(?<![^,]){re.escape(RECEIVED)}=[0-9]{{1,12}}(\.[0-9]{{1,6}})?(?![^,])"
@@ -122,7 +124,7 @@ def from_record(record: Any) -> dict[str, str]:
 
 
 def _structured(value: bytes | None) -> dict[str, Any]:
-    if value is None or b'"traceparent"' not in value:
+    if value is None or len(value) > _LOOKED_AT or b'"traceparent"' not in value:
         return {}
     try:
         document = json.loads(value)

@@ -9,15 +9,20 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 
 from adapters.kafka import DEADLETTER_MAX_BYTES, KafkaOptions, ensure_topics
+from adapters.kafka_batches import Record
 from adapters.kafka_limits import largest_record
+from aviary.bridge.letters import Letters
+from aviary.bridge.metrics import BridgeMetrics
 from schemas import ids
-from tests.contract.kafka.parts import deploy, runs, temporal, until
+from schemas.rejection import Rejected, RejectReason
+from tests.contract.kafka.parts import deploy, runs, succeeds, temporal, until
 from tests.contract.kafka.raw import CODECS, batch, produce, sealed
 from tests.durability.apache import Cluster
-from tests.durability.parts import PARTITIONS, Process, records
+from tests.durability.parts import PARTITIONS, Process, records, sending
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +165,18 @@ async def test_of_transactions_only_what_was_committed_is_acted_upon(
         bridge.kill()
     aborted = [f"tx-{n}{part}" for n in (1, 3, 5) for part in "ab"]
     assert not await runs(client, aborted)
+
+
+async def test_a_topic_whose_size_nobody_tells_gets_what_it_takes(kafka: Cluster) -> None:
+    await _topics(kafka)
+    why = Rejected(RejectReason.INVALID_DATA, "no")
+    large = Record(ids.TOPIC_DEPLOYS, 0, 4711, 0, b"untold", b"x" * 3_000_000)
+    async with sending(_options(kafka)) as sender:
+        letters = Letters(sender, BridgeMetrics(CollectorRegistry()))
+
+        async def kept() -> bool:
+            return await succeeds(lambda: letters.keep([(large, why)]))
+
+        await until(kept, "the letter is kept")
+    found = await _letters(kafka, 1)
+    assert found["untold"]["aviary-cut"].startswith("3000000 bytes, sha256 ")

@@ -12,9 +12,12 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from adapters.errors import Retryable
 from aviary.bridge.temporal import TemporalIntake
 from schemas.alert import Alert, AlertStatus
+from schemas.catalog import Catalog
+from schemas.deploy import DeployRequested, ServiceVersion
 from schemas.rejection import Rejected
-from schemas.release import ReleasePlan
+from schemas.release import ReleaseInput, ReleasePlan
 from tests.contract.kafka.parts import open_canary
+from workflows.planning import plan_release
 
 ALERT = Alert(
     status=AlertStatus.FIRING,
@@ -25,7 +28,7 @@ ALERT = Alert(
 
 
 def _plan(size: int) -> ReleasePlan:
-    return ReleasePlan(release=f"r{size}", services={}, stages=(), labels={"x": "y" * size})
+    return ReleasePlan(release=f"r{size}", services={}, stages=(), environment="y" * size)
 
 
 # 2 MB is the server's limit of a payload, 4 MB that of a message.
@@ -91,3 +94,21 @@ async def test_one_release_id_means_one_content_also_when_all_come_at_once(clien
 async def test_a_release_from_before_digests_is_known(client: Client) -> None:
     await client.start_workflow("aviary.release", id="release/r1", task_queue="nobody")
     assert not await TemporalIntake(client, "q").start(_plan(1), "a" * 64, "t/0/0")
+
+
+async def test_a_large_plan_is_written_beside_the_event_loop(client: Client) -> None:
+    names = [f"s{number}" for number in range(300)]
+    catalog = Catalog.model_validate(
+        {
+            "version": 1,
+            "defaults": {"router": {"kind": "memory"}},
+            "services": {name: {} for name in names},
+        }
+    )
+    services = tuple(ServiceVersion(service=name, version="2") for name in names)
+    plan = plan_release(catalog, DeployRequested(release="large", services=services))
+    assert await TemporalIntake(client, "q").start(plan, "d", "t/0/0")
+    history = await client.get_workflow_handle("release/large").fetch_history()
+    started = history.events[0].workflow_execution_started_event_attributes
+    [told] = await client.data_converter.decode(list(started.input.payloads), [ReleaseInput])
+    assert told.plan == plan

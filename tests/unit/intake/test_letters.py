@@ -109,3 +109,32 @@ async def test_where_the_topics_size_is_known_nothing_is_refused() -> None:
 async def test_a_topic_that_takes_nothing_is_waited_for() -> None:
     with pytest.raises(Retryable, match="aviary.deadletters takes nothing"):
         await letters(Topic(10)).keep([(record(b"x"), WHY)])
+
+
+class OutOfStep(Topic):
+    """As an idempotent producer is after a refusal: of no use until it is replaced."""
+
+    broken: bool = False
+
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        if self.broken:
+            self.broken = False
+            raise Retryable("out of order")
+        try:
+            await super().send(records)
+        except Terminal:
+            self.broken = True
+            raise
+
+
+@pytest.mark.parametrize("takes", [900_000, 70_000, 9_000])
+async def test_what_was_refused_is_not_tried_for_ever(takes: int) -> None:
+    topic = OutOfStep(takes)
+    kept = letters(topic)
+    for _ in range(10):
+        try:
+            await kept.keep([(record(b"x" * 3_500_000), WHY)])
+        except Retryable:
+            continue
+        break
+    assert len(topic.taken) == 1
