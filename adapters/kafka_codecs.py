@@ -19,7 +19,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-PIECE: Final = 64 * 1024
+PIECE: Final = 256 * 1024
 """Bytes of one piece, at most; of snappy's own blocks `SNAPPY_MOST`."""
 SNAPPY_MOST: Final = 32 * 1024 * 1024
 """Snappy says in advance how long a block is, and gives it whole."""

@@ -16,7 +16,7 @@ from adapters.kafka_reading import Fetched, FetchingEndedError
 from aviary.bridge.feeds import Feed
 from aviary.bridge.lanes import CAP_BACKOFF_S, FIRST_BACKOFF_S, Lane
 from aviary.bridge.metrics import BridgeMetrics
-from aviary.bridge.threads import Threads
+from aviary.bridge.threads import LARGE_AT_ONCE, Threads
 
 _log = structlog.get_logger("aviary.bridge")
 
@@ -68,7 +68,7 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
         self._metrics = metrics
         self._most = dict(most or {})
         self._give_up = give_up
-        self._threads = {topic: Threads(f"read-{topic}") for topic in topics}
+        self._threads = {topic: Threads(f"read-{topic}", LARGE_AT_ONCE) for topic in topics}
         self._lanes: dict[Any, Lane] = {}
         self._feeds: dict[Any, Feed] = {}
         self._since: dict[Any, float] = {}

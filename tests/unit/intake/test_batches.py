@@ -239,8 +239,8 @@ def test_a_large_record_is_cut_and_its_neighbours_are_whole(codec: int) -> None:
 def test_zstd_with_a_large_window_is_read_as_far_as_it_is_short(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(kafka_codecs, "WIDE_MOST", 200_000)
-    plain = batch([(None, b"v" * 100_000, []), (None, b"w" * 150_000, [])])
+    monkeypatch.setattr(kafka_codecs, "WIDE_MOST", 1_000_000)
+    plain = batch([(None, b"v" * 600_000, []), (None, b"w" * 700_000, [])])
     stream = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 27})
     body = stream.compress(plain[HEAD:]) + stream.flush()
     found = read(sealed(plain[:HEAD] + body, codec=ZSTD))
