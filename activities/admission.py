@@ -46,8 +46,9 @@ PATIENT_POLICY = Policy(
 """For what thousands wait for at once: each heartbeat is a write of the server."""
 
 _RPC = timedelta(seconds=5)
-_TASK_TIMEOUT = timedelta(seconds=2)
-"""As for releases: a killed worker keeps a task no longer than this."""
+_TASK_TIMEOUT = timedelta(seconds=10)
+"""How long a killed worker may keep a task. More than for releases: a task that is given up is done
+again from the whole history, with all that was said meanwhile, and must then come to its end."""
 _BEAT_S = 5.0
 _PATIENT_BEAT_S = 100.0
 _AT_ONCE = 20

@@ -52,7 +52,7 @@ _BATCH = 100
 _WATCHED = 500
 _HEARD = 5_000
 """Most releases that one recall names: those behind them say so when they ask."""
-_HARD_FULL = 8
+_HARD_FULL = 3
 """So many times its bound a history may grow while there is no quiet moment to leave it."""
 
 
