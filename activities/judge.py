@@ -29,8 +29,9 @@ from adapters.ports import MetricsSource, Router
 from analysis import trail
 from analysis.judge import Judge
 from analysis.ramp import bound_cluster
+from analysis.share import ONE_BY_ONE, UNKNOWN, Crowd, crowd_of
 from schemas.base import Model, Percent, ServiceName, Version
-from schemas.catalog import Bake, RouterSpec
+from schemas.catalog import Bake, RouterSpec, is_sticky
 from schemas.judging import JudgeSpec, MetricSpec, render
 from schemas.reading import (
     ArmReading,
@@ -202,7 +203,8 @@ class JudgeActivities:
     ) -> Verdict:
         interval = request.spec.interval.total_seconds()
         router = self._router_for(request.router)
-        share = ShareWatch(router, request.service, request.canary, request.weight)
+        crowd = _crowd(request)
+        share = ShareWatch(router, request.service, request.canary, request.weight, crowd)
         settled = request.weight_changed_at + SETTLE
         readings = 0
         while True:
@@ -214,8 +216,8 @@ class JudgeActivities:
                 self._missed(fault)
             seen.add(trail.look(judge, now.timestamp()))
             verdict = _verdict(judge, request, now)
-            if now >= settled and await share.look() is Share.DISOBEYED:
-                verdict = _disobeyed(verdict, share)
+            if now >= settled:
+                verdict = _with_share(verdict, await share.look(), share, request)
             heart.see(
                 verdict,
                 share,
@@ -349,15 +351,34 @@ def _until_end(request: JudgeRequest, now: datetime, interval: float) -> float:
     return min(ahead, default=interval)
 
 
-def _disobeyed(verdict: Verdict, share: ShareWatch) -> Verdict:
-    """The evidence was not of the weight it was thought to be of."""
-    changed = {
-        "kind": VerdictKind.FAIL,
-        "reason": Reason.SHARE_OFF,
-        "sentence": share.sentence(),
-        "final": True,
-    }
-    return verdict.model_copy(update=changed)
+def _crowd(request: JudgeRequest) -> Crowd:
+    """What the rates of users may explain, of what is known beforehand."""
+    if not is_sticky(request.router):
+        return ONE_BY_ONE
+    largest = request.spec.largest_user
+    return UNKNOWN if largest is None else crowd_of(largest / 100)
+
+
+def _with_share(
+    verdict: Verdict, found: Share, share: ShareWatch, request: JudgeRequest
+) -> Verdict:
+    """The verdict, held against the share of requests that was seen.
+
+    Where nothing explains the share, the evidence is not of the weight it was thought to be of.
+    Where users may, that is said, and the evidence counts; but nothing passes on one version alone.
+    """
+    if found is Share.DISOBEYED:
+        changed = {"kind": VerdictKind.FAIL, "sentence": share.sentence(), "final": True}
+        return verdict.model_copy(update={**changed, "reason": Reason.SHARE_OFF})
+    if found is not Share.UNLIKE:
+        return verdict
+    told = {"sentence": f"{verdict.sentence}; {share.remark()}"}
+    if verdict.kind is VerdictKind.PASS and share.one_sided:
+        bake = request.bake
+        ended = bake is not None and verdict.at - request.started_at >= bake.max
+        withheld = {"kind": VerdictKind.INCONCLUSIVE, "reason": Reason.SHARE_OFF, "final": ended}
+        return verdict.model_copy(update={**told, **withheld})
+    return verdict.model_copy(update=told)
 
 
 def _interrupted(now: datetime) -> Verdict:

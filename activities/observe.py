@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -11,8 +11,9 @@ from temporalio import activity
 
 from activities.policy import Policy, forever, rest, terminal_errors
 from adapters.errors import Retryable
-from adapters.ports import Router
-from analysis.share import judge_share
+from adapters.ports import CountsUsers, Router
+from analysis.explain import percent
+from analysis.share import ONE_BY_ONE, UNKNOWN, Crowd, judge_share
 from schemas.base import Duration, Model, ServiceName, Version
 from schemas.catalog import RouterSpec
 from schemas.verdict import Share
@@ -72,31 +73,57 @@ class Counter:
         """Requests of all versions."""
         return sum(self._sums.values())
 
+    @property
+    def counts(self) -> Sequence[int]:
+        """Requests of each."""
+        return tuple(self._sums.values())
+
 
 class ShareWatch:
-    """Compares the observed share of one canary with its weight, for as long as it is judged."""
+    """Compares the observed share of one canary with its weight, for as long as it is judged.
 
-    def __init__(self, router: Router, service: str, canary: str, weight: float) -> None:
+    Args:
+        router: counts the requests, and perhaps those of each user.
+        service: whose they are.
+        canary: its new version.
+        weight: the canary's, in percent.
+        crowd: what the users' own rates may explain, where the router does not count them.
+    """
+
+    def __init__(
+        self, router: Router, service: str, canary: str, weight: float, crowd: Crowd = ONE_BY_ONE
+    ) -> None:
         self._router = router
         self._service = service
         self._canary = canary
         self._weight = weight
+        self._crowd = crowd
         self._counter: Counter | None = None
+        self._users: Counter | None = None
 
     async def look(self) -> Share:
         """Take a reading; call first when the weight has had time to reach every request."""
         try:
             with terminal_errors():
                 now = await self._router.requests(self._service)
+                users = await self._by_user()
         except Retryable as error:
             activity.logger.warning(
                 "the router's counts can't be read", extra={"error": str(error)}
             )
             return Share.TOO_LITTLE
-        if self._counter is None:
-            self._counter = Counter(now)
+        if self._counter is None or self._users is None:
+            self._counter, self._users = Counter(now), Counter(users)
         self._counter.add(now)
-        return judge_share(self._counter.of(self._canary), self._counter.total, self._weight)
+        self._users.add(users)
+        canary, total = self.seen
+        crowd = self._crowd._replace(counted=tuple(self._users.counts))
+        return judge_share(canary, total, self._weight, crowd=crowd)
+
+    async def _by_user(self) -> Mapping[str, int]:
+        if isinstance(self._router, CountsUsers):
+            return await self._router.requests_by_user(self._service)
+        return {}
 
     @property
     def seen(self) -> tuple[int, int]:
@@ -104,13 +131,37 @@ class ShareWatch:
         counter = self._counter or Counter({})
         return counter.of(self._canary), counter.total
 
+    @property
+    def one_sided(self) -> bool:
+        """Whether all requests started on one version."""
+        canary, total = self.seen
+        return canary in {0, total}
+
     def sentence(self) -> str:
-        """What was seen, for a person."""
-        seen = self._counter or Counter({})
+        """What was seen where nothing explains it, for a person."""
+        canary, total = self.seen
+        why = "the router does not do it, or instances are down"
+        if self._crowd == UNKNOWN and 0 < self._weight < 100:  # noqa: PLR2004 - percent
+            why += ", or nearly all requests are one user's (then set judge.largest_user)"
         return (
             f"the router confirmed {self._weight:g} % for {self._service} {self._canary}, but "
-            f"{seen.of(self._canary):,} of {seen.total:,} requests started there; "
-            "it disobeys, or the instances are down"
+            f"{canary:,} of {total:,} requests started there, which the rates of its users don't "
+            f"explain: {why}"
+        )
+
+    def remark(self) -> str:
+        """What was seen where users may explain it, for a person."""
+        canary, total = self.seen
+        seen = f"{canary:,} of {total:,}"
+        if self.one_sided:
+            side = "no request" if canary == 0 else "every request"
+            return (
+                f"{side} of {total:,} started on the canary at a weight of {self._weight:g} %: "
+                "its users may all be on one version, or the router does not split them"
+            )
+        return (
+            f"the canary got {percent(canary / total)} of requests ({seen}) at a weight of "
+            f"{self._weight:g} %: one user's own rate may explain it"
         )
 
 

@@ -86,6 +86,20 @@ class Registrar(Protocol):
         """
 
 
+@runtime_checkable
+class CountsUsers(Protocol):
+    """A router that knows, beside `Router`, how its requests are shared among users."""
+
+    async def requests_by_user(self, service: str) -> Mapping[str, int]:
+        """Requests so far of each user, or of each bucket of users, by any name.
+
+        Empty where nothing is known. The counts begin again as those of `Router.requests` do.
+
+        Raises:
+            Retryable: the router could not be asked.
+        """
+
+
 class MetricsSource(Protocol):
     """Answers instant queries in PromQL."""
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from analysis.judge import Judge
 from schemas.live import LiveMetric
-from schemas.verdict import Counts, MetricEvidence, Reason, Verdict
+from schemas.verdict import Counts, MetricEvidence, Verdict, VerdictKind
 
 RECENT: Final = timedelta(minutes=1)
 """What is called "now": rates are of the requests since then, or since the reading before."""
@@ -102,7 +102,7 @@ def overall(
 
     It fails by the odds over all metrics together, and goes on when each metric is good enough.
     """
-    failed = judge.failure is not None or verdict.reason is Reason.SHARE_OFF
+    failed = judge.failure is not None or verdict.kind is VerdictKind.FAIL
     near = 1.0 if failed else to_fail(judge.e_value, judge.threshold)
     acting = [one.to_go_on for one in metrics if not one.dry_run and one.to_go_on is not None]
     return near, min(acting, default=None)

@@ -91,16 +91,25 @@ class PluginRouterSpec(Model):
     options: dict[str, JsonValue] = Field(
         default_factory=dict, description="What the plugin is made with, by name."
     )
+    sticky: bool = Field(
+        default=True,
+        description="Whether a user stays with a version; false: each request is drawn anew.",
+    )
 
     def __hash__(self) -> int:
         """Equal specifications are one router; options may be lists and the like."""
-        return hash((self.plugin, repr(sorted(self.options.items()))))
+        return hash((self.plugin, self.sticky, repr(sorted(self.options.items()))))
 
 
 RouterSpec = Annotated[
     MemoryRouterSpec | EnvoyRouterSpec | PluginRouterSpec, Field(discriminator="kind")
 ]
 """Which router carries a service; `kind` says which."""
+
+
+def is_sticky(router: RouterSpec) -> bool:
+    """Whether the weight is a share of users: each of them is all on one version."""
+    return router.sticky if isinstance(router, PluginRouterSpec) else True
 
 
 class Bake(Model):

@@ -30,7 +30,8 @@ class Reason(StrEnum):
     KAYENTA_SCORE = "kayenta_score"
     """FAIL: Kayenta's score is below the marginal score."""
     SHARE_OFF = "share_off"
-    """FAIL: the observed share of requests is not the weight that the router confirmed."""
+    """FAIL: the observed share of requests is not the weight that the router confirmed, and no
+    user's rate explains it. INCONCLUSIVE: all requests started on one version."""
     GOOD_ENOUGH = "good_enough"
     """PASS: the upper bound on the extra failures is within the tolerance, for every metric."""
     WITHIN_LIMITS = "within_limits"
@@ -113,5 +114,7 @@ class Share(StrEnum):
     """The share is within what chance allows, and a very different one would have been noticed."""
     TOO_LITTLE = "too_little"
     """Not enough requests to tell; no verdict."""
+    UNLIKE = "unlike"
+    """Chance does not explain the share, if requests came one by one; the rates of users may."""
     DISOBEYED = "disobeyed"
-    """Chance does not explain the share: the router does not do what it confirmed."""
+    """Nothing explains the share: the router does not do what it confirmed."""

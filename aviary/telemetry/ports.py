@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from adapters.errors import AdapterError, Terminal, UnknownRoute, fault_of
 from adapters.kafka import Outgoing, Writer
-from adapters.ports import EventLog, Instances, MetricsSource, Registrar, Router
+from adapters.ports import CountsUsers, EventLog, Instances, MetricsSource, Registrar, Router
 from aviary.telemetry.carrier import from_context, received, to_record
 from aviary.telemetry.spans import span
 from schemas.events import RELEASE_EVENTS, CloudEvent, EventType
@@ -153,6 +153,12 @@ class MeasuredRouter:
     async def requests(self, service: str) -> Mapping[str, int]:
         """As the router counts them."""
         return await self._router.requests(service)
+
+    async def requests_by_user(self, service: str) -> Mapping[str, int]:
+        """As the router counts them; empty for one that does not."""
+        if isinstance(self._router, CountsUsers):
+            return await self._router.requests_by_user(service)
+        return {}
 
 
 class MeasuredSource:

@@ -14,11 +14,11 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.judge import JudgeActivities, JudgeRequest, JudgeResult
 from activities.pulse import Pulse
-from adapters.errors import Retryable, Terminal
+from adapters.errors import Retryable, Terminal, Unanswered
 from adapters.routers.trial import TrialRouter
-from schemas.catalog import Bake, MemoryRouterSpec
+from schemas.catalog import Bake, MemoryRouterSpec, PluginRouterSpec
 from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
-from schemas.reading import Series
+from schemas.reading import Answer, Fault, Series
 from schemas.verdict import Reason, VerdictKind
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -237,6 +237,138 @@ async def test_a_router_that_does_not_do_what_it_confirmed_is_found_and_named() 
     result = await _judge(Shop(share=0.0), _request(bake=None))
     assert (result.verdict.kind, result.verdict.reason) == (VerdictKind.FAIL, Reason.SHARE_OFF)
     assert "the router confirmed 50 % for payments 2" in result.verdict.sentence
+
+
+LONG = Bake(min=timedelta(seconds=60), max=timedelta(seconds=600))
+PLUGIN = PluginRouterSpec(kind="plugin", plugin="dice", sticky=False)
+
+
+async def test_one_heavy_user_fails_no_healthy_version() -> None:
+    """15 of 50 requests are one sticky user's, who is on the canary at 5 %."""
+    result = await _judge(Shop(share=0.335), _request(weight=5, bake=LONG))
+    assert result.verdict.kind is VerdictKind.PASS
+    assert "the canary got 34 % of requests" in result.verdict.sentence
+    assert "at a weight of 5 %: one user's own rate may explain it" in result.verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("share", "over"),
+    [
+        (0.335, {"router": PLUGIN}),
+        (0.335, {"spec": JudgeSpec(interval=timedelta(seconds=1), largest_user=1)}),
+        (1.0, {}),
+        (0.0, {"weight": 50}),
+        (0.5, {"weight": 100}),
+    ],
+)
+async def test_what_no_user_explains_is_found(share: float, over: dict[str, Any]) -> None:
+    result = await _judge(Shop(share=share), _request(**{"weight": 5, "bake": LONG, **over}))
+    assert (result.verdict.kind, result.verdict.reason) == (VerdictKind.FAIL, Reason.SHARE_OFF)
+    assert "the router confirmed" in result.verdict.sentence
+
+
+async def test_nothing_passes_that_got_no_request_by_the_router_s_count() -> None:
+    bake = Bake(min=timedelta(seconds=300), max=timedelta(seconds=600))
+    result = await _judge(Shop(share=0.0), _request(weight=5, bake=bake))
+    assert result.verdict.kind is VerdictKind.INCONCLUSIVE
+    assert result.verdict.reason is Reason.SHARE_OFF
+    assert result.verdict.final
+    assert "started on the canary at a weight of 5 %" in result.verdict.sentence
+
+
+class Knowing(Counting):
+    """A router that counts the requests of each user: one has 30 %."""
+
+    async def requests_by_user(self, service: str) -> Mapping[str, int]:
+        sent = 200_000 * (self._shop.now - T0).total_seconds()
+        return {"0": int(sent * 0.3)} | {str(n): int(sent / 1000) for n in range(1, 701)}
+
+
+@pytest.mark.parametrize(("share", "kind"), [(0.307, VerdictKind.PASS), (0.6, VerdictKind.FAIL)])
+async def test_counts_of_users_say_what_they_explain(share: float, kind: VerdictKind) -> None:
+    shop = Shop(share=share)
+    activities = JudgeActivities(
+        shop, lambda _: Knowing(shop), _resolve, clock=shop.clock, sleep=shop.sleep
+    )
+    asked = _request(weight=1, bake=LONG)
+    result = await ActivityEnvironment().run(activities.judge, asked)
+    assert result.verdict.kind is kind
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        (Unanswered("no whole answer within 10 s", Fault.TIMED_OUT), Fault.TIMED_OUT),
+        (Unanswered("a web page", Fault.WEB_PAGE), Fault.WEB_PAGE),
+        (Retryable("away"), Fault.OTHER),
+        (Answer(partial="No StoreAPIs matched for this query"), Fault.PARTIAL),
+        (Answer([Series(labels={"pod": "1"}, value=float("nan"))]), Fault.NOT_A_NUMBER),
+        (Answer(), Fault.EMPTY),
+    ],
+)
+async def test_each_fault_of_the_source_is_told_apart(
+    answer: Answer | Exception, fault: Fault
+) -> None:
+    shop = Shop()
+    missed: list[Fault] = []
+
+    async def query(promql: str, at: datetime) -> Sequence[Series]:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    shop.query = query  # type: ignore[method-assign]
+    activities = JudgeActivities(
+        shop,
+        lambda _: Counting(shop),
+        _resolve,
+        clock=shop.clock,
+        sleep=shop.sleep,
+        missed=missed.append,
+    )
+    result = await ActivityEnvironment().run(activities.judge, _request())
+    assert (result.verdict.kind, result.verdict.reason) == (
+        VerdictKind.INCONCLUSIVE,
+        Reason.NO_DATA,
+    )
+    assert {one.fault for one in result.verdict.metrics} == {fault}
+    assert set(missed) == {fault}
+    seen = str(answer) if isinstance(answer, Exception) else answer.partial
+    assert seen in result.verdict.sentence
+
+
+@pytest.mark.parametrize(("accepted", "kind"), [(False, "INCONCLUSIVE"), (True, "PASS")])
+async def test_warnings_count_where_the_catalog_does_not_say_otherwise(
+    *, accepted: bool, kind: str
+) -> None:
+    shop = Shop()
+    asked = shop.query
+
+    async def warned(promql: str, at: datetime) -> Sequence[Series]:
+        return Answer(await asked(promql, at), "a store is away")
+
+    shop.query = warned  # type: ignore[method-assign]
+    spec = JudgeSpec(interval=timedelta(seconds=1), tolerance=0.2, accept_warnings=accepted)
+    result = await _judge(shop, _request(spec=spec))
+    assert result.verdict.kind.value == kind
+
+
+async def test_a_bad_version_does_not_pass_because_its_errors_are_in_the_store_that_is_away() -> (
+    None
+):
+    """30 % fail, and no series of errors comes, but warnings, which are accepted or are not."""
+    for accepted in (False, True):
+        shop = Shop(bad=0.3)
+        asked = shop.query
+
+        async def half(promql: str, at: datetime, shop_query: Any = asked) -> Sequence[Series]:
+            found = () if promql == "bad 2" else await shop_query(promql, at)
+            return Answer(found, "No StoreAPIs matched for this query")
+
+        shop.query = half  # type: ignore[method-assign]
+        spec = JudgeSpec(interval=timedelta(seconds=1), tolerance=0.2, accept_warnings=accepted)
+        result = await _judge(shop, _request(spec=spec))
+        assert result.verdict.kind is VerdictKind.INCONCLUSIVE
 
 
 async def test_an_attempt_that_resumes_after_the_bake_still_reads_an_interval() -> None:
