@@ -62,7 +62,7 @@ def read_answer(
     if len(rows) > MOST_SERIES:
         text = f"{address}: the answer has {len(rows):,} series, more than {MOST_SERIES:,}"
         raise Unanswered(text, Fault.TOO_LARGE)
-    return Answer((_series(row, address) for row in rows), _partial(document))
+    return Answer((_series(row, address) for row in rows), warned_of(document))
 
 
 def _document(headers: Mapping[str, str], body: bytes, address: str) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _series(row: Any, address: str) -> Series:
     return Series(labels=labels, value=float(value))
 
 
-def _partial(document: Mapping[str, Any]) -> str:
+def warned_of(document: Mapping[str, Any]) -> str:
     """What the source warns of; empty where nothing is missing.
 
     Thanos and Mimir put into `warnings` which stores did not answer, Prometheus which samples it

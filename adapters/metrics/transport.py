@@ -52,15 +52,19 @@ class Deadline:
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
         _current.deadline = None
-        with self._lock:
-            self._socket = None
+        self._take(None)
 
     def watch(self, twin: socket.socket) -> None:
-        """Shut this one down when the time is over."""
-        with self._lock:
-            self._socket = twin
+        """Shut this one down when the time is over, also once its connection has let it go."""
+        self._take(twin.dup())
         if self.passed:
             self._pass()
+
+    def _take(self, twin: socket.socket | None) -> None:
+        with self._lock:
+            before, self._socket = self._socket, twin
+        if before is not None:
+            before.close()
 
     def _pass(self) -> None:
         self.passed = True

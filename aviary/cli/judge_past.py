@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from adapters.metrics.answers import warned_of
 from adapters.metrics.packs import Pack, load_pack, resolve_metric
 from analysis.judge import Judge
 from aviary.cli.failing import CommandError, ExitCode
@@ -64,12 +65,22 @@ class PrometheusRange:
         begin: first time.
         end: last time.
         step: time between two readings.
+        lax: whether an answer with warnings is one.
     """
 
     def __init__(
-        self, client: httpx.Client, begin: datetime, end: datetime, step: timedelta
+        self,
+        client: httpx.Client,
+        begin: datetime,
+        end: datetime,
+        step: timedelta,
+        *,
+        lax: bool = False,
     ) -> None:
         self._client = client
+        self._lax = lax
+        self.partial = ""
+        """What was warned of, where that is accepted."""
         self.begin = begin
         self._step = step.total_seconds()
         self._count = int((end - begin).total_seconds() / self._step) + 1
@@ -127,6 +138,14 @@ class PrometheusRange:
                 ExitCode.FAILURE,
                 f"Prometheus at {self._client.base_url}: {answer.status_code}: {problem}",
             )
+        warned = warned_of(data)
+        if warned and not self._lax:
+            raise CommandError(
+                ExitCode.FAILURE,
+                f"Prometheus at {self._client.base_url}: the answer is partial: {warned}; "
+                "judge.accept_warnings of a catalog takes it all the same",
+            )
+        self.partial = self.partial or warned
         matrix = data.get("data")
         rows = matrix.get("result") if isinstance(matrix, dict) else None
         if not isinstance(rows, list):
@@ -160,7 +179,8 @@ def judge_past(asked: Past, spec: JudgeSpec, *, watch: bool) -> dict[str, Any]:
     if (end - begin) / spec.interval > _MOST_READINGS:
         raise _bad(f"--step: expected at most {_MOST_READINGS:,} steps from --from to --to")
     with _client(asked.url) as client:
-        source = PrometheusRange(client, begin, end, spec.interval)
+        lax = spec.accept_warnings
+        source = PrometheusRange(client, begin, end, spec.interval, lax=lax)
         arms = _arms(asked, asked.service, pack, source)
         answers = {
             (metric.name, arm, part): source.ask(render(template, variables))
@@ -169,7 +189,7 @@ def judge_past(asked: Past, spec: JudgeSpec, *, watch: bool) -> dict[str, Any]:
             for part, template in metric.templates.items()
         }
     judge = Judge(spec, metrics, subject=f"{asked.service} {arms[Arm.CANARY]['version']}")
-    snapshots = (_snapshot(at, begin, metrics, answers) for at in source.times())
+    snapshots = (_snapshot(at, begin, metrics, answers, source.partial) for at in source.times())
     return {"series": asked.service, **_replay(judge, spec, snapshots, watch=watch)}
 
 
@@ -298,6 +318,7 @@ def _snapshot(
     begin: datetime,
     metrics: Sequence[MetricSpec],
     answers: Mapping[tuple[str, Arm, str], Matrix],
+    partial: str,
 ) -> Snapshot:
     key = round(at.timestamp(), 3)
 
@@ -305,7 +326,7 @@ def _snapshot(
         parts = {
             part: tuple(answers[metric.name, which, part].get(key, ())) for part in metric.templates
         }
-        return ArmReading(parts=parts)
+        return ArmReading(parts=parts, partial=partial)
 
     # Prometheus does not know when the weight changed: no interval is left out for it.
     return Snapshot(

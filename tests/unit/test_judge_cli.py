@@ -195,6 +195,10 @@ STRANGE = {
     "no-labels": b'{"status": "success", "data": {"result": [{"values": [[1, "2"]]}]}}',
     "no-number": b'{"status": "success", "data": {"result": [{"metric": {}, "values": [[{}]]}]}}',
 }
+HALF = (
+    b'{"status": "success", "data": {"result": []}, '
+    b'"warnings": ["No StoreAPIs matched for this query"]}'
+)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +258,7 @@ class Past(BaseHTTPRequestHandler):
         body = json.dumps({"status": "success", "data": {"result": rows}}).encode()
         if "oops" in self.path:
             body = b'{"status":"error","error":"no such thing"}'
-        for service, strange in STRANGE.items():
+        for service, strange in (*STRANGE.items(), ("half", HALF)):
             body = strange if service in asked["query"] else body
         self.send_response(200)
         self.end_headers()
@@ -318,6 +322,23 @@ def test_a_strange_answer_is_told_in_one_line(
     assert result.exit_code == 1
     assert "expected a matrix of series" in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_a_past_with_warnings_is_judged_where_the_catalog_accepts_them(
+    app: typer.Typer, prometheus: str, tmp_path: Path, *, accepted: bool
+) -> None:
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_text(
+        "version: 1\ndefaults: {router: {kind: memory}}\nservices:\n  half:\n"
+        f"    judge: {{accept_warnings: {json.dumps(accepted)}}}\n"
+        "    metrics: [{kind: ratio, name: errors}]\n"
+    )
+    times = ["--from", str(START), "--to", str(START + 60), "--stable", "1.0", "--canary", "1.1"]
+    command = ["judge", "--prometheus", prometheus, "--service", "half", *times]
+    result = CliRunner().invoke(app, [*command, "--catalog", str(catalog)])
+    assert result.exit_code == (0 if accepted else 1), result.output
+    assert ("No StoreAPIs matched" in result.stderr) is not accepted
 
 
 def test_the_past_is_judged_by_what_the_catalog_says(
