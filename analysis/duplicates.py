@@ -10,10 +10,10 @@ Three cases:
   instance the series of one replica count, of the same one for as long as it is there.
 - *Certain*: two series of one target differ in nothing but how they were scraped (`job`, a label of
   replicas). They are refused: which of them is right is not ours to guess.
-- *Suspected*: two values of some other label have the same series throughout, and those stand and
-  move alike. That may be a pair, and may be two halves of a service with evenly spread requests. So
-  nothing is refused or left out: such evidence counts once instead of twice, which is right for
-  the first, and only slower for the second.
+- *Suspected*: two values of some other label have the same series of the same target throughout,
+  and those stand and move alike. That may be a pair, and may be two halves of a service with evenly
+  spread requests. So nothing is refused or left out: such evidence counts once instead of twice,
+  which is right for the first, and only slower for the second.
 """
 
 from __future__ import annotations
@@ -31,12 +31,10 @@ _BESIDE_IT: Final = frozenset({"endpoint", "container", "service"})
 """Labels that change with the job, and mean nothing alone."""
 _STORES: Final = ("prometheus_replica", "__replica__", "thanos_replica", "receive_replica")
 _OF_REQUESTS: Final = re.compile(
-    r"le|quantile|__name__|pod|verb|classification|.*(code|status|method|path|route|handler|uri).*"
+    r"le|quantile|__name__|pod|instance|verb|classification|.*(code|status|method|path|route|handler|uri).*"
 )
-"""Labels that are never a replica's, however alike the requests are."""
+"""Labels that are never a replica's, however alike the requests are: instances take turns."""
 _MOST_SHOWN: Final = 3
-_ENOUGH: Final = 3
-"""Pairs that must stand and move alike where instances differ: turns alone make one alike."""
 _LARGE: Final = 100.0
 """Requests in which they do, at least: small numbers are alike by chance."""
 
@@ -143,13 +141,13 @@ def _alike(moved: Sequence[Moved], label: str, copies: int) -> bool:
     groups: dict[tuple[str, Labels], list[Moved]] = defaultdict(list)
     for one in moved:
         groups[one.part, _all(one.series, (label,))].append(one)
-    pairs, requests = 0, 0.0
+    requests = 0.0
     for group in groups.values():
         standing = [one.series.value for one in group]
         steps = [one.step for one in group]
-        apart = max(standing) - min(standing) > max(steps)
+        known = _TARGET & group[0].series.labels.keys()  # else only what is equal is alike
+        apart = max(standing) - min(standing) > (max(steps) if known else 0.0)
         if len(group) != copies or apart or max(steps) > 2 * min(steps):
             return False
-        pairs += max(steps) > 0
         requests += max(steps)
-    return pairs >= (_ENOUGH if label == "instance" else 1) and requests >= _LARGE
+    return requests >= _LARGE

@@ -270,7 +270,7 @@ def halves(number: int, label: str, second: float = 1.0, pod: str = "c") -> ArmR
     return arm(total=tuple(total), bad=())
 
 
-@pytest.mark.parametrize("label", ["ha", "cluster", "instance"])
+@pytest.mark.parametrize("label", ["ha", "cluster"])
 def test_what_only_looks_doubled_is_counted_once_and_said(label: str) -> None:
     reader = Reader(ONE_NAME)
     reader.take(halves(0, label))
@@ -281,6 +281,28 @@ def test_what_only_looks_doubled_is_counted_once_and_said(label: str) -> None:
     other.take(halves(0, label, 0.7))
     assert other.take(halves(1, label, 0.7)).n_c == pytest.approx(510)
     assert other.intake.note == ""
+
+
+@pytest.mark.parametrize("label", ["instance", "code", "path"])
+def test_instances_that_take_turns_are_two_and_so_are_paths(label: str) -> None:
+    reader = Reader(RatioMetric(name="errors", bad='r{reason="bad"}', total="r", shown_by="r"))
+    for number in (0, 1):
+        total = [series(100 * number + 5000, pod="c", **{label: value}) for value in "12"]
+        tally = reader.take(arm(total=tuple(total), bad=(), shown_by=tuple(total)))
+    assert tally.n_c == 200
+    assert reader.intake.note == ""
+
+
+def test_without_a_target_only_what_is_equal_is_alike() -> None:
+    for lag, expected in ((0, 100), (1, 200)):
+        reader = Reader(ONE_NAME)
+        for number in (0, 1):
+            total = [
+                series(100 * number + 5000 - lag * index, code="200", zone=zone)
+                for index, zone in enumerate("ab")
+            ]
+            tally = reader.take(arm(total=tuple(total), bad=()))
+        assert tally.n_c == expected
 
 
 def test_pods_that_take_turns_are_two() -> None:
