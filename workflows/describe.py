@@ -47,11 +47,13 @@ GOING_BACK = {
 }
 
 
+NOBODY = "a person, no name given, in the Temporal UI"
+"""Who says nothing of himself: the command line and the bridge always give a name."""
+
+
 def command(word: Word, said: Command) -> str:
     """`rolled back by ann: too slow`."""
-    text = _PAST[word]
-    if said.by:
-        text += f" by {said.by}"
+    text = f"{_PAST[word]} by {said.by or NOBODY}"
     return f"{text}: {said.reason}" if said.reason else text
 
 

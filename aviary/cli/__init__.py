@@ -28,6 +28,7 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    app.callback()(catalogs.about)
     catalogs.register(app)
     releases.register(app)
     report.register(app)

@@ -155,6 +155,21 @@ def events_text() -> str:
     return json.dumps(events_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        version(Format.TABLE)
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+]
+
+
+def about(*, version: VersionOption = False) -> None:
+    """Canary releases that span several dependent services."""
+
+
 def version(output: FormatOption = Format.TABLE) -> None:
     """Print Aviary's version."""
     if output is Format.JSON:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -45,8 +45,42 @@ class UnansweredError(CommandError):
     """Nobody answers now: a worker or Temporal is away, and may come back."""
 
 
+MEANT: Final = {
+    word: meant
+    for meant, words in {
+        ("rollback",): "abort stop cancel undo revert back kill terminate end",
+        ("approve", "skip"): "promote advance",
+        ("approve",): "ok confirm accept allow open",
+        ("resume",): "continue unpause go",
+        ("pause",): "hold freeze suspend",
+        ("skip",): "next",
+        ("start",): "deploy create run new",
+        ("list",): "ls releases",
+        ("status",): "show get describe info",
+        ("watch",): "follow tail",
+        ("explain",): "history why log logs events",
+    }.items()
+    for word in words.split()
+}
+"""Words of other tools, and the commands of `aviary release` that do what they mean."""
+
+
+_OWN: Final = {word: (word,) for meant in MEANT.values() for word in meant}
+
+
 class Group(TyperGroup):
     """Turns the errors that users cause into a text on stderr and an exit code."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; for a word of another tool, name the one that is meant."""
+        word = args[0] if args else ""
+        if self.get_command(ctx, word) is None:
+            meant = (MEANT | _OWN).get(word.lower())
+            if meant is not None:
+                path = ctx.command_path.removesuffix(" release")
+                told = " or ".join(f"`{path} release {one}`" for one in meant)
+                raise CommandError(ExitCode.BAD_INPUT, f"{word}: try {told}")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from aviary.cli.border import print_json, say
+from aviary.cli.catalogs import VersionOption
 from aviary.cli.failing import CommandError, ExitCode, Group
 from aviary.cli.options import (
     AddressOption,
@@ -99,6 +100,7 @@ def register(app: typer.Typer) -> None:
     release = typer.Typer(
         cls=Group, no_args_is_help=True, help="Start, list, look at and steer releases."
     )
+    release.callback()(about)
     release.command()(start)
     release.command(name="list")(list_releases)
     release.command()(status)
@@ -112,6 +114,10 @@ def register(app: typer.Typer) -> None:
     meaning = "Rather than go back to a version that is down: leave --service on its new one."
     release.command()(_command("keep", meaning))
     app.add_typer(release, name="release")
+
+
+def about(*, version: VersionOption = False) -> None:
+    """Start, list, look at and steer releases."""
 
 
 def start(  # noqa: PLR0913 - one parameter an option

@@ -22,6 +22,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from typer.testing import Result
 
 from aviary.cli import completion
+from aviary.cli.failing import MEANT, ExitCode
 from schemas import ids
 from tests.unit.cli.conftest import ROOT, Run, aviary
 from tests.unit.cli.stand_in import BrokenRelease, StandInCanary, StandInRelease
@@ -371,3 +372,44 @@ def test_an_unreachable_server_is_one_line_and_exit_code_1() -> None:
         done = aviary("release", "status", "r", "--address", address)
     assert done.returncode == 1
     assert done.stderr == f"Temporal at {address} can't be reached (Connection refused)\n"
+
+
+@pytest.mark.parametrize("place", [(), ("release",)], ids=["top", "release"])
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("abort", ["rollback"]),
+        ("stop", ["rollback"]),
+        ("cancel", ["rollback"]),
+        ("undo", ["rollback"]),
+        ("Revert", ["rollback"]),
+        ("promote", ["approve", "skip"]),
+        ("continue", ["resume"]),
+        ("deploy", ["start"]),
+        ("ls", ["list"]),
+    ],
+)
+def test_a_word_of_another_tool_names_the_right_one(
+    run: Run, place: tuple[str, ...], word: str, meant: list[str]
+) -> None:
+    result = run(*place, word, "shop-42")
+    assert result.exit_code == ExitCode.BAD_INPUT
+    assert re.findall(r"aviary release (\w+)`", result.output.replace("root", "aviary")) == meant
+    assert "Did you mean" not in result.output
+
+
+def test_every_word_that_is_named_is_a_command(run: Run) -> None:
+    for meant in MEANT.values():
+        for word in meant:
+            assert run("release", word, "--help").exit_code == 0
+            assert word not in MEANT
+
+
+@pytest.mark.parametrize("word", ["rollback", "status", "approve"])
+def test_a_command_of_release_at_the_top_says_where_it_is(run: Run, word: str) -> None:
+    assert f"release {word}`" in run(word, "shop-42").output
+
+
+@pytest.mark.parametrize("place", [(), ("release",)], ids=["top", "release"])
+def test_the_version_is_an_option_as_well(run: Run, place: tuple[str, ...]) -> None:
+    assert run(*place, "--version").output == run("version").output

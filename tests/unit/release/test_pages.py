@@ -269,6 +269,14 @@ def test_a_page_fits_whatever_is_written_in_it(text: str) -> None:
     assert max(len(page.encode()) for page in shown) < MOST_BYTES
 
 
+@pytest.mark.parametrize("word", Word)
+def test_a_command_says_who_and_from_where(word: Word) -> None:
+    nobody = "by a person, no name given, in the Temporal UI"
+    assert describe.command(word, Command()).endswith(nobody)
+    assert describe.command(word, Command(reason="late")).endswith(f"{nobody}: late")
+    assert describe.command(word, Command(by="ann", reason="late")).endswith(" by ann: late")
+
+
 def test_a_paused_page_says_that_nothing_comes_until_resume() -> None:
     for phase in MOVING:
         page = canary_page(phase, paused=True)
