@@ -54,9 +54,13 @@ def asks_people(one: Waiting) -> bool:
 
 
 def asking(services: Iterable[Waiting]) -> str:
-    """What services wait for that ask a person, in words; empty when none does."""
-    told = [f"{one.service} waits for {one.waits_for or one.phase}" for one in services]
+    """What those services wait for that ask a person, in words; empty when none does."""
+    told = [f"{one.service} waits for {_awaited(one)}" for one in services if asks_people(one)]
     return "; ".join(told)
+
+
+def _awaited(one: Waiting) -> str:
+    return one.waits_for or {CanaryPhase.PAUSED: "resume"}.get(one.phase, "a person")
 
 
 def command(word: str, release: str, service: str | None = None) -> str:

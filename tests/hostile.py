@@ -124,7 +124,7 @@ def harmless(shown: str, *, wrapped: bool = False) -> str:
 
     Where lines are wrapped, any word may come first in one.
     """
-    found = {one for one in shown if one in acting()} - {"\n"}
+    found = set(shown) & acting() - {"\n"}
     assert not found, f"acts on its reader: {found}"
     assert wrapped or not [line for line in shown.split("\n") if line.startswith(FORGED[:6])]
     return shown

@@ -12,6 +12,7 @@ from schemas.base import parse_duration
 from schemas.ids import RELEASE_WORKFLOW
 from schemas.release import CauseKind, ReleasePhase, ReleaseStatus
 from schemas.verdict import VerdictKind
+from schemas.waits import asks_people
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Filters:
     cause: CauseKind | None = None
     because_of: str | None = None
     """The service with which going back began."""
+    waiting: bool = False
+    """It goes on only when a person has done something."""
 
     @property
     def needs_attributes(self) -> bool:
@@ -56,6 +59,8 @@ class Filters:
         if self.state is not None:
             # A release that was terminated keeps the last state that it had.
             parts.append(f"ExecutionStatus {'!=' if self.state.closed else '='} 'Running'")
+        elif self.waiting:
+            parts.append("ExecutionStatus = 'Running'")
         if self.since is not None:
             parts.append(f"StartTime >= {quoted(_utc(self.since))}")
         if self.until is not None:
@@ -63,21 +68,32 @@ class Filters:
         return " AND ".join(parts)
 
     def matches(self, status: ReleaseStatus | None) -> bool:
-        """Whether a release is among them, by what it says of itself."""
+        """Whether a release is among them, by what it says of itself.
+
+        One that does not answer may wait for a person: that is not known, and so it is shown.
+        """
         if status is None:
-            return self == Filters(since=self.since, until=self.until)
+            return self == Filters(since=self.since, until=self.until, waiting=self.waiting)
         cause = status.cause
         verdicts = [one.verdict for one in status.services if one.verdict is not None]
         last = max(verdicts, key=lambda one: one.at).kind if verdicts else None
         if cause is not None and cause.verdict is not None:
             last = cause.verdict.kind
         return (
-            self.state in {None, status.phase}
+            (not self.waiting or waits_for_people(status))
+            and self.state in {None, status.phase}
             and {one.service for one in status.services} >= set(self.services)
             and self.verdict in {None, last}
             and self.cause in {None, cause.kind if cause else None}
             and self.because_of in {None, cause.service if cause else None}
         )
+
+
+def waits_for_people(status: ReleaseStatus) -> bool:
+    """Whether a release goes on only when a person has done something."""
+    return not status.phase.closed and (
+        status.paused or any(asks_people(one) for one in status.services)
+    )
 
 
 def quoted(value: str) -> str:

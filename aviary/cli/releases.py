@@ -85,6 +85,12 @@ CauseOption = Annotated[CauseKind | None, typer.Option(help="Only those that wen
 BecauseOfOption = Annotated[
     str | None, typer.Option(help="Only those that went back because of this service.")
 ]
+WaitingOption = Annotated[
+    bool,
+    typer.Option(
+        "--waiting", help="Only those that go on when a person has done something, or don't answer."
+    ),
+]
 WaitOption = Annotated[
     str,
     typer.Option(
@@ -194,6 +200,7 @@ def list_releases(  # noqa: PLR0913, PLR0917 - one parameter an option
     verdict: VerdictOption = None,
     cause: CauseOption = None,
     because_of: BecauseOfOption = None,
+    waiting: WaitingOption = False,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most to list.")] = 20,
     address: AddressOption = None,
     namespace: NamespaceOption = None,
@@ -214,6 +221,7 @@ def list_releases(  # noqa: PLR0913, PLR0917 - one parameter an option
         verdict=verdict,
         cause=cause,
         because_of=_service_name(because_of),
+        waiting=waiting,
     )
     found = _with_releases(
         _settings(address, namespace), lambda releases: releases.find(filters, limit)

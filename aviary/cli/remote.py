@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import uuid4
@@ -34,10 +34,19 @@ from aviary.cli.failing import CommandError, ExitCode, UnansweredError
 from aviary.cli.finding import Filters
 from aviary.cli.sight import Sight, sight_of
 from aviary.connect import connect_temporal
+from aviary.history.events import first
 from aviary.history.fetch import fetch_timeline
 from aviary.settings import Settings
 from schemas import attributes, ids
-from schemas.release import CanaryPhase, CanaryStatus, Command, ReleasePlan, ReleaseStatus, Tuning
+from schemas.release import (
+    CanaryPhase,
+    CanaryStatus,
+    Command,
+    ReleaseInput,
+    ReleasePlan,
+    ReleaseStatus,
+    Tuning,
+)
 from schemas.timeline import Timeline
 
 _T = TypeVar("_T")
@@ -62,6 +71,9 @@ class Found:
     """What Temporal knows: the state it lists, or its own word: running, completed, terminated …"""
     started_at: datetime
     status: ReleaseStatus | None
+    planned: Mapping[str, str] = field(default_factory=dict)
+    """Versions by service as the release was started with, where it does not answer."""
+    running: bool = False
 
 
 @asynccontextmanager
@@ -201,7 +213,8 @@ class Releases:
         """The latest releases, newest first, at most `limit` of them."""
         async with failures_told("listing releases"):
             try:
-                return await self._find(filters.query(), Filters(), limit)
+                check = Filters(waiting=filters.waiting)
+                return await self._find(filters.query(), check, limit)
             except RPCError as error:
                 unknown = (
                     error.status is RPCStatusCode.INVALID_ARGUMENT and "Aviary" in error.message
@@ -242,7 +255,21 @@ class Releases:
         status = await self._status_of(described, release)
         running = described.status is WorkflowExecutionStatus.RUNNING
         state = described.typed_search_attributes.get(_STATE) if running else None
-        return Found(release, state or _word(described.status), described.start_time, status)
+        planned = await self._planned(described) if status is None else {}
+        word = state or _word(described.status)
+        return Found(release, word, described.start_time, status, planned, running)
+
+    async def _planned(self, described: WorkflowExecutionDescription) -> dict[str, str]:
+        """What a release was started with, from its history: no worker is asked."""
+        handle = self._client.get_workflow_handle(described.id, run_id=described.run_id)
+        async for event in handle.fetch_history_events(page_size=1):
+            start = first(event.workflow_execution_started_event_attributes.input) or {}
+            try:
+                plan = ReleaseInput.model_validate(start).plan
+            except ValidationError:  # of another version of Aviary
+                return {}
+            return {name: one.version for name, one in plan.services.items()}
+        return {}
 
     async def command(self, word: str, release: str, command: Command, patience: timedelta) -> str:
         """Say a word to a release and return its answer.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
 from rich.text import Text
 
 from aviary.cli.border import new_console, plain, show
+from aviary.cli.ways import may
 from schemas.base import format_duration
 from schemas.catalog import FullStep
 from schemas.release import (
@@ -19,6 +20,7 @@ from schemas.release import (
     ServiceStatus,
 )
 from schemas.versions import short
+from schemas.waits import asking
 
 if TYPE_CHECKING:
     from aviary.cli.remote import Found
@@ -36,6 +38,7 @@ STYLES = {
 }
 
 
+_SILENT: Final = "not known: no worker has answered"
 _NAMED: Final = 4
 """Services named in one row of a list."""
 READABLE: Final = 100
@@ -83,19 +86,29 @@ def print_found(found: list[Found], *, no_color: bool = False) -> None:
     table = _table("release", "state", "started", "services", "why")
     for one in found:
         status = one.status
-        names = _some(status.services) if status else ""
+        versions = {s.service: s.version for s in status.services} if status else one.planned
+        names = _some(versions)
         state = status.phase.value if status else one.execution
-        why = (_why(status.cause) or status.waits_for) if status else ""
+        why = _listed_why(status) if status else (_SILENT if one.running else "")
         started = one.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         _row(table, one.release, _state(state), started, names, why)
     show(table, no_color=no_color)
 
 
-def _some(services: Sequence[ServiceStatus]) -> str:
+def _listed_why(status: ReleaseStatus) -> str:
+    """Why it goes back, or what it waits for."""
+    if status.cause is not None or status.phase.closed:
+        return _why(status.cause)
+    paused = "paused" if status.paused else ""
+    waits = f"waits for {status.waits_for}" if status.waits_for else ""
+    return "; ".join(filter(None, (paused, waits, asking(status.services))))
+
+
+def _some(versions: Mapping[str, str]) -> str:
     """Services and versions, the first where there are many: a release may have hundreds."""
-    first = services if len(services) <= _NAMED + 1 else services[:_NAMED]
-    names = [f"{one.service}={one.version}" for one in first]
-    left = len(services) - len(first)
+    most = len(versions) if len(versions) <= _NAMED + 1 else _NAMED
+    names = [f"{name}={version}" for name, version in versions.items()][:most]
+    left = len(versions) - most
     return " ".join([*names, f"and {left} more"] if left else names)
 
 
@@ -107,7 +120,11 @@ def found_as_data(found: Found) -> dict[str, Any]:
         "state": status.phase.value if status else found.execution,
         "started_at": found.started_at.isoformat(),
         "finished_at": _iso(status.finished_at) if status else None,
-        "services": {s.service: s.version for s in status.services} if status else {},
+        "services": {s.service: s.version for s in status.services}
+        if status
+        else dict(found.planned),
+        "waits_for": _listed_why(status) if status and not status.phase.closed else "",
+        "answers": status is not None,
         "cause": status.cause.model_dump(mode="json") if status and status.cause else None,
         "labels": status.labels if status else {},
     }
@@ -121,7 +138,8 @@ def print_status(
     status: ReleaseStatus, canaries: Mapping[str, CanaryStatus], *, no_color: bool = False
 ) -> None:
     """Print where a release is."""
-    show(status_view(status, canaries), no_color=no_color)
+    lines = map(plain, may(status, canaries))
+    show(status_view(status, canaries), *lines, no_color=no_color)
 
 
 def status_view(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> Table:

@@ -9,13 +9,19 @@ from datetime import datetime, timedelta
 from rich.text import Text
 
 from analysis.explain import length, percent, plain
+from aviary.cli import ways
 from aviary.cli.bars import UNICODE, Glyphs, bar, cut, folded
 from aviary.cli.sight import Sight
 from aviary.cli.tables import STYLES, headline
 from schemas.base import format_duration
 from schemas.live import Live, LiveMetric
 from schemas.outside import one_line
-from schemas.release import CanaryPhase, CanaryStatus, ReleaseStatus, ServiceStatus
+from schemas.release import (
+    CanaryPhase,
+    CanaryStatus,
+    ReleaseStatus,
+    ServiceStatus,
+)
 from schemas.versions import short
 
 _STILL = {CanaryPhase.WAITING, CanaryPhase.FINALIZED, CanaryPhase.ROLLED_BACK, CanaryPhase.SKIPPED}
@@ -246,31 +252,7 @@ def _at(look: Look, service: ServiceStatus) -> CanaryStatus | ServiceStatus:
 
 def may(look: Look) -> list[str]:
     """What a person may do now, and with which command."""
-    status = look.status
-    if status.phase.closed:
-        return []
-    ends_by = {word for one in status.services for word in one.ends_by}
-    if "keep" in ends_by:
-        keeps = " and ".join(one.service for one in status.services if "keep" in one.ends_by)
-        text = f"keep (leaves {keeps} on the new version); `aviary release keep {status.release}"
-        return [f"You may: {text} --service NAME`"]
-    if not status.phase.forward:
-        where = status.phase.value.replace("_", " ")
-        return [f"Nothing is left to decide: the release is {where}."]
-    phases = [_at(look, one).phase for one in status.services]
-    paused = status.paused or any(one.paused for one in look.canaries.values())
-    words = [
-        ("approve", CanaryPhase.GATED in phases or "approve" in ends_by),
-        ("skip", CanaryPhase.BAKING in phases or "skip" in ends_by),
-        ("resume", paused),
-        ("pause", not status.paused),
-        ("rollback", True),
-    ]
-    meant = {"approve": " (opens the gate)", "skip": " (ends the bake)"}
-    if "skip" in ends_by:
-        meant = {"approve": " (whatever fires)", "skip": " (whatever fires)"}
-    offered = ", ".join(f"{word}{meant.get(word, '')}" for word, offer in words if offer)
-    return [f"You may: {offered}; `aviary release WORD {status.release}`"]
+    return ways.may(look.status, look.canaries)
 
 
 def _children(services: Sequence[ServiceStatus]) -> dict[str, list[str]]:

@@ -1,0 +1,51 @@
+"""What a person may do with a release now, and with which command. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from schemas.release import CanaryPhase, CanaryStatus, ReleasePhase, ReleaseStatus, ServiceStatus
+from schemas.waits import commands
+
+_Seen = Sequence[CanaryStatus | ServiceStatus]
+
+
+def may(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> list[str]:
+    """What a person may do now: commands that end waits first, and always one that goes back.
+
+    Args:
+        status: of the release.
+        canaries: those that answer, which know better than their release.
+    """
+    if status.phase.closed:
+        return []
+    seen = [canaries.get(one.service) or one for one in status.services]
+    if not status.phase.forward:
+        where = status.phase.value.replace("_", " ")
+        lines = [commands(one.ends_by, status.release, one.service) for one in seen if one.ends_by]
+        if lines:
+            return [f"The release is {where}. You may: `{'`, `'.join(lines)}`"]
+        return [f"Nothing is left to decide: the release is {where}."]
+    paused = status.paused or any(one.paused for one in canaries.values())
+    words = _words(seen, paused=paused or any(one.phase is CanaryPhase.PAUSED for one in seen))
+    if not status.paused:
+        words["pause"] = ""
+    words["rollback"] = "leaves the line" if status.phase is ReleasePhase.QUEUED else ""
+    offered = ", ".join(f"{word} ({why})" if why else word for word, why in words.items())
+    return [f"You may: {offered}; `aviary release WORD {status.release}`"]
+
+
+def _words(seen: _Seen, *, paused: bool) -> dict[str, str]:
+    """The commands that end waits, and what each does."""
+    phases = {one.phase for one in seen}
+    words: dict[str, str] = {}
+    if CanaryPhase.GATED in phases:
+        words["approve"] = "opens the gate"
+    if CanaryPhase.BAKING in phases:
+        words["skip"] = "ends the bake"
+    for one in seen:
+        for word in one.ends_by:
+            words.setdefault(word, "ends the wait")
+    if paused:
+        words["resume"] = "goes on"
+    return words
