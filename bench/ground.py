@@ -38,7 +38,7 @@ from workflows.planning import plan_release
 QUEUE: Final = "aviary"
 TASK_TIMEOUT: Final = timedelta(seconds=2)
 """As the bridge gives it to a release."""
-TUNING: Final = Tuning(see_quiet=timedelta(milliseconds=200))
+TUNING: Final = Tuning(see_quiet=timedelta(milliseconds=200), report=False)
 """The bridge's own, but for the look after a rollback, which is no part of any figure."""
 BARE_TOPIC: Final = "bare"
 _WITHIN_S: Final = 600.0

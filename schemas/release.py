@@ -208,7 +208,9 @@ class Tuning(Model):
         description="Whether this Temporal has `schemas.attributes`; the bridge registers them.",
     )
     report: bool = Field(
-        default=False, description="Whether a report is written at the end: a folder is configured."
+        default=True,
+        description="Whether a worker is asked for a report at the end; it writes one if it has a "
+        "folder.",
     )
 
 

@@ -139,7 +139,7 @@ class _Bridge:
             await unless(stop, asyncio.sleep(CAP_BACKOFF_S))
 
     def _tuning(self, *, known: bool) -> Tuning:
-        return Tuning(search_attributes=known, report=self._settings.report_dir is not None)
+        return Tuning(search_attributes=known)
 
     async def _consumer(self) -> Any:
         consumer = make_raw_consumer(self._options, self._settings.kafka_group)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
 from rich.text import Text
@@ -40,6 +41,38 @@ _STYLES = {
 }
 
 
+_RUNS = {MomentKind.ALERT, MomentKind.FAILED, MomentKind.PREFLIGHT, MomentKind.QUEUED}
+"""What may come again and again and says the same each time."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """How often a moment came again, and when last."""
+
+    count: int
+    last: datetime
+
+
+def folded_moments(moments: Iterable[Moment]) -> list[tuple[Moment, Again | None]]:
+    """The moments in order; one that came again with nothing but such between is told once."""
+    found: list[tuple[Moment, Again | None]] = []
+    since: dict[Hashable, int] = {}
+    for one in moments:
+        if one.kind not in _RUNS:
+            since.clear()
+            found.append((one, None))
+            continue
+        key = (one.kind, one.service, one.text, one.action)
+        if key in since:
+            first, again = found[since[key]]
+            count = again.count if again is not None else 0
+            found[since[key]] = (first, Again(count + 1, one.at))
+        else:
+            since[key] = len(found)
+            found.append((one, None))
+    return found
+
+
 class Explanation:
     """Writes a story in lines of at most `width`.
 
@@ -58,12 +91,16 @@ class Explanation:
         column = min(max([len("release"), *who]), _WHO)
         found = [*self._head(story), Text()]
         day = ""
-        for moment in story.moments:
+        for moment, again in folded_moments(story.moments):
             at = moment.at.astimezone(self._zone)
             if f"{at:%Y-%m-%d}" != day:
                 day = f"{at:%Y-%m-%d}"
                 found.append(Text(f"{day} ({at:%Z})", style="dim"))
             found += self._moment(at, moment, column, story)
+            if again is not None:
+                until = again.last.astimezone(self._zone)
+                text = f"the same {again.count} times more, until {until:%Y-%m-%d %H:%M:%S}"
+                found.append(Text(" " * (_TIME + column + 4) + text, style="dim"))
         return [*found, *self._now(story), *self._unseen(story)]
 
     def _plain(self, text: str, style: str = "", indent: int = 0) -> Iterator[Text]:

@@ -72,6 +72,7 @@ QUICK = Tuning(
     admission_poll=timedelta(milliseconds=200),
     stands_within=timedelta(milliseconds=100),
     absent_for=timedelta(milliseconds=300),
+    report=False,
 )
 
 Canary = WorkflowHandle[Any, CanaryOutcome]

@@ -20,7 +20,8 @@ from aviary.report.folder import ReportFolder
 from aviary.report.running import with_running
 from aviary.sandbox import sandbox
 from schemas.ids import effects_queue
-from tests.workflows.kit import World
+from schemas.release import Tuning
+from tests.workflows.kit import QUICK, World
 from tests.workflows.reporting import Reporting
 
 
@@ -95,3 +96,11 @@ async def test_a_release_has_a_report_while_it_runs_and_once_it_has_ended(
 def test_a_release_id_names_no_other_file(release: str) -> None:
     with pytest.raises(ValueError, match="release"):
         WriteReport(release=release)
+
+
+async def test_every_release_is_reported_whoever_started_it(world: World) -> None:
+    """No starter knows whether workers have a folder: a worker is asked, and may have none."""
+    assert Tuning().report
+    release = await world.release({"a": []}, tuning=QUICK.model_copy(update={"report": True}))
+    ended = await release.result()
+    assert world.reports.written == [ended.release]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC
+from datetime import UTC, timedelta
 
 import pytest
 from rich.console import Console, Group
 
-from aviary.cli.explain import Explanation
+from aviary.cli.explain import Explanation, folded_moments
 from aviary.history.timeline import build
 from schemas.alert import Alert, AlertStatus
 from schemas.timeline import Moment, MomentKind, Timeline
@@ -125,3 +125,29 @@ def test_a_release_that_runs_says_where_it_is() -> None:
     lines = written(build(release, {}), 80)
     assert " is running" in lines[0]
     assert "And now:" in lines
+
+
+def alerts(*names: str) -> tuple[Moment, ...]:
+    return tuple(
+        Moment(at=looks.START + timedelta(seconds=n), kind=MomentKind.ALERT, service="a", text=name)
+        for n, name in enumerate(names)
+    )
+
+
+def test_the_same_alert_many_times_is_told_once_with_how_often_and_until_when() -> None:
+    found = story("healthy").model_copy(update={"moments": alerts(*["X fires"] * 402)})
+    lines = written(found, 100)
+    assert sum("X fires" in line for line in lines) == 1
+    assert any("the same 401 times more, until 2026-01-31 12:06:41" in line for line in lines)
+
+
+def test_alerts_that_come_in_turns_are_folded_each_and_others_end_the_fold() -> None:
+    end = Moment(at=looks.NOW, kind=MomentKind.HOLDING, service="a", text="holds")
+    moments = (*alerts("X", "Y", "X", "Y", "X"), end, *alerts("X"))
+    told = [(one.text, again.count if again else 0) for one, again in folded_moments(moments)]
+    assert told == [("X", 2), ("Y", 1), ("holds", 0), ("X", 0)]
+
+
+def test_nothing_that_happened_once_is_folded() -> None:
+    found = story("told_by_a_person")
+    assert [one for one, _ in folded_moments(found.moments)] == list(found.moments)
