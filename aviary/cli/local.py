@@ -39,6 +39,10 @@ def up(
     folder: FolderOption = None,
     catalog: CatalogOption = None,
     rps: RpsOption = 100.0,
+    keep_going: Annotated[
+        bool,
+        typer.Option("--keep-going", help="Start a part that dies again, rather than end all."),
+    ] = False,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Start everything, print where it listens, and stay until Ctrl-C or SIGTERM.
@@ -55,7 +59,7 @@ def up(
         return 0
 
     stack = Stack(_new_folder(folder), debian.cache_folder(), catalog=catalog, rps=rps)
-    code = _run(stack, stay)
+    code = _run(stack, stay, keep_going=keep_going)
     # Being stopped is how this command ends well.
     raise typer.Exit(0 if code == running.STOPPED else code)
 
@@ -105,14 +109,16 @@ def demo(
     raise typer.Exit(_run(stack, lambda running_stack: play(running_stack, keep=keep)))
 
 
-def _run(stack: Stack, work: Work) -> int:
+def _run(stack: Stack, work: Work, *, keep_going: bool = False) -> int:
     from aviary.local import running  # noqa: PLC0415 - heavy
     from aviary.local.debian import DebianError  # noqa: PLC0415
     from aviary.local.parts import MissingPartError  # noqa: PLC0415
     from aviary.local.process import ChildFailedError  # noqa: PLC0415
 
     try:
-        return asyncio.run(running.run(stack, work, lambda text: echo(text, err=True)))
+        return asyncio.run(
+            running.run(stack, work, lambda text: echo(text, err=True), keep_going=keep_going)
+        )
     except (ChildFailedError, DebianError, MissingPartError) as error:
         raise CommandError(ExitCode.FAILURE, str(error), lines=True) from None
 

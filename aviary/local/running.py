@@ -14,10 +14,14 @@ from typing import Final
 
 from aviary.local import records
 from aviary.local.parts import ROOT
+from aviary.local.process import ChildFailedError, ChildSpec, Supervisor
 from aviary.local.stack import Say, Stack
 
 BASE: Final = ROOT / ".aviary"
 """Below it each run has a folder of its own."""
+BACK_AFTER_S: Final = 3.0
+"""How long a part that died stays away, so that one can see what others make of it."""
+_ENVIRONMENT: Final = "env"
 STOPPED: Final = 130
 """Exit code of work that a signal ended before its own end."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -33,7 +37,8 @@ def new_folder(wanted: Path | None, *, now: datetime | None = None) -> Path:
     """The folder of a new run, and end what is left of earlier ones below `BASE`.
 
     Raises:
-        FolderError: `wanted` has content. A half-filled stack is no place for a new one.
+        FolderError: `wanted` has content. A half-filled stack is no place for a new one; the text
+            says what to do instead.
     """
     for stale in records.stacks(BASE):
         records.sweep(stale)
@@ -41,7 +46,9 @@ def new_folder(wanted: Path | None, *, now: datetime | None = None) -> Path:
         moment = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
         return BASE / f"{moment}-{os.getpid()}"
     if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
-        raise FolderError(f"--folder: {wanted}: expected a folder that is new or empty")
+        raise FolderError(
+            f"--folder: {wanted}: expected a folder that is new or empty{_way(wanted)}"
+        )
     try:
         wanted.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -49,18 +56,36 @@ def new_folder(wanted: Path | None, *, now: datetime | None = None) -> Path:
     return wanted
 
 
-async def run(stack: Stack, work: Work, say: Say) -> int:
+def _way(folder: Path) -> str:
+    """What to do about a folder in which there is a stack, or was one."""
+    if not folder.is_dir():
+        return ""
+    if any(record.name == records.PARENT for record in records.read(folder)):
+        return (
+            f". A stack runs there: `set -a; . {folder}/env` lets another shell use it, "
+            f"`aviary local down --folder {folder}` ends it"
+        )
+    if not (folder / _ENVIRONMENT).exists():
+        return ""
+    return (
+        ". A stack ran there, and its parts can't be taken up again: remove the folder, or name "
+        "another one"
+    )
+
+
+async def run(stack: Stack, work: Work, say: Say, *, keep_going: bool = False) -> int:
     """Start a stack, do the work, end the stack; return the work's exit code.
 
     The first SIGINT, SIGTERM or SIGHUP ends all in order (`STOPPED`), a second one at once. The
-    death of an essential part ends all too (1); other deaths are only told. Work that ends well by
+    death of an essential part ends all too (1), unless it is to `keep_going`: then each part that
+    dies is started again after a moment. Other deaths are only told. Work that ends well by
     being stopped returns its code when it is cancelled.
     """
     with _signals_stop(stack) as stopped:
         async with stack:
             await asyncio.to_thread(_write_environment, stack)
             working = asyncio.create_task(_start_and_work(stack, work, say))
-            dying = asyncio.create_task(_tell_deaths(stack, say))
+            dying = asyncio.create_task(_tell_deaths(stack, say, keep_going=keep_going))
             stopping = asyncio.create_task(stopped.wait())
             tasks = (working, dying, stopping)
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -80,13 +105,30 @@ async def _start_and_work(stack: Stack, work: Work, say: Say) -> int:
     return await work(stack)
 
 
-async def _tell_deaths(stack: Stack, say: Say) -> None:
-    """Tell every death; return at that of an essential part."""
-    while True:
-        child = await stack.supervisor.deaths.get()
-        say(child.epitaph())
-        if child.spec.essential:
-            return
+async def _tell_deaths(stack: Stack, say: Say, *, keep_going: bool) -> None:
+    """Tell every death; return at that of an essential part, unless parts are to come back."""
+    async with asyncio.TaskGroup() as coming_back:
+        while True:
+            child = await stack.supervisor.deaths.get()
+            say(child.epitaph())
+            if keep_going:
+                coming_back.create_task(_bring_back(stack.supervisor, child.spec, say))
+            elif child.spec.essential:
+                return
+
+
+async def _bring_back(supervisor: Supervisor, spec: ChildSpec, say: Say) -> None:
+    """Start a part again, as often as it takes."""
+    say(f"{spec.name}: comes back in {BACK_AFTER_S:g} s")
+    await asyncio.sleep(BACK_AFTER_S)
+    while spec.name not in supervisor.children:  # somebody else may have started it
+        try:
+            await supervisor.start(spec)
+        except ChildFailedError as error:
+            say(f"{error}\n{spec.name}: tried again in {BACK_AFTER_S:g} s")
+            await asyncio.sleep(BACK_AFTER_S)
+        else:
+            say(f"{spec.name}: is back")
 
 
 @contextmanager
@@ -110,7 +152,7 @@ def _signals_stop(stack: Stack) -> Iterator[asyncio.Event]:
 
 def _write_environment(stack: Stack) -> None:
     """Let another shell use the stack: `set -a; . <folder>/env`. It holds the webhook's token."""
-    path = stack.folder / "env"
+    path = stack.folder / _ENVIRONMENT
     path.touch(mode=0o600)
     lines = [f"{name}={shlex.quote(value)}" for name, value in stack.settings.items()]
     path.write_text("\n".join(lines) + "\n")

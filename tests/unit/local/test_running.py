@@ -50,14 +50,14 @@ class OneChild:
 
 
 async def _run(
-    folder: Path, work: Callable[[OneChild], Awaitable[int]]
+    folder: Path, work: Callable[[OneChild], Awaitable[int]], *, keep_going: bool = False
 ) -> tuple[int, list[str], OneChild]:
     stack, said = OneChild(folder), list[str]()
 
     async def cast_work(_: Stack) -> int:
         return await work(stack)
 
-    code = await running.run(cast("Stack", stack), cast_work, said.append)
+    code = await running.run(cast("Stack", stack), cast_work, said.append, keep_going=keep_going)
     assert not any(record.alive for record in stack.pids.values())
     return code, said, stack
 
@@ -188,3 +188,35 @@ async def test_the_demo_is_good_only_if_each_act_is_and_stops_at_the_first_that_
 
 def test_an_act_without_a_check_has_not_ended_as_it_must() -> None:
     assert not Act("empty").good
+
+
+@pytest.mark.parametrize("name", ["part", "shop"])
+async def test_a_part_that_dies_comes_back_where_it_is_to_keep_going(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(running, "BACK_AFTER_S", 0.05)
+
+    async def work(stack: OneChild) -> int:
+        for _ in range(2):
+            dead = stack.supervisor.children[name].pid
+            os.kill(dead, signal.SIGKILL)
+            while getattr(stack.supervisor.children.get(name), "pid", dead) == dead:
+                await asyncio.sleep(0.02)  # the test's time-out is the limit
+        return 7
+
+    code, said, _ = await _run(tmp_path, work, keep_going=True)
+    assert code == 7
+    assert said.count(f"{name}: comes back in 0.05 s") == 2
+
+
+def test_a_folder_with_a_stack_that_ran_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "env").touch()
+    with pytest.raises(FolderError, match=r"ran there.*remove the folder, or name another one"):
+        new_folder(tmp_path)
+
+
+async def test_a_folder_with_a_stack_that_runs_says_how_to_use_and_end_it(tmp_path: Path) -> None:
+    async with OneChild(tmp_path):
+        with pytest.raises(FolderError, match=rf"local down --folder {tmp_path}` ends it") as told:
+            new_folder(tmp_path)
+    assert f". {tmp_path}/env" in str(told.value)
