@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TypeVar
 from uuid import uuid4
 
@@ -25,6 +27,7 @@ from temporalio.client import (
 )
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ApplicationError
+from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.errors import Retryable
@@ -105,7 +108,7 @@ class Releases:
             CommandError: it can't be reached.
         """
         try:
-            return cls(await connect_temporal(settings), settings)
+            return cls(await connect_temporal(settings, runtime=_runtime()), settings)
         except Retryable as error:
             # The SDK prints its native error with all its layers; the innermost says it.
             reasons = re.findall(r'message: "([^"]+)"', str(error))
@@ -351,6 +354,13 @@ class Releases:
             except WorkflowFailureError:
                 return None
         return result
+
+
+@cache
+def _runtime() -> Runtime:
+    """The SDK without its own lines: whatever matters is raised, and told in words."""
+    logging.getLogger("temporalio").addHandler(logging.NullHandler())
+    return Runtime(telemetry=TelemetryConfig(logging=None))
 
 
 def _begun(status: ReleaseStatus) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -413,3 +414,36 @@ def test_a_command_of_release_at_the_top_says_where_it_is(run: Run, word: str) -
 @pytest.mark.parametrize("place", [(), ("release",)], ids=["top", "release"])
 def test_the_version_is_an_option_as_well(run: Run, place: tuple[str, ...]) -> None:
     assert run(*place, "--version").output == run("version").output
+
+
+def test_a_watch_keeps_the_sdk_s_own_lines_out_of_its_picture() -> None:
+    """A server that goes away in mid-call makes the SDK warn, on whichever stream it likes."""
+    program = [sys.executable, "-c", _WATCH]
+    done = subprocess.run(
+        program, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.strip() == "CommandError", done.stderr
+    assert not re.search(r"WARN|ERROR|temporalio|warning", done.stdout + done.stderr)
+
+
+_WATCH = """
+import asyncio, logging
+from aviary.cli.failing import CommandError
+from aviary.cli.remote import Releases, _runtime
+from aviary.settings import load_settings
+
+async def main():
+    async def refuse(reader, writer):
+        await reader.read(100)
+        writer.close()
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    address = "127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+    _runtime()
+    logging.getLogger("temporalio.service").warning("raw")
+    try:
+        await asyncio.wait_for(Releases.connect(load_settings(temporal_address=address)), 30)
+    except CommandError as error:
+        print(type(error).__name__)
+
+asyncio.run(main())
+"""
