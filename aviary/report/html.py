@@ -71,8 +71,13 @@ def raw_json(value: Any) -> Markup:
     return Markup(in_json(text).translate(_UNSAFE))
 
 
-def table(caption: str, heads: Iterable[Child], rows: Iterable[Iterable[Child]]) -> Markup:
-    """A table whose first column names its rows; wide ones scroll on a screen."""
+def table(
+    caption: str, heads: Iterable[Child], rows: Iterable[Iterable[Child]], *, stacks: bool = False
+) -> Markup:
+    """A table whose first column names its rows; wide ones scroll on a screen.
+
+    One that `stacks` has its cells below each other where the screen is narrow.
+    """
     body = [
         tag("tr", (tag("td", cell) if i else tag("th", cell, scope="row") for i, cell in cells))
         for cells in (enumerate(row) for row in rows)
@@ -84,6 +89,7 @@ def table(caption: str, heads: Iterable[Child], rows: Iterable[Iterable[Child]])
             tag("caption", caption),
             tag("thead", tag("tr", (tag("th", head, scope="col") for head in heads))),
             tag("tbody", body),
+            class_="stacks" if stacks else None,
         ),
         class_="scroll",
         tabindex="0",

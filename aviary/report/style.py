@@ -82,7 +82,12 @@ details.long:not([open]) summary::after{content:"…";color:var(--accent)}
 .js-plotly-plot .gridlayer path,.js-plotly-plot .zerolinelayer path{stroke:var(--grid)!important}
 .js-plotly-plot .modebar-btn path{fill:var(--soft)!important}
 .js-plotly-plot .modebar-group{background:transparent!important}
-@media (max-width:640px){main,header,footer{padding-left:12px;padding-right:12px}}
+@media screen and (max-width:640px){main,header,footer{padding-left:12px;padding-right:12px}
+.stacks,.stacks caption,.stacks tbody{display:block}
+.stacks thead{position:absolute;left:-9999px}
+.stacks tr{display:block;padding:8px 0;border-bottom:1px solid var(--line)}
+.stacks th,.stacks td{display:inline-block;border:0;padding:0 10px 0 0}
+.stacks td:last-child{display:block;min-width:0;padding:4px 0 0}}
 @page{size:A4;margin:14mm 12mm}
 @media print{
 body{font-size:10.5pt}

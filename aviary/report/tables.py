@@ -147,7 +147,7 @@ def timeline_table(timeline: Timeline) -> Markup:
         for one in timeline.moments
     ]
     heads = ["Time, UTC", "After", "Where", "What", "Details"]
-    return table("Every decision, with its evidence and its cause", heads, rows)
+    return table("Every decision, with its evidence and its cause", heads, rows, stacks=True)
 
 
 def _who(moment: Moment) -> Markup | None:

@@ -93,3 +93,20 @@ async def test_a_text_of_somebodys_is_never_run(
 ) -> None:
     await _opened(page, _written(tmp_path, NASTY))
     assert complaints == []
+
+
+async def test_on_a_telephone_the_timeline_stacks(page: Page, address: str) -> None:
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await _opened(page, address)
+    timeline = page.locator("table.stacks")
+    await timeline.scroll_into_view_if_needed()
+    row = timeline.locator("tbody tr").first
+    cells = [await cell.bounding_box() for cell in await row.locator("th, td").all()]
+    details = cells[-1]
+    assert details is not None
+    assert all(one is not None and one["y"] < details["y"] for one in cells[:-1])
+    assert details["width"] > 300
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert await timeline.evaluate(
+        "one => one.parentElement.scrollWidth <= one.parentElement.clientWidth"
+    )
