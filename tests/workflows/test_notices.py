@@ -12,7 +12,7 @@ from adapters.memory import MemoryNotifier
 from aviary.channels import make_notifier
 from aviary.settings import load_settings
 from schemas.catalog_file import parse_catalog
-from schemas.ids import SIGNAL_ROLLBACK
+from schemas.ids import SIGNAL_APPROVE, SIGNAL_PAUSE, SIGNAL_RESUME, SIGNAL_ROLLBACK
 from schemas.notice import NoticeKind
 from schemas.release import ReleasePhase
 from tests.contract.notifiers.receivers import HttpReceiver, listening
@@ -55,3 +55,22 @@ async def test_no_history_holds_where_a_channel_leads(server: WorkflowEnvironmen
     assert any(SECRET in path for path, _ in receiver.requests)
     assert "aviary.notify" in history
     assert SECRET not in history + str(described)
+
+
+async def test_a_notice_of_a_wait_carries_the_command_that_ends_it(world: World) -> None:
+    gated = {"steps": [{"weight": 50, "gate": {"text": "seen?"}}], "bake": "0s"}
+    release = await world.release({"a": []}, strategy=gated)
+    status = await release.until(a="gated")
+    service = world.service("a")
+
+    def told(word: str) -> list[str]:
+        line = f"aviary release {word} {status.release} --service {service}"
+        return [one.text for one in world.notifier.notices if line in one.text]
+
+    await eventually(lambda: told("approve"))
+    assert f"aviary release rollback {status.release}" in told("approve")[0]
+    await release.handle.execute_update(SIGNAL_PAUSE)
+    await eventually(lambda: told("resume"))
+    await release.handle.execute_update(SIGNAL_RESUME)
+    await release.handle.execute_update(SIGNAL_APPROVE)
+    assert (await release.result()).phase is ReleasePhase.FINALIZED

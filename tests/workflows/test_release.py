@@ -109,6 +109,18 @@ async def test_a_service_that_has_the_version_already_is_left_alone(world: World
     assert world.router.applied == before
 
 
+async def test_a_version_has_its_share_in_every_word_about_it(world: World) -> None:
+    """It has all requests when it is finalized, and when it was stable before it began."""
+    for _ in range(2):
+        first = len(world.log.events)
+        done = await (await world.release({"a": []})).result()
+        assert [one.weight for one in done.services] == [100]
+        told = [one for one in world.log.events[first:] if one.data.get("service")]
+        shares = [(one.data["phase"], one.data["weight"]) for one in told]
+        assert {share for phase, share in shares if phase in {"holding", "finalized"}} == {100}
+    assert EventType.CANARY_SHIFTED not in {one.type for one in told}
+
+
 async def test_events_tell_the_whole_release_under_growing_ids(world: World) -> None:
     release = await world.release({"a": []})
     await release.result()
