@@ -86,7 +86,6 @@ class Acceptor:
             Retryable: Temporal or Kafka is away; do the same records again later.
         """
         hopeless = {n: why for n, each in enumerate(records) if (why := _hopeless(each))}
-        await self._letters.keep([(records[n], why) for n, why in hopeless.items()])
         rest = [each for n, each in enumerate(records) if n not in hopeless]
         if not rest:
             done: list[Outcome] = []
@@ -94,6 +93,7 @@ class Acceptor:
             done = [await self._deploy(record) for record in rest]
         else:
             done = await self._alert(rest)
+        await self._letters.keep([(records[n], why) for n, why in hopeless.items()])
         left = iter(done)
         outcomes = [
             Outcome.DEAD_LETTER if n in hopeless else next(left) for n in range(len(records))
@@ -138,8 +138,11 @@ class Acceptor:
         else:
             batch = await self._threads[ids.TOPIC_ALERTS].run(read, records, catalog, deciding)
         refused = dict(batch.refused)
-        items = [*batch.items, *await self._alerts.everywhere(batch.losses, catalog)]
-        told = await self._alerts.accept(items, catalog)
+        told = await self._alerts.accept(batch.items, catalog)
+        # After what a rollback may wait for: it asks Temporal which canaries run.
+        everywhere = await self._alerts.everywhere(batch.losses, catalog)
+        told.add(await self._alerts.accept(everywhere, catalog))
+        items = [*batch.items, *everywhere]
         for loss in batch.lost:
             self._metrics.lost(loss.reason)
             _log.error("alerts_lost", reason=loss.reason, detail=loss.text, service=loss.service)

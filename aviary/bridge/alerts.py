@@ -50,6 +50,11 @@ class Told:
         if self.outcomes.get(item.key) is not Outcome.SIGNALLED:
             self.outcomes[item.key] = outcome
 
+    def add(self, other: Told) -> None:
+        """Take in what became of other alerts."""
+        self.outcomes |= other.outcomes
+        self.refused |= other.refused
+
 
 class Alerts:
     """Tells canaries of alerts.

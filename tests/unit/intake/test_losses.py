@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from adapters.errors import Retryable
+from adapters.kafka_batches import Fault
 from aviary.bridge.metrics import Outcome
 from schemas import ids
 from schemas.alert import Alert
 from schemas.loss import WINDOW_S, Loss, LossReason
+from schemas.rejection import RejectReason
 from tests.unit.intake.fakes import Record, alert_value
 from tests.unit.intake.test_accept import Setup
 
@@ -75,6 +77,22 @@ async def test_while_temporal_is_away_a_loss_waits(setup: Setup) -> None:
     setup.intake.away = True
     with pytest.raises(Retryable):
         await setup.accept(_loss())
+
+
+@pytest.mark.parametrize("broken", ["running", "letters"])
+async def test_no_loss_and_no_dead_letter_stands_before_an_alert(setup: Setup, broken: str) -> None:
+    """Temporal's list of canaries, or the topic of dead letters, may be away for long."""
+    alert = _record(alert_value({"service": "checkout"}), offset=8)
+    if broken == "running":
+        setup.intake.away_for = {"running"}
+        before = _loss()
+    else:
+        setup.letters.failure = Retryable("no such topic")
+        fault = Fault(RejectReason.UNPARSABLE, "broken batch", 7)
+        before = Record(None, topic=ids.TOPIC_ALERTS, offset=7, fault=fault)
+    with pytest.raises(Retryable):
+        await setup.acceptor.accept([before, alert])
+    assert setup.intake.told("checkout") == ["f0"]
 
 
 @pytest.mark.parametrize(
