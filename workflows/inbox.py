@@ -227,6 +227,8 @@ class Inbox(Commands):
             self._take_alert(alert)
 
     def _take_alert(self, alert: Alert) -> None:
+        if alert.lost and self._traffic.began_at is None:
+            return  # and not remembered either: the next loss of that hour may be of what matters
         if not self._alerts.is_new(alert):
             return
         decided = decide(

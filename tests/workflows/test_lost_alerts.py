@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 from temporalio.client import WorkflowUpdateFailedError
 
+from schemas.alert import Alert, AlertStatus
 from schemas.ids import SIGNAL_ALERTS, SIGNAL_RESUME
 from schemas.loss import Loss, LossReason
 from schemas.notice import NoticeKind
@@ -34,6 +36,33 @@ async def test_it_pauses_once_says_why_and_goes_on_when_told(world: World) -> No
     await eventually(lambda: _resumed(release))
     await release.canary("a").signal(SIGNAL_ALERTS, told)
     assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
+async def test_a_loss_before_its_first_request_does_not_hide_the_next_one(world: World) -> None:
+    service = world.service("a")
+    labels = {"alertname": "Errors", "service": service}
+    world.alerts.alerts = [
+        Alert(
+            status=AlertStatus.FIRING,
+            fingerprint="f",
+            labels=labels,
+            starts_at=datetime.now(UTC),
+        )
+    ]
+    release = await world.release({"a": []}, strategy={"steps": [50], "soak": "2s"})
+    await eventually(lambda: _waits_for(release, "Errors"))
+    loss = Loss.at(time.time(), LossReason.TRUNCATED, "cut short", None)
+    told = [loss.to_alert(service, "service")]
+    await release.canary("a").signal(SIGNAL_ALERTS, told)
+    assert not (await release.canary_status("a")).paused
+    world.alerts.alerts = []
+    await release.until(a="holding")
+    await release.canary("a").signal(SIGNAL_ALERTS, told)
+    await eventually(lambda: _paused(release))
+
+
+async def _waits_for(release: Release, text: str) -> bool:
+    return text in (await release.status()).services[0].waits_for
 
 
 async def _resumed(release: Release) -> bool:
