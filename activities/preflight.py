@@ -64,6 +64,11 @@ class Preflight(Model):
             return True
         return same_version(named[1], self.version) or not same_version(named[1], self.stable)
 
+    @property
+    def kept(self) -> frozenset[str]:
+        """The labels that are looked at."""
+        return frozenset({"alertname", *self.labels, *self.version_labels})
+
     def concerns(self, alert: Alert) -> bool:
         """Whether the alert is about the service."""
         return self.service in (alert.labels.get(label) for label in self.labels)
@@ -86,7 +91,7 @@ class PreflightActivities:
         known = request.known
         while True:
             with terminal_errors():
-                firing = await self._alerts.firing()
+                firing = await self._alerts.firing(kept=request.kept)
             found = _found(request, firing)
             activity.heartbeat(found.count)
             if known is None or (found.names, found.count) != (known.names, known.count):

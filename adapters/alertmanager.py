@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final, Literal, TypeVar
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from adapters.errors import Retryable, Terminal
 from schemas.alert import Alert, AlertStatus
-from schemas.alert_bounds import Annotations, Fingerprint, GeneratorUrl, Labels
+from schemas.alert_bounds import KEPT, Annotations, Fingerprint, GeneratorUrl, Labels
 from schemas.notification import Time
 from schemas.outside import NAME_MOST, TEXT_MOST, cut
 from schemas.rejection import explain
@@ -65,13 +65,16 @@ class AlertmanagerAlerts:
         self._client = client
         self._timeout_s = timeout_s
 
-    async def firing(self, receiver: str | None = None) -> Sequence[Alert]:
+    async def firing(
+        self, receiver: str | None = None, kept: Container[str] = ()
+    ) -> Sequence[Alert]:
         """All alerts that fire now, silenced and inhibited ones left out.
 
         One that Alertmanager has not yet held against its silences counts as firing.
 
         Args:
             receiver: only what it sends to this receiver.
+            kept: labels that decide, which are left out last from a label set too large.
 
         Raises:
             Retryable: no answer, one of the server's own errors, or one that is not its API's.
@@ -83,7 +86,7 @@ class AlertmanagerAlerts:
             if receiver not in {each.name for each in known}:
                 name = cut(receiver, NAME_MOST)
                 raise Terminal(f"{self._where}: has no receiver {name!r}, so it is not the sender")
-        found = await self._ask("/api/v2/alerts", _QUERY, _ALERTS)
+        found = await self._ask("/api/v2/alerts", _QUERY, _ALERTS, kept)
         return tuple(
             self._alert(item)
             for item in found
@@ -92,7 +95,11 @@ class AlertmanagerAlerts:
         )
 
     async def _ask(
-        self, path: str, query: Mapping[str, str], answers: TypeAdapter[_Answer]
+        self,
+        path: str,
+        query: Mapping[str, str],
+        answers: TypeAdapter[_Answer],
+        kept: Container[str] = (),
     ) -> _Answer:
         where = self._where
         try:
@@ -113,7 +120,7 @@ class AlertmanagerAlerts:
         except (httpx.HTTPError, OSError) as error:  # a refused certificate comes as it is
             raise Retryable(f"{where}: {type(error).__name__}: {error}") from error
         try:
-            return answers.validate_json(bytes(content))
+            return answers.validate_json(bytes(content), context={KEPT: kept})
         except ValidationError as error:
             text = f"{where}: not an answer of its API: {cut(explain(error), TEXT_MOST)}"
             raise Retryable(text) from error

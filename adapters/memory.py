@@ -5,7 +5,7 @@ The router that keeps routes in memory is `adapters.routers.memory`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import datetime
 
 from adapters.errors import AdapterError
@@ -68,7 +68,11 @@ class MemoryAlertSource(_Fallible):
         super().__init__()
         self.alerts = list(alerts)
 
-    async def firing(self, receiver: str | None = None) -> Sequence[Alert]:  # noqa: ARG002
+    async def firing(
+        self,
+        receiver: str | None = None,  # noqa: ARG002
+        kept: Container[str] = (),  # noqa: ARG002
+    ) -> Sequence[Alert]:
         """Return the alerts that fire; all of them are for every receiver."""
         self._work()
         return tuple(alert for alert in self.alerts if alert.status == "firing")

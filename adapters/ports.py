@@ -6,7 +6,7 @@ outside. `tests/contract` holds one suite for each port that every member passes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
@@ -118,11 +118,14 @@ class MetricsSource(Protocol):
 class AlertSource(Protocol):
     """Knows which alerts fire now (asked before a canary starts, and after a loss of alerts)."""
 
-    async def firing(self, receiver: str | None = None) -> Sequence[Alert]:
+    async def firing(
+        self, receiver: str | None = None, kept: Container[str] = ()
+    ) -> Sequence[Alert]:
         """All alerts that fire now, silenced and inhibited ones left out.
 
         Args:
             receiver: only those that the source sends to this receiver.
+            kept: labels that decide, which are left out last from a label set too large.
 
         Raises:
             Terminal: the source has no such receiver, or refused the question.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,13 +54,14 @@ class Recovered:
 class Recovery:
     """Makes losses good."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts
         self,
         source: AlertSource | None,
         service_of: ServiceOf,
         is_known: Callable[[str], bool],
         clock: Callable[[], float],
         *,
+        deciding: Callable[[], Container[str]] = frozenset,
         ask_s: float = ASK_S,
     ) -> None:
         """Make losses good by these.
@@ -70,12 +71,14 @@ class Recovery:
             service_of: names the service of an alert by its labels.
             is_known: whether the catalog has a service.
             clock: seconds since the epoch.
+            deciding: names of labels that a label set too large keeps.
             ask_s: seconds that an answer may take.
         """
         self._source = source
         self._service_of = service_of
         self._is_known = is_known
         self._clock = clock
+        self._deciding = deciding
         self._ask_s = ask_s
         self._asking = asyncio.Lock()
         self._asked = 0
@@ -122,7 +125,7 @@ class Recovery:
                 return answer
             self._asked += 1
             number = self._asked
-            found = await source.firing(receiver)
+            found = await source.firing(receiver, self._deciding())
             self._answers = {receiver: (number, found)}
             return found
 

@@ -142,6 +142,9 @@ async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
         now = catalog.current()
         return find_service(labels, now.alert_labels.service, now.services)
 
+    def labels() -> Container[str]:
+        return deciding(catalog.current())
+
     def is_known(service: str) -> bool:
         return service in catalog.current().services
 
@@ -160,8 +163,8 @@ async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
                 sender,
                 service_of,
                 registry,
-                recovery=Recovery(source, service_of, is_known, time.time),
-                deciding=lambda: deciding(catalog.current()),
+                recovery=Recovery(source, service_of, is_known, time.time, deciding=labels),
+                deciding=labels,
             )
             async with told(sender.check, registry, "webhook"):
                 await serve(app, taken, stop, name="webhook")

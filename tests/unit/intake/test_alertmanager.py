@@ -9,7 +9,9 @@ import pytest
 from adapters.alertmanager import AlertmanagerAlerts
 from adapters.errors import AdapterError, Retryable, Terminal
 from adapters.memory import MemoryAlertSource
+from aviary.recovery import Lost, Recovery
 from schemas.alert import Alert
+from schemas.loss import LossReason
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -142,3 +144,26 @@ async def test_memory_tells_only_what_fires() -> None:
     [alert] = await _firing(lambda _: httpx.Response(200, json=[_item()]))
     ended = alert.model_copy(update={"status": "resolved"})
     assert await MemoryAlertSource([alert, ended]).firing() == (alert,)
+
+
+async def test_of_a_label_set_too_large_what_decides_is_kept() -> None:
+    """What was lost is asked for with its service, and preflight looks at it, too."""
+    labels = {f"a{n}": "x" for n in range(100)} | {"alertname": "Errors", "service": "checkout"}
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=[_item() | {"labels": labels}])
+
+    transport = httpx.MockTransport(answer)
+    async with httpx.AsyncClient(transport=transport) as client:
+        source = AlertmanagerAlerts("http://alertmanager", client)
+        [alert] = await source.firing(kept={"service", "alertname"})
+        recovery = Recovery(
+            source,
+            lambda found: found.get("service"),
+            {"checkout"}.__contains__,
+            lambda: 1.0,
+            deciding=lambda: {"service", "alertname"},
+        )
+        recovered = await recovery.after(Lost(LossReason.TOO_LARGE, "large"), ())
+    assert (alert.name, alert.labels["service"], len(alert.labels)) == ("Errors", "checkout", 64)
+    assert [record.key for record in recovered.records] == [b"checkout"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,12 +43,14 @@ class Source(MemoryAlertSource):
         self.asked: list[str | None] = []
         self.hangs = False
 
-    async def firing(self, receiver: str | None = None) -> Sequence[Alert]:
+    async def firing(
+        self, receiver: str | None = None, kept: Container[str] = ()
+    ) -> Sequence[Alert]:
         self.asked.append(receiver)
         await asyncio.sleep(0)
         if self.hangs:
             await asyncio.Event().wait()
-        return await super().firing()
+        return await super().firing(receiver, kept)
 
 
 def _client(writer: FakeWriter, source: Source | None, ask_s: float = 5.0) -> httpx.AsyncClient:
