@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from adapters.http_access import HttpAccess, Secret
+from adapters.http_access import HttpAccess, Secret, unsendable
 from adapters.tls import TlsFiles
 
 HTTP_PARTS: Final = ("prometheus", "alertmanager")
@@ -27,6 +28,8 @@ _SECRETS: Final = (
     "webhook_token",
 )
 """Each may also stand in a file: `<name>_file`."""
+
+_ODD: Final = re.compile(r"[\s?#\\]")
 
 _USER = Field(default=None, min_length=1, description="For basic authentication.")
 _PASSWORD = Field(default=None, min_length=1, description="Its password.")
@@ -97,10 +100,7 @@ def problems(settings: Any) -> Iterator[Problem]:
     for name in _SECRETS:
         if getattr(settings, name) is not None and getattr(settings, f"{name}_file") is not None:
             yield Problem(f"{name}_file", f"expected none, since {variable(name)} is set")
-        if (given := getattr(settings, name)) and given.get_secret_value().split() != [
-            given.get_secret_value()
-        ]:
-            yield Problem(name, "(hidden): expected no white space in it")
+        yield from _sendable(name, getattr(settings, name))
     for part in HTTP_PARTS:
         yield from _credentials(settings, part)
         secure = str(getattr(settings, f"{part}_url") or "").startswith("https:")
@@ -114,17 +114,49 @@ def variable(setting: str) -> str:
     return f"AVIARY_{setting.upper()}"
 
 
+def _sendable(name: str, given: SecretStr | None) -> Iterator[Problem]:
+    secret = given.get_secret_value() if given else ""
+    if secret.split() not in ([], [secret]) or secret.isspace():
+        yield Problem(name, "(hidden): expected no white space in it")
+    elif why := unsendable(secret, is_password=_is_password(name)):
+        yield Problem(name, f"(hidden): {why}")
+
+
+def _is_password(name: str) -> bool:
+    return name.endswith("password")
+
+
 def _urls(settings: Any) -> Iterator[Problem]:
     for name in _URLS:
         url = getattr(settings, name)
-        if url is not None and "@" in urlsplit(url).netloc:
-            part = name.removesuffix("_url")
-            instead = (
-                f"; {variable(f'{part}_user')} and {variable(f'{part}_password')} are for that"
-                if part in HTTP_PARTS
-                else ""
-            )
-            yield Problem(name, f"(hidden): expected an address without user or password{instead}")
+        part = name.removesuffix("_url")
+        if url is None:
+            continue
+        if part not in HTTP_PARTS:
+            if not _is_address(url):
+                yield Problem(name, "(hidden): expected an address without user or password")
+        elif "@" in url:
+            both = f"{variable(f'{part}_user')} and {variable(f'{part}_password')} are for that"
+            text = f"(hidden): expected an address without user or password; {both}"
+            yield Problem(name, text)
+        elif not (_is_address(url) or (part == "prometheus" and _is_plugins(settings))):
+            text = "expected http:// or https://, a host, and no more than a port and a path"
+            yield Problem(name, f"(hidden): {text}")
+
+
+def _is_plugins(settings: Any) -> bool:
+    """Whether the metrics source is one that may have addresses of another kind."""
+    return bool(settings.metrics_source != "prometheus")
+
+
+def _is_address(url: str) -> bool:
+    """Whether it is an address of HTTP without a user; a slash in a password makes a wrong port."""
+    try:
+        parts = urlsplit(url)
+        sound = parts.port != 0 and parts.scheme in {"http", "https"} and parts.hostname
+    except ValueError:
+        return False
+    return bool(sound) and "@" not in parts.netloc and not _ODD.search(url)
 
 
 def _credentials(settings: Any, part: str) -> Iterator[Problem]:
@@ -194,7 +226,9 @@ def _files(settings: Any, part: str, secure: bool, otherwise: str) -> Iterator[P
 
 def _either(settings: Any, name: str) -> Secret | None:
     given, file = getattr(settings, name), getattr(settings, f"{name}_file")
-    return None if given is None and file is None else Secret(given, file)
+    if given is None and file is None:
+        return None
+    return Secret(given, file, _is_password(name))
 
 
 def http_access(settings: Any, part: str) -> HttpAccess:

@@ -171,4 +171,7 @@ def _shown(problem: object) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else ""
     words = ("token", "key", "password", "secret", "channels")
     secret = any(word in name for word in words) and not name.endswith("_file")
-    return "(hidden)" if secret else hide_user(repr(problem.get("input")))
+    shown = hide_user(repr(problem.get("input")))
+    # What is not written as an address may have a user all the same.
+    known = shown.count("@") == shown.count("(hidden)@")
+    return shown if known and not secret else "(hidden)"

@@ -9,8 +9,10 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
+from adapters.alertmanager import AlertmanagerAlerts
 from adapters.errors import Retryable
-from adapters.http_access import HttpAccess, Secret
+from adapters.http_access import HttpAccess, Secret, open_client
+from adapters.metrics.prometheus import PrometheusMetrics
 from adapters.tls import TlsFiles
 from aviary.access_settings import http_access, is_loopback, secret_of
 from aviary.settings import SettingsError, load_settings
@@ -83,6 +85,35 @@ CLOUD = {"temporal_tls": True}
         ({"webhook_token": ""}, "WEBHOOK_TOKEN", "(hidden)"),
         ({"webhook_token": f"{SECRET} "}, "WEBHOOK_TOKEN", "no white space"),
         ({"prometheus_token": ""}, "PROMETHEUS_TOKEN", "(hidden)"),
+        ({"webhook_token": " "}, "WEBHOOK_TOKEN", "no white space"),
+        ({"prometheus_token": f"{SECRET}é"}, "PROMETHEUS_TOKEN", "expected ASCII"),
+        ({"alertmanager_token": f"{SECRET}\0"}, "ALERTMANAGER_TOKEN", "printable"),
+        ({"kafka_sasl_password": f"{SECRET}\x7f"}, "KAFKA_SASL_PASSWORD", "printable"),
+        *(
+            ({f"{part}_url": url}, f"{part.upper()}_URL", "(hidden): expected")
+            for part in ("prometheus", "alertmanager", "temporal_ui", "report")
+            for url in (f"http://[{SECRET}", f"http://u:{SECRET}/x@p:9090", "http://p:port")
+        ),
+        *(
+            ({f"{part}_url": url}, f"{part.upper()}_URL", "(hidden): expected")
+            for part in ("prometheus", "alertmanager")
+            for url in (
+                f"u:{SECRET}@p:9090",
+                f"http:/u:{SECRET}@p",
+                f"http:\\\\u:{SECRET}@p",
+                f"http://u:1/{SECRET}@p",
+                f"http://p?token={SECRET}",
+                f"http://p/#{SECRET}",
+                "http://p q",
+                "p:9090",
+                "ftp://p",
+                "http://",
+                "",
+            )
+        ),
+        ({"temporal_address": f"u:{SECRET}@t:7233"}, "TEMPORAL_ADDRESS", "(hidden)"),
+        ({"kafka_bootstrap": f"u:{SECRET}@k:9092"}, "KAFKA_BOOTSTRAP", "(hidden)"),
+        ({"report_url": f"u:{SECRET}@r"}, "REPORT_URL", "(hidden)"),
     ],
 )
 def test_what_does_not_fit_names_its_setting_and_no_secret(
@@ -112,7 +143,7 @@ def test_credentials_and_certificates_reach_the_access_and_no_text(files: dict[s
     access = http_access(settings, "prometheus")
     assert access == HttpAccess(
         user="judge",
-        password=Secret(SecretStr(SECRET)),
+        password=Secret(SecretStr(SECRET), is_password=True),
         tls=TlsFiles(*(Path(files[name]) for name in ("ca", "cert", "key"))),
     )
     assert access.authorization() == "Basic anVkZ2U6aHVudGVyLTI="
@@ -138,7 +169,48 @@ def test_a_token_in_a_file_is_read_anew(tmp_path: Path) -> None:
     assert access.authorization() == "Bearer two"
 
 
-@pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "url", ["https://u.example/@team/x", "http://[::1]:80/a", "HTTPS://u.example"]
+)
+def test_addresses_that_fit(url: str) -> None:
+    assert load_settings(report_url=url.replace("HTTPS", "https")).report_url
+    if "@" not in url:
+        assert load_settings(prometheus_url=url, alertmanager_url=url).prometheus_url == url
+
+
+def test_the_source_of_a_plugin_may_have_an_address_of_another_kind() -> None:
+    assert load_settings(metrics_source="other", prometheus_url="db://m?x=1").prometheus_url
+
+
+@pytest.mark.parametrize("odd", ["hunter\n2", "hunter\x002", "hunter 2", "huntér2", "\u4e2d"])
+async def test_a_token_that_no_client_can_send_is_shown_in_no_error(
+    tmp_path: Path, odd: str
+) -> None:
+    """Both client libraries say the whole header in their own errors."""
+    file = tmp_path / "token"
+    file.write_text(odd)
+    access = HttpAccess(token=Secret(file=file))
+    source = PrometheusMetrics("http://127.0.0.1:9", access=access)
+    async with open_client(access, timeout_s=1) as client:
+        for asked in (
+            AlertmanagerAlerts("http://127.0.0.1:9", client).firing(),
+            source.query("up", datetime.now(UTC)),
+        ):
+            with pytest.raises(Retryable) as caught:
+                await asked
+            assert str(file) in str(caught.value)
+            assert "hunt" not in repr(caught.value).replace(str(file), "")
+    source.close()
+
+
+def test_a_password_may_be_of_any_alphabet(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("h\u00e9 2\n")
+    access = HttpAccess(user="u", password=Secret(file=file, is_password=True))
+    assert access.authorization() == "Basic dTpow6kgMg=="
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe", b"one\ntwo", b"a\0b"])
 def test_a_file_without_a_secret_is_tried_again(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "token"
     if content is not None:
