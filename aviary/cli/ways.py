@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from schemas.release import CanaryPhase, CanaryStatus, ReleasePhase, ReleaseStatus, ServiceStatus
 from schemas.waits import commands
 
+_ENDS = {"approve": "whatever fires", "skip": "whatever fires"}
+"""What a command does that ends a wait for alerts."""
 _Seen = Sequence[CanaryStatus | ServiceStatus]
 
 
@@ -45,7 +47,7 @@ def _words(seen: _Seen, *, paused: bool) -> dict[str, str]:
         words["skip"] = "ends the bake"
     for one in seen:
         for word in one.ends_by:
-            words.setdefault(word, "ends the wait")
+            words.setdefault(word, _ENDS.get(word, "ends the wait"))
     if paused:
         words["resume"] = "goes on"
     return words
