@@ -24,7 +24,7 @@ PREFLIGHT_POLICY = Policy(
     retry=forever(timedelta(seconds=10)),
     heartbeat=timedelta(seconds=15),
 )
-NAMES_MOST: Final = 10
+NAMES_MOST: Final = 5
 """Names of alerts that one answer spells out."""
 IDENTITIES_MOST: Final = 200
 """Identities of alerts that one answer hands back."""

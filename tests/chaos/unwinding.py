@@ -14,6 +14,7 @@ from activities.announce import NOTIFY, PUBLISH
 from activities.judge import JUDGE
 from activities.observe import SEE_BACK
 from activities.preflight import PREFLIGHT
+from activities.standing import STAND
 from activities.traffic import APPLY, READ
 from adapters.errors import StaleGeneration
 from schemas.ids import SIGNAL_ROLLBACK, canary_workflow_id
@@ -25,11 +26,11 @@ from tests.workflows.kit import RecordingRouter, Release, World
 
 PART = "unwinding"
 AT_ONCE = 8
-ONCE_ONLY = {JUDGE, PREFLIGHT, SEE_BACK}
+ONCE_ONLY = {JUDGE, PREFLIGHT, SEE_BACK, STAND}
 """Done twice they only look twice; while holding, the judge looks until it is told to stop."""
 OPEN_ENDED = {PUBLISH, NOTIFY}
 """How many calls there are depends on what comes together; the first two stand for all."""
-KINDS = {READ, APPLY, JUDGE, PREFLIGHT, SEE_BACK, PUBLISH, NOTIFY}
+KINDS = {READ, APPLY, JUDGE, PREFLIGHT, SEE_BACK, STAND, PUBLISH, NOTIFY}
 
 
 class HauntedRouter(RecordingRouter):
