@@ -100,6 +100,18 @@ class CountsUsers(Protocol):
         """
 
 
+@runtime_checkable
+class Pools(Protocol):
+    """A router that tells of a pool without asking its proxies; of others `requests` tells."""
+
+    async def has_pool(self, service: str, version: str) -> bool:
+        """Whether a version has a pool of instances, whether or not the service has a route.
+
+        Raises:
+            Retryable: the router could not be asked.
+        """
+
+
 class MetricsSource(Protocol):
     """Answers instant queries in PromQL."""
 

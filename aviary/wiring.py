@@ -19,6 +19,7 @@ from activities.judge import JudgeActivities
 from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
 from activities.ramp import RampActivities
+from activities.readiness import ReadinessActivities
 from activities.report import ReportActivities
 from activities.standing import StandingActivities
 from activities.tell import TellRelease
@@ -132,6 +133,7 @@ async def wire(
         log = MeasuredLog(KafkaEventLog(TracedWriter(sender)), counts)
         announce = AnnounceActivities(log, notifier, cdevents=settings.cdevents)
         preflight = PreflightActivities(await _alerts(settings, stack))
+        readiness = ReadinessActivities(routers)
         known = Known(partial(is_running, client), partial(went_final, client))
         drift = DriftActivities(routers, catalog, plan_back, known)
         admission = AdmissionActivities(client)
@@ -157,7 +159,7 @@ async def wire(
                 report.write,
                 decided.decided,
             ],
-            waiting=[admission.attend, preflight.preflight],
+            waiting=[admission.attend, preflight.preflight, readiness.ready],
         )
 
 

@@ -24,6 +24,16 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _DURATION_TEXT = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 _LONGEST = timedelta(days=366)
+_PERCENT_TEXT = r"^(100(\.0{1,2})?|[0-9]{1,2}(\.[0-9]{1,2})?)%$"
+_SOME = r"^(?=.*[1-9])"
+"""Before a pattern of a number: it is not zero."""
+
+DURATION_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "pattern": _DURATION_TEXT,
+    "description": "A length of time: 90s, 5m, 1h30m, 250ms.",
+    "examples": ["30s", "5m"],
+}
 _VERSION = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,127}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII
 )
@@ -92,20 +102,32 @@ def _version(value: str) -> str:
     return value
 
 
+def _some(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("expected a duration longer than 0s")
+    return value
+
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": _DURATION_TEXT,
-            "description": "A length of time: 90s, 5m, 1h30m, 250ms.",
-            "examples": ["30s", "5m"],
-        }
-    ),
+    WithJsonSchema(DURATION_SCHEMA),
 ]
 """A length of time that is not negative, written `90s`, `5m`, `1h30m`, `250ms`."""
+
+SomeDuration = Annotated[
+    Duration,
+    AfterValidator(_some),
+    WithJsonSchema({**DURATION_SCHEMA, "pattern": _SOME + _DURATION_TEXT.removeprefix("^")}),
+]
+"""A length of time that is not zero."""
+
+PERCENT_SCHEMAS: list[dict[str, Any]] = [
+    {"type": "number", "exclusiveMinimum": 0, "maximum": 100},
+    {"type": "string", "pattern": _SOME + _PERCENT_TEXT.removeprefix("^")},
+]
+"""How a share of requests that is not zero is written, as JSON Schema."""
 
 Percent = Annotated[
     float,
@@ -114,13 +136,25 @@ Percent = Annotated[
         {
             "anyOf": [
                 {"type": "number", "minimum": 0, "maximum": 100},
-                {"type": "string", "pattern": r"^\d+(\.\d{1,2})?%$"},
+                {"type": "string", "pattern": _PERCENT_TEXT},
             ],
             "description": "A share of requests in percent, in steps of 0.01.",
         }
     ),
 ]
 """A share of requests in percent, 0 to 100, in steps of 0.01 (the routers count in 1/10,000)."""
+
+SomePercent = Annotated[
+    Percent,
+    Field(gt=0),
+    WithJsonSchema(
+        {
+            "anyOf": PERCENT_SCHEMAS,
+            "description": "A share of requests in percent, more than 0, in steps of 0.01.",
+        }
+    ),
+]
+"""A share of requests that is not zero."""
 
 ServiceName = Annotated[
     str,

@@ -13,9 +13,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
+    ConfigDict,
     Field,
     GetJsonSchemaHandler,
     JsonValue,
+    field_validator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -23,7 +25,16 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, Val
 
 from schemas.admission import AdmissionPolicy
 from schemas.alert_policy import AlertPolicy
-from schemas.base import Duration, Model, Percent, ServiceName, parse_duration
+from schemas.base import (
+    DURATION_SCHEMA,
+    PERCENT_SCHEMAS,
+    Duration,
+    Model,
+    Percent,
+    ServiceName,
+    SomePercent,
+    parse_duration,
+)
 from schemas.catalog_check import (
     MOST_FINDINGS,
     Finding,
@@ -32,11 +43,16 @@ from schemas.catalog_check import (
     check_outline,
     check_weights,
 )
+from schemas.fitting import size_of
 from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RampSpec, RatioMetric
 from schemas.notice import NoticeRule
 
-_DURATION_SCHEMA: JsonSchemaValue = {"type": "string", "description": "A duration: min = max."}
+_DURATION_SCHEMA: JsonSchemaValue = {
+    **DURATION_SCHEMA,
+    "description": "A duration: min = max.",
+}
 _FULL = 100.0
+_MOST_OPTIONS = 20_000
 
 
 def _refuse(title: str, every: Iterable[Finding]) -> None:
@@ -79,8 +95,12 @@ class EnvoyRouterSpec(Model):
     """Envoy with routes from the file system (RDS), one file for each service."""
 
     kind: Literal["envoy"]
-    directory: str = Field(min_length=1, description="Folder of the route files Envoy watches.")
-    admin: tuple[_Admin, ...] = Field(min_length=1, description="Admin addresses of all Envoys.")
+    directory: str = Field(
+        min_length=1, max_length=4096, description="Folder of the route files Envoy watches."
+    )
+    admin: tuple[_Admin, ...] = Field(
+        min_length=1, max_length=1000, description="Admin addresses of all Envoys."
+    )
 
 
 class PluginRouterSpec(Model):
@@ -95,6 +115,13 @@ class PluginRouterSpec(Model):
         default=True,
         description="Whether a user stays with a version; false: each request is drawn anew.",
     )
+
+    @field_validator("options")
+    @classmethod
+    def _small(cls, options: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if size_of(options) > _MOST_OPTIONS:
+            raise ValueError(f"expected at most {_MOST_OPTIONS:,} bytes of options as JSON")
+        return options
 
     def __hash__(self) -> int:
         """Equal specifications are one router; options may be lists and the like."""
@@ -143,7 +170,7 @@ class Bake(Model):
 class Gate(Model):
     """A step that waits for a person after its bake; written as `true` or as the question."""
 
-    text: str = Field(default="", description="What the person is asked.")
+    text: str = Field(default="", max_length=1000, description="What the person is asked.")
 
     @model_validator(mode="before")
     @classmethod
@@ -167,7 +194,7 @@ def _no_gate(value: Any) -> Any:
 class Step(Model):
     """One step as the document has it; written as a bare number it is only a weight."""
 
-    weight: Annotated[Percent, Field(gt=0)]
+    weight: SomePercent
     bake: Bake | None = Field(default=None, description="Left out: the strategy's.")
     gate: Annotated[Gate | None, BeforeValidator(_no_gate)] = None
 
@@ -183,9 +210,7 @@ class Step(Model):
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """Allow the short forms."""
-        number = {"type": "number", "exclusiveMinimum": 0, "maximum": 100}
-        text = {"type": "string", "pattern": r"^\d+(\.\d{1,2})?%$"}
-        return {"anyOf": [number, text, handler(core_schema)]}
+        return {"anyOf": [*PERCENT_SCHEMAS, handler(core_schema)]}
 
 
 class FullStep(Model):
@@ -208,7 +233,7 @@ class Strategy(Model):
     """How a canary gets from nothing to all requests."""
 
     steps: tuple[Step, ...] = Field(
-        default=(), description="Weights must grow; a last step of 100 is implied."
+        default=(), max_length=100, description="Weights must grow; a last step of 100 is implied."
     )
     ramp: RampSpec | None = Field(
         default=None,
@@ -222,6 +247,21 @@ class Strategy(Model):
         description="How long all services of a release hold together before they are finalized.",
     )
     on_inconclusive: OnInconclusive = OnInconclusive.GATE
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {
+                    "required": ["steps"],
+                    "properties": {"steps": {"minItems": 1}, "ramp": {"type": "null"}},
+                },
+                {
+                    "required": ["ramp"],
+                    "properties": {"steps": {"maxItems": 0}, "ramp": {"type": "object"}},
+                },
+            ]
+        }
+    )
 
     @model_validator(mode="after")
     def _steps_or_ramp(self) -> Self:
@@ -251,7 +291,9 @@ class ServiceSpec(Model):
     """One service. What it leaves out comes from `defaults`."""
 
     depends_on: tuple[ServiceName, ...] = Field(
-        default=(), description="Services whose new versions must hold before this one begins."
+        default=(),
+        json_schema_extra={"uniqueItems": True},
+        description="Services whose new versions must hold before this one begins.",
     )
     router: RouterSpec | None = None
     strategy: str | None = Field(default=None, description="Name of a strategy.")
@@ -329,8 +371,24 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
+_HAS_ROUTER: dict[str, JsonValue] = {
+    "type": "object",
+    "required": ["router"],
+    "properties": {"router": {"type": "object"}},
+}
+
+
 class Catalog(Model):
     """A whole catalog."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["defaults"], "properties": {"defaults": _HAS_ROUTER}},
+                {"properties": {"services": {"additionalProperties": _HAS_ROUTER}}},
+            ]
+        }
+    )
 
     version: Annotated[Literal[1], BeforeValidator(_no_bool)] = Field(
         description="Version of the format."
@@ -342,7 +400,9 @@ class Catalog(Model):
     strategies: dict[str, Strategy] = Field(
         default_factory=dict, description="By name; `standard` is there unless defined here."
     )
-    services: dict[ServiceName, ServiceSpec] = Field(min_length=1)
+    services: dict[ServiceName, ServiceSpec] = Field(
+        min_length=1, json_schema_extra={"additionalProperties": False}
+    )
     alert_labels: AlertLabels = AlertLabels()
     max_parallel: int = Field(
         default=10, ge=1, description="Canaries of one release that move at the same time."

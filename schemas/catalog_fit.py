@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
 from schemas.catalog import ROUTER_METRICS, Catalog, ServiceSpec
 from schemas.catalog_check import Finding, Path, listed, nearest
@@ -24,7 +25,9 @@ from schemas.promql import SAMPLES, fault
 Judged = Callable[[JudgeSpec, Sequence[MetricSpec]], Iterable[Finding]]
 """Looks at a judge and its metrics; its paths begin with `judge` or `metrics`."""
 
-NEEDS_RATIO = (
+MOST_QUERIES: Final = 200_000
+"""Characters of all own queries of a service, which go together to whoever judges it."""
+NEEDS_RATIO: Final = (
     "a metric of kind ratio that is acted upon and compared with stable: this strategy is a ramp, "
     "which counts failed requests"
 )
@@ -78,6 +81,10 @@ def _place(path: Path, name: str, spec: ServiceSpec) -> Path:
 
 
 def _unfit(judge: JudgeSpec, metrics: Sequence[MetricSpec]) -> Iterator[Finding]:
+    length = sum(len(text) for metric in metrics for text in metric.templates.values())
+    if length > MOST_QUERIES:
+        expected = f"queries of at most {MOST_QUERIES:,} characters together, got {length:,}"
+        yield Finding(("metrics",), f"{len(metrics)} metrics", expected)
     names = Counter(metric.name for metric in metrics)
     for at, metric in enumerate(metrics):
         if names[metric.name] > 1:

@@ -14,18 +14,31 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, TypeAdapter, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, WithJsonSchema, model_validator
 
-from schemas.base import Duration, Model, Percent
+from schemas.base import Duration, Model, SomeDuration, SomePercent
 from schemas.catalog_check import nearest
 
 _VARIABLE = re.compile(r"\{\{([^{}]*+)\}\}")
 _MOST_QUERY = 10_000
+_PARTS = frozenset({"bad", "total", "shown_by", "buckets", "value"})
+"""Fields that may hold own PromQL."""
 _SHOWN = 80
 TEMPLATE_VARIABLES = ("service", "version", "pool")
 """What a PromQL template may use: the service, the arm's version, the router's name for both."""
 
-PromQL = Annotated[str, Field(min_length=1, max_length=_MOST_QUERY)]
+PromQL = Annotated[
+    str,
+    Field(min_length=1, max_length=_MOST_QUERY),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": _MOST_QUERY,
+            "not": {"pattern": r"\{\{(?!\s*(service|version|pool)\s*\}\})[^{}]*\}\}"},
+        }
+    ),
+]
 """A template, of a length that is ten times what is usual."""
 
 MetricName = Annotated[
@@ -42,13 +55,6 @@ LabelName = Annotated[
 ]
 
 
-def _positive(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError("expected a duration longer than 0s")
-    return value
-
-
-PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 Rate = Annotated[float, Field(ge=0, le=1, description="A share of requests, 0 to 1.")]
 
 
@@ -162,8 +168,28 @@ class _Metric(Model, ABC):
         )
 
 
+def _schema_of(*required: str, **more: Any) -> ConfigDict:
+    """What JSON Schema can say of a kind of metric: its own PromQL is whole, or there is none."""
+
+    def given(*parts: str) -> dict[str, Any]:
+        return {"required": [*parts], "properties": {part: {"type": "string"} for part in parts}}
+
+    def extend(schema: dict[str, Any]) -> None:
+        schema["required"] = sorted({*schema.get("required", ()), "kind"})
+        parts = [name for name in schema["properties"] if name in _PARTS]
+        rules: list[dict[str, Any]] = [
+            {"if": given(part), "then": {**given(*required), "not": given("query")}}
+            for part in parts
+        ]
+        schema["allOf"] = [*rules, *([more] if more else [])]
+
+    return ConfigDict(json_schema_extra=extend)
+
+
 class RatioMetric(_Metric):
     """Bad requests among all requests, from two raw counters."""
+
+    model_config = _schema_of("bad", "total")
 
     kind: Literal["ratio"] = "ratio"
     bad: PromQL | None = Field(
@@ -192,6 +218,17 @@ class RatioMetric(_Metric):
 class HistogramMetric(_Metric):
     """Requests slower than an edge among all requests, for a few existing bucket edges."""
 
+    model_config = _schema_of(
+        "buckets",
+        **{
+            "if": {"required": ["slo"], "properties": {"slo": {"type": "number"}}},
+            "then": {
+                "required": ["edges"],
+                "properties": {"edges": {"minItems": 1, "maxItems": 1}},
+            },
+        },
+    )
+
     kind: Literal["histogram"] = "histogram"
     buckets: PromQL | None = Field(
         default=None, description="PromQL of the raw, cumulative buckets, label le kept."
@@ -203,6 +240,7 @@ class HistogramMetric(_Metric):
     edges: tuple[float, ...] = Field(
         default=(),
         max_length=6,
+        json_schema_extra={"uniqueItems": True},
         description="Bucket edges in seconds; near stable's p50, p90 and p99 if left out.",
     )
     slo: float | None = Field(
@@ -229,6 +267,8 @@ class HistogramMetric(_Metric):
 class GaugeMetric(_Metric):
     """A value per instance (memory, CPU), compared as a mean over instances."""
 
+    model_config = _schema_of("value")
+
     kind: Literal["gauge"] = "gauge"
     value: PromQL | None = Field(default=None, description="PromQL: one value per instance, >= 0.")
     margin: float | None = Field(
@@ -245,6 +285,8 @@ class GaugeMetric(_Metric):
 
 class ThresholdMetric(_Metric):
     """A fixed limit on a value of the canary: nothing statistical."""
+
+    model_config = _schema_of("value")
 
     kind: Literal["threshold"] = "threshold"
     value: PromQL | None = Field(default=None, description="PromQL: every series is checked.")
@@ -276,9 +318,7 @@ class ThresholdSettings(Model):
     max_times_stable: float | None = Field(
         default=None, ge=1, description="Largest ratio to stable, of any metric."
     )
-    window: PositiveDuration = Field(
-        default=timedelta(minutes=1), description="Length of one check."
-    )
+    window: SomeDuration = Field(default=timedelta(minutes=1), description="Length of one check.")
     checks: int = Field(default=1, ge=1, description="Failed checks, in all, that fail the canary.")
 
 
@@ -289,7 +329,7 @@ class KayentaSettings(Model):
     marginal_score: float = Field(
         default=50, ge=0, le=100, description="Below it the canary fails."
     )
-    step: PositiveDuration = Field(
+    step: SomeDuration = Field(
         default=timedelta(minutes=1), description="Length of one data point."
     )
     min_points: int = Field(
@@ -356,7 +396,7 @@ class JudgeSpec(Model):
     bound_cluster: int = Field(
         default=5, ge=1, description="The same for the go-on bound and for limits (slo)."
     )
-    interval: PositiveDuration = Field(
+    interval: SomeDuration = Field(
         default=timedelta(seconds=15), description="How often the metrics are read."
     )
     warmup: Duration = Field(
@@ -395,8 +435,8 @@ class RampSpec(Model):
     budget: float = Field(
         gt=0, allow_inf_nan=False, description="Extra failed requests allowed for the rollout (B)."
     )
-    cap: Percent = Field(
-        default=50.0, gt=0, description="Largest weight before the canary is accepted."
+    cap: SomePercent = Field(
+        default=50.0, description="Largest weight before the canary is accepted."
     )
     interval: Duration = Field(
         default=timedelta(seconds=15),
@@ -411,10 +451,9 @@ class RampSpec(Model):
         default=timedelta(minutes=1),
         description="Time seen at full_weight or more before the canary gets everything.",
     )
-    full_weight: Percent = Field(default=25.0, gt=0)
-    hold_after: Duration = Field(
+    full_weight: SomePercent = 25.0
+    hold_after: SomeDuration = Field(
         default=timedelta(hours=1),
-        gt=timedelta(0),
         description="A ramp not accepted by then is inconclusive; more than 0s.",
     )
     pace: Literal["robust", "independent"] = Field(

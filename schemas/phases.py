@@ -90,6 +90,8 @@ class CauseKind(StrEnum):
     """The router refused a write for good."""
     ERROR = "error"
     """An activity failed for good."""
+    NOT_READY = "not_ready"
+    """A router does not know a service, or no instances of its new version; nothing was touched."""
     SUPERSEDED = "superseded"
     """A newer release of the same services takes its place, or asks for what was stable before."""
     RELEASE = "release"

@@ -199,6 +199,10 @@ class Tuning(Model):
     preflight_poll: Duration = Field(
         default=timedelta(seconds=5), description="How often preflight asks for firing alerts."
     )
+    ready_within: Duration = Field(
+        default=timedelta(minutes=2),
+        description="How long a release waits for its services' pools before it begins.",
+    )
     admission_poll: Duration = Field(
         default=timedelta(seconds=10),
         description="How often those who wait look whether one they wait for ended without a word.",

@@ -48,6 +48,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls import decided
     from workflows.commands import Commands, Word
     from workflows.outbox import Announcer, Pace
+    from workflows.readiness import Readiness
     from workflows.report_call import write_report
     from workflows.reset import Reset, call_in, resets
     from workflows.reverting import Reverts
@@ -73,6 +74,7 @@ class ReleaseWorkflow(Commands):
         self._phase = ReleasePhase.QUEUED
         self._attributes = Attributes(known=start.tuning.search_attributes)
         self._turn = Turn(start.plan, start.tuning)
+        self._readiness = Readiness(start.plan, start.tuning)
         self._reset = Reset(self._note_change)
         self._told_queued = False
         self._cause: Cause | None = None
@@ -140,6 +142,8 @@ class ReleaseWorkflow(Commands):
     async def _have_turn(self) -> None:
         """Ask for all services before any is touched, and keep them until the end."""
         await self._turn.come(lambda: self._phase is not ReleasePhase.QUEUED, self._note_change)
+        if self._turn.admitted:
+            self._background(self._readiness.come(self._note_change))
         await self._turn.stay(lambda: self._phase.closed)
 
     def _note_change(self) -> None:
@@ -167,16 +171,22 @@ class ReleaseWorkflow(Commands):
         """Begin, wait or go back, as the admission said."""
         if self._reset.deciding:
             return
-        if self._turn.cause is not None:
-            self._go_back(self._turn.cause)
+        cause = self._turn.cause or self._readiness.cause
+        if cause is not None:
+            self._go_back(cause)
         if self._phase is not ReleasePhase.QUEUED:
             return
-        if self._turn.admitted:
+        if self._turn.admitted and self._readiness.done:
             self._board.notes.clear()
             self._enter(ReleasePhase.RUNNING)
-        elif self._turn.waits_for and not self._told_queued:
+        elif self._waits_for and not self._told_queued:
             self._told_queued = True
-            self._story.queued(self._turn.waits_for)
+            self._story.queued(self._waits_for)
+
+    @property
+    def _waits_for(self) -> str:
+        """What a queued release waits for: its turn, then whatever a service lacks."""
+        return self._readiness.waits_for if self._turn.admitted else self._turn.waits_for
 
     def _next_actions(self) -> tuple[plan.Action, ...]:
         waits = self._phase is ReleasePhase.QUEUED or self._reset.deciding
@@ -441,7 +451,7 @@ class ReleaseWorkflow(Commands):
             phase=self._phase,
             paused=self._paused,
             services=self._board.statuses(),
-            waits_for=self._turn.waits_for if self._phase is ReleasePhase.QUEUED else "",
+            waits_for=self._waits_for if self._phase is ReleasePhase.QUEUED else "",
             cause=self._cause,
             started_at=self._started_at,
             finished_at=self._finished_at,

@@ -114,6 +114,10 @@ class EnvoyRouter:
         mark = await self._confirm(route, before, deadline)
         return Confirmation(route=route, mark=mark)
 
+    async def has_pool(self, service: str, version: str) -> bool:
+        """Whether the fleet's folder has a cluster for a version."""
+        return version in await asyncio.to_thread(self._file.versions, service)
+
     async def requests(self, service: str) -> Mapping[str, int]:
         """Requests sent so far to the instances of each version, over all Envoys.
 

@@ -117,6 +117,10 @@ class MemoryRouter:
             for version in self._pools[service]
         }
 
+    async def has_pool(self, service: str, version: str) -> bool:
+        """Whether a version was added."""
+        return version in self._pools[service]
+
     async def requests(self, service: str) -> Mapping[str, int]:
         """Requests that `send` has counted per version."""
         known(self._routes.get(service), service)

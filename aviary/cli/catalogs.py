@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,7 +80,12 @@ def _details(service: ServicePlan) -> dict[str, Any]:
         "router": service.router.kind,
         "strategy": service.strategy_name,
         "metrics": [metric.name for metric in service.metrics],
-        "steps": [step.model_dump(mode="json") for step in service.strategy.full_steps],
+        "steps": [
+            step.model_dump(mode="json")
+            for step in service.strategy.full_steps
+            if service.strategy.ramp is None
+        ],
+        "ramp": service.strategy.ramp and service.strategy.ramp.model_dump(mode="json"),
     }
 
 
@@ -138,14 +144,34 @@ def schema(
 
 def schema_text() -> str:
     """The JSON Schema of catalogs, as `docs/catalog.schema.json` has it."""
+    from adapters.metrics.packs import pack_names  # noqa: PLC0415
     from schemas.catalog import Catalog  # noqa: PLC0415
 
+    schema = Catalog.model_json_schema()
+    schema["$defs"]["JudgeSpec"]["properties"]["pack"]["enum"] = list(pack_names())
+    _write_durations(schema)
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **Catalog.model_json_schema(),
+        **schema,
         "title": "Aviary catalog",
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _write_durations(node: Any) -> None:
+    """Defaults of durations as a catalog has them: `15s` and not `PT15S`."""
+    from pydantic import TypeAdapter  # noqa: PLC0415
+
+    from schemas.base import format_duration  # noqa: PLC0415
+
+    if isinstance(node, dict):
+        default = node.get("default")
+        if "ms|s|m|h|d" in str(node.get("pattern")) and isinstance(default, str):
+            node["default"] = format_duration(TypeAdapter(timedelta).validate_python(default))
+        node = list(node.values())
+    if isinstance(node, list):
+        for inner in node:
+            _write_durations(inner)
 
 
 def events_text() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 from typing import Any, Final
 
@@ -10,6 +11,8 @@ from typer.core import TyperGroup
 
 from aviary.cli.border import echo
 from schemas.outside import one_line, visible
+
+_NOT_ONE_OF = re.compile(r"'([^']*)' is not one of (.+)", re.DOTALL)
 
 
 class ExitCode(IntEnum):
@@ -86,12 +89,25 @@ class Group(TyperGroup):
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message += _hint(error.message)
+            raise
         except CommandError as error:
             raise _ended(error.text, error.code) from None
         except ValueError as error:
             if isinstance(error, _bad_input()):
                 raise _ended(str(error), ExitCode.BAD_INPUT) from None
             raise
+
+
+def _hint(message: str) -> str:
+    """The closest of the words that an option takes, where another one was given."""
+    found = _NOT_ONE_OF.search(message)
+    if found is None:
+        return ""
+    from schemas.catalog_check import nearest  # noqa: PLC0415 - only when something is wrong
+
+    return nearest(found[1], re.findall(r"'([^']+)'", found[2]))
 
 
 def _ended(text: str, code: ExitCode) -> typer.Exit:

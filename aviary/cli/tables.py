@@ -11,7 +11,7 @@ from rich.text import Text
 from aviary.cli.border import new_console, plain, show
 from aviary.cli.ways import may
 from schemas.base import format_duration
-from schemas.catalog import FullStep
+from schemas.catalog import FullStep, Strategy
 from schemas.release import (
     CanaryStatus,
     Cause,
@@ -63,12 +63,23 @@ def print_plan(plan: ReleasePlan) -> None:
     for number, stage in enumerate(plan.stages, start=1):
         for name in stage:
             service = plan.services[name]
-            steps = " → ".join(_step(step) for step in service.strategy.full_steps)
+            steps = steps_of(service.strategy)
             after = ", ".join(service.depends_on)
             row = (str(number), name, short(service.version), after, service.strategy_name, steps)
             _row(table, *row)
     first = "A service without a route yet gets all requests at once, when an instance is healthy."
     show(plain(title, "bold"), table, plain(first, "dim"))
+
+
+def steps_of(strategy: Strategy) -> str:
+    """How a canary gets to all requests: `5% 1m → 100%`, or a ramp and what bounds it."""
+    if strategy.ramp is None:
+        return " → ".join(_step(step) for step in strategy.full_steps)
+    ramp = strategy.ramp
+    return (
+        f"ramp to {ramp.cap:g}%, {ramp.budget:g} extra failures at most, "
+        f"{format_duration(ramp.hold_after)} at most → 100%"
+    )
 
 
 def _step(step: FullStep) -> str:

@@ -18,7 +18,15 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from adapters.errors import AdapterError, Terminal, UnknownRoute, fault_of
 from adapters.kafka import Outgoing, Writer
-from adapters.ports import CountsUsers, EventLog, Instances, MetricsSource, Registrar, Router
+from adapters.ports import (
+    CountsUsers,
+    EventLog,
+    Instances,
+    MetricsSource,
+    Pools,
+    Registrar,
+    Router,
+)
 from aviary.telemetry.carrier import from_context, received, to_record
 from aviary.telemetry.spans import span
 from schemas.events import RELEASE_EVENTS, CloudEvent, EventType
@@ -105,6 +113,12 @@ class MeasuredRouter:
     async def read(self, service: str) -> Route:
         """As the router has it."""
         return await self._router.read(service)
+
+    async def has_pool(self, service: str, version: str) -> bool:
+        """As the router says, or as its counts do."""
+        if isinstance(self._router, Pools):
+            return await self._router.has_pool(service, version)
+        return version in await self._router.requests(service)
 
     async def apply(self, route: Route) -> Confirmation:
         """As the router does; a write that restores stable's traffic for an alert is timed."""

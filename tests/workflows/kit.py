@@ -23,6 +23,7 @@ from activities.judge import JUDGE, JudgeRequest, JudgeResult
 from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
 from activities.ramp import BEGIN_RAMP, BeginRamp, RampState
+from activities.readiness import ReadinessActivities
 from activities.report import ReportActivities
 from activities.standing import StandingActivities
 from activities.tell import TellRelease
@@ -73,6 +74,7 @@ QUICK = Tuning(
     stands_within=timedelta(milliseconds=100),
     absent_for=timedelta(milliseconds=300),
     report=False,
+    ready_within=timedelta(milliseconds=200),
 )
 
 Canary = WorkflowHandle[Any, CanaryOutcome]
@@ -301,7 +303,11 @@ class World:
             Worker(
                 self.client,
                 task_queue=waiting_queue(self.queue),
-                activities=[admission.attend, preflight.preflight],
+                activities=[
+                    admission.attend,
+                    preflight.preflight,
+                    ReadinessActivities(lambda _: self.router).ready,
+                ],
                 max_concurrent_activities=1000,
                 **quick,
             ),

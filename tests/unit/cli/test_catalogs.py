@@ -180,3 +180,38 @@ def test_plan_and_help_import_no_server_libraries(catalog: Path, event: Path) ->
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+RAMP = """\
+version: 1
+defaults: {router: {kind: envoy, directory: /srv, admin: ["http://127.0.0.1:9901"]}}
+strategies: {careful: {ramp: {budget: 500, cap: 40, hold_after: 2h}}}
+services: {ledger: {strategy: careful}, shop: }
+"""
+
+
+def test_a_ramp_is_shown_as_one(run: Run, tmp_path: Path, event: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(RAMP)
+    table = run("plan", "-c", path, "-e", event)
+    assert "ramp to 40%, 500 extra failures at most, 2h at most → 100%" in table.stdout
+    plan = json.loads(run("plan", "-c", path, "-e", event, "--format", "json").stdout)
+    ramped, stepped = plan["services"]["ledger"], plan["services"]["shop"]
+    assert (ramped["steps"], ramped["ramp"]["budget"]) == ([], 500)
+    assert (len(stepped["steps"]), stepped["ramp"]) == (5, None)
+
+
+@pytest.mark.parametrize(
+    ("args", "hint"),
+    [
+        (["release", "list", "--state", "rolledback"], "did you mean 'rolled_back'?"),
+        (["release", "list", "--state", "Finalised"], "did you mean 'finalized'?"),
+        (["release", "list", "--verdict", "pas"], "did you mean 'PASS'?"),
+        (["release", "list", "--cause", "alerts"], "did you mean 'alert'?"),
+        (["plan", "-e", "-", "--format", "jsn"], "did you mean 'json'?"),
+    ],
+)
+def test_an_unknown_word_of_an_option_has_a_hint(run: Run, args: list[str], hint: str) -> None:
+    result = run(*args)
+    assert result.exit_code == 2
+    assert hint in " ".join(result.stderr.replace("│", " ").split())

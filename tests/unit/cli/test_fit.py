@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
@@ -96,6 +96,14 @@ WRONG = [
     (
         "  a: {metrics: [{kind: ratio, name: errors}, {kind: ratio, name: errors}]}\n",
         "services.a.metrics[0].name: got 'errors', expected each name of a metric once",
+    ),
+    (
+        "  a: {metrics: ["
+        + ", ".join(
+            f"{{kind: gauge, name: m{at}, value: 'x{{a=\"{'b' * 9000}\"}}'}}" for at in range(30)
+        )
+        + "]}\n",
+        "services.a.metrics: got '30 metrics', expected queries of at most 200,000 characters",
     ),
     ("  a: {strategy: quikc}\n", "(careful, quick, standard); did you mean 'quick'?"),
 ]
@@ -202,6 +210,7 @@ def test_another_environment_s_event_is_refused_by_plan_and_start(run: Run, tmp_
         assert "got 'production', expected the catalog's environment 'staging'" in result.stderr
 
 
+@settings(deadline=None)
 @given(
     st.text("x(){}[]=~!\"'`,.:@#-+*/^<> \n\\1m5abyorndsumte", max_size=60) | st.text(max_size=40),
     st.booleans(),

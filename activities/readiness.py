@@ -1,0 +1,132 @@
+"""Readiness: may the services of a release be touched, before any of them is.
+
+A service that its router does not know, or a version without instances, is found here and not after
+other services went out. What the router can't be asked now counts as there: each canary finds out
+for itself, and waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final
+
+from pydantic import Field
+from temporalio import activity
+
+from activities.policy import Policy, forever, rest
+from adapters.errors import AdapterError, UnknownRoute
+from adapters.ports import Pools, Router
+from schemas.base import Duration, Model, ServiceName, Version
+from schemas.catalog import RouterSpec
+from schemas.outside import TEXT_MOST, cut
+
+READY: Final = "aviary.traffic.ready"
+MOST_SERVICES: Final = 100
+"""In one request, so that an activity is short and its answer small."""
+_AT_ONCE: Final = 10
+_EVERY_S: Final = 1.0
+
+READY_POLICY = Policy(
+    start_to_close=timedelta(hours=1),
+    retry=forever(timedelta(seconds=10)),
+    heartbeat=timedelta(seconds=15),
+)
+
+
+class Ready(Model):
+    """Look whether versions of some services of one router can take requests."""
+
+    router: RouterSpec
+    services: dict[ServiceName, Version] = Field(max_length=MOST_SERVICES)
+    within: Duration = Field(description="How long they may take; 0s: one look.")
+
+
+class Lacking(Model):
+    """What is missing, in words, by service; nothing of those that may begin."""
+
+    services: dict[ServiceName, str] = Field(default_factory=dict)
+
+
+class ReadinessActivities:
+    """Activities over the routers.
+
+    Args:
+        router_for: finds the router of a specification.
+        sleep: waits that many seconds.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        router_for: Callable[[RouterSpec], Router],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._router_for = router_for
+        self._sleep = sleep
+        self._clock = clock
+
+    @activity.defn(name=READY)
+    async def ready(self, request: Ready) -> Lacking:
+        """Look until nothing is missing, or `within` is over."""
+        began = self._clock()
+        while True:
+            found = await self._look(request)
+            activity.heartbeat()
+            over = self._clock() - began >= request.within.total_seconds()
+            if over or not found.services:
+                return found
+            await rest(_EVERY_S, self._sleep)
+
+    async def _look(self, request: Ready) -> Lacking:
+        try:
+            router = self._router_for(request.router)
+        except AdapterError as error:
+            text = cut(str(error), TEXT_MOST)
+            return Lacking(services=dict.fromkeys(request.services, text))
+        limit = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(service: str, version: str) -> str:
+            async with limit:
+                activity.heartbeat()
+                return await lacking(router, service, version)
+
+        texts = await asyncio.gather(*(one(*item) for item in request.services.items()))
+        named = zip(request.services, texts, strict=True)
+        return Lacking(services={service: cut(text, TEXT_MOST) for service, text in named if text})
+
+
+async def lacking(router: Router, service: str, version: str) -> str:
+    """Why a version of a service can't take requests, in words; empty if it can, or who knows."""
+    try:
+        return await _lacking(router, service, version)
+    except AdapterError as error:
+        activity.logger.warning(
+            "readiness can't be seen", extra={"service": service, "error": str(error)}
+        )
+        return ""
+
+
+async def _lacking(router: Router, service: str, version: str) -> str:
+    unknown = f"its router does not know {service}: register it, or mend the name in the catalog"
+    try:
+        await router.read(service)
+    except UnknownRoute:
+        # A first deployment: the canary gives the service its route, if the router takes one.
+        if not callable(getattr(router, "register", None)):
+            return unknown
+    else:
+        unknown = f"{version} has no pool of instances that its router knows of"
+    return "" if await _has_pool(router, service, version) else unknown
+
+
+async def _has_pool(router: Router, service: str, version: str) -> bool:
+    try:
+        if isinstance(router, Pools):
+            return await router.has_pool(service, version)
+        return version in await router.requests(service)
+    except UnknownRoute:
+        return False
