@@ -408,7 +408,7 @@ class JudgeSpec(Model):
     max_groups: int = Field(
         default=10, ge=1, le=10, description="Most groups of pods that are compared apart."
     )
-    largest_user: Annotated[Percent, Field(gt=0)] | None = Field(
+    largest_user: SomePercent | None = Field(
         default=None,
         description="Largest share of the requests that one user may have, in percent: what may "
         "explain a share of requests that is not the weight. Left out: nearly all.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final
@@ -22,6 +22,8 @@ ENVIRONMENT_FIELD: Final = "data.subject.content.environment.id"
 """Where an event says what environment it is meant for."""
 MOST_BYTES: Final = 1_800_000
 """Of a plan; Temporal takes 2 MB in one piece, and there is more beside the plan."""
+_MOST_NEEDS: Final = 200_000
+"""Dependencies of all services of a plan together."""
 _NAMED = 5
 """Most names that an error spells out."""
 
@@ -142,10 +144,11 @@ def _needs_within(
     """For each chosen service: the chosen ones it depends on, directly or through others.
 
     The way ends at the first chosen service: what lies beyond is that one's own dependency.
-    Without recursion, each service is looked at once.
+    Without recursion, each service is looked at once. A set is the bits of a number: of thousands
+    of services with thousands of dependencies each, nothing else is small.
     """
-    wanted = set(chosen)
-    needs: dict[str, frozenset[str]] = {}
+    wanted = {name: 1 << at for at, name in enumerate(sorted(chosen))}
+    needs: dict[str, int] = {}
     for start in wanted:
         stack = [start]
         while stack:
@@ -158,10 +161,27 @@ def _needs_within(
             elif ahead:
                 stack.extend(ahead)
             else:
-                found = (frozenset({n}) if n in wanted else needs[n] for n in direct)
-                needs[name] = frozenset[str]().union(*found)
+                found = 0
+                for one in direct:
+                    found |= wanted[one] if one in wanted else needs[one]
+                needs[name] = found
                 stack.pop()
-    return {name: needs[name] for name in wanted}
+    total = sum(needs[name].bit_count() for name in wanted)
+    if total > _MOST_NEEDS:
+        text = (
+            f"services: got {total:,} dependencies among {len(wanted):,} services, "
+            f"expected at most {_MOST_NEEDS:,}: release fewer services at a time"
+        )
+        raise PlanError(PlanReason.TOO_LARGE, text)
+    names = list(wanted)
+    return {name: frozenset(_named(needs[name], names)) for name in wanted}
+
+
+def _named(bits: int, names: Sequence[str]) -> Iterator[str]:
+    while bits:
+        lowest = bits & -bits
+        yield names[lowest.bit_length() - 1]
+        bits ^= lowest
 
 
 def _service_plan(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from adapters.errors import StaleGeneration, UnknownRoute
+from adapters.ports import Pools
 from schemas.route import Route
 from tests.contract.routers.subjects import Subject
 from tests.contract.routers.wire import shares
@@ -53,6 +54,14 @@ async def test_registering_a_version_without_pool_is_refused(subject: Subject) -
     name = subject.put_up("1.4.1")
     with pytest.raises(UnknownRoute, match=r"9\.9\.9"):
         await subject.router.register(name, "9.9.9")
+
+
+async def test_a_pool_is_told_of_with_or_without_a_route(subject: Subject) -> None:
+    name = subject.put_up("1.4.1")
+    assert isinstance(subject.router, Pools)
+    assert await subject.router.has_pool(name, "1.4.1")
+    assert not await subject.router.has_pool(name, "9.9.9")
+    assert not await subject.router.has_pool("nobody", "1.4.1")
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.01, 5.0, 33.33, 99.99, 100.0])

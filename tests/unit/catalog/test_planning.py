@@ -133,3 +133,21 @@ def test_a_ramp_needs_failures_to_count() -> None:
     with pytest.raises(PlanError, match="expected a metric of kind ratio") as caught:
         plan_release(found, deploy("a"))
     assert caught.value.reason is PlanReason.UNFIT_STRATEGY
+
+
+def test_thousands_of_dependencies_through_others_are_small_and_refused_where_they_are_not() -> (
+    None
+):
+    count = 3000
+    graph: dict[str, list[str]] = {}
+    for at in range(count):
+        graph[f"c{at}"] = []
+        graph[f"u{at}"] = [f"c{at}", *([f"u{at - 1}"] if at else [])]
+    graph |= {f"z{at}": [f"u{count - 1}"] for at in range(100)}
+    found = graph_catalog(graph)
+    chosen = [name for name in graph if name[0] == "c"]
+    plan = plan_release(found, deploy(*chosen, "z0"))
+    assert plan.services["z0"].depends_on == tuple(sorted(chosen))
+    with pytest.raises(PlanError, match="300,000 dependencies") as caught:
+        plan_release(found, deploy(*chosen, *(f"z{at}" for at in range(100))))
+    assert caught.value.reason is PlanReason.TOO_LARGE
