@@ -29,7 +29,7 @@ _USER: Final = re.compile(r"//[^/\s'\"]*@")
 _ACTING: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _KEPT_FORMATS: Final = {"\u200d"}  # the joiner within emoji and some scripts, which acts on nothing
 
-_MENTION: Final = re.compile(r"@(?=\S)")
+_MENTION: Final = re.compile(r"([@＠])(?=\S)")  # noqa: RUF001 - some read the wide one, too
 _SCHEME: Final = re.compile(r":(?=//)|(?<=\bmailto):|(?<=\btel):", re.IGNORECASE)
 _WWW: Final = re.compile(r"\b(www)\.(?=\S)", re.IGNORECASE)
 _TAG: Final = re.compile(r"<(?=\S)")
@@ -89,7 +89,7 @@ def unlinked(text: str) -> str:
     `https[:]//example.com` and `[@]everyone`.
     """
     text = _WWW.sub(r"\1[.]", _SCHEME.sub("[:]", one_line(text)))
-    return _MENTION.sub("[@]", text)
+    return _MENTION.sub(r"[\1]", text)
 
 
 def inert(text: str) -> str:

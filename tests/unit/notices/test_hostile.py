@@ -45,3 +45,7 @@ def test_a_service_that_is_not_known_to_take_text_is_sent_inert_text(scheme: str
 @pytest.mark.parametrize("scheme", ["json", "jsons", "xml", "form", "mailto", "mailtos"])
 def test_programs_and_mail_are_sent_text_as_it_is(scheme: str) -> None:
     assert spelling(scheme) is one_line
+
+
+def test_a_wide_sign_mentions_nobody() -> None:
+    assert inert("\uff20everyone @here") == "[\uff20]everyone [@]here"
