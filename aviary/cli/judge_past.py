@@ -26,6 +26,7 @@ from schemas.judging import (
     RatioMetric,
     render,
 )
+from schemas.outside import hide_user
 from schemas.reading import ArmReading, MetricReading, Series, Snapshot
 from schemas.verdict import Reason, Verdict, VerdictKind
 
@@ -78,6 +79,7 @@ class PrometheusRange:
         lax: bool = False,
     ) -> None:
         self._client = client
+        self._where = f"Prometheus at {hide_user(str(client.base_url))}"
         self._lax = lax
         self.partial = ""
         """What was warned of, where that is accepted."""
@@ -113,7 +115,7 @@ class PrometheusRange:
         shown = str(answer)[:_SHOWN].encode(errors="backslashreplace").decode()
         return CommandError(
             ExitCode.FAILURE,
-            f"Prometheus at {self._client.base_url}: got {shown}, expected a matrix of series",
+            f"{self._where}: got {shown}, expected a matrix of series",
         )
 
     def _chunk(self, promql: str, first: int, last: int) -> list[dict[str, Any]]:
@@ -129,20 +131,18 @@ class PrometheusRange:
             data = answer.json()
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
             problem = f"{type(error).__name__}: {error}"[:_SHOWN]
-            raise CommandError(
-                ExitCode.FAILURE, f"Prometheus at {self._client.base_url}: {problem}"
-            ) from None
+            raise CommandError(ExitCode.FAILURE, f"{self._where}: {problem}") from None
         if not isinstance(data, dict) or data.get("status") != "success":
             problem = str(data.get("error", data) if isinstance(data, dict) else data)[:_SHOWN]
             raise CommandError(
                 ExitCode.FAILURE,
-                f"Prometheus at {self._client.base_url}: {answer.status_code}: {problem}",
+                f"{self._where}: {answer.status_code}: {problem}",
             )
         warned = warned_of(data)
         if warned and not self._lax:
             raise CommandError(
                 ExitCode.FAILURE,
-                f"Prometheus at {self._client.base_url}: the answer is partial: {warned}; "
+                f"{self._where}: the answer is partial: {warned}; "
                 "judge.accept_warnings of a catalog takes it all the same",
             )
         self.partial = self.partial or warned
@@ -215,7 +215,7 @@ def _client(url: str) -> httpx.Client:
         return httpx.Client(base_url=url, timeout=_TIMEOUT)
     except (httpx.InvalidURL, ValueError) as error:
         expected = "an address such as http://prometheus:9090"
-        raise _bad(f"--prometheus: got {url}, expected {expected}: {error}") from None
+        raise _bad(f"--prometheus: got {hide_user(url)}, expected {expected}: {error}") from None
 
 
 def _replay(

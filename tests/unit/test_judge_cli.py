@@ -221,6 +221,15 @@ def test_options_that_do_not_go_together_are_refused(
     assert message in refused(app, line("a", BAD), *options).stderr
 
 
+def test_the_user_of_an_address_is_shown_in_no_error(app: typer.Typer) -> None:
+    url = "http://u:hunter2@127.0.0.1:9"
+    asked = ["--prometheus", url, "--service", "x", "--from", "1", "--to", "2"]
+    result = CliRunner().invoke(app, ["judge", *asked, "--canary", "2", "--stable", "1"])
+    assert "Prometheus at http://(hidden)@127.0.0.1:9" in result.stderr
+    odd = [*asked[:1], f"{url}:[x", *asked[2:]]
+    assert "hunter2" not in result.output + refused(app, line("a", BAD), *odd).output
+
+
 def test_the_fixed_limit_and_its_window_can_be_chosen(app: typer.Typer) -> None:
     lines = [line("a", Tally(15, 750, 0, 14250))] * 4
     rule = ["--method", "threshold"]
