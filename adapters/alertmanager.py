@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Container, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final, Literal, TypeVar
@@ -82,25 +83,15 @@ class AlertmanagerAlerts:
         """
         if receiver is not None:
             # Without this, an Alertmanager other than the sender would say that nothing fires.
-            known = await self._ask("/api/v2/receivers", {}, _RECEIVERS)
+            known = self._read(await self._ask("/api/v2/receivers", {}), _RECEIVERS)
             if receiver not in {each.name for each in known}:
                 name = cut(receiver, NAME_MOST)
                 raise Terminal(f"{self._where}: has no receiver {name!r}, so it is not the sender")
-        found = await self._ask("/api/v2/alerts", _QUERY, _ALERTS, kept)
-        return tuple(
-            self._alert(item)
-            for item in found
-            if item.status.state != "suppressed"
-            and (receiver is None or receiver in {each.name for each in item.receivers})
-        )
+        found = await self._ask("/api/v2/alerts", _QUERY)
+        # In a thread: 10,000 alerts take seconds, in which others want an answer of this process.
+        return await asyncio.to_thread(self._alerts, found, receiver, kept)
 
-    async def _ask(
-        self,
-        path: str,
-        query: Mapping[str, str],
-        answers: TypeAdapter[_Answer],
-        kept: Container[str] = (),
-    ) -> _Answer:
+    async def _ask(self, path: str, query: Mapping[str, str]) -> bytes:
         where = self._where
         try:
             async with self._client.stream(
@@ -119,11 +110,26 @@ class AlertmanagerAlerts:
             raise Terminal(f"{where}: not a URL: {error}") from error
         except (httpx.HTTPError, OSError) as error:  # a refused certificate comes as it is
             raise Retryable(f"{where}: {type(error).__name__}: {error}") from error
+        return bytes(content)
+
+    def _read(
+        self, content: bytes, answers: TypeAdapter[_Answer], kept: Container[str] = ()
+    ) -> _Answer:
         try:
-            return answers.validate_json(bytes(content), context={KEPT: kept})
+            return answers.validate_json(content, context={KEPT: kept})
         except ValidationError as error:
-            text = f"{where}: not an answer of its API: {cut(explain(error), TEXT_MOST)}"
-            raise Retryable(text) from error
+            problem = cut(explain(error), TEXT_MOST)
+            raise Retryable(f"{self._where}: not an answer of its API: {problem}") from error
+
+    def _alerts(
+        self, content: bytes, receiver: str | None, kept: Container[str]
+    ) -> tuple[Alert, ...]:
+        return tuple(
+            self._alert(item)
+            for item in self._read(content, _ALERTS, kept)
+            if item.status.state != "suppressed"
+            and (receiver is None or receiver in {each.name for each in item.receivers})
+        )
 
     def _alert(self, item: _Gettable) -> Alert:
         # Here endsAt is when Alertmanager would give a silent alert up, not its end.

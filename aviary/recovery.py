@@ -93,11 +93,17 @@ class Recovery:
             return self.pause(lost, str(error), headers)
         except TimeoutError:
             return self.pause(lost, f"no answer within {self._ask_s:g} s", headers)
+        fire, recovered = await asyncio.to_thread(self._recovered, firing, headers)
+        _log.warning("alerts_lost", reason=lost.reason, detail=lost.text, fire=fire)
+        return recovered
+
+    def _recovered(self, firing: Sequence[Alert], headers: Headers) -> tuple[int, Recovered]:
+        """How many of them are about our services, and what is to be written; long for many."""
         ours = [alert for alert in firing if self._is_ours(alert)]
         new = [alert for alert in ours if not self._is_told(alert.identity)]
-        _log.warning("alerts_lost", reason=lost.reason, detail=lost.text, fire=len(ours))
         records = tuple(records_of(new, self._service_of, headers))
-        return Recovered(records, paused=False, identities=tuple(each.identity for each in new))
+        identities = tuple(each.identity for each in new)
+        return len(ours), Recovered(records, paused=False, identities=identities)
 
     def written(self, recovered: Recovered) -> None:
         """Remember what is durable now."""

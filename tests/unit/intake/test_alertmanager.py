@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -167,3 +169,24 @@ async def test_of_a_label_set_too_large_what_decides_is_kept() -> None:
         recovered = await recovery.after(Lost(LossReason.TOO_LARGE, "large"), ())
     assert (alert.name, alert.labels["service"], len(alert.labels)) == ("Errors", "checkout", 64)
     assert [record.key for record in recovered.records] == [b"checkout"]
+
+
+async def test_others_have_their_turn_while_a_large_answer_is_read() -> None:
+    labels = {f"label_{n}": "x" * 40 for n in range(20)} | {"service": "checkout"}
+    content = json.dumps([_item(fingerprint=f"f{n}") | {"labels": labels} for n in range(5000)])
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text=content)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        source = AlertmanagerAlerts("http://alertmanager", client)
+        recovery = Recovery(
+            source, lambda found: found["service"], lambda _: True, lambda: 1.0, ask_s=60
+        )
+        asking = asyncio.create_task(recovery.after(Lost(LossReason.TOO_LARGE, "large"), ()))
+        turns = 0
+        while not asking.done():
+            await asyncio.sleep(0.01)
+            turns += 1
+    assert len((await asking).records) == 5000
+    assert turns > 5
