@@ -92,6 +92,7 @@ def create_app(  # noqa: PLR0913 - its parts
 
     add_health(app, writer.check, registry)
 
+    @app.put("/{path:path}", include_in_schema=False)
     @app.post("/{path:path}", include_in_schema=False)
     async def elsewhere(request: Request) -> JSONResponse:
         """Say where notifications go."""

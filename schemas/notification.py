@@ -149,6 +149,8 @@ class WebhookPayload(_Tolerant):
     @field_validator("truncated_alerts", mode="before")
     @classmethod
     def _a_count(cls, value: Any) -> int:
+        if value is None:
+            return 0  # as if it were left out: so some write what is nothing
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             return 1
         return min(value, TRUNCATED_MOST)

@@ -150,7 +150,10 @@ def test_odd_json_of_one_alert_costs_no_other(wrong: bytes, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("given", "count"),
-    [(0, 0), (3, 3), (10**30, 1), (10**18 - 1, 1_000_000), (-1, 1), ("3", 1), (True, 1), (1.5, 1)],
+    [
+        *((None, 0), (0, 0), (3, 3), (10**30, 1), (10**18 - 1, 1_000_000), (-1, 1)),
+        *(("3", 1), (True, 1), (1.5, 1)),
+    ],
 )
 def test_how_many_alerts_were_left_out_is_a_count_or_at_least_one(given: Any, count: int) -> None:
     assert _parse(truncatedAlerts=given).truncated_alerts == count

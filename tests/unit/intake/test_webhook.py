@@ -205,8 +205,10 @@ async def test_only_known_methods_and_paths(writer: FakeWriter) -> None:
         answer = await http.post("/other", content=BODY, headers=AUTHORIZED)
         assert (answer.status_code, answer.json()["reason"]) == (404, "wrong_path")
         assert "expected /alertmanager" in answer.json()["detail"]
+        put = await http.put("/alertmanager/", content=BODY, headers=AUTHORIZED)
+        assert (put.status_code, put.json()["reason"]) == (404, "wrong_path")
         metrics = (await http.get("/metrics")).text
-    assert 'aviary_webhook_lost_total{reason="wrong_path"} 1.0' in metrics
+    assert 'aviary_webhook_lost_total{reason="wrong_path"} 2.0' in metrics
     assert not writer.written
 
 
