@@ -182,11 +182,13 @@ def split(answer: Answer) -> tuple[list[Batch], int]:
             break
         batch, at = data[at:end], end
         trouble = _frame_trouble(batch)
-        last = base if trouble else _last(batch, data[end : end + 8], log_end)
+        following = data[end : end + 8]
+        last = base if trouble else _last(batch, following, log_end)
         if last < offset:
-            if trouble or last >= base:
+            if last >= base and not (trouble and _may_reach(offset, following)):
                 continue  # all of it was before what is wanted
-            trouble, last = f"last offset: got {last}, expected {base} or more", offset
+            trouble = trouble or f"last offset: got {last}, expected {base} or more"
+            last = offset
         if not trouble and _is_no_data(batch, base, open_aborts, gone):
             offset = last + 1
             continue
@@ -202,6 +204,15 @@ def _last(batch: bytes, following: bytes, log_end: int | None) -> int:
     base, last = head[0], head[0] + head[6]
     begins = int.from_bytes(following, "big") if len(following) == 8 else log_end  # noqa: PLR2004
     return min(last, begins - 1) if begins is not None and begins > base else last
+
+
+def _may_reach(offset: int, following: bytes) -> bool:
+    """Whether a batch whose end is not known may be why a broker gave it: it has this offset.
+
+    Passed over, it would come again each time. One offset of it is taken at a time.
+    """
+    known = len(following) == 8  # noqa: PLR2004 - the offset where the next one begins
+    return not known or int.from_bytes(following, "big") > offset
 
 
 def _frame_trouble(batch: bytes) -> str:

@@ -27,6 +27,8 @@ from schemas.reading import Series, shown
 
 _TARGET: Final = frozenset({"instance", "pod"})
 _SCRAPED_BY: Final = frozenset({"job", "prometheus", "replica"})
+_REPLICA: Final = re.compile(r"replica(?!s)", re.IGNORECASE)
+"""Who scraped; not `replicaset` or `replicas`, which are what was scraped."""
 _BESIDE_IT: Final = frozenset({"endpoint", "container", "service"})
 """Labels that change with the job, and mean nothing alone."""
 _STORES: Final = ("prometheus_replica", "__replica__", "thanos_replica", "receive_replica")
@@ -90,7 +92,7 @@ def certain(series: Iterable[Series], replica_labels: Sequence[str] | None = Non
 def _hard(labels: Mapping[str, str]) -> frozenset[str]:
     """Labels that say who scraped a series whose target is known, or by their name alone."""
     if labels.keys() & _TARGET:
-        return frozenset(one for one in labels if one in _SCRAPED_BY or "replica" in one.lower())
+        return frozenset(one for one in labels if one in _SCRAPED_BY or _REPLICA.search(one))
     return frozenset(one for one in labels if one in _STORES)
 
 

@@ -143,6 +143,9 @@ class CounterIntake:
         self._vanished = 0 if arm is None else self._vanished + 1
         if arm is None or self._vanished > _VANISHED_FOR:
             return None
+        if self._vanished == _VANISHED_FOR and self._shown is not None:
+            # From here on, as in the beginning: the answer itself must show that they can be there.
+            self._shown.seen[arm] = False
         text = f"{gone[arm]:,} series of {arm} are gone although their instances went on"
         return Lack(Fault.VANISHED, text)
 

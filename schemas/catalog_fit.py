@@ -46,17 +46,24 @@ def check_fit(catalog: Catalog) -> Iterator[Finding]:
 
 
 def check_judged(catalog: Catalog, look: Judged) -> Iterator[Finding]:
-    """Look at every judge with its metrics, each pair once, and place what is found."""
+    """Look at every judge with the metrics it gets, each pair once, and place what is found.
+
+    The defaults by themselves are no pair where each service has something of its own.
+    """
     defaults = catalog.defaults
+    common = ServiceSpec()
+    both = (id(defaults.judge), id(_metrics(catalog, common)))
     seen: set[tuple[int, int]] = set()
     told: set[tuple[Path, str]] = set()
-    for name, spec in (("", ServiceSpec()), *catalog.services.items()):
+    for name, spec in catalog.services.items() or (("", common),):
         judge, metrics = spec.judge or defaults.judge, _metrics(catalog, spec)
-        if (id(judge), id(metrics)) in seen:
+        pair = (id(judge), id(metrics))
+        if pair in seen:
             continue
-        seen.add((id(judge), id(metrics)))
+        seen.add(pair)
+        place = ("", common) if pair == both else (name, spec)
         for found in look(judge, metrics):
-            path = _place(found.path, name, spec)
+            path = _place(found.path, *place)
             if (path, found.expected) not in told:
                 told.add((path, found.expected))
                 yield Finding(path, found.value, found.expected)

@@ -18,6 +18,8 @@ VERSION: Final = "aviary.lost.1"
 """Says of a record of `aviary.alerts` that it is no notification."""
 WINDOW_S: Final = 3600
 """Losses of one kind within one such stretch of time pause a canary once."""
+_LATEST: Final = 250_000_000_000.0
+"""The last time that is taken, of the year 9892: whoever writes a record says what its time is."""
 ALERT_NAME: Final = "AviaryAlertsLost"
 
 
@@ -51,12 +53,14 @@ class Loss(Model):
         """The record of a loss.
 
         Args:
-            now: seconds since the epoch; the same loss within the same `WINDOW_S` is one loss.
+            now: seconds since the epoch, however odd; the same loss within the same `WINDOW_S` is
+                one loss.
             reason: why.
             text: what happened, for a person.
             service: the one service that all lost alerts are about, if that is known.
         """
-        since = datetime.fromtimestamp(now // WINDOW_S * WINDOW_S, UTC)
+        known = min(max(now, 0.0), _LATEST)
+        since = datetime.fromtimestamp(known // WINDOW_S * WINDOW_S, UTC)
         return cls(reason=reason, text=text, service=service, since=since)
 
     @classmethod

@@ -168,6 +168,21 @@ def test_what_is_gone_for_good_is_not_missed_for_ever() -> None:
     assert taken[-1] > 0
 
 
+def test_what_is_gone_for_good_is_0_only_where_the_answer_shows_it() -> None:
+    """Counters of another name, of one pod: nothing says whether the store or the pod lacks it."""
+    for metric, counted in ((TWO_NAMES, False), (SAID, True)):
+        reader = Reader(metric)
+        reader.take(arm(total=(good(0),), bad=(series(30, pod="c"),), shown_by=(good(0),)))
+        taken = [
+            reader.take(arm(total=(good(n),), bad=(), shown_by=(good(n),))).n_c
+            for n in range(1, 60)
+        ]
+        assert any(taken) is counted
+        assert reader.fault is (None if counted else Fault.UNSHOWN)
+        back = series(900, pod="c")
+        assert reader.take(arm(total=(good(60),), bad=(back,), shown_by=(good(60),))).n_c > 0
+
+
 # --- the same thing twice ---
 
 
@@ -210,6 +225,7 @@ def test_what_is_scraped_twice_is_refused_and_named(name: str) -> None:
         ({"job": "a", "instance": "x:80"}, {"job": "b", "instance": "y:80"}),
         ({"service": "a", "instance": "x:80"}, {"service": "b", "instance": "x:80"}),
         ({"replica": "1", "instance": "x:80"}, {"replica": "2", "instance": "y:80"}),
+        ({"replicaset": "c-1", "instance": "x:80"}, {"replicaset": "c-2", "instance": "x:80"}),
     ],
 )
 def test_what_differs_in_itself_is_counted(labels: tuple[dict[str, str], ...]) -> None:

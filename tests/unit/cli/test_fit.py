@@ -167,6 +167,26 @@ def test_what_defaults_lack_is_told_once_and_there(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("defaults", "services"),
+    [
+        ("judge: {kayenta: {critical: [m]}}", own("x")),
+        ("judge: {pack: haproxy}", own("x")),
+        ("metrics: [{kind: gauge, name: latency}]", "  a: {judge: {pack: haproxy}}\n"),
+        (
+            "judge: {language: promql}, metrics: [{kind: gauge, name: m, value: 'rollup(x)'}]",
+            "  a: {judge: {language: other}}\n",
+        ),
+    ],
+)
+def test_defaults_are_held_to_nothing_but_what_services_make_of_them(
+    tmp_path: Path, defaults: str, services: str
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(HEAD.replace('9901"]}}', f'9901"]}}, {defaults}}}') + services)
+    assert set(load_with_plugins(path).services) == {"a"}
+
+
 def test_an_unknown_strategy_of_a_release_has_a_hint(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(HEAD + "  a:\n")

@@ -164,6 +164,21 @@ def test_a_format_that_is_not_read_is_said(magic: int) -> None:
     assert [r.offset for r in rest] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("offset", [1, 2])
+def test_a_batch_whose_end_is_not_known_is_passed_offset_by_offset(offset: int) -> None:
+    """Committed after its first offset, it comes again for the next: it must not for ever."""
+    made = bytearray(batch(FEW))
+    made[16] = 1
+    [one] = read(bytes(made), offset=offset)
+    assert (one.offset, one.next_offset, positions(bytes(made), offset=offset)) == (
+        *(offset, offset + 1),
+        offset + 1,
+    )
+    after = read(bytes(made), batch(FEW, base=1), offset=offset)
+    assert not texts(after)
+    assert [r.offset for r in after] == list(range(offset, 4))
+
+
 @pytest.mark.parametrize("length", [-1, 0, 4, -(2**31)])
 def test_a_length_that_is_none_does_not_stand_in_the_way(length: int) -> None:
     made = batch(FEW) + struct.pack(">qi", 3, length) + b"x" * 90

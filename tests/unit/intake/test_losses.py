@@ -132,6 +132,18 @@ async def test_a_truncated_notification_of_another_writer_pauses(
     assert setup.metric("aviary_bridge_lost_total", reason="truncated") == 1
 
 
+@pytest.mark.parametrize("written_at", [-1, -(2**63), 10**15, 2**63 - 1])
+async def test_an_odd_time_of_a_truncated_notification_costs_no_alert(
+    setup: Setup, written_at: int
+) -> None:
+    document = json.loads(alert_value({"service": "checkout"})) | {"truncatedAlerts": 1}
+    value = json.dumps(document).encode()
+    record = Record(value, topic=ids.TOPIC_ALERTS, timestamp=written_at)
+    assert await setup.accept(record) is Outcome.SIGNALLED
+    assert "f0" in setup.intake.told("checkout")
+    assert setup.metric("aviary_bridge_lost_total", reason="truncated") == 1
+
+
 async def test_what_is_wrong_with_ten_thousand_alerts_is_said_in_few_words(setup: Setup) -> None:
     await setup.accept(_record(alert_value(*[{"service": "nosuch" * 30}] * 10_000)))
     assert len(setup.reason()[1]) <= 2000
