@@ -20,7 +20,7 @@ from temporalio.exceptions import ApplicationError
 from activities.clock import server_now
 from activities.live import Heart
 from activities.observe import ShareWatch
-from activities.policy import Policy, forever, terminal_errors
+from activities.policy import Policy, forever, may_come_back, terminal_errors
 from activities.pulse import Pulse, lost_after
 from activities.ramp import RampState, Resolve, next_state
 from activities.tell import Teller, Telling, untold
@@ -182,7 +182,7 @@ class JudgeActivities:
     async def _next_weight(self, judge: Judge, request: JudgeRequest) -> RampState | None:
         if request.ramp is None:
             return None
-        with terminal_errors():
+        with terminal_errors(), may_come_back():
             counts = await self._router_for(request.router).requests(request.service)
         return next_state(
             request.ramp,

@@ -9,7 +9,7 @@ from typing import Final
 
 from temporalio import activity
 
-from activities.policy import Policy, forever, rest, terminal_errors
+from activities.policy import Policy, forever, may_come_back, rest, terminal_errors
 from adapters.errors import Retryable
 from adapters.ports import CountsUsers, Router
 from analysis.explain import percent
@@ -104,7 +104,7 @@ class ShareWatch:
     async def look(self) -> Share:
         """Take a reading; call first when the weight has had time to reach every request."""
         try:
-            with terminal_errors():
+            with terminal_errors(), may_come_back():
                 now = await self._router.requests(self._service)
                 users = await self._by_user()
         except Retryable as error:

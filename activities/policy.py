@@ -14,7 +14,7 @@ from temporalio import activity
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
-from adapters.errors import Terminal
+from adapters.errors import Retryable, Terminal, UnknownRoute
 
 _NAP_S = 2.0
 FIRST_RETRY = timedelta(milliseconds=100)
@@ -58,3 +58,15 @@ def terminal_errors() -> Iterator[None]:
         yield
     except Terminal as error:
         raise ApplicationError(str(error), type=type(error).__name__, non_retryable=True) from error
+
+
+@contextmanager
+def may_come_back() -> Iterator[None]:
+    """Take a route that is not there for away: somebody may just replace its file.
+
+    For those who only look at a service whose route was there.
+    """
+    try:
+        yield
+    except UnknownRoute as error:
+        raise Retryable(f"{error} (it may come back)") from error

@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.clock import server_now
 from activities.observe import Counter
-from activities.policy import Policy, forever, rest, terminal_errors
+from activities.policy import Policy, forever, may_come_back, rest, terminal_errors
 from adapters.errors import Unanswered
 from adapters.ports import MetricsSource, Router
 from analysis.ramp import Decision, Ramp, bound_cluster, feasibility
@@ -135,7 +135,7 @@ class RampActivities:
         """
         router = self._router_for(request.router)
         seconds = request.ramp.interval.total_seconds()
-        with terminal_errors():
+        with terminal_errors(), may_come_back():
             while True:
                 before = await router.requests(request.service), await self._errors(request)
                 await rest(seconds, self._sleep)

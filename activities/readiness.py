@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import Field
 from temporalio import activity
@@ -48,6 +48,18 @@ class Lacking(Model):
     """What is missing, in words, by service; nothing of those that may begin."""
 
     services: dict[ServiceName, str] = Field(default_factory=dict)
+    routed: tuple[ServiceName, ...] = Field(
+        default=(), description="Those that have a route: none of them is deployed first."
+    )
+
+
+class Found(NamedTuple):
+    """What was seen of one service."""
+
+    text: str = ""
+    """Why its version can't take requests, in words; empty if it can, or who knows."""
+    routed: bool = False
+    """Whether it has a route."""
 
 
 class ReadinessActivities:
@@ -89,38 +101,44 @@ class ReadinessActivities:
             return Lacking(services=dict.fromkeys(request.services, text))
         limit = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(service: str, version: str) -> str:
+        async def one(service: str, version: str) -> Found:
             async with limit:
                 activity.heartbeat()
                 return await lacking(router, service, version)
 
-        texts = await asyncio.gather(*(one(*item) for item in request.services.items()))
-        named = zip(request.services, texts, strict=True)
-        return Lacking(services={service: cut(text, TEXT_MOST) for service, text in named if text})
+        looks = await asyncio.gather(*(one(*item) for item in request.services.items()))
+        named = dict(zip(request.services, looks, strict=True))
+        return Lacking(
+            services={name: cut(look.text, TEXT_MOST) for name, look in named.items() if look.text},
+            routed=tuple(name for name, look in named.items() if look.routed),
+        )
 
 
-async def lacking(router: Router, service: str, version: str) -> str:
-    """Why a version of a service can't take requests, in words; empty if it can, or who knows."""
+async def lacking(router: Router, service: str, version: str) -> Found:
+    """Whether a version of a service can take requests, as far as its router can be asked."""
     try:
         return await _lacking(router, service, version)
     except AdapterError as error:
         activity.logger.warning(
             "readiness can't be seen", extra={"service": service, "error": str(error)}
         )
-        return ""
+        return Found()
 
 
-async def _lacking(router: Router, service: str, version: str) -> str:
+async def _lacking(router: Router, service: str, version: str) -> Found:
     unknown = f"its router does not know {service}: register it, or mend the name in the catalog"
+    routed = False
     try:
         await router.read(service)
     except UnknownRoute:
         # A first deployment: the canary gives the service its route, if the router takes one.
         if not callable(getattr(router, "register", None)):
-            return unknown
+            return Found(unknown)
     else:
+        routed = True
         unknown = f"{version} has no pool of instances that its router knows of"
-    return "" if await _has_pool(router, service, version) else unknown
+    there = await _has_pool(router, service, version)
+    return Found("" if there else unknown, routed)
 
 
 async def _has_pool(router: Router, service: str, version: str) -> bool:

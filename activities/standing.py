@@ -75,7 +75,9 @@ class First(Model):
     router: RouterSpec
     service: ServiceName
     version: Version
-    absent_for: Duration = Field(description="How long the route must be missing to be believed.")
+    absent_for: Duration | None = Field(
+        description="How long the route must be missing to be believed; None: it has to come."
+    )
 
 
 class FirstLook(Model):
@@ -139,7 +141,9 @@ class StandingActivities:
                 with terminal_errors():
                     return FirstLook(route=await _read(router, request.service))
             except _Absent:
-                absent = self._clock() - began >= request.absent_for.total_seconds()
+                absent = request.absent_for is not None and (
+                    self._clock() - began >= request.absent_for.total_seconds()
+                )
                 standing = await _look(router, look)
                 activity.heartbeat(standing.sentence)
             if absent and not standing.down:

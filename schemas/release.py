@@ -272,6 +272,11 @@ class CanaryInput(Model):
     plan: ServicePlan
     tuning: Tuning = Tuning()
     environment: str = "default"
+    routed: bool = Field(
+        default=False,
+        description="Whether the service had a route when its release began: one that is missing "
+        "is then waited for, and no first deployment.",
+    )
     restore: Cause | None = Field(
         default=None,
         description="Set when an earlier run was terminated: only take its traffic back, for this.",

@@ -176,7 +176,7 @@ class CanaryWorkflow(GoingBack):
             if await self._preflight():
                 await self._traffic.look()  # a wait may have been long
             while self._traffic.route is None:
-                await self._deploy_first()
+                await (self._await_route() if self._start.routed else self._deploy_first())
             await self._traffic.take()
         if not self._traffic.unchanged:
             if self._plan.strategy.ramp is not None and self._progress < (0, 0):
@@ -219,6 +219,13 @@ class CanaryWorkflow(GoingBack):
         stable, told = self._traffic.stable, self._note_failure
         return await ask_preflight(self._plan, self._start.tuning, stable, known, told)
 
+    async def _await_route(self) -> None:
+        """It was there when the release began: that it is missing makes no first deployment."""
+        text = f"its route, which {self._plan.service} had when the release began, to be there"
+        self._enter(CanaryPhase.PREFLIGHT, text)
+        await find_first(self._plan, None, self._note_failure)
+        await self._traffic.look()
+
     async def _deploy_first(self) -> None:
         """A service without a route: no canary is possible, and all goes to the new version."""
         plan, tuning = self._plan, self._start.tuning
@@ -227,7 +234,7 @@ class CanaryWorkflow(GoingBack):
             f"is its first deployment, if none comes within {format_duration(tuning.absent_for)}"
         )
         self._enter(CanaryPhase.PREFLIGHT, text)
-        found = await find_first(plan, tuning)
+        found = await find_first(plan, tuning.absent_for, self._note_failure)
         if found.route is None:
             await self._traffic.begin_first()
         else:

@@ -57,6 +57,7 @@ class GoingBack(Inbox):
         except TimeoutError:
             self._enter(CanaryPhase.STUCK, "the router, still tried")
         await undo
+        self._verify()  # by now: what it depends on waits for this, and for no look at instances
         await self._until_it_stands(await before)
         if self._kept is None:
             await self._see_back()
@@ -84,10 +85,16 @@ class GoingBack(Inbox):
                 standing = await healthy
         self._ends_by = ()
 
+    def _verify(self) -> None:
+        """The router has confirmed: no traffic by its word."""
+        if self._phase is not CanaryPhase.VERIFYING:
+            text = f"requests to stop starting on {self._plan.version}"
+            self._enter(CanaryPhase.VERIFYING, text)
+
     async def _see_back(self) -> None:
         """Believe the router only once no request starts on the canary any more."""
         version = self._plan.version
-        self._enter(CanaryPhase.VERIFYING, f"requests to stop starting on {version}")
+        self._verify()
         while True:
             try:
                 seen = await see_back(self._plan, self._start.tuning, self._note_failure)

@@ -31,6 +31,8 @@ class Readiness:
         self._plan = plan
         self._within = tuning.ready_within
         self.done = False
+        self.routed: set[str] = set()
+        """Services that had a route when they were looked at."""
         self.waits_for = ""
         """What is missing, in words."""
         self.cause: Cause | None = None
@@ -57,12 +59,13 @@ class Readiness:
     async def _ask(self, within: timedelta) -> dict[str, str]:
         limit = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(router: RouterSpec, services: dict[str, str]) -> dict[str, str]:
+        async def one(router: RouterSpec, services: dict[str, str]) -> Lacking:
             async with limit:
                 return await _look(Ready(router=router, services=services, within=within))
 
         found = await asyncio.gather(*(one(*each) for each in self._parts()))
-        return {service: text for each in found for service, text in sorted(each.items())}
+        self.routed.update(service for each in found for service in each.routed)
+        return {service: text for each in found for service, text in sorted(each.services.items())}
 
     def _parts(self) -> Iterator[tuple[RouterSpec, dict[str, str]]]:
         """The services of each router, so many at a time."""
@@ -75,7 +78,7 @@ class Readiness:
                 yield router, {name: self._plan.services[name].version for name in some}
 
 
-async def _look(request: Ready) -> dict[str, str]:
+async def _look(request: Ready) -> Lacking:
     try:
         found: Lacking = await workflow.execute_activity(
             READY,
@@ -92,8 +95,8 @@ async def _look(request: Ready) -> dict[str, str]:
         if not (isinstance(cause, ApplicationError) and cause.type == _NOT_THERE):
             raise
         workflow.logger.warning("this worker is older: nothing is looked at before the release")
-        return {}
-    return dict(found.services)
+        return Lacking()
+    return found
 
 
 def _said(missing: dict[str, str]) -> str:

@@ -251,6 +251,7 @@ class ReleaseWorkflow(Commands):
             plan=self._plan.services[service],
             tuning=self._start.tuning,
             environment=self._plan.environment,
+            routed=service in self._readiness.routed,
             restore=restore,
             promote=promote,
         )

@@ -19,7 +19,8 @@ with workflow.unsafe.imports_passed_through():
         Standing,
     )
     from schemas.ids import judging_queue
-    from schemas.release import ServicePlan, Tuning
+    from schemas.release import ServicePlan
+    from workflows.trying import Told, for_ever
 
 
 async def look_at(plan: ServicePlan, stable: str, within: timedelta) -> Standing:
@@ -60,25 +61,32 @@ def wait_until_healthy(plan: ServicePlan, stable: str) -> workflow.ActivityHandl
     )
 
 
-async def find_first(plan: ServicePlan, tuning: Tuning) -> FirstLook:
-    """Wait until a service without a route is believed to have none, and its version is healthy."""
+async def find_first(plan: ServicePlan, absent_for: timedelta | None, told: Told) -> FirstLook:
+    """Wait until a service without a route is believed to have none, and its version is healthy.
+
+    Without `absent_for` it is never believed: its route is waited for.
+    """
     request = First(
         router=plan.router,
         service=plan.service,
         version=plan.version,
-        absent_for=tuning.absent_for,
+        absent_for=absent_for,
     )
-    found: FirstLook = await workflow.execute_activity(
-        FIRST,
-        request,
-        result_type=FirstLook,
-        task_queue=judging_queue(workflow.info().task_queue),
-        start_to_close_timeout=WAIT_POLICY.start_to_close,
-        heartbeat_timeout=WAIT_POLICY.heartbeat,
-        retry_policy=WAIT_POLICY.retry,
-        summary=f"{plan.service}: no route yet; is {plan.version} healthy?",
+    why = "is its route back?" if absent_for is None else f"no route; is {plan.version} healthy?"
+    return await for_ever(
+        lambda retry: workflow.execute_activity(
+            FIRST,
+            request,
+            result_type=FirstLook,
+            task_queue=judging_queue(workflow.info().task_queue),
+            start_to_close_timeout=WAIT_POLICY.start_to_close,
+            heartbeat_timeout=WAIT_POLICY.heartbeat,
+            retry_policy=retry,
+            summary=f"{plan.service}: {why}",
+        ),
+        WAIT_POLICY.retry,
+        told,
     )
-    return found
 
 
 def _request(plan: ServicePlan, stable: str, within: timedelta | None) -> Stand:

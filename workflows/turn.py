@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
         release_workflow_id,
     )
     from schemas.release import Cause, CauseKind, ReleasePlan, Tuning
+    from workflows.outbox import Pace
     from workflows.trying import for_ever
     from workflows.waiting import one_ended
 
@@ -44,6 +45,7 @@ class Turn:
         self.admitted = False
         self.waits_for = ""
         """What it waits for, in words; empty while that is not known."""
+        self._pace = Pace()
         self._asked: set[str] = set()
         """Releases that were told what this one wants of them."""
         self._telling: set[asyncio.Task[None]] = set()
@@ -82,7 +84,8 @@ class Turn:
         revert = Revert(release=self._plan.release, since=self._since, services=wants)
         handle = workflow.get_external_workflow_handle(release_workflow_id(release))
         try:
-            await handle.signal(SIGNAL_REVERT, revert)
+            async with self._pace.room(revert):
+                await handle.signal(SIGNAL_REVERT, revert)
         except FailureError as error:  # it has ended meanwhile
             workflow.logger.info("not heard", extra={"release": release, "error": str(error)})
 

@@ -14,7 +14,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.judge import JudgeActivities, JudgeRequest, JudgeResult
 from activities.pulse import Pulse
-from adapters.errors import Retryable, Terminal, Unanswered
+from adapters.errors import Retryable, Terminal, Unanswered, UnknownRoute
 from adapters.routers.trial import TrialRouter
 from schemas.catalog import Bake, MemoryRouterSpec, PluginRouterSpec
 from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
@@ -35,6 +35,8 @@ class Shop:
         self.error: Exception | None = None
         self.asked: list[str] = []
         self.labels: dict[str, str] = {"pod": "1"}
+        self.vanishes: tuple[float, float] = (0, 0)
+        """From when to when the router has no such service, in seconds."""
 
     def clock(self) -> datetime:
         return self.now
@@ -60,7 +62,10 @@ class Counting(TrialRouter):
         self._shop = shop
 
     async def requests(self, service: str) -> Mapping[str, int]:
-        sent = 200 * (self._shop.now - T0).total_seconds()
+        passed = (self._shop.now - T0).total_seconds()
+        if self._shop.vanishes[0] <= passed < self._shop.vanishes[1]:
+            raise UnknownRoute(f"{service}: the router has no such service")
+        sent = 200 * passed
         return {"1": int(sent * (1 - self._shop.share)), "2": int(sent * self._shop.share)}
 
 
@@ -112,6 +117,25 @@ async def test_a_bad_canary_fails_before_the_bake_ends() -> None:
         Reason.WORSE_THAN_STABLE,
     )
     assert shop.now < T0 + timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("vanishes", [(0, 4), (3, 8), (9, 30), (0, 30)])
+async def test_a_route_that_is_away_for_a_moment_takes_no_good_canary_back(
+    vanishes: tuple[float, float],
+) -> None:
+    shop = Shop()
+    shop.vanishes = vanishes
+    result = await _judge(shop, _request())
+    assert result.verdict.kind is VerdictKind.PASS
+
+
+async def test_the_share_is_held_against_the_weight_once_the_route_is_back() -> None:
+    shop = Shop(share=0.0)
+    shop.vanishes = (0, 6)
+    long = Bake(min=timedelta(seconds=50), max=timedelta(seconds=60))
+    result = await _judge(shop, _request(bake=long))
+    assert (result.verdict.kind, result.verdict.reason) == (VerdictKind.FAIL, Reason.SHARE_OFF)
+    assert shop.now >= T0 + timedelta(seconds=6)
 
 
 async def test_a_source_that_never_answers_is_inconclusive_and_not_good() -> None:

@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.ramp import BeginRamp, RampActivities, RampState, next_state
+from adapters.errors import Retryable, UnknownRoute
 from adapters.memory import MemoryMetricsSource
 from adapters.routers.trial import TrialRouter
 from schemas.catalog import MemoryRouterSpec
@@ -115,15 +116,16 @@ def _resolve(_: JudgeSpec, metric: MetricSpec) -> MetricSpec:
     return metric
 
 
-async def _begin(ramp: RampSpec, each: int = 15_000) -> RampState:
+async def _begin(
+    ramp: RampSpec, each: int = 15_000, router: TrialRouter | None = None
+) -> RampState:
     async def at_once(_: float) -> None:
         return None
 
+    users = router or Users(each)
     activities = RampActivities(
-        Growing(), lambda _: Users(each), _resolve, clock=lambda: T0, sleep=at_once
+        Growing(), lambda _: users, _resolve, clock=lambda: T0, sleep=at_once
     )
-    router = Users(each)
-    activities._router_for = lambda _: router
     request = BeginRamp(
         router=MemoryRouterSpec(kind="memory"),
         service="payments",
@@ -139,6 +141,15 @@ async def test_the_first_weight_is_safe_for_a_dead_canary() -> None:
     """At 1000 requests per second and a budget of 500: 15 s of it stay under the budget."""
     state = await _begin(SPEC)
     assert 0 < state.weight / 100 * 1000 * 15 <= 250
+
+
+async def test_a_route_that_is_away_for_a_moment_ends_no_ramp() -> None:
+    class Away(Users):
+        async def requests(self, service: str) -> Mapping[str, int]:
+            raise UnknownRoute(f"{service}: the router has no such service")
+
+    with pytest.raises(Retryable, match="it may come back"):
+        await _begin(SPEC, router=Away(15_000))
 
 
 async def test_a_budget_that_can_never_show_a_good_canary_is_refused_with_the_least_one() -> None:

@@ -103,6 +103,11 @@ class RecordingRouter(TrialRouter):
         self.unrouted: set[str] = set()
         """Services that have no route yet."""
 
+    def forget(self, service: str) -> None:
+        """Lose the route of a service, as if it never had one."""
+        self._routes.pop(service, None)
+        self.unrouted.add(service)
+
     async def register(self, service: str, stable: str) -> Route:
         self.add_pool(service, stable)
         self.unrouted.discard(service)
@@ -140,9 +145,8 @@ class RecordingRouter(TrialRouter):
         return await super().read(service)
 
     def _look_for(self, service: str) -> None:
-        if service in self.gone:
-            self.missed.append(service)
         if service in self.gone | self.unrouted:
+            self.missed.append(service)
             raise UnknownRoute(f"{service}: the router has no such service")
 
     def weights(self, service: str) -> list[float]:

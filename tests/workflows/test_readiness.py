@@ -116,7 +116,9 @@ async def test_a_first_deployment_may_begin_where_there_are_instances(measured: 
     async def says(router: Router) -> str:
         if measured:
             router = MeasuredRouter(router, "test", WorkerMetrics(CollectorRegistry()))
-        return await lacking(router, "cart", "2")
+        found = await lacking(router, "cart", "2")
+        assert not found.routed
+        return found.text
 
     assert "does not know cart" in await says(Bare())
     if not measured:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Mapping
+
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
+from activities.standing import LOOK_POLICY
 from schemas.events import EventType
 from schemas.ids import SIGNAL_KEEP, SIGNAL_ROLLBACK
 from schemas.notice import NoticeKind
 from schemas.release import CanaryPhase, Command, ReleasePhase
+from schemas.route import Health
 from tests.workflows.kit import Release, World, eventually
 
 SOAKING = {"steps": [50], "soak": "1h"}
@@ -193,3 +199,66 @@ async def test_a_first_deployment_that_goes_back_before_it_began_leaves_no_route
     await release.handle.signal(SIGNAL_ROLLBACK)
     assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
     assert name in world.router.unrouted
+
+
+async def test_a_route_that_was_there_when_the_release_began_makes_no_first_deployment(
+    world: World,
+) -> None:
+    name, ledger = world.service("checkout"), world.service("ledger")
+    world.judge.blocked.add((ledger, 10))
+    release = await world.release(PAIR)
+    await release.until(ledger="baking")
+    world.router.forget(name)
+    world.judge.blocked.clear()
+
+    async def told() -> bool:
+        status = await release.status()
+        return any("had when the release began" in one.waits_for for one in status.services)
+
+    await eventually(told)
+    world.router.missed.clear()
+    await eventually(lambda: world.router.missed.count(name) >= 4)  # for longer than `absent_for`
+    assert name in world.router.unrouted
+    world.router.unrouted.clear()
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    assert world.router.weights(name) == [10, 50, 100, 0]
+
+
+async def test_the_wait_for_such_a_route_ends_with_the_release(world: World) -> None:
+    name, ledger = world.service("checkout"), world.service("ledger")
+    world.judge.blocked.add((ledger, 10))
+    release = await world.release(PAIR)
+    await release.until(ledger="baking")
+    world.router.forget(name)
+    world.judge.blocked.clear()
+    await release.until(checkout="preflight")
+    await release.handle.signal(SIGNAL_ROLLBACK)
+    assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
+    assert name in world.router.unrouted
+    assert world.router.last_back() == [ledger]
+
+
+async def test_no_look_at_instances_holds_up_what_the_service_depends_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, checkout = world.service("ledger"), world.service("checkout")
+    release = await world.release(PAIR, strategy=SOAKING)
+    await release.until(ledger="holding", checkout="holding")
+    looked, answer, told = asyncio.Event(), asyncio.Event(), world.router.instances
+
+    async def hangs(service: str) -> Mapping[str, Health] | None:
+        if service == checkout:
+            looked.set()
+            await answer.wait()
+        return await told(service)
+
+    monkeypatch.setattr(world.router, "instances", hangs)
+    began = time.monotonic()
+    await release.handle.signal(SIGNAL_ROLLBACK)
+    await eventually(lambda: world.router.last_back()[-2:] == [checkout, ledger])
+    took = time.monotonic() - began
+    assert looked.is_set()
+    assert LOOK_POLICY.schedule_to_close is not None
+    assert took < LOOK_POLICY.schedule_to_close.total_seconds()
+    answer.set()
+    assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
