@@ -199,6 +199,7 @@ class CanaryWorkflow(GoingBack):
         firing: Firing | None = None
         self._asks_alerts = True
         while firing is None or firing.count:
+            self._asks_again = False
             asked = asyncio.create_task(self._ask_preflight(firing))
             try:
                 await workflow.wait_condition(lambda: asked.done() or self._let_by)  # noqa: B023
@@ -247,6 +248,8 @@ class CanaryWorkflow(GoingBack):
 
     async def _shift_to(self, weight: float) -> None:
         self._stop_if_going_back()
+        if self._asks_again and self._traffic.began_at is None:
+            await self._preflight()
         self._phase = CanaryPhase.SHIFTING
         self._waits_for = f"the router to confirm {weight:g} %"
         await self._traffic.shift(weight)

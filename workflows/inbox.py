@@ -68,6 +68,8 @@ class Inbox(Commands):
         self._waits_for = ""
         self._ends_by: tuple[Word, ...] = ()
         self._asks_alerts = False
+        self._asks_again = False
+        """An alert came since preflight last asked, before there was traffic."""
         self._let_by = False
         self._kept: str | None = None
         """What a person said who keeps the new version although it went back."""
@@ -231,6 +233,7 @@ class Inbox(Commands):
             return  # and not remembered either: the next loss of that hour may be of what matters
         if not self._alerts.is_new(alert):
             return
+        self._asks_again |= self._traffic.began_at is None
         decided = decide(
             alert, self._plan, began_at=self._traffic.began_at, stable=self._traffic.stable
         )

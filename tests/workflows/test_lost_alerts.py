@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from temporalio.client import WorkflowUpdateFailedError
 
 from schemas.alert import Alert, AlertStatus
-from schemas.ids import SIGNAL_ALERTS, SIGNAL_RESUME
+from schemas.ids import SIGNAL_ALERTS, SIGNAL_PAUSE, SIGNAL_RESUME
 from schemas.loss import Loss, LossReason
 from schemas.notice import NoticeKind
-from schemas.release import Command, ReleasePhase
+from schemas.release import CanaryPhase, Command, ReleasePhase
 from tests.workflows.kit import Release, World, eventually
 
 ANN = Command(by="ann", reason="nothing fires")
@@ -76,3 +76,39 @@ async def _resumed(release: Release) -> bool:
 
 async def _paused(release: Release) -> bool:
     return (await release.canary_status("a")).paused
+
+
+async def test_an_alert_between_preflight_and_the_first_request_holds_the_canary_back(
+    world: World,
+) -> None:
+    service = world.service("a")
+    first, second = (_firing(service, name) for name in ("Errors", "Latency"))
+    world.alerts.alerts = [first]
+    release = await world.release({"a": []}, strategy={"steps": [50], "soak": "2s"})
+    await eventually(lambda: _waits_for(release, "Errors"))
+    await release.canary("a").signal(SIGNAL_PAUSE, ANN)
+    world.alerts.alerts = []
+    await eventually(lambda: _waits_for(release, "resume"))
+    await eventually(lambda: _is_in(release, CanaryPhase.PAUSED))
+
+    world.alerts.alerts = [second]
+    await release.canary("a").signal(SIGNAL_ALERTS, [second])
+    await release.canary("a").signal(SIGNAL_RESUME, ANN)
+
+    await eventually(lambda: _waits_for(release, "Latency"))
+    assert (await release.canary_status("a")).weight == 0
+    world.alerts.alerts = []
+    await release.until(a="holding")
+
+
+def _firing(service: str, name: str) -> Alert:
+    return Alert(
+        status=AlertStatus.FIRING,
+        fingerprint=name,
+        labels={"alertname": name, "service": service},
+        starts_at=datetime.now(UTC),
+    )
+
+
+async def _is_in(release: Release, phase: CanaryPhase) -> bool:
+    return (await release.canary_status("a")).phase is phase
