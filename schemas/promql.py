@@ -26,6 +26,9 @@ _DEPTH: Final = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 _KEEP_RAW: Final = frozenset({"label_replace", "label_join", "last_over_time"})
 _COMBINE_RAW: Final = frozenset({"or", "+", "-"})
 _FILTER: Final = frozenset({"and", "unless"})
+_RENAMED: Final = re.compile(r"\bholt_winters(?=\s*\()")
+_NEW_NAME: Final = "double_exponential_smoothing"
+"""Since Prometheus 3; the parser knows this name alone."""
 _TYPES: Final = (
     (ValueType.Vector, "vector"),
     (ValueType.Matrix, "matrix"),
@@ -56,9 +59,9 @@ def fault(query: str, *, raw: bool) -> str | None:
     if text := _too_large(query):
         return text
     try:
-        parsed = promql_parser.parse(query)
+        parsed = promql_parser.parse(_RENAMED.sub(_NEW_NAME, query))
     except ValueError as error:
-        return f"a query in PromQL ({error})"
+        return f"a query in PromQL ({error}); of another language, say so in judge.language"
     kind = _kind(parsed)
     if kind != "vector":
         return f"a query for series ({_WORDS[kind]})"

@@ -98,7 +98,7 @@ def _check_environment(catalog: Catalog, asked: str | None) -> None:
 
 
 def _check_size(plan: ReleasePlan) -> None:
-    size = len(plan.model_dump_json())
+    size = len(plan.model_dump_json().encode())
     if size > MOST_BYTES:
         text = (
             f"services: got {len(plan.services):,} of them, whose plan takes {size:,} bytes as "

@@ -149,6 +149,8 @@ def warned_of(document: Mapping[str, Any]) -> str:
     warned += [one for one in infos if one.startswith(_LEFT_OUT)]
     if document.get("isPartial"):
         warned.append("isPartial")
+    if document.get("error"):  # beside what there is: "the data field may still hold some"
+        warned.append(str(document["error"]))
     more = f" (and {len(warned) - 1} more)" if len(warned) > 1 else ""
     return shown(warned[0]) + more if warned else ""
 

@@ -137,11 +137,12 @@ REMARKS: dict[str, dict[str, Any]] = {
     },
     "VictoriaMetrics": {"isPartial": True},
     "a text in place of a list": {"warnings": "partial"},
+    "an error beside a result": {"error": "store away", "errorType": "execution"},
 }
 HARMLESS: dict[str, dict[str, Any]] = {
     "a name": {"infos": [A_NAME]},
     "the same, of Prometheus 2.50": {"warnings": [A_NAME]},
-    "none": {"warnings": [], "infos": None, "isPartial": False},
+    "none": {"warnings": [], "infos": None, "isPartial": False, "error": ""},
 }
 
 

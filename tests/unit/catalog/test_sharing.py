@@ -56,6 +56,15 @@ def test_what_no_writing_makes_small_is_refused_with_what_helps() -> None:
     assert caught.value.reason is PlanReason.TOO_LARGE
 
 
+def test_what_counts_is_bytes_and_not_characters() -> None:
+    metrics = [
+        {"kind": "gauge", "name": f"m{at}", "value": f'x{{a="{"🐤" * 9000}"}}'} for at in range(10)
+    ]
+    found = catalog({f"s{at}": {"metrics": metrics} for at in range(FEW - 1)})
+    with pytest.raises(PlanError, match=r"takes 3,\d{3},\d{3} bytes"):
+        plan_release(found, deploy(*found.services))
+
+
 def test_a_plan_of_few_is_written_for_people() -> None:
     found = catalog({f"s{at}": {} for at in range(FEW)})
     written = json.loads(plan_release(found, deploy(*found.services)).model_dump_json())

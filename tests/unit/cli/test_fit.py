@@ -69,6 +69,7 @@ WRONG = [
     (own('x{a="b"'), "expected a query in PromQL"),
     (own('x{a=~"("}'), "expected a query in PromQL (illegal regex"),
     (own("nosuch(x)"), "unknown function"),
+    (own("rollup(x)"), "of another language, say so in judge.language"),
     (own("sum(rate(x[5m]))"), "expected raw series, got sum()"),
     (own("sum by (pod) (x)", "histogram"), "expected raw series, got sum()"),
     (
@@ -121,6 +122,8 @@ RIGHT = [
     own("x offset 1m"),
     own("rate(cpu[5m])", "gauge"),
     own("sum(rate(x[5m]))", "threshold"),
+    own("holt_winters(x[5m], 0.5, 0.5)", "gauge"),
+    own("double_exponential_smoothing(x[5m], 0.5, 0.5)", "gauge"),
     own("x # a comment\n  "),
     "  a: {judge: {language: other}, metrics: [{kind: gauge, name: m, value: 'rollup(x) keep'}]}\n",
 ]
