@@ -10,7 +10,7 @@ from typing import Final
 from temporalio import activity
 
 from activities.policy import Policy, forever, may_come_back, rest, terminal_errors
-from adapters.errors import Retryable
+from adapters.errors import Retryable, UnknownRoute
 from adapters.ports import CountsUsers, Router
 from analysis.explain import percent
 from analysis.share import ONE_BY_ONE, UNKNOWN, Crowd, judge_share
@@ -181,19 +181,26 @@ class ObserveActivities:
         """Look in windows of `quiet` until one has no stray request, or `within` is over."""
         windows = max(1, round(request.within / request.quiet)) if request.quiet else 1
         seen = Seen(share=Share.TOO_LITTLE)
-        for _ in range(windows):
-            seen = await self._window(request)
-            activity.heartbeat(seen.strays)
-            if seen.share is not Share.DISOBEYED:
-                return seen
+        with terminal_errors():
+            for left in reversed(range(windows)):
+                try:
+                    seen = await self._window(request)
+                except UnknownRoute:
+                    if not left:
+                        raise
+                    # Somebody may just replace its file.
+                    await rest(request.quiet.total_seconds(), self._sleep)
+                    continue
+                activity.heartbeat(seen.strays)
+                if seen.share is not Share.DISOBEYED:
+                    return seen
         return seen
 
     async def _window(self, request: SeeBack) -> Seen:
         router = self._router_for(request.router)
-        with terminal_errors():
-            counter = Counter(await router.requests(request.service))
-            await rest(request.quiet.total_seconds(), self._sleep)
-            counter.add(await router.requests(request.service))
+        counter = Counter(await router.requests(request.service))
+        await rest(request.quiet.total_seconds(), self._sleep)
+        counter.add(await router.requests(request.service))
         strays = counter.of(request.version)
         share = judge_share(strays, counter.total, 0)
         return Seen(share=share, strays=strays, total=counter.total)

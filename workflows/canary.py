@@ -236,7 +236,10 @@ class CanaryWorkflow(GoingBack):
         )
         self._enter(CanaryPhase.PREFLIGHT, text)
         found = await find_first(plan, tuning.absent_for, self._note_failure)
-        if found.route is None:
+        if self._pause_text is not None:  # looked at anew when it goes on: pauses may be long
+            self._enter(CanaryPhase.PAUSED, f"resume: {self._pause_text}")
+            await workflow.wait_condition(lambda: self._pause_text is None)
+        elif found.route is None:
             await self._traffic.begin_first()
         else:
             await self._traffic.look()

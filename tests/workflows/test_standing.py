@@ -11,7 +11,7 @@ from temporalio.client import WorkflowUpdateFailedError
 
 from activities.standing import LOOK_POLICY
 from schemas.events import EventType
-from schemas.ids import SIGNAL_KEEP, SIGNAL_ROLLBACK
+from schemas.ids import SIGNAL_KEEP, SIGNAL_PAUSE, SIGNAL_RESUME, SIGNAL_ROLLBACK
 from schemas.notice import NoticeKind
 from schemas.release import CanaryPhase, Command, ReleasePhase
 from schemas.route import Health
@@ -262,3 +262,18 @@ async def test_no_look_at_instances_holds_up_what_the_service_depends_on(
     assert took < LOOK_POLICY.schedule_to_close.total_seconds()
     answer.set()
     assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
+
+
+async def test_a_pause_holds_a_first_deployment_before_its_first_request(world: World) -> None:
+    name = world.service("a")
+    world.router.unrouted.add(name)
+    world.router.unhealthy.add((name, "2"))
+    release = await world.release({"a": []})
+    await release.until(a="preflight")
+    await release.handle.execute_update(SIGNAL_PAUSE, Command(by="ann"))
+    world.router.unhealthy.clear()
+    await release.until(a="paused")
+    assert name in world.router.unrouted
+    await release.handle.execute_update(SIGNAL_RESUME, Command(by="ann"))
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    assert (await world.router.read(name)).stable == "2"

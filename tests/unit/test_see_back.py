@@ -1,0 +1,66 @@
+"""After a rollback: whether requests still start on the version that was taken back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+
+import pytest
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities.observe import ObserveActivities, SeeBack, Seen
+from adapters.errors import UnknownRoute
+from adapters.routers.trial import TrialRouter
+from schemas.catalog import MemoryRouterSpec
+from schemas.verdict import Share
+
+
+class Leaky(TrialRouter):
+    """A router that knows nothing of the service at first, and sends requests where it should not.
+
+    Args:
+        away: so many questions.
+        strays: requests of the version taken back from one question to the next.
+    """
+
+    def __init__(self, away: int, strays: int = 0) -> None:
+        super().__init__()
+        self._away = away
+        self._strays = strays
+        self.asked = 0
+
+    async def requests(self, service: str) -> Mapping[str, int]:
+        self.asked += 1
+        if self.asked <= self._away:
+            raise UnknownRoute(f"{service}: the router has no such service")
+        return {"1": 1000 * self.asked, "2": self._strays * self.asked}
+
+
+async def _see(router: Leaky) -> Seen:
+    async def at_once(_: float) -> None:
+        await asyncio.sleep(0)
+
+    request = SeeBack(
+        router=MemoryRouterSpec(kind="memory"),
+        service="payments",
+        version="2",
+        quiet=timedelta(seconds=1),
+        within=timedelta(seconds=15),
+    )
+    activities = ObserveActivities(lambda _: router, at_once)
+    return await ActivityEnvironment().run(activities.see_back, request)
+
+
+@pytest.mark.parametrize("away", [0, 1, 7, 14])
+async def test_a_route_that_is_away_for_a_moment_is_looked_at_when_it_is_back(away: int) -> None:
+    assert (await _see(Leaky(away))).share is Share.AGREES
+    assert (await _see(Leaky(away, strays=500))).share is Share.DISOBEYED
+
+
+async def test_a_route_that_stays_away_can_t_be_seen() -> None:
+    with pytest.raises(ApplicationError, match="no such service") as caught:
+        await _see(Leaky(1000))
+    assert caught.value.type == "UnknownRoute"
+    assert caught.value.non_retryable
