@@ -170,6 +170,10 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
             else:
                 self._errors.pop(each.partition, None)
                 self._feed(each.partition).put(each.batches)
+        for feed in self._feeds.values():
+            feed.check()
+        for lane in self._lanes.values():
+            lane.check()
         self._fetch_what_has_room()
         self._tell_lag()
 

@@ -37,6 +37,11 @@ class Feed:
         """Whether no more should be fetched for now."""
         return self._unread >= BACKLOG_BYTES
 
+    def check(self) -> None:
+        """Raise what has ended the reading before it was closed, if anything has."""
+        if self._task.done():
+            self._task.result()
+
     def put(self, batches: Iterable[Batch]) -> None:
         """Take batches, in the order of their offsets."""
         for batch in batches:

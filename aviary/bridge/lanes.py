@@ -75,6 +75,11 @@ class Lane:
         """The offset of the first record that is not done; None before there is any."""
         return self._first_offset if self.next_offset is None else self.next_offset
 
+    def check(self) -> None:
+        """Raise what has ended the lane before it was closed, if anything has."""
+        if self._task.done():
+            self._task.result()
+
     def put(self, records: Iterable[Any]) -> None:
         """Take records, in the order of their offsets."""
         for record in records:

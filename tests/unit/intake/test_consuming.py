@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from adapters.errors import Retryable
 from adapters.kafka_batches import Answer, split
 from adapters.kafka_reading import Fetched, FetchingEndedError
-from aviary.bridge import consume, feeds
+from aviary.bridge import consume, feeds, lanes
 from aviary.bridge.consume import Consumption
 from aviary.bridge.metrics import BridgeMetrics
 from tests.contract.kafka.raw import batch
@@ -210,6 +210,24 @@ async def test_fetching_that_has_ended_ends_the_consumption() -> None:
     async with asyncio.timeout(20):
         with pytest.raises(Retryable, match="no more"):
             await made_of(consumer, Work()).run(asyncio.Event())
+
+
+@pytest.mark.parametrize(("part", "does"), [(feeds.Feed, "_read"), (lanes.Lane, "_finish")])
+async def test_a_part_that_has_ended_by_a_fault_ends_the_consumption(
+    monkeypatch: pytest.MonkeyPatch, part: type, does: str
+) -> None:
+    """Another consumer goes on in its place; the partition does not stand still for ever."""
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(part, does, fail)
+    consumer = Consumer()
+    consumer.given.put_nowait([fetch(ONE, b"1")])
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        async with asyncio.timeout(60):
+            await made_of(consumer, Work()).run(asyncio.Event())
+    assert not consumer.committed
 
 
 async def test_a_partition_with_much_unread_is_fetched_again_when_it_is_read(
