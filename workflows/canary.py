@@ -236,9 +236,12 @@ class CanaryWorkflow(GoingBack):
         )
         self._enter(CanaryPhase.PREFLIGHT, text)
         found = await find_first(plan, tuning.absent_for, self._note_failure)
+        self._stop_if_going_back()
         if self._pause_text is not None:  # looked at anew when it goes on: pauses may be long
             self._enter(CanaryPhase.PAUSED, f"resume: {self._pause_text}")
             await workflow.wait_condition(lambda: self._pause_text is None)
+        elif self._asks_again:
+            await self._preflight()
         elif found.route is None:
             await self._traffic.begin_first()
         else:
@@ -253,6 +256,7 @@ class CanaryWorkflow(GoingBack):
         self._stop_if_going_back()
         if self._asks_again and self._traffic.began_at is None:
             await self._preflight()
+            self._stop_if_going_back()
         self._phase = CanaryPhase.SHIFTING
         self._waits_for = f"the router to confirm {weight:g} %"
         await self._traffic.shift(weight)

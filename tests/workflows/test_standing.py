@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
 from activities.standing import LOOK_POLICY
+from schemas.alert import Alert, AlertStatus
 from schemas.events import EventType
-from schemas.ids import SIGNAL_KEEP, SIGNAL_PAUSE, SIGNAL_RESUME, SIGNAL_ROLLBACK
+from schemas.ids import SIGNAL_ALERT, SIGNAL_KEEP, SIGNAL_PAUSE, SIGNAL_RESUME, SIGNAL_ROLLBACK
 from schemas.notice import NoticeKind
 from schemas.release import CanaryPhase, Command, ReleasePhase
 from schemas.route import Health
@@ -277,3 +279,31 @@ async def test_a_pause_holds_a_first_deployment_before_its_first_request(world: 
     await release.handle.execute_update(SIGNAL_RESUME, Command(by="ann"))
     assert (await release.result()).phase is ReleasePhase.FINALIZED
     assert (await world.router.read(name)).stable == "2"
+
+
+async def test_an_alert_that_comes_while_a_first_deployment_waits_holds_it_back(
+    world: World,
+) -> None:
+    name = world.service("a")
+    world.router.unrouted.add(name)
+    world.router.unhealthy.add((name, "2"))
+    release = await world.release({"a": []})
+    await eventually(lambda: waits(release, "has no route yet"))
+    alert = Alert(
+        status=AlertStatus.FIRING,
+        fingerprint="1",
+        labels={"alertname": "Latency", "service": name},
+        starts_at=datetime.now(UTC),
+    )
+    world.alerts.alerts = [alert]
+    await release.canary("a").signal(SIGNAL_ALERT, alert)
+    world.router.unhealthy.clear()
+    await eventually(lambda: waits(release, "Latency"))
+    assert name in world.router.unrouted
+    world.alerts.alerts = []
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    assert (await world.router.read(name)).stable == "2"
+
+
+async def waits(release: Release, what: str) -> bool:
+    return what in (await release.status()).services[0].waits_for
