@@ -345,6 +345,8 @@ class ServiceStatus(Model):
     steps: int = 0
     stable: Version | None = None
     waits_for: Text = ""
+    paused: bool = False
+    """Its canary goes no further until resumed, whatever it does meanwhile."""
     ends_by: tuple[str, ...] = ()
     verdict: Verdict | None = None
     cause: Cause | None = None

@@ -31,26 +31,36 @@ class Waiting(Protocol):
         ...
 
     @property
+    def paused(self) -> bool:
+        """Whether it goes no further until resumed."""
+        ...
+
+    @property
     def ends_by(self) -> tuple[str, ...]:
         """Commands that end this wait, beside those of its phase."""
         ...
 
 
-def ends(one: Waiting, *, paused: bool = False) -> tuple[str, ...]:
+def ends(one: Waiting) -> tuple[str, ...]:
     """The commands that end what a service waits for, the one that is meant for it first."""
     found = [*one.ends_by]
     if one.phase is CanaryPhase.GATED:
         found.append(SIGNAL_APPROVE)
-    if paused or one.phase is CanaryPhase.PAUSED:
+    if pauses(one):
         found.append(SIGNAL_RESUME)
-    if one.phase is CanaryPhase.BAKING:
+    elif one.phase is CanaryPhase.BAKING:  # while it pauses, the end of a bake ends no wait
         found.append(SIGNAL_SKIP)
     return tuple(dict.fromkeys(found))
 
 
+def pauses(one: Waiting) -> bool:
+    """Whether it goes no further until resumed; a bake that runs goes on to its end."""
+    return one.paused or one.phase is CanaryPhase.PAUSED
+
+
 def asks_people(one: Waiting) -> bool:
     """Whether it goes on only when a person has done something."""
-    return one.phase in _OF_PEOPLE or bool(one.ends_by)
+    return one.phase in _OF_PEOPLE or one.paused or bool(one.ends_by)
 
 
 def asking(services: Iterable[Waiting]) -> str:

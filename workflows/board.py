@@ -113,6 +113,7 @@ class Board:
                 "steps": report.steps,
                 "stable": report.stable,
                 "waits_for": "" if phase.closed else report.waits_for,
+                "paused": report.paused and not phase.closed,
                 "ends_by": () if phase.closed else report.ends_by,
                 "verdict": report.verdict,
                 "cause": report.cause,

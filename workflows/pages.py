@@ -25,6 +25,7 @@ from schemas.release import (
     ServiceStatus,
 )
 from schemas.versions import short
+from schemas.waits import pauses
 from workflows import describe
 from workflows.describe import GOING_BACK, NO_WAY_BACK, phase
 from workflows.markdown import WIDTH as _WIDTH
@@ -273,7 +274,7 @@ def _then(status: ReleaseStatus, plan: ReleasePlan) -> str:
 
 def _paused(status: ReleaseStatus) -> bool:
     """Whether it goes no further: told so itself, or one of its canaries."""
-    return status.paused or any(one.phase is CanaryPhase.PAUSED for one in status.services)
+    return status.paused or any(pauses(one) for one in status.services)
 
 
 def _then_running(status: ReleaseStatus, soak: str) -> str:

@@ -158,7 +158,7 @@ class Story:
     def _notice_wait(self, kind: NoticeKind, report: CanaryReport, what: str) -> None:
         """A wait, and the commands that end it."""
         text = f"{report.service} {what}: waits for {cut(report.waits_for, _WAIT_MOST)}"
-        words = waits.ends(report, paused=report.paused)
+        words = waits.ends(report)
         if words:
             lines = waits.commands(words, self._plan.release, report.service)
             text += f". To go on: {lines}. To go back: "

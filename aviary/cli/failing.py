@@ -13,6 +13,9 @@ from aviary.cli.border import echo
 from schemas.outside import one_line, visible
 
 _NOT_ONE_OF = re.compile(r"'([^']*)' is not one of (.+)", re.DOTALL)
+_HINTED = re.compile(r"; (?:did you mean|services are)")
+_OF_SERVICES = {"gated", "paused", "stuck"}
+"""States that people see of services, and ask releases for."""
 
 
 class ExitCode(IntEnum):
@@ -90,7 +93,7 @@ class Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
-            error.message += _hint(error.message)
+            error.message = _with_hint(error.message)
             raise
         except CommandError as error:
             raise _ended(error.text, error.code) from None
@@ -100,14 +103,20 @@ class Group(TyperGroup):
             raise
 
 
-def _hint(message: str) -> str:
-    """The closest of the words that an option takes, where another one was given."""
+def _with_hint(message: str) -> str:
+    """With the closest of the words that an option takes, where another one was given.
+
+    A group within a group sees the same error, and has nothing to add.
+    """
     found = _NOT_ONE_OF.search(message)
-    if found is None:
-        return ""
+    if found is None or _HINTED.search(message):
+        return message
     from schemas.catalog_check import nearest  # noqa: PLC0415 - only when something is wrong
 
-    return nearest(found[1], re.findall(r"'([^']+)'", found[2]))
+    hint = nearest(found[1], re.findall(r"'([^']+)'", found[2]))
+    if found[1].lower() in _OF_SERVICES:
+        hint = "; services are that, not releases: --waiting lists what waits for a person"
+    return found[0].rstrip(".") + hint
 
 
 def _ended(text: str, code: ExitCode) -> typer.Exit:

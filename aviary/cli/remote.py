@@ -317,7 +317,9 @@ class Releases:
         """Tell what NOT_FOUND means: no such release, or one that has ended."""
         if error.status == RPCStatusCode.NOT_FOUND:
             described = await self._describe(release)
-            text = f"release {release}: has ended ({_word(described.status)})"
+            status = await self._status_of(described, release)
+            state = status.phase.value if status is not None else _word(described.status)
+            text = f"release {release}: has ended ({state})"
             raise CommandError(ExitCode.FAILURE, text)
 
     async def _describe(self, release: str) -> WorkflowExecutionDescription:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from schemas.release import CanaryPhase, CanaryStatus, ReleasePhase, ReleaseStatus, ServiceStatus
-from schemas.waits import commands
+from schemas.waits import commands, pauses
 
 _ENDS = {"approve": "whatever fires", "skip": "whatever fires"}
 """What a command does that ends a wait for alerts."""
@@ -28,8 +28,7 @@ def may(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> list[str
         if lines:
             return [f"The release is {where}. You may: `{'`, `'.join(lines)}`"]
         return [f"Nothing is left to decide: the release is {where}."]
-    paused = status.paused or any(one.paused for one in canaries.values())
-    words = _words(seen, paused=paused or any(one.phase is CanaryPhase.PAUSED for one in seen))
+    words = _words(seen, paused=status.paused or any(pauses(one) for one in seen))
     if not status.paused:
         words["pause"] = ""
     words["rollback"] = "leaves the line" if status.phase is ReleasePhase.QUEUED else ""

@@ -178,7 +178,7 @@ async def test_commands_are_answered_or_refused_with_the_reason(console: Console
         }
         ended = await console("pause", release)
         assert ended.exit_code == 1
-        assert ended.stderr == f"release {release}: has ended (completed)\n"
+        assert ended.stderr == f"release {release}: has ended (finalized)\n"
     assert '"finalized"' in (await console("status", release, "--format", "json")).stdout
 
 

@@ -6,30 +6,43 @@ import re
 
 import pytest
 
+from aviary.cli.finding import waits_for_people
 from aviary.cli.ways import may
 from schemas.release import CanaryPhase, Command, ReleasePhase, ReleaseStatus
-from schemas.waits import ends
+from schemas.waits import asking, ends
 from tests.unit.release.test_pages import MOVING, NOW, plan_of, report
 from workflows import describe
 from workflows.board import Board
 from workflows.commands import Word
+from workflows.pages import release as release_page
 
 
+def board_of(services: CanaryPhase, *, pausing: bool = False) -> Board:
+    """All services in one phase; `pausing`: an alert, say, lets their canaries go no further."""
+    board = Board(plan_of(3))
+    for name in board.phases:
+        if services not in {CanaryPhase.WAITING, CanaryPhase.SKIPPED}:
+            told = report(services, paused=pausing or services is CanaryPhase.PAUSED)
+            board.take(told.model_copy(update={"service": name, "cause": None}))
+        board.set_phase(name, services)
+    return board
+
+
+def status_of(board: Board, phase: ReleasePhase, *, paused: bool = False) -> ReleaseStatus:
+    return ReleaseStatus(
+        release="shop-42", phase=phase, paused=paused, services=board.statuses(), started_at=NOW
+    )
+
+
+@pytest.mark.parametrize("pausing", [False, True])
 @pytest.mark.parametrize("paused", [False, True])
 @pytest.mark.parametrize("services", CanaryPhase)
 @pytest.mark.parametrize("phase", [one for one in ReleasePhase if one.forward])
 def test_a_release_offers_just_what_it_obeys(
-    phase: ReleasePhase, services: CanaryPhase, *, paused: bool
+    phase: ReleasePhase, services: CanaryPhase, *, paused: bool, pausing: bool
 ) -> None:
-    board = Board(plan_of(3))
-    for name in board.phases:
-        if services not in {CanaryPhase.WAITING, CanaryPhase.SKIPPED}:
-            told = report(services, paused=services is CanaryPhase.PAUSED)
-            board.take(told.model_copy(update={"service": name, "cause": None}))
-        board.set_phase(name, services)
-    status = ReleaseStatus(
-        release="shop-42", phase=phase, paused=paused, services=board.statuses(), started_at=NOW
-    )
+    board = board_of(services, pausing=pausing)
+    status = status_of(board, phase, paused=paused)
     (said,) = may(status, {})
     offered = set(re.findall(r"\b(\w+)\b", re.sub(r"\(.*?\)", "", said.split(";")[0])))
     # One whose canary has not come to telling that it asks for alerts is let through unasked.
@@ -43,5 +56,22 @@ def test_a_release_offers_just_what_it_obeys(
 def test_what_ends_a_wait_is_obeyed_while_it_lasts(phase: CanaryPhase, *, paused: bool) -> None:
     going = phase not in describe.GOING_BACK | describe.NO_WAY_BACK
     paused = going and (paused or phase is CanaryPhase.PAUSED)
-    for word in ends(report(phase, paused=paused), paused=paused):
+    for word in ends(report(phase, paused=paused)):
         assert describe.canary_refusal(Word(word), phase, paused=paused, at="") is None
+
+
+@pytest.mark.parametrize(
+    "services", [CanaryPhase.BAKING, CanaryPhase.SHIFTING, CanaryPhase.HOLDING]
+)
+def test_a_release_tells_of_a_canary_that_pauses_whatever_it_does(services: CanaryPhase) -> None:
+    status = status_of(board_of(services, pausing=True), ReleasePhase.RUNNING)
+    assert "`resume` goes on" in release_page(status, plan_of(3), at=NOW)
+    assert "**Next:** nothing until `resume`" in release_page(status, plan_of(3), at=NOW)
+    assert waits_for_people(status)
+    assert asking(status.services).count("waits for") == 3
+    assert not waits_for_people(status_of(board_of(services), ReleasePhase.RUNNING))
+
+
+def test_no_skip_is_named_to_end_a_pause() -> None:
+    assert ends(report(CanaryPhase.BAKING, paused=True)) == (Word.RESUME,)
+    assert ends(report(CanaryPhase.BAKING)) == (Word.SKIP,)
