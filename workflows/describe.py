@@ -36,6 +36,8 @@ _TIMES = {
 }
 _KINDS = {"Retryable", "Terminal"}
 """Types of failures that say nothing to a person."""
+LAST_FAILURE = "last failure: "
+"""Before the reason why a wait has been in vain so far."""
 _STEPS = 10
 """Steps that a text spells out."""
 NO_WAY_BACK = {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED}

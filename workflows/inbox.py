@@ -178,7 +178,9 @@ class Inbox(Commands):
         """What it waits for now, why in vain so far, and a pause that it has not come to yet."""
         now = self._waits_for
         if self._failure:
-            now = f"{now or 'an answer'}; last failure: {cut(self._failure, _FAILURE_MOST)}"
+            now = (
+                f"{now or 'an answer'}; {describe.LAST_FAILURE}{cut(self._failure, _FAILURE_MOST)}"
+            )
         if self._pause_text is None or self._phase is CanaryPhase.PAUSED:
             return now
         return "; then ".join(filter(None, (now, f"resume: {self._pause_text}")))

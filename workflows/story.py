@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
         ReleasePlan,
         ServiceStatus,
     )
+    from workflows import describe
     from workflows.outbox import Announcer
 
 _RELEASE_NOTICES = {
@@ -186,9 +187,10 @@ def _state(report: CanaryReport) -> dict[str, Any]:
 
 
 def _place(report: CanaryReport) -> tuple[Any, ...]:
-    """Where a canary is; to be stuck for another reason is another place."""
-    stuck = report.ends_by if report.phase is CanaryPhase.STUCK else ()
-    return report.phase, report.step, stuck
+    """Where a canary is; to be stuck for another reason, or for one at last, is another place."""
+    if report.phase is not CanaryPhase.STUCK:
+        return report.phase, report.step
+    return report.phase, report.step, report.ends_by, describe.LAST_FAILURE in report.waits_for
 
 
 def _plain(cause: Cause | None) -> dict[str, Any] | None:

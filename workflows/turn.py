@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
         release_workflow_id,
     )
     from schemas.release import Cause, CauseKind, ReleasePlan, Tuning
+    from workflows import describe
     from workflows.outbox import Pace
     from workflows.trying import for_ever
     from workflows.waiting import one_ended
@@ -182,5 +183,5 @@ class Turn:
     def _unasked(self, failure: str, changed: Callable[[], None]) -> None:
         """The admission could not be asked so far."""
         if failure and not self.admitted:
-            self.waits_for = f"the admission to be asked; last failure: {failure}"
+            self.waits_for = f"the admission to be asked; {describe.LAST_FAILURE}{failure}"
             changed()

@@ -132,6 +132,11 @@ async def shown(release: Release, text: str) -> None:
     await eventually(there)
 
 
+async def _told_stuck(world: World, text: str) -> bool:
+    stuck = [one.text for one in world.notifier.notices if one.kind is NoticeKind.STUCK]
+    return any(text in one for one in stuck)
+
+
 async def test_a_stuck_rollback_says_why_everywhere(server: WorkflowEnvironment) -> None:
     world = World(server.client)
     world.router = router = ReadOnlyRouter()
@@ -142,8 +147,7 @@ async def test_a_stuck_rollback_says_why_everywhere(server: WorkflowEnvironment)
         await release.handle.signal(SIGNAL_ROLLBACK)
         await release.until(ledger="stuck")
         await shown(release, "Read-only file system")
-        stuck = [one for one in world.notifier.notices if one.kind is NoticeKind.STUCK]
-        assert "Read-only file system" in stuck[0].text
+        await eventually(lambda: _told_stuck(world, "Read-only file system"))
         story = await fetch_timeline(world.client, release.handle.id.removeprefix("release/"))
         assert "Read-only file system" in " ".join(one.text for one in story.moments)
         router.full = False
