@@ -10,6 +10,13 @@ from schemas.phases import CanaryPhase, ReleasePhase
 
 _WITH_SERVICE: Final = " --service "
 _OF_PEOPLE: Final = {CanaryPhase.GATED, CanaryPhase.PAUSED, CanaryPhase.STUCK}
+_BEYOND_PAUSES: Final = {
+    CanaryPhase.ROLLING_BACK,
+    CanaryPhase.STUCK,
+    CanaryPhase.VERIFYING,
+    CanaryPhase.FINALIZING,
+}
+"""What a pause from before has no say in."""
 
 
 class Waiting(Protocol):
@@ -55,12 +62,13 @@ def ends(one: Waiting) -> tuple[str, ...]:
 
 def pauses(one: Waiting) -> bool:
     """Whether it goes no further until resumed; a bake that runs goes on to its end."""
-    return one.paused or one.phase is CanaryPhase.PAUSED
+    held = one.paused and not one.phase.closed and one.phase not in _BEYOND_PAUSES
+    return held or one.phase is CanaryPhase.PAUSED
 
 
 def asks_people(one: Waiting) -> bool:
     """Whether it goes on only when a person has done something."""
-    return one.phase in _OF_PEOPLE or one.paused or bool(one.ends_by)
+    return one.phase in _OF_PEOPLE or pauses(one) or bool(one.ends_by)
 
 
 def asking(services: Iterable[Waiting]) -> str:

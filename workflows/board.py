@@ -14,6 +14,7 @@ from schemas.release import (
     ServiceStatus,
 )
 from schemas.verdict import Verdict
+from schemas.waits import pauses
 from workflows import describe
 from workflows.commands import Word
 
@@ -168,7 +169,7 @@ class Board:
     def _makes_no_sense(self, word: Word, command: Command, *, paused: bool) -> str | None:
         if word is Word.PAUSE and paused:
             return "the release is paused already"
-        if word is Word.RESUME and not (paused or self.any_paused):
+        if word is Word.RESUME and not (paused or any(pauses(one) for one in self.statuses())):
             return "the release is not paused"
         if word in _APPLIES:
             return self._nothing_applies(word, command)

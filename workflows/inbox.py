@@ -181,7 +181,8 @@ class Inbox(Commands):
             now = (
                 f"{now or 'an answer'}; {describe.LAST_FAILURE}{cut(self._failure, _FAILURE_MOST)}"
             )
-        if self._pause_text is None or self._phase is CanaryPhase.PAUSED:
+        over = {CanaryPhase.PAUSED, *describe.GOING_BACK}
+        if self._pause_text is None or self._phase in over:
             return now
         return "; then ".join(filter(None, (now, f"resume: {self._pause_text}")))
 

@@ -91,7 +91,7 @@ def canary(start: CanaryInput, report: CanaryReport, parent: str = "") -> str:
     beside = f"Beside stable {_cell(report.stable or '(being read)')}"
     environment = _cell(start.environment)
     lines.append(f"{beside}, in {_release_link(start.release, parent)} ({environment}).")
-    if report.paused and report.phase is not CanaryPhase.PAUSED:
+    if pauses(report) and report.phase is not CanaryPhase.PAUSED:
         lines.append("**Paused:** it goes no further than this weight.")
     if report.waits_for:
         lines.append(f"**Waits for** {_cell(report.waits_for, _WIDTH * 3)}.")

@@ -189,7 +189,7 @@ def told(service: ServiceStatus, canary: CanaryStatus | None) -> str:
     parts = []
     if source.cause is not None:
         parts.append(_why(source.cause))
-    elif source.waits_for:
+    if source.waits_for and not source.phase.closed:
         parts.append(f"waits for {source.waits_for}")
     if source.verdict is not None:
         parts.append(source.verdict.sentence)

@@ -6,9 +6,16 @@ import pytest
 
 from aviary.cli.finding import Filters
 from aviary.cli.remote import Found
-from aviary.cli.tables import found_as_data, print_found, print_status
+from aviary.cli.tables import found_as_data, print_found, print_status, told
 from aviary.cli.ways import may
-from schemas.release import CanaryPhase, Cause, CauseKind, ReleasePhase, ReleaseStatus
+from schemas.release import (
+    CanaryPhase,
+    Cause,
+    CauseKind,
+    ReleasePhase,
+    ReleaseStatus,
+    ServiceStatus,
+)
 from tests.unit.cli import looks
 from tests.unit.cli.looks import START, release, service
 
@@ -114,3 +121,18 @@ def test_a_release_that_goes_back_offers_only_what_it_takes() -> None:
     asked = STUCK.model_copy(update={"ends_by": ("keep",)})
     back = release(asked, phase=ReleasePhase.ROLLING_BACK, cause=cause)
     assert "`aviary release keep shop-42 --service cart`" in may(back, {})[0]
+
+
+def test_a_rollback_that_fails_says_on_what_beside_why_it_goes_back() -> None:
+    waits = "the router to confirm; last failure: Read-only file system"
+    cause = Cause(kind=CauseKind.COMMAND, text="rolled back by ann", at=START)
+    for phase in (CanaryPhase.ROLLING_BACK, CanaryPhase.STUCK):
+        one = ServiceStatus(
+            service="cart",
+            version="1",
+            depends_on=(),
+            phase=phase,
+            waits_for=waits,
+            cause=cause,
+        )
+        assert told(one, None) == f"rolled back by ann; waits for {waits}"

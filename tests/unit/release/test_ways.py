@@ -10,7 +10,7 @@ from aviary.cli.finding import waits_for_people
 from aviary.cli.ways import may
 from schemas.release import CanaryPhase, Command, ReleasePhase, ReleaseStatus
 from schemas.waits import asking, ends
-from tests.unit.release.test_pages import MOVING, NOW, plan_of, report
+from tests.unit.release.test_pages import MOVING, NOW, canary_page, plan_of, report
 from workflows import describe
 from workflows.board import Board
 from workflows.commands import Word
@@ -75,3 +75,15 @@ def test_a_release_tells_of_a_canary_that_pauses_whatever_it_does(services: Cana
 def test_no_skip_is_named_to_end_a_pause() -> None:
     assert ends(report(CanaryPhase.BAKING, paused=True)) == (Word.RESUME,)
     assert ends(report(CanaryPhase.BAKING)) == (Word.SKIP,)
+
+
+@pytest.mark.parametrize(
+    "services", [CanaryPhase.ROLLING_BACK, CanaryPhase.VERIFYING, CanaryPhase.FINALIZING]
+)
+def test_a_pause_from_before_holds_nothing_that_goes_back_or_finalizes(
+    services: CanaryPhase,
+) -> None:
+    told = report(services, paused=True)
+    assert ends(told) == ()
+    assert not waits_for_people(status_of(board_of(services, pausing=True), ReleasePhase.RUNNING))
+    assert "**Paused:**" not in canary_page(services, paused=True)
