@@ -123,11 +123,24 @@ def _named(name: str, node: Any) -> str:
     return f"{node.func.name}()" if name == "Call" else "arithmetic"
 
 
+def _joined(node: Any) -> Any | None:
+    """The counters in `counters * on (pod) group_left (version) info`, which only adds labels.
+
+    What stands on the side of the one is taken for an info metric, whose value is 1.
+    """
+    card = node.modifier and node.modifier.card
+    if card == promql_parser.VectorMatchCardinality.ManyToOne:
+        return node.lhs
+    return node.rhs if card == promql_parser.VectorMatchCardinality.OneToMany else None
+
+
 def _not_raw_sides(node: Any) -> str | None:
     """Counters of the same instances may be added, taken apart and put beside each other."""
     operator = str(node.op)
     if operator in _FILTER:
         return _not_raw(node.lhs)
+    if operator == "*" and (counted := _joined(node)) is not None:
+        return _not_raw(counted)
     if operator not in _COMBINE_RAW:
         return f"operator {operator}"
     if _kind(node.lhs) != "vector" or _kind(node.rhs) != "vector":
