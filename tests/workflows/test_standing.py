@@ -272,11 +272,12 @@ async def test_a_pause_holds_a_first_deployment_before_its_first_request(world: 
     world.router.unhealthy.add((name, "2"))
     release = await world.release({"a": []})
     await release.until(a="preflight")
-    await release.handle.execute_update(SIGNAL_PAUSE, Command(by="ann"))
+    # To the canary itself: through the release it would race with the instance that is healthy now.
+    await release.canary("a").execute_update(SIGNAL_PAUSE, Command(by="ann"))
     world.router.unhealthy.clear()
     await release.until(a="paused")
     assert name in world.router.unrouted
-    await release.handle.execute_update(SIGNAL_RESUME, Command(by="ann"))
+    await release.canary("a").execute_update(SIGNAL_RESUME, Command(by="ann"))
     assert (await release.result()).phase is ReleasePhase.FINALIZED
     assert (await world.router.read(name)).stable == "2"
 
