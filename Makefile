@@ -44,8 +44,8 @@ demo: install ## Three releases on the embedded stack, under four minutes (KEEP=
 
 .PHONY: test
 test: install ## Run every test and print coverage (PYTEST_ARGS="-k plan" passes through)
-	$(call say,test: unit, contract, workflow, replay and end-to-end tests)
-	@$(PY) -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+	$(call say,test: every group of tests, one a core at a time)
+	@$(PY) -m tests $(PYTEST_ARGS)
 
 .PHONY: chaos
 chaos: install ## Every fault on every release: table, and .cache/chaos.json (CHAOS_ARGS="--every 5")

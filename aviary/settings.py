@@ -14,8 +14,8 @@ from adapters.kafka_options import KafkaSecurity, SaslMechanism
 from aviary.access_settings import AccessSettings, problems, variable
 from schemas.outside import hide_user
 
-OTHER_VARIABLES = frozenset({"AVIARY_CACHE"})
-"""Variables of the embedded stack's installation, which is no setting of a process."""
+OTHER_VARIABLES = frozenset({"AVIARY_CACHE", "AVIARY_PORTS"})
+"""Variables of the embedded stack, which are no settings of a process."""
 
 
 _ADDRESS = r"^[^\s:/,]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$"

@@ -50,16 +50,14 @@ def up(
     stdout has the addresses, as a table or as one JSON object; progress goes to stderr.
     """
     _need_packages()
-    from aviary.local import debian, running  # noqa: PLC0415 - heavy
-    from aviary.local.stack import Stack  # noqa: PLC0415
+    from aviary.local import running  # noqa: PLC0415 - heavy
 
     async def stay(stack: Stack) -> int:
         _print_addresses(stack, output)
         await asyncio.Event().wait()
         return 0
 
-    stack = Stack(_new_folder(folder), debian.cache_folder(), catalog=catalog, rps=rps)
-    code = _run(stack, stay, keep_going=keep_going)
+    code = _run(_new_stack(folder, rps, catalog), stay, keep_going=keep_going)
     # Being stopped is how this command ends well.
     raise typer.Exit(0 if code == running.STOPPED else code)
 
@@ -101,12 +99,21 @@ def demo(
 ) -> None:
     """Three releases on the embedded stack; exit code 0 if each ended as it must."""
     _need_packages()
+    from aviary.local.demo import play  # noqa: PLC0415 - heavy
+
+    stack = _new_stack(folder, rps)
+    raise typer.Exit(_run(stack, lambda running_stack: play(running_stack, keep=keep)))
+
+
+def _new_stack(folder: Path | None, rps: float, catalog: Path | None = None) -> Stack:
     from aviary.local import debian  # noqa: PLC0415 - heavy
-    from aviary.local.demo import play  # noqa: PLC0415
+    from aviary.local.ports import PortsError  # noqa: PLC0415
     from aviary.local.stack import Stack  # noqa: PLC0415
 
-    stack = Stack(_new_folder(folder), debian.cache_folder(), rps=rps)
-    raise typer.Exit(_run(stack, lambda running_stack: play(running_stack, keep=keep)))
+    try:
+        return Stack(_new_folder(folder), debian.cache_folder(), catalog=catalog, rps=rps)
+    except PortsError as error:
+        raise CommandError(ExitCode.BAD_INPUT, str(error)) from None
 
 
 def _run(stack: Stack, work: Work, *, keep_going: bool = False) -> int:

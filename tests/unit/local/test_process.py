@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aviary.local import records
-from aviary.local.ports import FreePorts, is_free
+from aviary.local.ports import FreePorts, PortsError, is_free
 from aviary.local.process import ChildFailedError, ChildSpec, NotReady, Probe, Supervisor
 from aviary.local.records import PARENT, Record
 
@@ -164,6 +164,21 @@ def test_ports_are_free_and_never_given_twice() -> None:
     taken = [ports.take() for _ in range(200)]
     assert len(set(taken)) == len(taken)
     assert all(is_free(port) for port in taken[:20])
+
+
+def test_ports_are_taken_from_the_range_that_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AVIARY_PORTS", "17100-17103")
+    ports = FreePorts()
+    assert {ports.take() for _ in range(2)} <= set(range(17100, 17104))
+    with pytest.raises(OSError, match="from 17100 to 17103"):
+        [ports.take() for _ in range(3)]
+
+
+@pytest.mark.parametrize("chosen", ["17100", "17100-", "17103-17100", "0-9", "60000-70000", "a-b"])
+def test_what_is_no_range_of_ports_is_refused(chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AVIARY_PORTS", chosen)
+    with pytest.raises(PortsError, match=f"AVIARY_PORTS: expected two ports .* got '{chosen}'"):
+        FreePorts()
 
 
 async def test_a_port_in_use_is_not_free() -> None:

@@ -13,7 +13,7 @@ import yaml
 
 from aviary.settings import Settings
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 BIN = Path(sys.executable).parent
 SECRETS = {"AVIARY_WEBHOOK_TOKEN": "a-token", "TEMPORAL_DB_PASSWORD": "a-password"}

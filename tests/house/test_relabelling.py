@@ -15,7 +15,7 @@ import yaml
 from aviary.local import debian
 from aviary.local.ports import LOOPBACK, FreePorts
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 METRICS = """\
 # TYPE envoy_cluster_upstream_rq_completed counter
 envoy_cluster_upstream_rq_completed{envoy_cluster_name="payments@2~0~1-rc~1"} 7

@@ -12,7 +12,7 @@ from aviary.local.ports import FreePorts
 from aviary.local.process import ChildSpec, Supervisor
 from schemas.catalog_file import load_catalog
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 
 

@@ -15,7 +15,7 @@ from adapters.routers.envoy_fleet import EnvoyFleet
 from aviary.cli import build_app
 from aviary.settings import OTHER_VARIABLES, Settings
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\[[^\]]*\]\((?!https?://|#)([^)#\s]+)(#[^)]*)?\)")

@@ -15,7 +15,7 @@ from pathlib import Path
 import dockerfile
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 STEPS: list[dockerfile.Command] = list(dockerfile.parse_file(str(ROOT / "Dockerfile")))
 HADOLINT = Path(sys.executable).parent / "hadolint"
 

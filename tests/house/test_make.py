@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = re.findall(r"^\.PHONY: (\w+)$", MAKEFILE, re.MULTILINE)
 SCRIPTS = [ROOT / ".ci/run", *sorted((ROOT / "scripts").glob("*.sh"))]
@@ -43,7 +43,7 @@ def test_demo_stays_up_when_asked(keep: str, stays: bool) -> None:
 
 
 def test_arguments_reach_the_tests() -> None:
-    assert re.search(r"-m pytest --cov .*-k plan", make("--dry-run", "test", "PYTEST_ARGS=-k plan"))
+    assert "-m tests -k plan\n" in make("--dry-run", "test", "PYTEST_ARGS=-k plan")
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

@@ -16,7 +16,7 @@ from aviary.local import debian
 from aviary.telemetry.ports import WorkerMetrics
 from aviary.webhook_metrics import WebhookMetrics
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 DASHBOARD = DEPLOY / "grafana/aviary.json"
 ALERTS = DEPLOY / "prometheus/aviary-alerts.yml"

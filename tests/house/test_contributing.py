@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/contributing.md").read_text()
 CODE = ("schemas", "workflows", "activities", "adapters", "analysis", "aviary")
 FILES = {"aviary/plugins.py": 1}

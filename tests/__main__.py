@@ -1,0 +1,164 @@
+"""Run every group of tests, some side by side: `python -m tests [arguments of pytest]`.
+
+Each group is a pytest of its own, with a folder for temporary files and ports of its own. A group
+that failed is printed whole. Arguments that name tests are run as they stand, by one pytest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Final
+
+import pytest
+
+from aviary.local.ports import RANGE
+from tests.groups import GROUPS, ROOT, arguments
+from tests.tally import Result, Tally, exit_code, summary
+
+FIRST_PORT: Final = 15_000
+PORTS_EACH: Final = 1_500
+INTERRUPTED: Final = 128 + signal.SIGINT
+_PYTEST: Final = (sys.executable, "-m", "pytest")
+_COVERAGE: Final = (sys.executable, "-m", "coverage")
+
+
+@dataclass
+class Told:
+    """What the command line says."""
+
+    jobs: int = max(1, len(os.sched_getaffinity(0)))
+    group: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of all groups."""
+
+    folder: Path
+    """One folder for each group is made in it."""
+    passed_on: Sequence[str]
+    """Arguments of pytest."""
+    ending: Event
+    """Set when the run was interrupted: what runs is to end."""
+
+    def of(self, group: str) -> Result:
+        """Run a group to its end."""
+        folder = self.folder / group
+        (folder / "tmp").mkdir(parents=True)
+        command = (
+            *(*_PYTEST, *arguments(group), "--cov", "--cov-report=", *self.passed_on),
+            *("-o", f"cache_dir=.pytest_cache/{group}", f"--junitxml={folder / 'results.xml'}"),
+        )
+        began = time.monotonic()
+        with (folder / "output.txt").open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=_environment(group, folder),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a terminal's Ctrl-C is for us, and we pass it on
+            )
+            cpu_s = self._wait(process)
+        wall_s = time.monotonic() - began
+        return Result(group, process.returncode, Tally.read(folder / "results.xml"), wall_s, cpu_s)
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> float:
+        """Wait for its end; the CPU seconds of it and of all that it waited for."""
+        asked = False
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                process.returncode = os.waitstatus_to_exitcode(status)
+                return usage.ru_utime + usage.ru_stime
+            if self.ending.wait(0.1) and not asked:
+                process.send_signal(signal.SIGINT)
+                asked = True
+            elif asked:
+                time.sleep(0.1)
+
+
+def _environment(group: str, folder: Path) -> dict[str, str]:
+    first = FIRST_PORT + PORTS_EACH * list(GROUPS).index(group)
+    return {
+        **os.environ,
+        "TMPDIR": str(folder / "tmp"),
+        "COVERAGE_FILE": str(folder / "coverage"),
+        RANGE: f"{first}-{first + PORTS_EACH - 1}",
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests", allow_abbrev=False)
+    parser.add_argument("--jobs", type=int, help="groups at the same time (default: one a core)")
+    parser.add_argument(
+        "--group", choices=GROUPS, action="append", help="only this group (repeatable)"
+    )
+    told, passed_on = parser.parse_known_args(namespace=Told())
+    os.chdir(ROOT)
+    if any(names_tests(word) for word in passed_on):
+        os.execv(sys.executable, [*_PYTEST, "--cov", "--cov-report=term", *passed_on])
+    folder = Path(tempfile.mkdtemp(prefix="aviary-tests-"))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    code = run_all(Run(folder, passed_on, Event()), told.group or list(GROUPS), told.jobs)
+    if code == pytest.ExitCode.OK:
+        shutil.rmtree(folder)
+    else:
+        _say(f"what each group wrote: {folder}")
+    return code
+
+
+def names_tests(word: str) -> bool:
+    """Whether an argument of pytest is a file, a folder or a test."""
+    return not word.startswith("-") and (ROOT / word.partition("::")[0]).exists()
+
+
+def run_all(run: Run, groups: Sequence[str], jobs: int) -> int:
+    """Run the groups, and print what there is to say; the exit code for all of them."""
+    began = time.monotonic()
+    results: list[Result] = []
+    _say(f"==> {len(groups)} groups of tests, {jobs} at a time")
+    with ThreadPoolExecutor(jobs) as pool:
+        running = [pool.submit(run.of, group) for group in groups]
+        try:
+            for done in as_completed(running):
+                results.append(done.result())
+                output = (run.folder / results[-1].group / "output.txt").read_text(errors="replace")
+                _say(results[-1].told(output))
+        except KeyboardInterrupt:
+            run.ending.set()
+            pool.shutdown(cancel_futures=True)
+            return INTERRUPTED
+    _report_coverage([run.folder / group / "coverage" for group in groups])
+    _say(summary(results, time.monotonic() - began))
+    return exit_code(results)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _report_coverage(files: Sequence[Path]) -> None:
+    """One table over all groups; the data is left where `coverage` looks for it."""
+    found = [str(file) for file in files if file.exists()]
+    if found:  # none with --no-cov
+        subprocess.run([*_COVERAGE, "combine", "--quiet", *found], check=True)
+        subprocess.run([*_COVERAGE, "report"], check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
