@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 import structlog
+from prometheus_client import CollectorRegistry, Gauge
 
 from adapters.errors import Retryable
 from aviary.telemetry.temporal_metrics import TemporalMetrics
@@ -159,9 +160,17 @@ class Polling:
         look: Callable[[Lane], Sample],
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        registry: CollectorRegistry | None = None,
     ) -> None:
-        """Watch these lanes; `look` says what was counted of one so far."""
+        """Watch these lanes; `look` says what was counted of one so far.
+
+        `registry` gets `aviary_queue_polled`: 1 for each lane that is polled, else 0.
+        """
         self._lanes = {lane: _Watched() for lane in watched}
+        text = (
+            "1 while this worker polls the task queue for this kind of work, 0 while it does not."
+        )
+        self._polled = Gauge("aviary_queue_polled", text, ["queue", "work"], registry=registry)
         self._look = look
         self._clock = clock
         self._sleep = sleep
@@ -177,6 +186,7 @@ class Polling:
         self._ran += passed
         for lane, watched in self._lanes.items():
             watched.see(self._look(lane), self._ran)
+            self._polled.labels(lane.queue, lane.work).set(not watched.trouble(self._ran))
         return passed
 
     def trouble(self) -> str:

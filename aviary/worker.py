@@ -113,7 +113,7 @@ async def run_bare_worker(
         if client is None:
             return
         watched = lanes(settings.task_queue)
-        polling = Polling(watched, lambda lane: sample(metrics, lane))
+        polling = Polling(watched, lambda lane: sample(metrics, lane), registry=registry)
         standing.works(client, polling)
         await work(client, settings, stop, registry, Watch(polling, standing))
 

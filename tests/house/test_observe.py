@@ -26,6 +26,7 @@ AVIARYS = re.compile(r"\baviary_\w+")
 ELSEWHERE = {
     *("aviary_info", "aviary_catalog_valid", "aviary_rollbacks_stuck", "aviary_releases_running"),
     "aviary_ready",
+    "aviary_queue_polled",
 }
 """Registered by parts that need more than a registry."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from adapters.errors import Retryable
 from aviary.polling import ENDS_AFTER_S, Lane, Polling, Sample, Work, lanes
@@ -26,8 +27,13 @@ class Watched:
         self.now = 0.0
         self.ends_at = 10_000.0
         self.each_second: Callable[[], None] = lambda: None
+        self.registry = CollectorRegistry()
         self.polling = Polling(
-            list(self.counts), lambda lane: self.counts[lane], lambda: self.now, self.sleep
+            list(self.counts),
+            lambda lane: self.counts[lane],
+            lambda: self.now,
+            self.sleep,
+            self.registry,
         )
 
     async def sleep(self, seconds: float) -> None:
@@ -35,6 +41,11 @@ class Watched:
         self.each_second()
         if self.now > self.ends_at:
             raise EndOfPlay
+
+    def polled(self, lane: Lane) -> float | None:
+        """What the metric says of a lane."""
+        labels = {"queue": lane.queue, "work": lane.work.value}
+        return self.registry.get_sample_value("aviary_queue_polled", labels)
 
     def pass_by(
         self, seconds: int, lane: Lane = OTHER, *, refused: int = 0, answered: int = 0
@@ -105,6 +116,18 @@ def test_no_open_poll() -> None:
     watched = Watched()
     watched.counts[OTHER] = replace(FINE, open=0)
     assert watched.pass_by(1) == f"{OTHER}: no poll is open"
+
+
+def test_each_lane_has_a_metric_that_says_whether_it_is_polled() -> None:
+    watched = Watched()
+    watched.pass_by(1)
+    assert [watched.polled(QUEUE), watched.polled(OTHER)] == [1, 1]
+    watched.counts[OTHER] = replace(FINE, open=0)
+    watched.pass_by(1)
+    assert [watched.polled(QUEUE), watched.polled(OTHER)] == [1, 0]
+    watched.counts[OTHER] = replace(FINE, answered=9)
+    watched.pass_by(1)
+    assert [watched.polled(QUEUE), watched.polled(OTHER)] == [1, 1]
 
 
 def test_who_has_taken_every_slot_need_not_poll() -> None:
