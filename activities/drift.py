@@ -16,7 +16,7 @@ from activities.clock import server_now
 from activities.decided import Decided
 from activities.policy import Policy, forever, rest
 from adapters.errors import Retryable, Terminal, UnknownRoute
-from adapters.ports import Router
+from adapters.ports import Routing
 from schemas.base import Duration, Model, ReleaseId, ServiceName
 from schemas.catalog import Catalog, RouterSpec
 from schemas.fitting import size_of
@@ -122,7 +122,7 @@ class DriftActivities:
 
     def __init__(
         self,
-        router_for: Callable[[RouterSpec], Router],
+        router_for: Callable[[RouterSpec], Routing],
         catalog: Callable[[], Catalog],
         plan_for: Callable[[Catalog, Route], ServicePlan],
         known: Known,
@@ -187,7 +187,7 @@ class DriftActivities:
         return tuple(found)
 
     async def _look_at(self, catalog: Catalog, service: str) -> tuple[_Kind, Route | None]:
-        router = self._router_for(catalog.resolve(service).router)
+        router = self._router_for(catalog.resolve(service).router).router
         try:
             route = await router.read(service)
             if route.canary is None or await self._known.is_running(canary_workflow_id(service)):

@@ -8,7 +8,7 @@ evidence so far, which the next step starts from.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -22,10 +22,10 @@ from activities.live import Heart
 from activities.observe import ShareWatch
 from activities.policy import Policy, forever, may_come_back, terminal_errors
 from activities.pulse import Pulse, lost_after
-from activities.ramp import RampState, Resolve, next_state
+from activities.ramp import RampState, Resolve, counted, next_state
 from activities.tell import Teller, Telling, untold
 from adapters.errors import Retryable, fault_of
-from adapters.ports import MetricsSource, Router
+from adapters.ports import MetricsSource, Routing
 from analysis import trail
 from analysis.judge import Judge
 from analysis.ramp import bound_cluster
@@ -110,7 +110,7 @@ class JudgeActivities:
 
     Args:
         source: answers the queries.
-        router_for: finds the router that names the pools of a service.
+        router_for: finds the router of a specification, and what names its versions.
         resolve: fills in a metric's PromQL from its pack.
         teller: tells the release that judging has begun.
         clock: now, in UTC; Temporal's own when left out.
@@ -122,7 +122,7 @@ class JudgeActivities:
     def __init__(  # noqa: PLR0913, PLR0917 - each is one thing that judging needs
         self,
         source: MetricsSource,
-        router_for: Callable[[RouterSpec], Router],
+        router_for: Callable[[RouterSpec], Routing],
         resolve: Resolve,
         teller: Teller = untold,
         clock: Clock = server_now,
@@ -182,8 +182,9 @@ class JudgeActivities:
     async def _next_weight(self, judge: Judge, request: JudgeRequest) -> RampState | None:
         if request.ramp is None:
             return None
+        routing = self._router_for(request.router)
         with terminal_errors(), may_come_back():
-            counts = await self._router_for(request.router).requests(request.service)
+            counts = await counted(routing, request.service).requests(request.service)
         return next_state(
             request.ramp,
             canary=request.canary,
@@ -191,6 +192,7 @@ class JudgeActivities:
             counts=counts,
             bound=judge.failure_bound,
             now=self._clock(),
+            weights=routing.capabilities.weights,
         )
 
     async def _watch(
@@ -202,9 +204,9 @@ class JudgeActivities:
         metrics: tuple[MetricSpec, ...],
     ) -> Verdict:
         interval = request.spec.interval.total_seconds()
-        router = self._router_for(request.router)
+        routing = self._router_for(request.router)
         crowd = _crowd(request)
-        share = ShareWatch(router, request.service, request.canary, request.weight, crowd)
+        share = ShareWatch(routing, request.service, request.canary, request.weight, crowd)
         settled = request.weight_changed_at + SETTLE
         readings = 0
         while True:
@@ -235,16 +237,17 @@ class JudgeActivities:
     async def _snapshot(
         self, at: datetime, request: JudgeRequest, metrics: tuple[MetricSpec, ...]
     ) -> Snapshot:
-        router = self._router_for(request.router)
-        arms = [
-            {"service": request.service, "version": version, "pool": pool}
-            for version in (request.canary, request.stable)
-            for pool in (router.pool(request.service, version),)
-        ]
         lax = request.spec.accept_warnings
-        readings = await asyncio.gather(
-            *(self._arm(metric, arm, at, lax=lax) for metric in metrics for arm in arms)
-        )
+        readings: Sequence[ArmReading | Gap]
+        try:
+            arms = [await self._located(request, one) for one in (request.canary, request.stable)]
+        except Retryable as error:
+            gap = self._gap(request.service, Gap(fault=fault_of(error), detail=shown(str(error))))
+            readings = [gap] * (2 * len(metrics))
+        else:
+            readings = await asyncio.gather(
+                *(self._arm(metric, arm, at, lax=lax) for metric in metrics for arm in arms)
+            )
         pairs = zip(readings[::2], readings[1::2], strict=True)
         return Snapshot(
             at=at,
@@ -255,6 +258,13 @@ class JudgeActivities:
                 for metric, (canary, stable) in zip(metrics, pairs, strict=True)
             },
         )
+
+    async def _located(self, request: JudgeRequest, version: str) -> dict[str, str]:
+        """What the queries of one arm are filled in with."""
+        locator = self._router_for(request.router).locator
+        with terminal_errors(), may_come_back():
+            pool = await locator.locate(request.service, version)
+        return {"service": request.service, "version": version, "pool": pool}
 
     async def _arm(
         self, metric: MetricSpec, variables: dict[str, str], at: datetime, *, lax: bool
@@ -275,20 +285,20 @@ class JudgeActivities:
                     *(self._source.query(promql, at) for promql in queries)
                 )
         except Retryable as error:
-            return self._gap(metric, Gap(fault=fault_of(error), detail=shown(str(error))))
+            return self._gap(metric.name, Gap(fault=fault_of(error), detail=shown(str(error))))
         partial = next((text for one in answers if (text := partial_of(one))), "")
         if partial and not lax:
-            return self._gap(metric, Gap(fault=Fault.PARTIAL, detail=shown(partial)))
+            return self._gap(metric.name, Gap(fault=Fault.PARTIAL, detail=shown(partial)))
         found = dict(zip(queries, map(tuple, answers), strict=True))
         return ArmReading(
             parts={part: found[promql] for part, promql in parts.items()}, partial=partial
         )
 
     @staticmethod
-    def _gap(metric: MetricSpec, gap: Gap) -> Gap:
+    def _gap(subject: str, gap: Gap) -> Gap:
         activity.logger.warning(
             "metrics source did not answer",
-            extra={"metric": metric.name, "fault": gap.fault.value, "error": gap.detail},
+            extra={"metric": subject, "fault": gap.fault.value, "error": gap.detail},
         )
         return gap
 

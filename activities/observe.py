@@ -11,7 +11,7 @@ from temporalio import activity
 
 from activities.policy import Policy, forever, may_come_back, rest, terminal_errors
 from adapters.errors import Retryable, UnknownRoute
-from adapters.ports import CountsUsers, Router
+from adapters.ports import RequestCounts, Routing
 from analysis.explain import percent
 from analysis.share import ONE_BY_ONE, UNKNOWN, Crowd, judge_share
 from schemas.base import Duration, Model, ServiceName, Version
@@ -83,7 +83,7 @@ class ShareWatch:
     """Compares the observed share of one canary with its weight, for as long as it is judged.
 
     Args:
-        router: counts the requests, and perhaps those of each user.
+        routing: perhaps counts the requests, and those of each user; without, nothing is seen.
         service: whose they are.
         canary: its new version.
         weight: the canary's, in percent.
@@ -91,9 +91,9 @@ class ShareWatch:
     """
 
     def __init__(
-        self, router: Router, service: str, canary: str, weight: float, crowd: Crowd = ONE_BY_ONE
+        self, routing: Routing, service: str, canary: str, weight: float, crowd: Crowd = ONE_BY_ONE
     ) -> None:
-        self._router = router
+        self._routing = routing
         self._service = service
         self._canary = canary
         self._weight = weight
@@ -103,9 +103,11 @@ class ShareWatch:
 
     async def look(self) -> Share:
         """Take a reading; call first when the weight has had time to reach every request."""
+        if self._routing.counts is None:
+            return Share.TOO_LITTLE
         try:
             with terminal_errors(), may_come_back():
-                now = await self._router.requests(self._service)
+                now = await self._routing.counts.requests(self._service)
                 users = await self._by_user()
         except Retryable as error:
             activity.logger.warning(
@@ -121,9 +123,8 @@ class ShareWatch:
         return judge_share(canary, total, self._weight, crowd=crowd)
 
     async def _by_user(self) -> Mapping[str, int]:
-        if isinstance(self._router, CountsUsers):
-            return await self._router.requests_by_user(self._service)
-        return {}
+        users = self._routing.users
+        return {} if users is None else await users.requests_by_user(self._service)
 
     @property
     def seen(self) -> tuple[int, int]:
@@ -170,7 +171,7 @@ class ObserveActivities:
 
     def __init__(
         self,
-        router_for: Callable[[RouterSpec], Router],
+        router_for: Callable[[RouterSpec], Routing],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._router_for = router_for
@@ -178,13 +179,19 @@ class ObserveActivities:
 
     @activity.defn(name=SEE_BACK)
     async def see_back(self, request: SeeBack) -> Seen:
-        """Look in windows of `quiet` until one has no stray request, or `within` is over."""
+        """Look in windows of `quiet` until one has no stray request, or `within` is over.
+
+        Where nobody counts requests, nothing is seen, and that is the answer.
+        """
         windows = max(1, round(request.within / request.quiet)) if request.quiet else 1
         seen = Seen(share=Share.TOO_LITTLE)
+        counts = self._router_for(request.router).counts
+        if counts is None:
+            return seen
         with terminal_errors():
             for left in reversed(range(windows)):
                 try:
-                    seen = await self._window(request)
+                    seen = await self._window(counts, request)
                 except UnknownRoute:
                     if not left:
                         raise
@@ -196,11 +203,10 @@ class ObserveActivities:
                     return seen
         return seen
 
-    async def _window(self, request: SeeBack) -> Seen:
-        router = self._router_for(request.router)
-        counter = Counter(await router.requests(request.service))
+    async def _window(self, counts: RequestCounts, request: SeeBack) -> Seen:
+        counter = Counter(await counts.requests(request.service))
         await rest(request.quiet.total_seconds(), self._sleep)
-        counter.add(await router.requests(request.service))
+        counter.add(await counts.requests(request.service))
         strays = counter.of(request.version)
         share = judge_share(strays, counter.total, 0)
         return Seen(share=share, strays=strays, total=counter.total)

@@ -13,10 +13,11 @@ from temporalio.exceptions import ApplicationError
 from activities.clock import server_now
 from activities.observe import Counter
 from activities.policy import Policy, forever, may_come_back, rest, terminal_errors
-from adapters.errors import Unanswered
-from adapters.ports import MetricsSource, Router
+from adapters.errors import Unanswered, Unsupported
+from adapters.ports import MetricsSource, RequestCounts, Routing
 from analysis.ramp import Decision, Ramp, bound_cluster, feasibility
 from schemas.base import Model, Percent, ServiceName, Version
+from schemas.capabilities import Grid, at_most
 from schemas.catalog import RouterSpec
 from schemas.judging import Direction, JudgeSpec, MetricSpec, RampSpec, is_acting_ratio, render
 from schemas.reading import Fault, partial_of
@@ -57,6 +58,17 @@ class RampState(Model):
     sentence: str = ""
 
 
+def counted(routing: Routing, service: str) -> RequestCounts:
+    """Who counts the requests of a service.
+
+    Raises:
+        Unsupported: nobody does.
+    """
+    if routing.counts is None:
+        raise Unsupported(f"{service}: a ramp needs a router that counts requests; this doesn't")
+    return routing.counts
+
+
 def next_state(  # noqa: PLR0913 - what one interval is
     state: RampState,
     *,
@@ -65,6 +77,7 @@ def next_state(  # noqa: PLR0913 - what one interval is
     counts: Mapping[str, int],
     bound: float | None,
     now: datetime,
+    weights: Grid,
 ) -> RampState:
     """Count the interval since the last reading, and decide the next weight. Pure.
 
@@ -75,6 +88,7 @@ def next_state(  # noqa: PLR0913 - what one interval is
         counts: requests per version, as the router counts them now.
         bound: upper bound on the extra share of failures; None before any data.
         now: when the counts were read.
+        weights: the router's; the next is the largest of them that keeps to the budget.
     """
     counter = Counter(state.counts)
     counter.add(counts)
@@ -88,6 +102,7 @@ def next_state(  # noqa: PLR0913 - what one interval is
         sentence = "no requests were seen; the weight stays"
         return state.model_copy(update={**changed, "sentence": sentence})
     decision = ramp.decide(1.0 if bound is None else bound)
+    decision = decision._replace(weight=at_most(weights, decision.weight))
     changed |= {
         "weight": decision.weight,
         "full": decision.full,
@@ -115,7 +130,7 @@ class RampActivities:
     def __init__(
         self,
         source: MetricsSource,
-        router_for: Callable[[RouterSpec], Router],
+        router_for: Callable[[RouterSpec], Routing],
         resolve: Resolve,
         clock: Callable[[], datetime] = server_now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -133,13 +148,14 @@ class RampActivities:
         Raises:
             ApplicationError: type `InfeasibleRamp`, with the smallest budget that is feasible.
         """
-        router = self._router_for(request.router)
+        routing = self._router_for(request.router)
         seconds = request.ramp.interval.total_seconds()
         with terminal_errors(), may_come_back():
+            counts = counted(routing, request.service)
             while True:
-                before = await router.requests(request.service), await self._errors(request)
+                before = await counts.requests(request.service), await self._errors(request)
                 await rest(seconds, self._sleep)
-                after = await router.requests(request.service), await self._errors(request)
+                after = await counts.requests(request.service), await self._errors(request)
                 counter = Counter(before[0])
                 counter.add(after[0])
                 if counter.total > 0:
@@ -153,7 +169,7 @@ class RampActivities:
             spent=ramp.dump(),
             counts=dict(after[0]),
             counted_at=self._clock(),
-            weight=decision.weight,
+            weight=at_most(routing.capabilities.weights, decision.weight),
             sentence=_sentence(request.ramp, ramp, decision, None),
         )
 
@@ -172,7 +188,8 @@ class RampActivities:
         """Stable's raw counters of bad and of all requests, summed, of the first acting ratio."""
         metric = next(one for one in request.metrics if is_acting_ratio(one))
         resolved = self._resolve(request.spec, metric)
-        pool = self._router_for(request.router).pool(request.service, request.stable)
+        locator = self._router_for(request.router).locator
+        pool = await locator.locate(request.service, request.stable)
         arm = {"service": request.service, "version": request.stable, "pool": pool}
         sums = []
         for part in ("bad", "total"):

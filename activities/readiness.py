@@ -18,7 +18,7 @@ from temporalio import activity
 
 from activities.policy import Policy, forever, rest
 from adapters.errors import AdapterError, UnknownRoute
-from adapters.ports import Pools, Router
+from adapters.ports import Routing
 from schemas.base import Duration, Model, ServiceName, Version
 from schemas.catalog import RouterSpec
 from schemas.outside import TEXT_MOST, cut
@@ -73,7 +73,7 @@ class ReadinessActivities:
 
     def __init__(
         self,
-        router_for: Callable[[RouterSpec], Router],
+        router_for: Callable[[RouterSpec], Routing],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -95,7 +95,7 @@ class ReadinessActivities:
 
     async def _look(self, request: Ready) -> Lacking:
         try:
-            router = self._router_for(request.router)
+            routing = self._router_for(request.router)
         except AdapterError as error:
             text = cut(str(error), TEXT_MOST)
             return Lacking(services=dict.fromkeys(request.services, text))
@@ -104,7 +104,7 @@ class ReadinessActivities:
         async def one(service: str, version: str) -> Found:
             async with limit:
                 activity.heartbeat()
-                return await lacking(router, service, version)
+                return await lacking(routing, service, version)
 
         looks = await asyncio.gather(*(one(*item) for item in request.services.items()))
         named = dict(zip(request.services, looks, strict=True))
@@ -114,10 +114,10 @@ class ReadinessActivities:
         )
 
 
-async def lacking(router: Router, service: str, version: str) -> Found:
+async def lacking(routing: Routing, service: str, version: str) -> Found:
     """Whether a version of a service can take requests, as far as its router can be asked."""
     try:
-        return await _lacking(router, service, version)
+        return await _lacking(routing, service, version)
     except AdapterError as error:
         activity.logger.warning(
             "readiness can't be seen", extra={"service": service, "error": str(error)}
@@ -125,26 +125,17 @@ async def lacking(router: Router, service: str, version: str) -> Found:
         return Found()
 
 
-async def _lacking(router: Router, service: str, version: str) -> Found:
+async def _lacking(routing: Routing, service: str, version: str) -> Found:
     unknown = f"its router does not know {service}: register it, or mend the name in the catalog"
     routed = False
     try:
-        await router.read(service)
+        await routing.router.read(service)
     except UnknownRoute:
         # A first deployment: the canary gives the service its route, if the router takes one.
-        if not callable(getattr(router, "register", None)):
+        if routing.registrar is None:
             return Found(unknown)
     else:
         routed = True
         unknown = f"{version} has no pool of instances that its router knows of"
-    there = await _has_pool(router, service, version)
+    there = await routing.locator.exists(service, version)
     return Found("" if there else unknown, routed)
-
-
-async def _has_pool(router: Router, service: str, version: str) -> bool:
-    try:
-        if isinstance(router, Pools):
-            return await router.has_pool(service, version)
-        return version in await router.requests(service)
-    except UnknownRoute:
-        return False

@@ -14,7 +14,7 @@ from temporalio import activity
 from activities.policy import Policy, forever, rest, terminal_errors
 from activities.traffic import ATTEMPT
 from adapters.errors import AdapterError, UnknownRoute
-from adapters.ports import Instances, Registrar, Router
+from adapters.ports import Instances, Router, Routing
 from schemas.base import Duration, Model, ServiceName, Version
 from schemas.catalog import RouterSpec
 from schemas.route import Health, Route
@@ -105,7 +105,7 @@ class StandingActivities:
 
     def __init__(
         self,
-        router_for: Callable[[RouterSpec], Router],
+        router_for: Callable[[RouterSpec], Routing],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -116,10 +116,10 @@ class StandingActivities:
     @activity.defn(name=STAND)
     async def stand(self, request: Stand) -> Standing:
         """Look until the target has a healthy instance, or `within` is over."""
-        router = self._router_for(request.router)
+        instances = self._router_for(request.router).instances
         began = self._clock()
         while True:
-            standing = await _look(router, request)
+            standing = await _look(instances, request)
             activity.heartbeat(standing.sentence)
             over = request.within is not None and (
                 self._clock() - began >= request.within.total_seconds()
@@ -131,7 +131,7 @@ class StandingActivities:
     @activity.defn(name=FIRST)
     async def first(self, request: First) -> FirstLook:
         """Return once there is a route, or there was none for long and an instance is healthy."""
-        router = self._router_for(request.router)
+        routing = self._router_for(request.router)
         began = self._clock()
         look = Stand(
             router=request.router, service=request.service, target=request.version, within=None
@@ -139,12 +139,12 @@ class StandingActivities:
         while True:
             try:
                 with terminal_errors():
-                    return FirstLook(route=await _read(router, request.service))
+                    return FirstLook(route=await _read(routing.router, request.service))
             except _Absent:
                 absent = request.absent_for is not None and (
                     self._clock() - began >= request.absent_for.total_seconds()
                 )
-                standing = await _look(router, look)
+                standing = await _look(routing.instances, look)
                 activity.heartbeat(standing.sentence)
             if absent and not standing.down:
                 return FirstLook()
@@ -153,11 +153,14 @@ class StandingActivities:
     @activity.defn(name=REGISTER)
     async def register(self, request: RegisterRoute) -> Route:
         """Give the service its first route; return the route that it has."""
-        router = self._router_for(request.router)
+        registrar = self._router_for(request.router).registrar
         with terminal_errors():
-            if not isinstance(router, Registrar):
-                raise UnknownRoute(f"{request.service}: this router can't be given a first route")
-            return await router.register(request.service, request.version)
+            if registrar is None:
+                raise UnknownRoute(
+                    f"{request.service}: the router has no such service, and "
+                    f"{request.router.kind} can't be given one"
+                )
+            return await registrar.register(request.service, request.version)
 
 
 class _Absent(Exception):  # noqa: N818 - a finding, not an error
@@ -171,12 +174,12 @@ async def _read(router: Router, service: str) -> Route:
         raise _Absent from error
 
 
-async def _look(router: Router, request: Stand) -> Standing:
+async def _look(instances: Instances | None, request: Stand) -> Standing:
     """What the router knows now; nothing where it can't tell or does not answer."""
-    if not isinstance(router, Instances):
+    if instances is None:
         return Standing(target=request.target)
     try:
-        found = await router.instances(request.service)
+        found = await instances.instances(request.service)
     except AdapterError as error:
         activity.logger.warning("instances can't be seen", extra={"error": str(error)})
         found = None

@@ -17,7 +17,7 @@ from temporalio import activity
 from activities.clock import server_now
 from activities.policy import Policy, forever, terminal_errors
 from adapters.errors import Retryable, UnknownRoute
-from adapters.ports import Router
+from adapters.ports import Routing
 from schemas.base import Model, ServiceName
 from schemas.catalog import RouterSpec
 from schemas.route import Confirmation, Route
@@ -55,6 +55,10 @@ class ApplyRoute(Model):
 
     router: RouterSpec
     route: Route
+    over: Route | None = Field(
+        default=None,
+        description="What must be applied until then; None: whatever is there is overruled.",
+    )
 
 
 class TrafficActivities:
@@ -68,7 +72,7 @@ class TrafficActivities:
 
     def __init__(
         self,
-        router_for: Callable[[RouterSpec], Router],
+        router_for: Callable[[RouterSpec], Routing],
         heals_within: timedelta = HEALS_WITHIN,
         clock: Callable[[], datetime] = server_now,
     ) -> None:
@@ -81,7 +85,7 @@ class TrafficActivities:
         """The route as the router has it now; None where it has none and that may be so."""
         with terminal_errors():
             try:
-                return await self._router_for(request.router).read(request.service)
+                return await self._router_for(request.router).router.read(request.service)
             except UnknownRoute:
                 if request.may_be_missing:
                     return None
@@ -95,7 +99,8 @@ class TrafficActivities:
         pool for its version, heals when whoever writes its files has written them.
         """
         with terminal_errors(), self._in_time():
-            confirmation = await self._router_for(request.router).apply(request.route)
+            router = self._router_for(request.router).router
+            confirmation = await router.apply(request.route, request.over)
         activity.logger.info(
             "route applied",
             extra={

@@ -6,6 +6,8 @@
     └── Terminal         the same call can never succeed: it must not be retried
         ├── WrongQuery        a metrics source says that the query is wrong
         ├── UnknownRoute      the router has no such service or version
+        ├── Unsupported       the route asks for what this router can't do
+        ├── ForeignChange     somebody else has changed what was applied
         └── StaleGeneration   the route has moved on: somebody newer has written (fencing)
 
 An adapter maps every failure of its client library to one of these. The text of an error never
@@ -31,6 +33,24 @@ class Terminal(AdapterError):  # noqa: N818 - the kind is the name
 
 class UnknownRoute(Terminal):
     """The router has no such service, or no such version of it."""
+
+
+class Unsupported(Terminal):
+    """A route asks for what this router can't do; nothing was written, and nothing is rounded."""
+
+
+class ForeignChange(Terminal):
+    """Somebody else has changed a route: a person, GitOps, another controller. Nothing was written.
+
+    Args:
+        service: whose route it is.
+        what: was found, and what was expected, for a person.
+        who: did it, where that can be known.
+    """
+
+    def __init__(self, service: str, what: str, who: str = "") -> None:
+        super().__init__(f"{service}: {who or 'somebody else'} changed its route: {what}")
+        self.who = who
 
 
 class StaleGeneration(Terminal):

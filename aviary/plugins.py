@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol
 from adapters.errors import Terminal
 from adapters.http_access import HttpAccess
 from adapters.metrics.packs import check_packs
-from adapters.ports import MetricsSource, Router
+from adapters.ports import MetricsSource, Routing
 from aviary.access_settings import http_access
 from aviary.settings import Settings, SettingsError
 from schemas.catalog import Catalog, PluginRouterSpec, RouterSpec
@@ -87,8 +87,10 @@ def make_source(settings: Settings) -> Source:
     return source
 
 
-def make_router(spec: PluginRouterSpec) -> Router:
-    """Make a router of a plugin from its options.
+def make_router(spec: PluginRouterSpec) -> Routing:
+    """Make a router of a plugin from its options, and find what else it can do.
+
+    Its class says what in `capabilities`.
 
     Raises:
         Terminal: there is no such plugin, it can't be imported, or its options don't fit.
@@ -96,10 +98,11 @@ def make_router(spec: PluginRouterSpec) -> Router:
     if spec.plugin not in known_routers():
         raise Terminal(f"router plugin {spec.plugin}: not installed")
     try:
-        router: Router = _load(known_routers()[spec.plugin])(**spec.options)
+        made = _load(known_routers()[spec.plugin])(**spec.options)
+        routing = Routing.of(made, made.capabilities)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise Terminal(f"router plugin {spec.plugin}: {error}") from error
-    return router
+    return routing
 
 
 def load_with_plugins(path: Path) -> Catalog:

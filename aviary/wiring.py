@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +33,8 @@ from adapters.memory import MemoryAlertSource
 from adapters.metrics.batching import BatchedMetrics
 from adapters.metrics.packs import resolve_metric
 from adapters.metrics.prometheus import PrometheusMetrics
-from adapters.ports import AlertSource, MetricsSource, ReportWriter, Router
+from adapters.ports import AlertSource, MetricsSource, ReportWriter, Routing
+from adapters.routers import envoy, memory
 from adapters.routers.envoy import EnvoyRouter
 from adapters.routers.trial import TrialRouter
 from aviary.access_settings import http_access
@@ -64,25 +66,33 @@ from schemas.catalog_file import CatalogError
 
 
 class Routers:
-    """One router per specification, made when it is first asked for."""
+    """One router per specification, made when it is first asked for, with what is beside it."""
 
     def __init__(self, client: httpx.AsyncClient, metrics: WorkerMetrics) -> None:
         self._client = client
         self._metrics = metrics
-        self._made: dict[RouterSpec, Router] = {}
+        self._made: dict[RouterSpec, Routing] = {}
 
-    def __call__(self, spec: RouterSpec) -> Router:
-        """The router of a specification."""
+    def __call__(self, spec: RouterSpec) -> Routing:
+        """The router of a specification; its writes are measured."""
         if spec not in self._made:
-            self._made[spec] = MeasuredRouter(self._make(spec), spec.kind, self._metrics)
+            made = self._make(spec)
+            measured = MeasuredRouter(made.router, spec.kind, self._metrics)
+            self._made[spec] = replace(made, router=measured)
         return self._made[spec]
 
-    def _make(self, spec: RouterSpec) -> Router:
+    async def aclose(self) -> None:
+        """Close all that were made."""
+        for made in self._made.values():
+            await made.router.aclose()
+
+    def _make(self, spec: RouterSpec) -> Routing:
         match spec:
             case EnvoyRouterSpec(directory=directory, admin=admin):
-                return EnvoyRouter(Path(directory), admin, client=self._client)
+                router = EnvoyRouter(Path(directory), admin, client=self._client)
+                return Routing.of(router, envoy.CAPABILITIES)
             case MemoryRouterSpec():
-                return TrialRouter()
+                return Routing.of(TrialRouter(), memory.CAPABILITIES)
             case PluginRouterSpec():
                 return make_router(spec)
 
@@ -117,6 +127,7 @@ async def wire(
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=5.0))
         counts = WorkerMetrics(registry)
         routers = Routers(http, counts)
+        stack.push_async_callback(routers.aclose)
         metrics = _metrics(settings, counts, stack)
         sender = Sender(kafka_options(settings), (ids.TOPIC_EVENTS,))
         sender.start()

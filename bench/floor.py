@@ -59,7 +59,7 @@ class BareRoutes:
         Nobody may write routes between this and the rename.
         """
         self._generation += 1
-        route = Route(
+        route = Route.split(
             service=FLOOR, stable="a", canary="b", weight=weight, generation=self._generation
         )
         [config] = read_document(self._path)["resources"]

@@ -72,7 +72,7 @@ class Skipping(ScriptedJudge):
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         real = JudgeActivities(
             self.source,
-            lambda _: self.world.router,
+            lambda _: self.world.router.routing,
             resolve_metric,
             TellRelease(self._client),
             clock=_clock,

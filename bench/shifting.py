@@ -50,7 +50,7 @@ class Shifting:
         for number in range(runs):
             weight = 0 if number % 2 else 100
             now = await envoy.router.read(TARGET)
-            route = Route(
+            route = Route.split(
                 service=TARGET,
                 stable="a",
                 canary="b",

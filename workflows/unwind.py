@@ -180,7 +180,7 @@ class Traffic:
         return self._next(stable=self._plan.version) if mine and not there else None
 
     def _next(self, *, stable: str, canary: str | None = None, weight: float = 0.0) -> Route:
-        return Route(
+        return Route.split(
             service=self._plan.service,
             stable=stable,
             canary=canary,

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
@@ -21,9 +21,25 @@ from adapters.errors import Retryable
 from adapters.routers.envoy_admin import EnvoyAdmin
 from adapters.routers.envoy_file import RouteFile
 from adapters.routers.envoy_names import pool_name
-from adapters.routers.envoy_routes import Domains, clusters_of, local_domains
-from adapters.routers.fence import overtaken
-from schemas.route import Confirmation, Health, Route
+from adapters.routers.envoy_routes import WEIGHTS, Domains, clusters_of, local_domains
+from adapters.routers.fence import check_able, overtaken
+from schemas.capabilities import Capabilities, Counting, Fence, PlatformError, StickyBy
+from schemas.route import AudienceBy, Confirmation, Health, Route
+
+CAPABILITIES: Final = Capabilities(
+    weights=WEIGHTS,
+    sticky=(StickyBy.HEADER, StickyBy.COOKIE),
+    forced=(AudienceBy.HEADER, AudienceBy.COOKIE),
+    counts=Counting.ROUTER,
+    instances=True,
+    registers=True,
+    fence=Fence.LOCK,
+    platform_errors=(
+        PlatformError(status=503, when="no instance took the request, or it broke", counted=True),
+        PlatformError(status=504, when="no instance answered in time", counted=True),
+        PlatformError(status=404, when="no service has the host that was asked for", counted=False),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -85,9 +101,13 @@ class EnvoyRouter:
         self._clock = clock
         self._sleep = sleep
 
-    def pool(self, service: str, version: str) -> str:
+    async def locate(self, service: str, version: str) -> str:
         """The cluster of one version: label `envoy_cluster_name` of Envoy's metrics."""
         return pool_name(service, version)
+
+    async def exists(self, service: str, version: str) -> bool:
+        """Whether the fleet's folder has a cluster for a version."""
+        return version in await asyncio.to_thread(self._file.versions, service)
 
     async def read(self, service: str) -> Route:
         """The route in the file, which every Envoy takes up, also after a restart."""
@@ -102,21 +122,18 @@ class EnvoyRouter:
             UnknownRoute: `stable` has no pool.
             Retryable: the file could not be written.
         """
-        return await asyncio.to_thread(self._file.register, Route(service=service, stable=stable))
+        return await asyncio.to_thread(self._file.register, Route.split(service, stable))
 
-    async def apply(self, route: Route) -> Confirmation:
+    async def apply(self, route: Route, over: Route | None = None) -> Confirmation:
         """Write the route, and return once every Envoy serves it (see the port)."""
+        check_able(route, CAPABILITIES)
         deadline = self._clock() + self._pace.confirm_within
         if route.weight > 0:
-            await asyncio.to_thread(self._file.check, route)
+            await asyncio.to_thread(self._file.check, route, over)
             await self._await_clusters(route, deadline)
-        before = await asyncio.to_thread(self._file.write, route)
+        before = await asyncio.to_thread(self._file.write, route, over)
         mark = await self._confirm(route, before, deadline)
         return Confirmation(route=route, mark=mark)
-
-    async def has_pool(self, service: str, version: str) -> bool:
-        """Whether the fleet's folder has a cluster for a version."""
-        return version in await asyncio.to_thread(self._file.versions, service)
 
     async def requests(self, service: str) -> Mapping[str, int]:
         """Requests sent so far to the instances of each version, over all Envoys.
@@ -139,6 +156,9 @@ class EnvoyRouter:
             version: min((one[version] for one in seen), key=lambda health: health.healthy)
             for version in sorted(versions)
         }
+
+    async def aclose(self) -> None:
+        """Nothing: the client is its owner's."""
 
     async def _await_clusters(self, route: Route, deadline: float) -> None:
         """Wait until every Envoy knows the pools, for it answers 503 for one it does not know.

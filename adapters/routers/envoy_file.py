@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import Retryable, Terminal
+from adapters.errors import ForeignChange, Retryable, Terminal
 from adapters.routers.envoy_admin import Served
 from adapters.routers.envoy_fleet import EnvoyFleet
-from adapters.routers.envoy_names import resource_file
-from adapters.routers.envoy_routes import Domains, route_in, tags_in, virtual_host
-from adapters.routers.fence import check_generation, check_pools, known, overtaken
-from adapters.routers.files import locked, read_document, write_whole
+from adapters.routers.envoy_names import resource_file, tag_of
+from adapters.routers.envoy_routes import (
+    Domains,
+    host_in,
+    is_changed,
+    route_in,
+    sealed,
+    split_in,
+    tags_in,
+    virtual_host,
+)
+from adapters.routers.fence import (
+    check_generation,
+    check_over,
+    check_pools,
+    known,
+    overtaken,
+    said,
+)
+from adapters.routers.files import locked, other_writer, read_document, write_whole
 from schemas.route import Route
 
 
@@ -50,8 +67,11 @@ class RouteFile:
 
         Raises:
             UnknownRoute: it has none.
+            ForeignChange: it has one that carries nothing of Aviary's any more.
         """
-        return _known(self._config(), service)
+        config = self._config()
+        self._refuse_unmarked(config, service)
+        return known(route_in(config, service), service)
 
     def register(self, route: Route) -> Route:
         """Add a route for a service that has none; return the route it has.
@@ -61,6 +81,7 @@ class RouteFile:
         """
         with self._locked():
             config = self._config()
+            self._refuse_unmarked(config, route.service)
             there = route_in(config, route.service)
             if there is not None:
                 return there
@@ -68,19 +89,19 @@ class RouteFile:
             self._replace(config, virtual_host(route, self._domains))
             return route
 
-    def check(self, route: Route) -> None:
+    def check(self, route: Route, over: Route | None) -> None:
         """Raise what `write` would raise for this route now; write nothing."""
-        self._check(route, self.read(route.service))
+        self._check(self._config(), route, over)
 
-    def write(self, route: Route) -> Mapping[str, Any]:
+    def write(self, route: Route, over: Route | None = None) -> Mapping[str, Any]:
         """Put a route in, if the fence lets it through; return the configuration before.
 
         Raises:
-            StaleGeneration, UnknownRoute: see `adapters.ports.Router.apply`.
+            StaleGeneration, ForeignChange, UnknownRoute: see `adapters.ports.Router.apply`.
         """
         with self._locked():
             config = self._config()
-            self._check(route, _known(config, route.service))
+            self._check(config, route, over)
             # The same route is written again as well: it may never have reached an Envoy.
             self._replace(config, virtual_host(route, self._domains))
             return config
@@ -112,7 +133,8 @@ class RouteFile:
         """
         reason = f"{route.service}: {by} rejected the file with generation {route.generation}"
         with self._locked():
-            wanted, good = self._config(), served.config or before
+            wanted = self._config()
+            good = _as_written(served.config or before, before, wanted)
             now, then = tags_in(wanted), tags_in(good)
             self._need_in(wanted, route)
             others = {s for s in now.keys() | then.keys() if now.get(s) != then.get(s)}
@@ -123,11 +145,31 @@ class RouteFile:
             write_whole(self._path, resource_file([good]))
         raise Terminal(f"{reason}; it was taken back (Envoy's log says why it was rejected)")
 
-    def _check(self, route: Route, applied: Route) -> None:
-        check_generation(route, applied)
-        # What is applied keeps its pools (`EnvoyFleet.set_pools`): no way back reads their file.
-        if not {route.stable, route.canary} <= {applied.stable, applied.canary, None}:
+    def _check(self, config: Mapping[str, Any], route: Route, over: Route | None) -> None:
+        host = host_in(config, route.service)
+        if host is None:
+            known(None, route.service)
+        elif over is not None and is_changed(host):
+            raise self._changed(route.service, host, said(over))
+        applied = route_in(config, route.service)
+        if applied is None:  # its mark was taken away, and that is overruled
             check_pools(route, self._fleet.versions(route.service))
+            return
+        check_generation(route, applied)
+        check_over(route, applied, over)
+        # What is applied keeps its pools (`EnvoyFleet.set_pools`): no way back reads their file.
+        if not set(route.versions) <= set(applied.versions):
+            check_pools(route, self._fleet.versions(route.service))
+
+    def _refuse_unmarked(self, config: Mapping[str, Any], service: str) -> None:
+        """A route that lost its mark is no service without a route."""
+        host = host_in(config, service)
+        if host is not None and tag_of(host) is None:
+            raise self._changed(service, host, "the mark of the release that wrote it last")
+
+    def _changed(self, service: str, host: Mapping[str, Any], expected: str) -> ForeignChange:
+        what = f"found {split_in(host) or 'another form'}, expected {expected}"
+        return ForeignChange(service, f"{self._path.name}: {what}", other_writer(self._path))
 
     def _need_in(self, config: Mapping[str, Any], route: Route) -> None:
         now = route_in(config, route.service)
@@ -156,5 +198,12 @@ class RouteFile:
         write_whole(self._path, resource_file([{**config, "virtual_hosts": ordered}]))
 
 
-def _known(config: Mapping[str, Any], service: str) -> Route:
-    return known(route_in(config, service), service)
+def _as_written(good: Mapping[str, Any], *files: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as Envoy tells it, its hosts in the form in which they were written."""
+    written = {_mark(host): host for file in files for host in file.get("virtual_hosts", [])}
+    hosts = [written.get(_mark(host), sealed(host)) for host in good.get("virtual_hosts", [])]
+    return {**good, "virtual_hosts": hosts}
+
+
+def _mark(host: Mapping[str, Any]) -> str:
+    return json.dumps([host.get("name"), tag_of(host)], sort_keys=True)

@@ -171,8 +171,8 @@ class EnvoyFleet:
         resources = read_document(self.routes_path)["resources"]
         for host in resources[0].get("virtual_hosts", []):
             tag = tag_of(host) or {}
-            for version in (tag.get("stable"), tag.get("canary")):
-                if version is not None and (tag["service"], version) not in kept:
+            for version in (arm["version"] for arm in tag.get("arms", ())):
+                if (tag["service"], version) not in kept:
                     raise Terminal(
                         f"pools: the route of {tag['service']} still names version {version}; "
                         "expected it to go from the route before its pool goes"

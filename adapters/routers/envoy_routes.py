@@ -1,7 +1,8 @@
 """Between Aviary's route and Envoy's virtual host: pure data, both ways.
 
 A virtual host carries the whole `Route` in its metadata, so that the file is the only store: what
-is applied, its generation and its owner survive whatever dies, and `config_dump` shows them.
+is applied, its generation and its owner survive whatever dies, and `config_dump` shows them. Beside
+it stands a digest of all the rest: what somebody else has changed is told from what Aviary wrote.
 
 In one virtual host, first match first:
 
@@ -16,8 +17,10 @@ so users keep their version while the weight grows, and the same ones come back 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -30,7 +33,8 @@ from adapters.routers.envoy_names import (
     tag_of,
     tagged,
 )
-from adapters.routers.fence import parts
+from schemas.capabilities import TotalGrid
+from schemas.outside import cut
 from schemas.route import Route
 
 USER_HEADER = "x-user-id"
@@ -40,6 +44,11 @@ FORCE_COOKIE = "canary"
 
 Domains = Callable[[str], Sequence[str]]
 
+WEIGHTS: Final = TotalGrid(total=10_000)
+"""The total of a split: 0.01 percent is one part. It never changes, or users would move."""
+
+_DIGEST = "digest"
+_SAID_MOST = 200
 _PREDICATES = f"{TYPES}envoy.extensions.retry"
 _UNSEEN = "connect-failure,refused-stream,reset-before-request"
 _SAFE_METHODS = "GET|HEAD|OPTIONS"
@@ -53,17 +62,62 @@ def local_domains(service: str) -> Sequence[str]:
 def virtual_host(route: Route, domains: Domains) -> dict[str, Any]:
     """Describe a route to Envoy."""
     safe = {":method": {"safe_regex": {"regex": _SAFE_METHODS}}}
-    return {
+    host = {
         "name": route.service,
         "domains": list(domains(route.service)),
-        # A bare 5.0 comes back as text, since Envoy reads YAML; written as text it stays the same.
-        "metadata": tagged({**route.model_dump(mode="json"), "weight": f"{route.weight}%"}),
         "routes": [
             *_forced(route),
             _split(route, safe, f"{_UNSEEN},reset"),
             _split(route, {}, _UNSEEN),
         ],
     }
+    return sealed({**host, "metadata": tagged(_tag(route))})
+
+
+def sealed(host: Mapping[str, Any]) -> dict[str, Any]:
+    """A virtual host with the digest of what it does beside its route."""
+    tag = {**(tag_of(host) or {}), _DIGEST: _digest(host)}
+    return {**host, "metadata": tagged(tag)}
+
+
+def _tag(route: Route) -> dict[str, Any]:
+    tag = route.model_dump(mode="json", exclude_none=True)
+    for arm in tag["arms"]:
+        # A bare 5.0 comes back as text, since Envoy reads YAML; written as text it stays the same.
+        arm["weight"] = f"{arm['weight']}%"
+    return tag
+
+
+def _digest(host: Mapping[str, Any]) -> str:
+    """Of all that a virtual host does: its own tag left out."""
+    plain = {name: value for name, value in host.items() if name != "metadata"}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def is_changed(host: Mapping[str, Any]) -> bool:
+    """Whether a virtual host of the file was changed by somebody else since Aviary wrote it."""
+    tag = tag_of(host)
+    return tag is None or tag.get(_DIGEST) != _digest(host)
+
+
+def split_in(host: Mapping[str, Any]) -> str:
+    """Where a virtual host sends what asks for no version, for a person; empty if it is not said.
+
+    Args:
+        host: of the file, as it was found: whoever changed it may have written anything.
+    """
+    routes = host.get("routes")
+    last = routes[-1] if isinstance(routes, list) and routes else None
+    action = last.get("route") if isinstance(last, Mapping) else None
+    if not isinstance(action, Mapping):
+        return ""
+    if isinstance(cluster := action.get("cluster"), str):
+        return cut(cluster, _SAID_MOST)
+    weighted = action.get("weighted_clusters")
+    clusters = weighted.get("clusters") if isinstance(weighted, Mapping) else None
+    found = [one for one in clusters or [] if isinstance(one, Mapping)]
+    parts = (f"{str(one.get('name')).partition('/')[0]} {one.get('weight')}" for one in found)
+    return cut(", ".join(parts), _SAID_MOST)
 
 
 def clusters_of(route: Route) -> frozenset[str]:
@@ -86,9 +140,15 @@ def route_in(config: Mapping[str, Any], service: str) -> Route | None:
     if tag is None:
         return None
     try:
-        return Route.model_validate(dict(tag))
+        return Route.model_validate({k: v for k, v in tag.items() if k != _DIGEST})
     except ValidationError as error:
         raise Retryable(f"virtual host {service}: expected Aviary's route: {error}") from error
+
+
+def host_in(config: Mapping[str, Any], service: str) -> Mapping[str, Any] | None:
+    """The virtual host of a service, whoever wrote it."""
+    hosts: Sequence[Mapping[str, Any]] = config.get("virtual_hosts", [])
+    return next((host for host in hosts if host.get("name") == service), None)
 
 
 def tags_in(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -123,7 +183,7 @@ def _split(route: Route, headers: Mapping[str, Any], retry_on: str) -> dict[str,
     if route.canary is None:
         action["cluster"] = pool_name(route.service, route.stable)
     else:
-        stable, canary = parts(route.weight)
+        stable, canary = WEIGHTS.nearest(route.weight)
         guarded = guarded_name(route.service, route.canary, route.stable)
         action["weighted_clusters"] = {
             "use_hash_policy": True,

@@ -1,4 +1,4 @@
-"""What every router checks before it writes: the generation, the service, its pools.
+"""What every router checks before it writes: what it can do, the generation, the versions.
 
 The generation is the fence: it only grows, so a late attempt of an old write changes nothing.
 """
@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from adapters.errors import StaleGeneration, UnknownRoute
+from adapters.errors import ForeignChange, StaleGeneration, UnknownRoute, Unsupported
+from schemas.capabilities import Capabilities, lacking
 from schemas.route import Route
 
-TOTAL_WEIGHT = 10_000
-"""Parts of a split: 100 percent, so that 0.01 percent is one."""
 
+def check_able(route: Route, can: Capabilities) -> None:
+    """Check that a router can do a route to the letter.
 
-def parts(weight: float) -> tuple[int, int]:
-    """Split the total by the canary's weight in percent: stable's parts, canary's parts."""
-    canary = round(weight * TOTAL_WEIGHT / 100)
-    return TOTAL_WEIGHT - canary, canary
+    Raises:
+        Unsupported: it can't; says what it can.
+    """
+    if missing := lacking(route, can):
+        raise Unsupported(f"{route.service}: the router can't do {'; '.join(missing)}")
 
 
 def check_generation(route: Route, applied: Route) -> None:
@@ -32,6 +34,27 @@ def check_generation(route: Route, applied: Route) -> None:
         f"{route.service}: generation {route.generation} is refused; {applied.generation} is "
         f"applied (by {applied.owner or 'nobody'}), expected a larger one"
     )
+
+
+def check_over(route: Route, applied: Route, over: Route | None) -> None:
+    """Check that what is applied is what the writer believes, or is the same write once more.
+
+    Args:
+        route: what shall be written.
+        applied: what the router has; its generation is smaller (`check_generation`).
+        over: what the writer believes; None if it does not matter.
+
+    Raises:
+        ForeignChange: it is something else.
+    """
+    if over is not None and applied not in {over, route}:
+        raise ForeignChange(route.service, f"found {said(applied)}, expected {said(over)}")
+
+
+def said(route: Route) -> str:
+    """A route for a person: `1.4.1 95 %, 1.4.2 5 % (generation 3 of shop-1)`."""
+    arms = ", ".join(f"{arm.version} {arm.weight:g} %" for arm in route.arms)
+    return f"{arms} (generation {route.generation} of {route.owner or 'nobody'})"
 
 
 def overtaken(route: Route, newer: Route) -> StaleGeneration:
@@ -59,8 +82,8 @@ def check_pools(route: Route, versions: Collection[str]) -> None:
     Raises:
         UnknownRoute: one has none.
     """
-    for version in (route.stable, route.canary):
-        if version is not None and version not in versions:
+    for version in route.versions:
+        if version not in versions:
             raise UnknownRoute(
                 f"{route.service}: version {version} has no pool of instances; expected one of: "
                 f"{', '.join(sorted(versions)) or 'none is known'}"

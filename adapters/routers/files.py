@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import pwd
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -82,6 +83,20 @@ def _is_still(handle: int, directory: Path) -> bool:
     """Whether the directory of that name is the one that was opened, and not put in its place."""
     with said_by_path(directory):
         return os.path.samestat(os.fstat(handle), directory.stat())
+
+
+def other_writer(path: Path) -> str:
+    """The user who wrote a file, for a person; empty if it is this process's, or not known."""
+    try:
+        uid = path.stat().st_uid
+    except OSError:
+        return ""
+    if uid == os.geteuid():
+        return ""
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"user {uid}"
 
 
 def write_whole(path: Path, document: Any) -> None:

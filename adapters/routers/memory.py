@@ -6,17 +6,22 @@ import hashlib
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from adapters.errors import AdapterError
-from adapters.routers.envoy_names import pool_name
-from adapters.routers.fence import (
-    TOTAL_WEIGHT,
-    check_generation,
-    check_pools,
-    known,
-    parts,
-)
+from adapters.ports import Routing
+from adapters.routers.fence import check_able, check_generation, check_over, check_pools, known
+from schemas.capabilities import Capabilities, Counting, Fence, StickyBy, TotalGrid
 from schemas.route import Confirmation, Health, Route
+
+CAPABILITIES: Final = Capabilities(
+    weights=TotalGrid(total=10_000),
+    sticky=(StickyBy.HEADER,),
+    counts=Counting.ROUTER,
+    instances=True,
+    registers=True,
+    fence=Fence.LOCK,
+)
 
 
 @dataclass(frozen=True)
@@ -37,14 +42,23 @@ class MemoryRouter:
     """A `Router` that keeps its routes while it lives.
 
     `send` stands for a user's request: it picks a version as the split says and counts it.
+
+    Args:
+        capabilities: what it can do; it refuses the rest.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, capabilities: Capabilities = CAPABILITIES) -> None:
+        self.capabilities = capabilities
         self._pools: dict[str, dict[str, int]] = defaultdict(dict)
         self._routes: dict[str, Route] = {}
         self._traffic: dict[str, Route] = {}
         self._faults: deque[Fault] = deque()
         self._down: set[tuple[str, str]] = set()
+
+    @property
+    def routing(self) -> Routing:
+        """Itself, as activities get it."""
+        return Routing.of(self, self.capabilities)
 
     def add_pool(self, service: str, version: str) -> None:
         """Let a version take traffic."""
@@ -71,15 +85,19 @@ class MemoryRouter:
         """
         route = known(self._traffic.get(service), service)
         digest = hashlib.sha256(user.encode()).digest()
-        bucket = int.from_bytes(digest[:8], "big") % TOTAL_WEIGHT
-        stable, _ = parts(route.weight)
+        stable, canary = self.capabilities.weights.nearest(route.weight)
+        bucket = int.from_bytes(digest[:8], "big") % (stable + canary)
         version = route.stable if bucket < stable or route.canary is None else route.canary
         self._pools[service][version] += 1
         return version
 
-    def pool(self, service: str, version: str) -> str:
-        """The same name as Envoy's."""
-        return pool_name(service, version)
+    async def locate(self, service: str, version: str) -> str:
+        """`payments/2.0.1`."""
+        return f"{service}/{version}"
+
+    async def exists(self, service: str, version: str) -> bool:
+        """Whether a version was added."""
+        return version in self._pools[service]
 
     async def register(self, service: str, stable: str) -> Route:
         """Give a service its first route, all to `stable`; return the route that it has.
@@ -88,7 +106,7 @@ class MemoryRouter:
             UnknownRoute: `stable` has no pool.
         """
         if service not in self._routes:
-            route = Route(service=service, stable=stable)
+            route = Route.split(service, stable)
             check_pools(route, self._pools[route.service])
             self._routes[service] = self._traffic[service] = route
         return self._routes[service]
@@ -97,9 +115,12 @@ class MemoryRouter:
         """The route as applied last."""
         return known(self._routes.get(service), service)
 
-    async def apply(self, route: Route) -> Confirmation:
+    async def apply(self, route: Route, over: Route | None = None) -> Confirmation:
         """Take the route over at once (see the port)."""
-        check_generation(route, known(self._routes.get(route.service), route.service))
+        check_able(route, self.capabilities)
+        applied = known(self._routes.get(route.service), route.service)
+        check_generation(route, applied)
+        check_over(route, applied, over)
         check_pools(route, self._pools[route.service])
         fault = self._faults.popleft() if self._faults else Fault(error=None, effect=True)
         if fault.error is None or fault.effect:
@@ -110,16 +131,19 @@ class MemoryRouter:
             raise fault.error
         return Confirmation(route=route, mark=f"{route.service}/{route.generation}")
 
+    def change(self, route: Route) -> None:
+        """Change a route as somebody else does: without a write of Aviary's."""
+        self._routes[route.service] = self._traffic[route.service] = route
+
+    async def aclose(self) -> None:
+        """It holds nothing."""
+
     async def instances(self, service: str) -> Mapping[str, Health] | None:
         """One instance of each version that has a pool."""
         return {
             version: Health(known=1, healthy=int((service, version) not in self._down))
             for version in self._pools[service]
         }
-
-    async def has_pool(self, service: str, version: str) -> bool:
-        """Whether a version was added."""
-        return version in self._pools[service]
 
     async def requests(self, service: str) -> Mapping[str, int]:
         """Requests that `send` has counted per version."""

@@ -29,14 +29,13 @@ class TrialRouter(MemoryRouter):
         """It has none, and so can't tell."""
         return None
 
-    async def has_pool(self, service: str, version: str) -> bool:  # noqa: ARG002 - any
+    async def exists(self, service: str, version: str) -> bool:  # noqa: ARG002 - any
         """Whatever is asked for exists."""
         return True
 
-    async def apply(self, route: Route) -> Confirmation:
+    async def apply(self, route: Route, over: Route | None = None) -> Confirmation:
         """Apply a route of any service and version."""
         await self.read(route.service)
-        for version in (route.stable, route.canary):
-            if version is not None:
-                self.add_pool(route.service, version)
-        return await super().apply(route)
+        for version in route.versions:
+            self.add_pool(route.service, version)
+        return await super().apply(route, over)

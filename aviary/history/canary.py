@@ -213,7 +213,7 @@ class CanaryReader:
         if self._resumed and self._resumed.began_at:
             return self._resumed.began_at
         for call in self._story.called(APPLY):
-            if call.input["route"]["canary"] == self._plan.version:
+            if Route.model_validate(call.input["route"]).canary == self._plan.version:
                 return call.now
         return None
 

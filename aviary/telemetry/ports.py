@@ -16,27 +16,26 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from adapters.errors import AdapterError, Terminal, UnknownRoute, fault_of
+from adapters.errors import AdapterError, Terminal, fault_of
 from adapters.kafka import Outgoing, Writer
-from adapters.ports import (
-    CountsUsers,
-    EventLog,
-    Instances,
-    MetricsSource,
-    Pools,
-    Registrar,
-    Router,
-)
+from adapters.ports import EventLog, MetricsSource, Router
 from aviary.telemetry.carrier import from_context, received, to_record
 from aviary.telemetry.spans import span
 from schemas.events import RELEASE_EVENTS, CloudEvent, EventType
 from schemas.reading import Fault, Series, partial_of
 from schemas.release import CauseKind
-from schemas.route import Confirmation, Health, Route
+from schemas.route import Confirmation, Route
 
 RESTORED_BUCKETS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 1800)
 _WRITE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-_WRITE_ERRORS: Final = ("Retryable", "Terminal", "UnknownRoute", "StaleGeneration")
+_WRITE_ERRORS: Final = (
+    "Retryable",
+    "Terminal",
+    "UnknownRoute",
+    "Unsupported",
+    "StaleGeneration",
+    "ForeignChange",
+)
 _FAILURES: Final = ("worse_than_stable", "over_limit", "kayenta_score", "share_off")
 _UNJUDGED: Final = ("not_judged", "no_data")
 _CANARY: Final = "dev.aviary.canary."
@@ -114,13 +113,11 @@ class MeasuredRouter:
         """As the router has it."""
         return await self._router.read(service)
 
-    async def has_pool(self, service: str, version: str) -> bool:
-        """As the router says, or as its counts do."""
-        if isinstance(self._router, Pools):
-            return await self._router.has_pool(service, version)
-        return version in await self._router.requests(service)
+    async def aclose(self) -> None:
+        """As the router does."""
+        await self._router.aclose()
 
-    async def apply(self, route: Route) -> Confirmation:
+    async def apply(self, route: Route, over: Route | None = None) -> Confirmation:
         """As the router does; a write that restores stable's traffic for an alert is timed."""
         began = time.perf_counter()
         with span(
@@ -132,7 +129,7 @@ class MeasuredRouter:
             aviary__generation=route.generation,
         ):
             try:
-                confirmation = await self._router.apply(route)
+                confirmation = await self._router.apply(route, over)
             except AdapterError as error:
                 self._metrics.write_failures.labels(self._kind, type(error).__name__).inc()
                 raise
@@ -146,33 +143,6 @@ class MeasuredRouter:
         self._metrics.restored.observe(seconds)
         current = trace.get_current_span()
         current.add_event("traffic restored", {"aviary.seconds_since_alert": seconds})
-
-    def pool(self, service: str, version: str) -> str:
-        """As the router names it."""
-        return self._router.pool(service, version)
-
-    async def instances(self, service: str) -> Mapping[str, Health] | None:
-        """As the router knows them; None where it is none that does."""
-        router = self._router
-        return await router.instances(service) if isinstance(router, Instances) else None
-
-    async def register(self, service: str, stable: str) -> Route:
-        """As the router does, where it does."""
-        if not isinstance(self._router, Registrar):
-            raise UnknownRoute(
-                f"{service}: the router has no such service, and {self._kind} can't be given one"
-            )
-        return await self._router.register(service, stable)
-
-    async def requests(self, service: str) -> Mapping[str, int]:
-        """As the router counts them."""
-        return await self._router.requests(service)
-
-    async def requests_by_user(self, service: str) -> Mapping[str, int]:
-        """As the router counts them; empty for one that does not."""
-        if isinstance(self._router, CountsUsers):
-            return await self._router.requests_by_user(service)
-        return {}
 
 
 class MeasuredSource:

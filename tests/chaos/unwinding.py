@@ -41,8 +41,8 @@ class HauntedRouter(RecordingRouter):
         self.obeyed: list[Route] = []
         """Late writes that were not refused."""
 
-    async def apply(self, route: Route) -> Confirmation:
-        confirmation = await super().apply(route)
+    async def apply(self, route: Route, over: Route | None = None) -> Confirmation:
+        confirmation = await super().apply(route, over)
         for old in [one for one in self.applied if one.service == route.service and one != route]:
             try:
                 await super().apply(old)

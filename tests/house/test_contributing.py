@@ -33,14 +33,15 @@ catalog = Catalog.model_validate({
     },
     "services": {"ledger": None},
 })
-stable = Route(service="ledger", stable="1.0.0")
+stable = Route.split("ledger", "1.0.0")
+(folder / "ledger.count").write_text('{"1.0.0": 0, "1.1.0": 0}')
 (folder / "ledger.json").write_text(stable.model_dump_json())
 
 async def main():
     async with httpx.AsyncClient() as client:
         routers = Routers(client, WorkerMetrics(CollectorRegistry()))
-        router = routers(catalog.resolve("ledger").router)
-        shifted = Route(service="ledger", stable="1.0.0", canary="1.1.0", weight=5, generation=1)
+        router = routers(catalog.resolve("ledger").router).router
+        shifted = Route.split("ledger", "1.0.0", "1.1.0", 5, generation=1)
         await router.apply(shifted)
         assert await router.read("ledger") == shifted
         try:

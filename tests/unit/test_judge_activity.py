@@ -96,7 +96,12 @@ async def _judge(
     pulse: Pulse | None = None,
 ) -> JudgeResult:
     activities = JudgeActivities(
-        shop, lambda _: Counting(shop), _resolve, clock=shop.clock, sleep=shop.sleep, pulse=pulse
+        shop,
+        lambda _: Counting(shop).routing,
+        _resolve,
+        clock=shop.clock,
+        sleep=shop.sleep,
+        pulse=pulse,
     )
     return await (environment or ActivityEnvironment()).run(activities.judge, request)
 
@@ -312,7 +317,7 @@ class Knowing(Counting):
 async def test_counts_of_users_say_what_they_explain(share: float, kind: VerdictKind) -> None:
     shop = Shop(share=share)
     activities = JudgeActivities(
-        shop, lambda _: Knowing(shop), _resolve, clock=shop.clock, sleep=shop.sleep
+        shop, lambda _: Knowing(shop).routing, _resolve, clock=shop.clock, sleep=shop.sleep
     )
     asked = _request(weight=1, bake=LONG)
     result = await ActivityEnvironment().run(activities.judge, asked)
@@ -344,7 +349,7 @@ async def test_each_fault_of_the_source_is_told_apart(
     shop.query = query  # type: ignore[method-assign]
     activities = JudgeActivities(
         shop,
-        lambda _: Counting(shop),
+        lambda _: Counting(shop).routing,
         _resolve,
         clock=shop.clock,
         sleep=shop.sleep,

@@ -15,10 +15,12 @@ from activities.ramp import BeginRamp, RampActivities, RampState, next_state
 from adapters.errors import Retryable, UnknownRoute
 from adapters.memory import MemoryMetricsSource
 from adapters.routers.trial import TrialRouter
+from schemas.capabilities import TotalGrid
 from schemas.catalog import MemoryRouterSpec
 from schemas.judging import JudgeSpec, MetricSpec, RampSpec, RatioMetric
 from schemas.reading import Series
 
+FINE = TotalGrid(total=10_000)
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 SPEC = RampSpec(budget=500, interval=timedelta(seconds=15), tolerance=0.001)
 BEGUN = RampState(
@@ -33,7 +35,9 @@ BEGUN = RampState(
 def _after(state: RampState, stable: int, canary: int, bound: float | None) -> RampState:
     counts = {"1": state.counts.get("1", 0) + stable, "2": state.counts.get("2", 0) + canary}
     now = state.counted_at + timedelta(seconds=15)
-    return next_state(state, canary="2", weight=state.weight, counts=counts, bound=bound, now=now)
+    return next_state(
+        state, canary="2", weight=state.weight, counts=counts, bound=bound, now=now, weights=FINE
+    )
 
 
 def test_a_better_bound_allows_a_larger_weight() -> None:
@@ -64,6 +68,7 @@ def test_a_restarted_router_counts_from_its_new_beginning() -> None:
         counts={"1": 100, "2": 40},
         bound=None,
         now=T0 + timedelta(seconds=15),
+        weights=FINE,
     )
     assert after.spent["routed"] == 40
 
@@ -124,7 +129,7 @@ async def _begin(
 
     users = router or Users(each)
     activities = RampActivities(
-        Growing(), lambda _: users, _resolve, clock=lambda: T0, sleep=at_once
+        Growing(), lambda _: users.routing, _resolve, clock=lambda: T0, sleep=at_once
     )
     request = BeginRamp(
         router=MemoryRouterSpec(kind="memory"),

@@ -49,7 +49,7 @@ async def _see(router: Leaky) -> Seen:
         quiet=timedelta(seconds=1),
         within=timedelta(seconds=15),
     )
-    activities = ObserveActivities(lambda _: router, at_once)
+    activities = ObserveActivities(lambda _: router.routing, at_once)
     return await ActivityEnvironment().run(activities.see_back, request)
 
 

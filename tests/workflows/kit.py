@@ -126,7 +126,7 @@ class RecordingRouter(TrialRouter):
             for one in versions
         }
 
-    async def apply(self, route: Route) -> Confirmation:
+    async def apply(self, route: Route, over: Route | None = None) -> Confirmation:
         if route.service in self.broken:
             raise Retryable(f"the router of {route.service} is away")
         self._look_for(route.service)
@@ -135,7 +135,7 @@ class RecordingRouter(TrialRouter):
             and route.stable != (await self.read(route.service)).stable
         ):
             raise Retryable(f"the router of {route.service} does not finalize now")
-        confirmation = await super().apply(route)
+        confirmation = await super().apply(route, over)
         if route not in self.applied:
             self.applied.append(route)
         return confirmation
@@ -254,13 +254,13 @@ class World:
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Run the workers of all queues."""
-        traffic = TrafficActivities(lambda _: self.router, self.heals_within)
+        traffic = TrafficActivities(lambda _: self.router.routing, self.heals_within)
         announce = AnnounceActivities(self.log, self.notifier)
         preflight = PreflightActivities(self.alerts)
-        observe = ObserveActivities(lambda _: self.router)
-        standing = StandingActivities(lambda _: self.router)
+        observe = ObserveActivities(lambda _: self.router.routing)
+        standing = StandingActivities(lambda _: self.router.routing)
         known = Known(self.runs, partial(went_final, self.client))
-        drift = DriftActivities(lambda _: self.router, self.known_catalog, plan_back, known)
+        drift = DriftActivities(lambda _: self.router.routing, self.known_catalog, plan_back, known)
         admission = AdmissionActivities(self.client)
         quick: dict[str, Any] = {
             "max_heartbeat_throttle_interval": timedelta(milliseconds=50),
@@ -310,7 +310,7 @@ class World:
                 activities=[
                     admission.attend,
                     preflight.preflight,
-                    ReadinessActivities(lambda _: self.router).ready,
+                    ReadinessActivities(lambda _: self.router.routing).ready,
                 ],
                 max_concurrent_activities=1000,
                 **quick,

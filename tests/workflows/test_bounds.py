@@ -59,11 +59,11 @@ class LoudRouter(RecordingRouter):
         super().__init__()
         self._failed: set[Route] = set()
 
-    async def apply(self, route: Route) -> Confirmation:
+    async def apply(self, route: Route, over: Route | None = None) -> Confirmation:
         if route not in self._failed:
             self._failed.add(route)
             raise Retryable("<html>" + "e" * 1_000_000)
-        return await super().apply(route)
+        return await super().apply(route, over)
 
 
 def alert(name: str, labels: int = 0, length: int = 0, **more: str) -> Alert:

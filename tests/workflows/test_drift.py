@@ -159,7 +159,7 @@ async def test_what_a_running_release_will_clean_up_is_left_to_it(world: Driftin
     async with world.working():
         release = await world.release({"ledger": []}, strategy=HOLD)
         await release.until(ledger="holding")
-        stray = Route(
+        stray = Route.split(
             service=world.service("other"),
             stable="0",
             canary="2",
@@ -180,7 +180,9 @@ async def test_a_canary_that_no_release_wrote_is_not_ours_to_take_back(
 ) -> None:
     world.add_to_catalog("ledger")
     name = world.service("ledger")
-    by_hand = Route(service=name, stable="0", canary="9", weight=10, generation=1, owner=owner)
+    by_hand = Route.split(
+        service=name, stable="0", canary="9", weight=10, generation=1, owner=owner
+    )
     await world.router.apply(by_hand)
     async with world.working():
         report = await check(world)
@@ -202,11 +204,11 @@ async def test_a_router_that_does_not_answer_hides_no_other_drift(world: Driftin
 async def test_a_canary_that_ends_while_it_is_looked_for_is_no_drift(world: Drifting) -> None:
     world.add_to_catalog("ledger")
     name = world.service("ledger")
-    held = Route(service=name, stable="0", canary="2", weight=50, generation=1, owner="r-1")
+    held = Route.split(service=name, stable="0", canary="2", weight=50, generation=1, owner="r-1")
     await world.router.apply(held)
 
     async def finish() -> None:
-        done = Route(service=name, stable="2", generation=2, owner="r-1")
+        done = Route.split(service=name, stable="2", generation=2, owner="r-1")
         await world.router.apply(done)
 
     world.watched.between_reads = finish
@@ -217,7 +219,9 @@ async def test_a_canary_that_ends_while_it_is_looked_for_is_no_drift(world: Drif
 async def test_a_release_that_begins_meanwhile_keeps_its_canary(world: Drifting) -> None:
     world.add_to_catalog("ledger")
     name = world.service("ledger")
-    left = Route(service=name, stable="0", canary="1", weight=10, generation=1, owner="r-gone")
+    left = Route.split(
+        service=name, stable="0", canary="1", weight=10, generation=1, owner="r-gone"
+    )
     await world.router.apply(left)
     # Asked last whether the old release runs: from then on nothing is read before the cure.
     begun: list[Release] = []
@@ -248,7 +252,7 @@ async def test_a_check_looks_on_until_there_is_something(world: Drifting) -> Non
             result_type=DriftReport,
         )
         await eventually(lambda: world.watched.reads > 2)
-        left = Route(
+        left = Route.split(
             service=ledger, stable="0", canary="1", weight=10, generation=1, owner="r-gone"
         )
         world.router.add_pool(ledger, "1")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from activities.readiness import lacking
 from adapters.errors import Retryable, UnknownRoute
-from adapters.ports import Router
-from aviary.telemetry.ports import MeasuredRouter, WorkerMetrics
 from schemas.release import CanaryPhase, CauseKind, Command, ReleasePhase, ReleaseStatus
 from schemas.route import Route
 from tests.workflows.kit import QUICK, RecordingRouter, Release, World, eventually
 
+UNKNOWN = "its router does not know cart: register it, or mend the name in the catalog"
 LONG = QUICK.model_copy(update={"ready_within": timedelta(minutes=10)})
 
 
@@ -33,25 +31,10 @@ class Shop(RecordingRouter):
             raise UnknownRoute(f"{service}: no such service")
         return await super().read(service)
 
-    async def has_pool(self, service: str, version: str) -> bool:
+    async def exists(self, service: str, version: str) -> bool:
         if service in self.away:
             raise Retryable("the router is away")
-        return service not in self.empty and await super().has_pool(service, version)
-
-
-class Plain(RecordingRouter):
-    """A router that tells of pools by its counts alone."""
-
-    has_pool = None  # type: ignore[assignment]
-    without_route = False
-
-    async def read(self, service: str) -> Route:
-        if service.startswith("cart") and self.without_route:
-            raise UnknownRoute(f"{service}: no such service")
-        return await super().read(service)
-
-    async def requests(self, service: str) -> Mapping[str, int]:
-        return {"0": 0} if service.startswith("cart") else {"0": 0, "2": 0}
+        return service not in self.empty and await super().exists(service, version)
 
 
 async def _waits(release: Release) -> ReleaseStatus:
@@ -90,43 +73,20 @@ async def test_a_version_without_a_pool(world: World) -> None:
     await _refused(world, "2 has no pool of instances")
 
 
-async def test_a_router_that_tells_by_its_counts(world: World) -> None:
-    world.router = Plain()
-    await _refused(world, "2 has no pool of instances")
+@pytest.mark.parametrize("registers", [True, False])
+async def test_a_first_deployment_may_begin_where_there_are_instances(registers: bool) -> None:
+    router = Shop()
+    router.unknown.add("cart")
+    registrar = router if registers else None
 
-
-async def test_a_service_without_a_route_of_such_a_router(world: World) -> None:
-    world.router = router = Plain()
-    router.without_route = True
-    await _refused(world, f"its router does not know {world.service('cart')}")
-
-
-class Bare(Plain):
-    """One that has no counts of a service without a route, either."""
-
-    without_route = True
-
-    async def requests(self, service: str) -> Mapping[str, int]:
-        await self.read(service)
-        return await super().requests(service)
-
-
-@pytest.mark.parametrize("measured", [False, True])
-async def test_a_first_deployment_may_begin_where_there_are_instances(measured: bool) -> None:
-    async def says(router: Router) -> str:
-        if measured:
-            router = MeasuredRouter(router, "test", WorkerMetrics(CollectorRegistry()))
-        found = await lacking(router, "cart", "2")
+    async def says() -> str:
+        found = await lacking(replace(router.routing, registrar=registrar), "cart", "2")
         assert not found.routed
         return found.text
 
-    assert "does not know cart" in await says(Bare())
-    if not measured:
-        router = Shop()
-        router.unknown.add("cart")
-        assert await says(router) == ""
-        router.empty.add("cart")
-        assert "does not know cart" in await says(router)
+    assert await says() == ("" if registers else UNKNOWN)
+    router.empty.add("cart")
+    assert await says() == UNKNOWN
 
 
 async def test_a_pool_that_comes_in_time_is_waited_for(world: World) -> None:

@@ -127,7 +127,7 @@ async def test_what_another_owner_did_to_the_route_is_not_undone(world: World) -
     await release.until(ledger="holding")
     name = world.service("ledger")
     held = await world.router.read(name)
-    by_hand = Route(service=name, stable="9", generation=held.generation + 5, owner="by-hand")
+    by_hand = Route.split(service=name, stable="9", generation=held.generation + 5, owner="by-hand")
     await world.router.apply(by_hand)
     await release.handle.signal(SIGNAL_ROLLBACK)
     assert (await release.result()).phase is ReleasePhase.ROLLED_BACK

@@ -107,10 +107,10 @@ class ReadOnlyRouter(RecordingRouter):
 
     full = False
 
-    async def apply(self, route: Route) -> Confirmation:
+    async def apply(self, route: Route, over: Route | None = None) -> Confirmation:
         if self.full:
             raise Retryable("/etc/envoy/rds.yaml: [Errno 30] Read-only file system")
-        return await super().apply(route)
+        return await super().apply(route, over)
 
 
 async def _runs(release: Release) -> bool:

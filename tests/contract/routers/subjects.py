@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from adapters.ports import Instances, Registrar, Router
+from adapters.ports import Instances, Registrar, RequestCounts, Router, VersionLocator
 from adapters.routers.envoy import EnvoyRouter
 from adapters.routers.envoy_fleet import Pool
 from adapters.routers.memory import MemoryRouter
@@ -14,7 +14,7 @@ from tests.contract.routers.live import LiveEnvoy, free_port
 from tests.contract.routers.wire import Caller
 
 
-class Registering(Router, Instances, Registrar, Protocol):
+class Registering(Router, VersionLocator, RequestCounts, Instances, Registrar, Protocol):
     """A router with all that a router may be able to do."""
 
 

@@ -23,11 +23,13 @@ USERS = [f"user-{number}" for number in range(2000)]
 
 
 def canary(service: str, weight: float, generation: int = 1, version: str = "2") -> Route:
-    return Route(service=service, stable="1", canary=version, weight=weight, generation=generation)
+    return Route.split(
+        service=service, stable="1", canary=version, weight=weight, generation=generation
+    )
 
 
 def rolled_back(service: str, generation: int) -> Route:
-    return Route(service=service, stable="1", generation=generation)
+    return Route.split(service=service, stable="1", generation=generation)
 
 
 async def on_stable(subject: EnvoySubject, *versions: str) -> str:

@@ -20,7 +20,9 @@ PACE = Pace(confirm_within=1.0)
 
 
 def canary(service: str, weight: float, generation: int) -> Route:
-    return Route(service=service, stable="1", canary="2", weight=weight, generation=generation)
+    return Route.split(
+        service=service, stable="1", canary="2", weight=weight, generation=generation
+    )
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ async def test_a_rejected_route_is_terminal_and_blocks_nobody(
     with pytest.raises(Terminal, match=f"{other}: .* rejected"):
         await clashing.apply(canary(other, 50, 1))
 
-    assert await envoy_subject.router.read(other) == Route(service=other, stable="1")
+    assert await envoy_subject.router.read(other) == Route.split(service=other, stable="1")
     assert await envoy_subject.router.read(good) == canary(good, 30, 1)
     await envoy_subject.router.apply(canary(good, 100, 2))
     await envoy_subject.router.apply(canary(other, 100, 1))
@@ -103,7 +105,7 @@ async def test_a_good_route_in_a_rejected_file_is_not_blamed(
     assert isinstance(fine, Confirmation | Retryable)
     confirmation = await envoy_subject.router.apply(wanted)
     assert confirmation.route == wanted
-    assert await envoy_subject.router.read(other) == Route(service=other, stable="1")
+    assert await envoy_subject.router.read(other) == Route.split(service=other, stable="1")
 
 
 async def test_what_a_dead_writer_left_behind_is_taken_back_by_the_next(
@@ -115,7 +117,7 @@ async def test_what_a_dead_writer_left_behind_is_taken_back_by_the_next(
 
     await envoy_subject.router.apply(canary(good, 100, 1))
 
-    assert await envoy_subject.router.read(other) == Route(service=other, stable="1")
+    assert await envoy_subject.router.read(other) == Route.split(service=other, stable="1")
     async with Caller(envoy_subject.envoy.port, good) as caller:
         assert (await caller.get()).version == "2"
 
@@ -125,7 +127,7 @@ async def test_a_write_without_envoy_is_not_confirmed_but_kept(
 ) -> None:
     service, envoy = services[0], envoy_subject.envoy
     await envoy_subject.router.apply(canary(service, 50, 1))
-    back = Route(service=service, stable="1", generation=2)
+    back = Route.split(service=service, stable="1", generation=2)
     envoy.stop()
     try:
         with pytest.raises(Retryable, match="generation 2 was written but not confirmed"):
@@ -151,9 +153,9 @@ async def test_every_envoy_of_the_fleet_must_confirm(
 
     second.stop()
     with pytest.raises(Retryable, match=second.admin_url):
-        await router.apply(Route(service=service, stable="1", generation=2))
+        await router.apply(Route.split(service=service, stable="1", generation=2))
     second.start()
-    await router.apply(Route(service=service, stable="1", generation=2))
+    await router.apply(Route.split(service=service, stable="1", generation=2))
 
 
 async def test_requests_are_summed_over_the_fleet(
@@ -183,7 +185,7 @@ async def test_no_secret_gets_into_an_error(
     url = f"http://admin:{secret}@127.0.0.1:{free_port()}/?token={secret}"
     async with httpx.AsyncClient(headers=headers) as client:
         router = EnvoyRouter(envoy_subject.envoy.fleet.directory, [url], client=client, pace=PACE)
-        back = Route(service=services[0], stable="1", generation=1)
+        back = Route.split(service=services[0], stable="1", generation=1)
         for call in (
             router.apply(back),
             router.apply(canary(services[0], 5, 2)),

@@ -81,13 +81,13 @@ def test_a_service_goes_back_after_those_that_depend_on_it(
 @pytest.mark.parametrize(
     ("route", "expected"),
     [
-        (Route(service="cart", stable="1.0"), {"cart@1~0": 10_000}),
+        (Route.split(service="cart", stable="1.0"), {"cart@1~0": 10_000}),
         (
-            Route(service="cart", stable="1.0", canary="2.0", weight=25),
+            Route.split(service="cart", stable="1.0", canary="2.0", weight=25),
             {"cart@1~0": 7_500, "cart@2~0": 2_500},
         ),
         (
-            Route(service="cart", stable="1.0", canary="2.0", weight=100),
+            Route.split(service="cart", stable="1.0", canary="2.0", weight=100),
             {"cart@1~0": 0, "cart@2~0": 10_000},
         ),
     ],

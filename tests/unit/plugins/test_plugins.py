@@ -51,7 +51,7 @@ def test_a_plugin_is_made_with_its_options(tmp_path: Path) -> None:
     found = catalog(tmp_path, "plugin: mine, options: {directory: /srv, hosts: [a, b]}")
     router = found.resolve("ledger").router
     assert isinstance(router, PluginRouterSpec)
-    made = make_router(router)
+    made = make_router(router).router
     assert isinstance(made, Mine)
     assert (made.directory, made.hosts) == ("/srv", ["a", "b"])
     assert found.resolve("ledger").metrics == ()

@@ -105,7 +105,7 @@ class Scene:
                 fleet.put_pool(Pool(service=service, version=version, endpoints=endpoints))
         self.file = RouteFile(directory, local_domains, lock_within=1)
         for service in ("cart", "other"):
-            self.file.register(Route(service=service, stable="1"))
+            self.file.register(Route.split(service=service, stable="1"))
         self.envoys = {"one": FakeEnvoy(directory), "two": FakeEnvoy(directory)}
         self.clock = Clock()
         transport = httpx.MockTransport(lambda r: self.envoys[r.url.host].answer(r))
@@ -125,11 +125,13 @@ def scene(tmp_path: Path) -> Scene:
 
 
 def canary(weight: float, generation: int, service: str = "cart") -> Route:
-    return Route(service=service, stable="1", canary="2", weight=weight, generation=generation)
+    return Route.split(
+        service=service, stable="1", canary="2", weight=weight, generation=generation
+    )
 
 
 def back(generation: int) -> Route:
-    return Route(service="cart", stable="1", generation=generation)
+    return Route.split(service="cart", stable="1", generation=generation)
 
 
 async def test_it_waits_for_the_last_envoy(scene: Scene) -> None:
@@ -214,8 +216,8 @@ async def test_an_envoy_that_missed_the_file_is_woken(scene: Scene) -> None:
     await scene.router.apply(canary(5, 1))
     write = scene.file.write
 
-    def missed(route: Route) -> Any:
-        before = write(route)
+    def missed(route: Route, over: Route | None = None) -> Any:
+        before = write(route, over)
         envoy.seen = envoy.mark()
         return before
 
@@ -245,7 +247,7 @@ async def test_of_two_changes_in_a_rejected_file_only_the_bad_one_goes(scene: Sc
 
     assert (await scene.router.apply(canary(50, 2))).route == canary(50, 2)
 
-    assert scene.file.read("other") == Route(service="other", stable="1")
+    assert scene.file.read("other") == Route.split(service="other", stable="1")
 
 
 async def test_an_envoy_that_serves_nothing_yet_gets_back_what_was_there(scene: Scene) -> None:
@@ -256,5 +258,5 @@ async def test_an_envoy_that_serves_nothing_yet_gets_back_what_was_there(scene: 
     with pytest.raises(Terminal):
         await scene.router.apply(canary(50, 1))
 
-    assert scene.file.read("cart") == Route(service="cart", stable="1")
-    assert scene.file.read("other") == Route(service="other", stable="1")
+    assert scene.file.read("cart") == Route.split(service="cart", stable="1")
+    assert scene.file.read("other") == Route.split(service="other", stable="1")

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.errors import Retryable
+from adapters.routers import envoy_routes
 from adapters.routers.envoy_names import forced_name, guarded_name, pool_name
 from adapters.routers.envoy_routes import clusters_of, local_domains, route_in, virtual_host
-from adapters.routers.fence import parts
 from schemas.route import Route
 
 VERSIONS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,8}", fullmatch=True)
@@ -23,7 +23,7 @@ WEIGHTS = st.integers(0, 10_000).map(lambda share: share / 100)
 def any_route(draw: st.DrawFn) -> Route:
     stable = draw(VERSIONS)
     canary = draw(st.none() | VERSIONS.filter(lambda version: version != stable))
-    return Route(
+    return Route.split(
         service=draw(SERVICES),
         stable=stable,
         canary=canary,
@@ -50,7 +50,7 @@ def test_a_route_is_read_back_as_it_was(route: Route) -> None:
 
 @given(WEIGHTS)
 def test_a_split_is_whole_and_exact(weight: float) -> None:
-    stable, canary = parts(weight)
+    stable, canary = envoy_routes.WEIGHTS.nearest(weight)
     assert stable + canary == 10_000
     assert canary == pytest.approx(weight * 100)
 
@@ -58,7 +58,7 @@ def test_a_split_is_whole_and_exact(weight: float) -> None:
 @given(any_route().filter(lambda route: route.canary is not None))
 def test_stable_comes_first_and_the_canary_falls_back_to_it(route: Route) -> None:
     assert route.canary is not None
-    stable, canary = parts(route.weight)
+    stable, canary = envoy_routes.WEIGHTS.nearest(route.weight)
     expected = [
         (pool_name(route.service, route.stable), stable),
         (guarded_name(route.service, route.canary, route.stable), canary),
@@ -97,7 +97,7 @@ def test_a_foreign_virtual_host_is_nobodys_route() -> None:
 
 
 def test_a_damaged_route_names_its_service() -> None:
-    damaged = config(Route(service="cart", stable="1"))
+    damaged = config(Route.split(service="cart", stable="1"))
     tag = damaged["virtual_hosts"][0]["metadata"]["filter_metadata"]["aviary"]
     tag["generation"] = "many"
     with pytest.raises(Retryable, match="virtual host cart: expected Aviary's route"):

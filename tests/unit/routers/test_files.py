@@ -39,7 +39,7 @@ def prepare(directory: Path) -> RouteFile:
     pools = [Pool(service="cart", version=version, endpoints=endpoints) for version in ("1", "2")]
     fleet.set_pools(pools)
     file = RouteFile(directory, local_domains, lock_within=30)
-    file.register(Route(service="cart", stable="1"))
+    file.register(Route.split(service="cart", stable="1"))
     return file
 
 
@@ -149,7 +149,7 @@ def climb(directory: str, owner: str) -> list[int]:
     won = []
     for generation in range(1, 41):
         weight = generation / 100
-        route = Route(
+        route = Route.split(
             service="cart",
             stable="1",
             canary="2",
@@ -181,7 +181,9 @@ def climb_alone(directory: str, service: str) -> list[int]:
     file = RouteFile(Path(directory), local_domains, lock_within=30)
     lost = []
     for generation in range(1, 151):
-        file.write(Route(service=service, stable="1", generation=generation, owner="me"))
+        file.write(
+            Route.split(service=service, stable="1", generation=generation, owner="me"), None
+        )
         if file.read(service).generation != generation:
             lost.append(generation)
     return lost
@@ -223,7 +225,7 @@ def test_whatever_lies_in_the_folder_no_acknowledged_write_is_lost(
     for service in services:
         fleet.put_pool(Pool(service=service, version="1", endpoints=(("127.0.0.1", 1),)))
         RouteFile(directory, local_domains, lock_within=30).register(
-            Route(service=service, stable="1")
+            Route.split(service=service, stable="1")
         )
     with ProcessPoolExecutor(len(services), mp_context=get_context("spawn")) as pool:
         results = [pool.submit(climb_alone, str(directory), service) for service in services]

@@ -89,8 +89,8 @@ def test_a_port_out_of_range_is_refused(port: int) -> None:
 def test_a_pool_that_a_route_names_stays(fleet: EnvoyFleet) -> None:
     fleet.set_pools([pool("1", 1), pool("2", 2)])
     file = RouteFile(fleet.directory, local_domains, lock_within=1)
-    file.register(Route(service="cart", stable="1"))
-    file.write(Route(service="cart", stable="1", canary="2", generation=1))
+    file.register(Route.split(service="cart", stable="1"))
+    file.write(Route.split(service="cart", stable="1", canary="2", generation=1))
 
     for gone in ("1", "2"):
         with pytest.raises(Terminal, match=f"route of cart still names version {gone}"):
@@ -98,7 +98,7 @@ def test_a_pool_that_a_route_names_stays(fleet: EnvoyFleet) -> None:
     with pytest.raises(Terminal, match="still names"):
         fleet.set_pools([])
 
-    file.write(Route(service="cart", stable="2", generation=2))
+    file.write(Route.split(service="cart", stable="2", generation=2))
     fleet.drop_pool("cart", "1")
     assert fleet.versions("cart") == {"2"}
 
@@ -106,25 +106,25 @@ def test_a_pool_that_a_route_names_stays(fleet: EnvoyFleet) -> None:
 def test_the_way_back_does_not_read_the_pools_and_the_way_forward_does(fleet: EnvoyFleet) -> None:
     fleet.set_pools([pool("1", 1), pool("2", 2)])
     file = RouteFile(fleet.directory, local_domains, lock_within=1)
-    file.register(Route(service="cart", stable="1"))
-    file.write(Route(service="cart", stable="1", canary="2", weight=50, generation=1))
+    file.register(Route.split(service="cart", stable="1"))
+    file.write(Route.split(service="cart", stable="1", canary="2", weight=50, generation=1))
     (fleet.directory / "cds.yaml").unlink()
-    file.write(Route(service="cart", stable="1", generation=2))
+    file.write(Route.split(service="cart", stable="1", generation=2))
     with pytest.raises(Retryable, match=r"cds\.yaml"):
-        file.write(Route(service="cart", stable="1", canary="2", weight=50, generation=3))
+        file.write(Route.split(service="cart", stable="1", canary="2", weight=50, generation=3))
     assert file.read("cart").generation == 2
 
 
 def test_another_envoy_leaves_pools_and_routes_alone(fleet: EnvoyFleet) -> None:
     fleet.put_pool(pool("1", 1))
     file = RouteFile(fleet.directory, local_domains, lock_within=1)
-    file.register(Route(service="cart", stable="1"))
+    file.register(Route.split(service="cart", stable="1"))
 
     second = fleet.bootstrap(9902, 10000)
 
     assert second.name == "envoy-9902.yaml"
     assert fleet.versions("cart") == {"1"}
-    assert file.read("cart") == Route(service="cart", stable="1")
+    assert file.read("cart") == Route.split(service="cart", stable="1")
 
 
 def test_names_of_hosts_are_looked_up_and_addresses_are_not(fleet: EnvoyFleet) -> None:

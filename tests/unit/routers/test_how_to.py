@@ -25,4 +25,4 @@ async def test_setting_up_as_described_gives_a_service_its_route(tmp_path: Path)
     assert names["config"] == tmp_path / "envoy-9901.yaml"
     assert EnvoyFleet(tmp_path).versions("payments") == {"2.0.0"}
     file = RouteFile(tmp_path, local_domains, lock_within=1)
-    assert file.read("payments") == Route(service="payments", stable="2.0.0")
+    assert file.read("payments") == Route.split(service="payments", stable="2.0.0")

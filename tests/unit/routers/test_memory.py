@@ -27,7 +27,7 @@ def routes(service: str, generation: int) -> st.SearchStrategy[Route]:
 
     def build(stable: str, canary: str | None, weight: float, owner: str) -> Route:
         canary = None if canary == stable else canary
-        return Route(
+        return Route.split(
             service=service,
             stable=stable,
             canary=canary,
@@ -130,7 +130,7 @@ async def on_stable() -> MemoryRouter:
     return router
 
 
-WANTED = Route(service="cart", stable="1", canary="2", weight=100, generation=1)
+WANTED = Route.split(service="cart", stable="1", canary="2", weight=100, generation=1)
 
 
 async def test_an_injected_error_comes_once_and_changes_nothing() -> None:

@@ -1,0 +1,33 @@
+"""What Aviary needs of the outside, as protocols; `aviary.wiring` chooses the adapters.
+
+Here belongs what activities ask for, in the words of what they need, and no client library. Every
+method raises `adapters.errors.Retryable` or `Terminal`, and nothing else, for what goes wrong
+outside. `tests/contract` holds one suite for each port that every member passes.
+"""
+
+from adapters.ports.observing import AlertSource, MetricsSource
+from adapters.ports.routing import (
+    Instances,
+    Registrar,
+    RequestCounts,
+    Router,
+    Routing,
+    UserCounts,
+    VersionLocator,
+)
+from adapters.ports.telling import EventLog, Notifier, ReportWriter
+
+__all__ = [
+    "AlertSource",
+    "EventLog",
+    "Instances",
+    "MetricsSource",
+    "Notifier",
+    "Registrar",
+    "ReportWriter",
+    "RequestCounts",
+    "Router",
+    "Routing",
+    "UserCounts",
+    "VersionLocator",
+]

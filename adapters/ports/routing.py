@@ -1,0 +1,174 @@
+"""Ports of what carries traffic: a `Router`, and beside it what only some platforms can do.
+
+A class may be several of them at once, and most are; `Routing` is what activities get, with None
+for what a platform can't do. Room is left for deployers and hooks: ports of their own, in modules
+of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, Self, runtime_checkable
+
+from schemas.capabilities import Capabilities
+from schemas.route import Confirmation, Health, Route
+
+
+@runtime_checkable
+class Router(Protocol):
+    """Carries the traffic of services and splits it between versions."""
+
+    async def read(self, service: str) -> Route:
+        """The route as the platform has it now: its arms, and the generation and owner beside them.
+
+        Where somebody else has changed what the platform does, without a route of Aviary's, it is
+        what was applied last: nothing stands in the way of a rollback.
+
+        Raises:
+            UnknownRoute: the router has no such service.
+            Retryable: the router could not be asked.
+        """
+
+    async def apply(self, route: Route, over: Route | None = None) -> Confirmation:
+        """Make the route so, and return once the router confirms that it serves it.
+
+        The same route again is a success without effect. A generation that is not larger than what
+        is applied is refused: that is what makes a late attempt harmless.
+
+        Args:
+            route: what shall be.
+            over: what the caller believes to be applied; if it is not, nothing is written. None:
+                whatever is there is overruled, as by a rollback.
+
+        Raises:
+            StaleGeneration: the applied generation is as large or larger, and another route.
+            ForeignChange: somebody else has changed what was applied `over`.
+            UnknownRoute: no such service, or a version without instances.
+            Unsupported: the route asks for what this router can't do; nothing is rounded.
+            Terminal: the router rejected the configuration.
+            Retryable: the router did not confirm in time, or could not be reached.
+        """
+
+    async def aclose(self) -> None:
+        """Let go of what it holds: connections, files. It is not used any more."""
+
+
+@runtime_checkable
+class VersionLocator(Protocol):
+    """Knows the platform's own name for the instances of one version.
+
+    A pool, a cluster, a Service, a subset, a target group: what metric queries ask for.
+    """
+
+    async def locate(self, service: str, version: str) -> str:
+        """The name, as metrics show it; of another version it is another.
+
+        Raises:
+            UnknownRoute: the platform has to be asked for the name, and knows no such version.
+            Retryable: the platform could not be asked.
+        """
+
+    async def exists(self, service: str, version: str) -> bool:
+        """Whether the platform knows instances of it, in health or not, with or without a route.
+
+        Raises:
+            Retryable: the platform could not be asked.
+        """
+
+
+@runtime_checkable
+class RequestCounts(Protocol):
+    """Counts the requests of each version: a router does, or a metrics source for it."""
+
+    async def requests(self, service: str) -> Mapping[str, int]:
+        """Requests sent so far to the instances of each version.
+
+        One entry for each version that has instances. Counted when a request starts and where it
+        went; only those that the split sent there count, not those that ask for a version by header
+        or cookie, are outside of the audience, or are copies. The counts begin again when the
+        router restarts: take a smaller reading than the one before as a new beginning.
+
+        Raises:
+            UnknownRoute: the router has no such service.
+            Retryable: the router could not be asked.
+        """
+
+
+@runtime_checkable
+class UserCounts(Protocol):
+    """Knows, beside `RequestCounts`, how requests are shared among users."""
+
+    async def requests_by_user(self, service: str) -> Mapping[str, int]:
+        """Requests so far of each user, or of each bucket of users, by any name.
+
+        Empty where nothing is known. The counts begin again as those of `RequestCounts` do.
+
+        Raises:
+            Retryable: the router could not be asked.
+        """
+
+
+@runtime_checkable
+class Instances(Protocol):
+    """Knows which instances are healthy."""
+
+    async def instances(self, service: str) -> Mapping[str, Health] | None:
+        """The instances of each version that has any, whether or not there is a route.
+
+        Where several proxies disagree, the one that sees the fewest counts. None: it can't tell.
+
+        Raises:
+            Retryable: the router could not be asked.
+        """
+
+
+@runtime_checkable
+class Registrar(Protocol):
+    """Can introduce services to the router."""
+
+    async def register(self, service: str, stable: str) -> Route:
+        """Give a service its first route, all to `stable`; return the route that it has.
+
+        Changes nothing for a service that has a route.
+
+        Raises:
+            UnknownRoute: `stable` has no instances.
+            Retryable: the route could not be written.
+        """
+
+
+@dataclass(frozen=True)
+class Routing:
+    """A router and what is beside it; None for what this platform can't do."""
+
+    router: Router
+    locator: VersionLocator
+    capabilities: Capabilities
+    counts: RequestCounts | None = None
+    users: UserCounts | None = None
+    instances: Instances | None = None
+    registrar: Registrar | None = None
+
+    @classmethod
+    def of(cls, member: Router, capabilities: Capabilities) -> Self:
+        """All ports that one object is.
+
+        Args:
+            member: a router, and whatever else it is.
+            capabilities: of its kind.
+
+        Raises:
+            TypeError: it names no versions, and so nothing on it could be measured.
+        """
+        if not isinstance(member, VersionLocator):
+            raise TypeError(f"{type(member).__name__}: expected the methods of VersionLocator")
+        return cls(
+            router=member,
+            locator=member,
+            capabilities=capabilities,
+            counts=member if isinstance(member, RequestCounts) else None,
+            users=member if isinstance(member, UserCounts) else None,
+            instances=member if isinstance(member, Instances) else None,
+            registrar=member if isinstance(member, Registrar) else None,
+        )

@@ -1,0 +1,215 @@
+"""What a kind of router can do, as data: its weights, whom it can tell apart, what it counts.
+
+A weight is a share to 0.01 percent, since nothing else can be written in a catalog. A router can do
+a weight if one of its own splits reads the same to 0.01 percent: 0.39 is one part of 256. Whatever
+it can't do is an error that says what it can (`schemas.capability_check`), and never the next best
+weight in silence.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from fractions import Fraction
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+
+from schemas.base import Model
+from schemas.route import AudienceBy, Route
+
+_HUNDREDTHS = 10_000
+"""Steps of a weight in 100 percent."""
+_MOST_PARTS = 1_000_000_000
+
+
+class Parts(NamedTuple):
+    """A split in a router's own numbers."""
+
+    stable: int
+    canary: int
+
+    @property
+    def weight(self) -> float:
+        """The canary's share in percent, to 0.01."""
+        return round(100 * self.canary / (self.stable + self.canary), 2)
+
+
+class TotalGrid(Model):
+    """Weights are parts of a fixed total, such as 10,000 or 256."""
+
+    kind: Literal["total"] = "total"
+    total: int = Field(ge=1, le=_MOST_PARTS, description="Parts of all requests.")
+
+    def nearest(self, weight: float) -> Parts:
+        """The split closest to a weight; of a weight that is neither 0 nor 100, neither is it.
+
+        Args:
+            weight: the canary's share in percent, 0 to 100.
+        """
+        canary = round(Fraction(_hundredths(weight) * self.total, _HUNDREDTHS))
+        if 0 < weight < 100 and self.total > 1:  # noqa: PLR2004 - percent
+            canary = min(max(canary, 1), self.total - 1)
+        return Parts(self.total - canary, canary)
+
+    @property
+    def text(self) -> str:
+        """For a person: `1/256 of all requests`."""
+        return f"1/{self.total:,} of all requests"
+
+
+class RelativeGrid(Model):
+    """Each version has a weight of its own, from 0 to `most`; its share is of their sum."""
+
+    kind: Literal["relative"] = "relative"
+    most: int = Field(ge=1, le=_MOST_PARTS, description="Largest weight of one version.")
+
+    def nearest(self, weight: float) -> Parts:
+        """The split closest to a weight; of a weight that is neither 0 nor 100, neither is it.
+
+        Args:
+            weight: the canary's share in percent, 0 to 100.
+        """
+        wanted = _hundredths(weight)
+        if wanted > _HUNDREDTHS // 2:
+            canary, stable = self.nearest(100 - weight)
+            return Parts(stable, canary)
+        # The odds; their smaller side is below the line, so that both are at most `most`.
+        odds = Fraction(wanted, _HUNDREDTHS - wanted).limit_denominator(self.most)
+        if wanted and not odds:
+            odds = Fraction(1, self.most)
+        return Parts(odds.denominator, odds.numerator)
+
+    @property
+    def text(self) -> str:
+        """For a person: `weights from 0 to 999 a version`."""
+        return f"weights from 0 to {self.most:,} a version"
+
+
+Grid = Annotated[TotalGrid | RelativeGrid, Field(discriminator="kind")]
+"""The weights that a router can do; `kind` says how they are counted."""
+
+
+def _hundredths(weight: float) -> int:
+    return round(weight * 100)
+
+
+def smallest(grid: Grid) -> float:
+    """The smallest weight above 0 that can be written in a catalog and done, in percent."""
+    return next_weight(grid, 0.01)
+
+
+def next_weight(grid: Grid, weight: float) -> float:
+    """The weight nearest to this one that can be written in a catalog and done, in percent.
+
+    Args:
+        grid: what the router can do.
+        weight: what is wanted, 0 to 100.
+    """
+    return grid.nearest(weight).weight
+
+
+def can_do(grid: Grid, weight: float) -> bool:
+    """Whether a split of the router is this weight, to 0.01 percent."""
+    return _hundredths(grid.nearest(weight).weight) == _hundredths(weight)
+
+
+def at_most(grid: Grid, weight: float) -> float:
+    """The largest weight that is not above this one and can be done, in percent; 0 if none.
+
+    For weights that are computed and not written: a ramp's, which must keep to its budget.
+    """
+    wanted = _hundredths(weight)
+    while wanted > 0 and not can_do(grid, wanted / 100):
+        below = _hundredths(grid.nearest(wanted / 100).weight)
+        wanted = below if below < wanted else wanted - 1
+    return wanted / 100
+
+
+class StickyBy(StrEnum):
+    """By what a router keeps a user on a version."""
+
+    HEADER = "header"
+    COOKIE = "cookie"
+    ADDRESS = "address"
+
+
+class Counting(StrEnum):
+    """Who counts the requests of each version, for `adapters.ports.RequestCounts`."""
+
+    NONE = "none"
+    """Nobody: whether the router obeys is not seen, and no ramp can be run."""
+    ROUTER = "router"
+    """The router itself, exactly and at once."""
+    METRICS = "metrics"
+    """A metrics source, late by as long as it takes to gather them."""
+
+
+class Fence(StrEnum):
+    """What keeps a late write from undoing a newer one."""
+
+    COMPARE = "compare"
+    """The platform compares and writes in one step (resourceVersion, ETag, a transaction)."""
+    LOCK = "lock"
+    """Writers hold a lock; who writes without it is found afterwards."""
+    READ_BACK = "read_back"
+    """Nothing but reading before and after: between them there is a race."""
+
+
+class PlatformError(Model):
+    """An answer that the router makes up itself, when no instance gave one."""
+
+    status: int = Field(ge=400, le=599)
+    when: str = Field(max_length=200, description="What it means.")
+    counted: bool = Field(description="Whether the router's metrics blame the version for it.")
+
+
+class Capabilities(Model):
+    """What a kind of router can do. What it can't do is refused, and never left out in silence."""
+
+    weights: Grid = Field(description="The splits that it can do.")
+    sticky: tuple[StickyBy, ...] = Field(
+        default=(),
+        description="By what a user stays with a version while the weight grows, in the order in "
+        "which they are looked at; empty: each request is drawn anew.",
+    )
+    forced: tuple[AudienceBy, ...] = Field(
+        default=(), description="By what a caller can ask for a version, weights aside."
+    )
+    audiences: tuple[AudienceBy, ...] = Field(
+        default=(), description="By what a canary can be for some requests only."
+    )
+    mirroring: bool = Field(default=False, description="Whether it can copy requests.")
+    counts: Counting = Field(default=Counting.NONE, description="Who counts requests.")
+    users: bool = Field(default=False, description="Whether requests are counted by user.")
+    instances: bool = Field(default=False, description="Whether it knows healthy instances.")
+    registers: bool = Field(
+        default=False, description="Whether it can give a service its first route."
+    )
+    fence: Fence = Fence.READ_BACK
+    platform_errors: tuple[PlatformError, ...] = ()
+
+    @property
+    def smallest(self) -> float:
+        """The smallest weight above 0, in percent."""
+        return smallest(self.weights)
+
+
+def lacking(route: Route, can: Capabilities) -> list[str]:
+    """What of a route a router can't do, each as field, value and what it can do; empty if all."""
+    found = []
+    if not can_do(can.weights, route.weight):
+        near = next_weight(can.weights, route.weight)
+        found.append(
+            f"weight {route.weight:g} %: expected one that is {can.weights.text}, "
+            f"the nearest is {near:g} %"
+        )
+    if route.audience is not None:
+        able = ", ".join(can.audiences) or "nothing of a request"
+        found += [
+            f"audience by {match.by} {match.name}: expected by {able}"
+            for match in route.audience.any_of
+            if match.by not in can.audiences
+        ]
+    if route.mirror is not None and not can.mirroring:
+        found.append(f"mirror to {route.mirror.version}: expected none, it can't copy requests")
+    return found

@@ -1,0 +1,68 @@
+"""What a strategy and a judge ask of a router, held against what it can do. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from schemas.capabilities import Capabilities, Counting, at_most, can_do, next_weight
+from schemas.catalog import Strategy
+from schemas.catalog_check import Finding, Path
+from schemas.judging import JudgeSpec, RampSpec
+
+
+def check_able(
+    strategy: Strategy, can: Capabilities, router: str, path: Path = ()
+) -> Iterator[Finding]:
+    """Give each thing that a strategy asks for and its router can't do.
+
+    Args:
+        strategy: of a service.
+        can: what the router of that service can do.
+        router: its name, for a person: its kind.
+        path: where the strategy stands in its document.
+    """
+    for index, step in enumerate(strategy.steps):
+        if not can_do(can.weights, step.weight):
+            yield Finding(
+                (*path, "steps", index, "weight"), step.weight, _nearest(step.weight, can, router)
+            )
+    if strategy.ramp is not None:
+        yield from _check_ramp(strategy.ramp, can, router, (*path, "ramp"))
+
+
+def unseen(judge: JudgeSpec, can: Capabilities, router: str) -> Iterator[str]:
+    """Say what can't be seen with a router, or is not looked at: for a person, and no error.
+
+    Args:
+        judge: of a service.
+        can: what the router of that service can do.
+        router: its name, for a person: its kind.
+    """
+    if can.counts is Counting.NONE:
+        yield (
+            f"the router {router} counts no requests: whether the canary gets its share, and "
+            "whether requests stop after a rollback, is not seen"
+        )
+    if judge.largest_user is not None and not can.sticky:
+        yield (
+            f"judge.largest_user is not looked at: the router {router} keeps no user on a version, "
+            "it draws each request anew"
+        )
+
+
+def _check_ramp(ramp: RampSpec, can: Capabilities, router: str, path: Path) -> Iterator[Finding]:
+    if can.counts is Counting.NONE:
+        yield Finding(path, "a ramp", f"steps: the router {router} counts no requests")
+    if at_most(can.weights, ramp.cap) == 0:
+        yield Finding((*path, "cap"), ramp.cap, _nearest(ramp.cap, can, router))
+    elif at_most(can.weights, max(ramp.cap, ramp.full_weight)) < ramp.full_weight:
+        # Its weights are rounded down to what the router can do, and none would ever be enough.
+        expected = _nearest(ramp.full_weight, can, router)
+        yield Finding((*path, "full_weight"), ramp.full_weight, expected)
+
+
+def _nearest(weight: float, can: Capabilities, router: str) -> str:
+    return (
+        f"a weight that the router {router} can do: {can.weights.text}, {can.smallest:g} % or "
+        f"more; the nearest is {next_weight(can.weights, weight):g} %"
+    )
