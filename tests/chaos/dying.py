@@ -13,6 +13,7 @@ from typing import Any
 from adapters.kafka import Outgoing, Sender
 from aviary.bridge import run_bridge
 from aviary.bridge.temporal import TemporalIntake
+from aviary.recovery import Recovery
 from aviary.settings import Settings
 from aviary.webhook import run_webhook
 from schemas import ids
@@ -29,6 +30,14 @@ class Between(StrEnum):
     EVENT_COMMIT = "bridge: event of a stale deploy | commit"
     REQUEST_PRODUCE = "webhook: request | produce"
     PRODUCE_RESPONSE = "webhook: produce | response"
+    LOSS_ASK = "webhook: loss | Alertmanager asked"
+    ASK_PRODUCE = "webhook: Alertmanager asked | produce"
+    ASKED_RESPONSE = "webhook: what fires produced | response"
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether it dies while it makes a loss of alerts good."""
+        return self in {Between.LOSS_ASK, Between.ASK_PRODUCE, Between.ASKED_RESPONSE}
 
 
 Call = Callable[..., Awaitable[Any]]
@@ -39,10 +48,17 @@ def arm(between: Between) -> None:
     match between:
         case Between.READ_START | Between.START_COMMIT:
             where: tuple[type, str] = (TemporalIntake, "start")
-            step = _dying(TemporalIntake.start, before=between is Between.READ_START)
+            step: Callable[..., Any] = _dying(
+                TemporalIntake.start, before=between is Between.READ_START
+            )
         case Between.READ_SIGNAL | Between.SIGNAL_COMMIT:
             where = (TemporalIntake, "signal")
             step = _dying(TemporalIntake.signal, before=between is Between.READ_SIGNAL)
+        case Between.LOSS_ASK | Between.ASK_PRODUCE:
+            where = (Recovery, "after")
+            step = _dying(Recovery.after, before=between is Between.LOSS_ASK)
+        case Between.ASKED_RESPONSE:
+            where, step = (Recovery, "written"), lambda *_: _die()
         case _:
             where = (Sender, "send")
             step = _sending(Sender.send, between)

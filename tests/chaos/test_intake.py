@@ -10,7 +10,12 @@ from tests.chaos.dying import Between
 from tests.chaos.intake import die_everywhere
 from tests.chaos.rows import table
 
-CHOSEN = (Between.SIGNAL_COMMIT, Between.LETTER_COMMIT, Between.PRODUCE_RESPONSE)
+CHOSEN = (
+    Between.SIGNAL_COMMIT,
+    Between.LETTER_COMMIT,
+    Between.PRODUCE_RESPONSE,
+    Between.ASK_PRODUCE,
+)
 """`make chaos` has all; `start | commit` is in `tests/contract/kafka` as well."""
 
 
