@@ -252,15 +252,19 @@ class CanaryWorkflow(GoingBack):
         self._step = index
         await self._shift_to(step.weight)
 
-    async def _shift_to(self, weight: float) -> None:
+    async def _shift_to(self, weight: float, *, overrule: bool = False) -> None:
         self._stop_if_going_back()
         if self._asks_again and self._traffic.began_at is None:
             await self._preflight()
             self._stop_if_going_back()
         self._phase = CanaryPhase.SHIFTING
         self._waits_for = f"the router to confirm {weight:g} %"
-        await self._traffic.shift(weight)
+        change = await self._traffic.shift(weight, overrule=overrule)
         self._waits_for = ""
+        if change is not None:  # a person decides whether it is written over
+            self._pause_text = self._pause_text or f"{change}; going on writes over that"
+            await self._pause_if_told()
+            await self._shift_to(weight, overrule=True)
 
     async def _ramp(self, spec: RampSpec) -> None:
         """Grow the weight as far as the budget of extra failures allows, until it is accepted."""

@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.standing import REGISTER, RegisterRoute
     from activities.traffic import APPLY, READ, ApplyRoute, ReadRoute, traffic_policy
+    from adapters.errors import ForeignChange
     from schemas.release import CanaryState, ServicePlan, Tuning
     from schemas.route import Confirmation, Route
     from workflows import describe
@@ -29,6 +30,11 @@ async def run_to_end(task: asyncio.Task[Any]) -> None:
             if task.cancelled():
                 raise
     task.result()
+
+
+def is_foreign_change(error: ActivityError) -> bool:
+    """Whether a write was refused because somebody else has changed the route."""
+    return isinstance(error.cause, ApplicationError) and error.cause.type == ForeignChange.__name__
 
 
 class Traffic:
@@ -119,8 +125,15 @@ class Traffic:
         """Clear what an earlier canary may have left on the route."""
         await self._insist(self._without_canary, "clear an earlier canary")
 
-    async def shift(self, weight: float) -> None:
+    async def shift(self, weight: float, *, overrule: bool = False) -> str | None:
         """Do: give the canary a share of the requests, in percent.
+
+        Args:
+            weight: its share.
+            overrule: whether to write over what somebody else has changed.
+
+        Returns:
+            What somebody else has changed, in words: nothing was written. None: it was.
 
         Raises:
             ActivityError: the router refused for good.
@@ -128,10 +141,18 @@ class Traffic:
         route = self._known()
         stable = route.stable
         summary = f"{self._plan.service} {route.weight:g} % → {weight:g} %"
+        touched, began_at = self.touched, self.began_at
         self.touched = True
         self.began_at = self.began_at or workflow.now()
         self.route = self._next(stable=stable, canary=self._plan.version, weight=weight)
-        await self._apply(self.route, summary)
+        try:
+            await self._apply(self.route, summary, over=None if overrule else route)
+        except ActivityError as error:
+            if not is_foreign_change(error):
+                raise
+            self.route, self.touched, self.began_at = route, touched, began_at
+            return describe.failure(error)
+        return None
 
     async def give_back(self) -> None:
         """Undo: stable has everything again. Never given up."""
@@ -233,8 +254,8 @@ class Traffic:
                 self._told(describe.failure(error))
             await workflow.sleep(self._tuning.retry_cap)
 
-    async def _apply(self, route: Route, summary: str) -> None:
-        request = ApplyRoute(router=self._plan.router, route=route)
+    async def _apply(self, route: Route, summary: str, over: Route | None = None) -> None:
+        request = ApplyRoute(router=self._plan.router, route=route, over=over)
         await self._call(APPLY, request, Confirmation, summary)
         self.confirmed_at = workflow.now()
         self.weight = route.weight

@@ -1,0 +1,63 @@
+"""Somebody else changes a route while a canary has it: it pauses, and a rollback overrules that."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.ids import SIGNAL_RESUME, SIGNAL_ROLLBACK
+from schemas.notice import NoticeKind
+from schemas.release import CanaryPhase, Command, ReleasePhase
+from schemas.route import Route
+from tests.workflows.kit import Release, World, eventually
+
+STEPS = {"steps": [10, 50], "bake": "1m", "soak": "0s"}
+
+
+async def _changed_at_10(world: World) -> Release:
+    """A person gives the canary 90 % while it bakes at 10."""
+    name = world.service("ledger")
+    world.judge.blocked.add((name, 10))
+    release = await world.release({"ledger": []}, strategy=STEPS)
+    await release.until(ledger="baking")
+    held = await world.router.read(name)
+    world.router.change(Route.split(name, held.stable, held.canary, 90, generation=1))
+    world.judge.blocked.clear()
+    await release.until(ledger="paused")
+    return release
+
+
+async def test_it_pauses_and_says_what_was_changed(world: World) -> None:
+    release = await _changed_at_10(world)
+
+    status = await release.canary_status("ledger")
+    assert status.phase is CanaryPhase.PAUSED
+    assert "somebody else changed its route: found 0 10 %, 2 90 %" in status.waits_for
+    assert "going on writes over that" in status.waits_for
+    assert world.router.weights(world.service("ledger")) == [10]
+    await eventually(
+        lambda: any(
+            one.kind is NoticeKind.WAITING and "changed its route" in one.text
+            for one in world.notifier.notices
+        )
+    )
+    await release.handle.signal(SIGNAL_ROLLBACK)
+    await release.result()
+
+
+async def test_a_person_lets_it_write_over_that(world: World) -> None:
+    release = await _changed_at_10(world)
+    await release.canary("ledger").execute_update(SIGNAL_RESUME, Command(by="ann"))
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    assert world.router.weights(world.service("ledger")) == [10, 50, 100, 0]
+
+
+@pytest.mark.parametrize("by_alert", [True, False])
+async def test_a_rollback_overrules_it(world: World, by_alert: bool) -> None:
+    release = await _changed_at_10(world)
+    if by_alert:
+        await release.alert("ledger")
+    else:
+        await release.handle.signal(SIGNAL_ROLLBACK)
+    assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
+    back = await world.router.read(world.service("ledger"))
+    assert (back.stable, back.canary, back.owner) == ("0", None, release.handle.id.split("/")[1])
