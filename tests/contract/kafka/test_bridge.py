@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 
 from adapters.kafka import Outgoing, Sender
+from adapters.kafka_reading import Fetched, RawConsumer
 from aviary.bridge.accept import Acceptor
 from aviary.bridge.metrics import BridgeMetrics, Outcome
 from aviary.bridge.temporal import TemporalIntake
@@ -29,6 +31,7 @@ from tests.contract.kafka.parts import (
     deploy,
     make_settings,
     open_canary,
+    ready,
     running,
     runs,
     temporal,
@@ -83,6 +86,47 @@ async def test_a_redelivered_event_is_one_release(
     assert told.plan.source == "/ci/shop#event-of-shop-1"
     assert told.plan.services["checkout"].version == "2"
     assert await count_releases(client) == 1
+
+
+@pytest.mark.parametrize("fault", ["fetching ends", "a fault of ours"])
+async def test_a_consumer_that_is_of_no_more_use_is_replaced_and_nothing_is_lost(
+    broker: Broker,
+    client: Client,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+) -> None:
+    made: list[RawConsumer] = []
+
+    class Kept(RawConsumer):
+        def __init__(self, **arguments: Any) -> None:
+            super().__init__(**arguments)
+            made.append(self)
+
+        async def fetched(self, timeout_s: float) -> list[Fetched]:
+            if ended.is_set() and self is made[0]:
+                raise RuntimeError("as a fault of ours, in what reads the fetched")
+            return await super().fetched(timeout_s)
+
+    ended = asyncio.Event()
+    monkeypatch.setattr("adapters.kafka.RawConsumer", Kept)
+    async with running(settings):
+        await broker.write(deploy("shop-1"))
+        await _committed(broker, ids.TOPIC_DEPLOYS, 1)
+        if fault == "fetching ends":
+
+            def fail(_: Any) -> None:
+                raise RuntimeError("as a fault of aiokafka's, in what sends fetches")
+
+            made[0]._fetcher._get_actions_per_node = fail
+        else:
+            ended.set()
+        await broker.write(deploy("shop-2"), deploy("shop-3"))
+        await _committed(broker, ids.TOPIC_DEPLOYS, 3)
+        await until(lambda: ready(settings), "the bridge is ready again")
+    assert len(made) == 2
+    assert made[0]._closed
+    assert await count_releases(client) == 3
 
 
 async def test_an_ended_release_is_not_started_again(
