@@ -49,7 +49,7 @@ test: install ## Run every test and print coverage (PYTEST_ARGS="-k plan" passes
 
 .PHONY: chaos
 chaos: install ## Every fault on every release: table, and .cache/chaos.json (CHAOS_ARGS="--every 5")
-	$(call say,chaos: intake, unwinding, outages, and every kill point of four releases)
+	$(call say,chaos: ingestion, rollback order, outages, and every kill point of four releases)
 	@$(PY) -m tests.chaos --json .cache/chaos.json $(CHAOS_ARGS)
 
 .PHONY: fuzz

@@ -25,19 +25,19 @@ from schemas.ids import (
 )
 
 ASK: Final = "aviary.admission.ask"
-RECALL: Final = "aviary.admission.recall"
-TELL: Final = "aviary.admission.tell"
-ATTEND: Final = "aviary.attend"
+RESYNC: Final = "aviary.admission.resync"
+DELIVER: Final = "aviary.admission.deliver"
+WAIT_FOR_END: Final = "aviary.wait_for_end"
 
 _CAP = timedelta(seconds=5)
 ASK_POLICY = Policy(start_to_close=timedelta(seconds=8), retry=forever(_CAP))
-RECALL_POLICY = Policy(
+RESYNC_POLICY = Policy(
     start_to_close=timedelta(minutes=10), retry=forever(_CAP), heartbeat=timedelta(seconds=30)
 )
-TELL_POLICY = Policy(
+DELIVER_POLICY = Policy(
     start_to_close=timedelta(minutes=2), retry=forever(_CAP), heartbeat=timedelta(seconds=30)
 )
-ATTEND_POLICY = Policy(
+WAIT_FOR_END_POLICY = Policy(
     start_to_close=timedelta(days=30), retry=forever(_CAP), heartbeat=timedelta(seconds=15)
 )
 PATIENT_POLICY = Policy(
@@ -49,11 +49,11 @@ _RPC = timedelta(seconds=5)
 _TASK_TIMEOUT = timedelta(seconds=10)
 """How long a killed worker may keep a task. More than for releases: a task that is given up is done
 again from the whole history, with all that was said meanwhile, and must then come to its end."""
-_BEAT_S = 5.0
-_PATIENT_BEAT_S = 100.0
+_HEARTBEAT_S = 5.0
+_PATIENT_HEARTBEAT_S = 100.0
 _AT_ONCE = 20
 _TOLD = 5_000
-"""Most releases that a recall names in its answer; all are told."""
+"""Most releases that a resync names in its answer; all are told."""
 _SHARED_S = 1.0
 """How long the answer about one workflow is good for all who ask."""
 
@@ -65,7 +65,7 @@ class AskAdmission(Model):
     ask: Ask
 
 
-class Recall(Model):
+class Resync(Model):
     """Have the releases of a task queue say where they are."""
 
     queue: str
@@ -73,13 +73,13 @@ class Recall(Model):
     """Those that have said so."""
 
 
-class Tell(Model):
+class Deliver(Model):
     """Bring the admission's word to releases."""
 
     answers: dict[ReleaseId, Answer]
 
 
-class Attend(Model):
+class WaitForEnd(Model):
     """Wait until one of these workflows does not run."""
 
     workflows: tuple[str, ...]
@@ -88,7 +88,7 @@ class Attend(Model):
     """Heartbeat rarely."""
 
 
-class Beat:
+class HeartbeatTimer:
     """Heartbeats at once, and then whenever so many seconds have been waited."""
 
     def __init__(self, every: float) -> None:
@@ -135,65 +135,65 @@ class AdmissionActivities:
             rpc_timeout=_RPC,
         )
 
-    @activity.defn(name=RECALL)
-    async def recall(self, request: Recall) -> tuple[str, ...]:
+    @activity.defn(name=RESYNC)
+    async def resync(self, request: Resync) -> tuple[str, ...]:
         """Tell every other release that runs to say where it is; returns their ids."""
         query = (
             f"WorkflowType = '{RELEASE_WORKFLOW}' AND ExecutionStatus = 'Running' "
             f"AND TaskQueue = '{request.queue}'"
         )
-        word = Answer(answered=Answered.RECALL, at=self._clock())
+        answer = Answer(answered=Answered.RESYNC, at=self._clock())
         known = {release_workflow_id(release) for release in request.heard}
         found = [one.id async for one in self._client.list_workflows(query) if one.id not in known]
-        heard = await self._tell_all(dict.fromkeys(found, word))
+        heard = await self._signal_all(dict.fromkeys(found, answer))
         return tuple(one.removeprefix(release_workflow_id("")) for one in heard[:_TOLD])
 
-    @activity.defn(name=TELL)
-    async def tell(self, request: Tell) -> tuple[str, ...]:
+    @activity.defn(name=DELIVER)
+    async def deliver(self, request: Deliver) -> tuple[str, ...]:
         """Tell each; returns those that have ended. To be told twice is to be told once."""
         answers = {release_workflow_id(one): answer for one, answer in request.answers.items()}
-        heard = set(await self._tell_all(answers))
+        heard = set(await self._signal_all(answers))
         return tuple(one for one in request.answers if release_workflow_id(one) not in heard)
 
-    async def _tell_all(self, words: Mapping[str, Answer]) -> list[str]:
+    async def _signal_all(self, answers_by_id: Mapping[str, Answer]) -> list[str]:
         """Those that hear."""
         heard: list[str] = []
-        releases = list(words)
+        releases = list(answers_by_id)
         for start in range(0, len(releases), _AT_ONCE):
             some = releases[start : start + _AT_ONCE]
-            answers = await asyncio.gather(*(self._tell(one, words[one]) for one in some))
+            answers = await asyncio.gather(*(self._signal(one, answers_by_id[one]) for one in some))
             heard += [one for one, hears in zip(some, answers, strict=True) if hears]
             activity.heartbeat()
         return heard
 
-    async def _tell(self, release: str, word: Answer) -> bool:
+    async def _signal(self, release: str, answer: Answer) -> bool:
         """Whether it hears; one that has ended since it was listed does not."""
         handle = self._client.get_workflow_handle(release)
         try:
-            await handle.signal(SIGNAL_ADMISSION, word, rpc_timeout=_RPC)
+            await handle.signal(SIGNAL_ADMISSION, answer, rpc_timeout=_RPC)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             return False
         return True
 
-    @activity.defn(name=ATTEND)
-    async def attend(self, request: Attend) -> tuple[str, ...]:
+    @activity.defn(name=WAIT_FOR_END)
+    async def wait_for_end(self, request: WaitForEnd) -> tuple[str, ...]:
         """Look every `poll` whether they run; returns those that don't, as soon as there is one."""
         poll = request.poll.total_seconds()
-        beat = Beat(_PATIENT_BEAT_S if request.patient else _BEAT_S)
+        heartbeat = HeartbeatTimer(_PATIENT_HEARTBEAT_S if request.patient else _HEARTBEAT_S)
         while True:
             gone: list[str] = []
             for start in range(0, len(request.workflows), _AT_ONCE):
                 gone += await self._ended(request.workflows[start : start + _AT_ONCE], poll)
-                beat.after(0)
+                heartbeat.after(0)
             if gone:
                 return tuple(gone)
             left = poll
             while left > 0:
-                nap = min(left, _BEAT_S)
+                nap = min(left, _HEARTBEAT_S)
                 await self._sleep(nap)
-                beat.after(nap)
+                heartbeat.after(nap)
                 left -= nap
 
     async def _ended(self, workflows: Sequence[str], poll: float) -> list[str]:

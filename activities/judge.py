@@ -18,18 +18,18 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.clock import server_now
-from activities.live import Heart
-from activities.observe import ShareWatch
+from activities.live import Heartbeat
+from activities.observe import SampleRatioCheck
 from activities.policy import Policy, forever, may_come_back, terminal_errors
-from activities.pulse import Pulse, lost_after
 from activities.ramp import RampState, Resolve, counted, next_state
-from activities.tell import Teller, Telling, untold
+from activities.report_delivery import PendingReport, SendReport, send_nothing
+from activities.shared_heartbeat import SharedHeartbeat, lost_after
 from adapters.errors import Retryable, fault_of
 from adapters.ports import MetricsSource, Routing
-from analysis import trail
+from analysis import evidence_series
 from analysis.judge import Judge
 from analysis.ramp import bound_cluster
-from analysis.share import ONE_BY_ONE, UNKNOWN, Crowd, crowd_of
+from analysis.sample_ratio import ONE_BY_ONE, UNKNOWN, Crowd, crowd_of
 from schemas.base import Model, Percent, ServiceName, Version
 from schemas.catalog import Bake, RouterSpec, is_sticky
 from schemas.judging import JudgeSpec, MetricSpec, render
@@ -42,7 +42,7 @@ from schemas.reading import (
     partial_of,
     shown,
 )
-from schemas.verdict import Reason, Share, Verdict, VerdictKind
+from schemas.verdict import Reason, SampleRatio, Verdict, VerdictKind
 
 JUDGE: Final = "aviary.judge"
 
@@ -91,7 +91,7 @@ class JudgeRequest(Model):
     """What an earlier step collected."""
     ramp: RampState | None = None
     """Where the ramp is, for a canary that has one."""
-    tell: Telling | None = None
+    report: PendingReport | None = None
     """What the release is told as this begins."""
 
 
@@ -101,8 +101,8 @@ class JudgeResult(Model):
     verdict: Verdict
     evidence: dict[str, Any]
     ramp: RampState | None = None
-    trail: dict[str, Any] | None = None
-    """What was seen on the way (`schemas.trail.Trail`): for people; the next step has its own."""
+    evidence_series: dict[str, Any] | None = None
+    """What was seen, for people (`schemas.evidence_series`); the next step has its own."""
 
 
 class JudgeActivities:
@@ -112,10 +112,10 @@ class JudgeActivities:
         source: answers the queries.
         router_for: finds the router of a specification, and what names its versions.
         resolve: fills in a metric's PromQL from its pack.
-        teller: tells the release that judging has begun.
+        send_report: tells the release that judging has begun.
         clock: now, in UTC; Temporal's own when left out.
         sleep: waits that many seconds.
-        pulse: paces the heartbeats of all judges of this process.
+        shared_heartbeat: paces the heartbeats of all judges of this process.
         missed: told of each reading of a metric that was no evidence, and why.
     """
 
@@ -124,19 +124,19 @@ class JudgeActivities:
         source: MetricsSource,
         router_for: Callable[[RouterSpec], Routing],
         resolve: Resolve,
-        teller: Teller = untold,
+        send_report: SendReport = send_nothing,
         clock: Clock = server_now,
         sleep: Sleep = asyncio.sleep,
-        pulse: Pulse | None = None,
+        shared_heartbeat: SharedHeartbeat | None = None,
         missed: Callable[[Fault], None] = _untold,
     ) -> None:
         self._source = source
         self._router_for = router_for
         self._resolve = resolve
-        self._teller = teller
+        self._send_report = send_report
         self._clock = clock
         self._sleep = sleep
-        self._pulse = pulse or Pulse()
+        self._shared_heartbeat = shared_heartbeat or SharedHeartbeat()
         self._missed = missed
 
     @activity.defn(name=JUDGE)
@@ -145,33 +145,36 @@ class JudgeActivities:
         metrics = tuple(self._resolve(request.spec, metric) for metric in request.metrics)
         with _terminal_evidence():
             judge = _judge(request, metrics)
-            seen = _trail(judge)
-        heart = Heart(judge)
+            seen = _evidence_series(judge)
+        heartbeat = Heartbeat(judge)
         # As it was scheduled, which may have been by another version of us.
         lost = activity.info().heartbeat_timeout or lost_after(request.spec.interval)
-        beats = self._heartbeats(lambda: heart.beat(_kept(judge, seen)), lost)
-        async with self._teller(request.tell), beats:
+        heartbeats = self._heartbeats(lambda: heartbeat.send(_kept(judge, seen)), lost)
+        async with self._send_report(request.report), heartbeats:
             try:
-                verdict = await self._watch(judge, seen, heart, request, metrics)
+                verdict = await self._watch(judge, seen, heartbeat, request, metrics)
             except asyncio.CancelledError:
                 if activity.is_worker_shutdown():
                     raise
                 verdict = _interrupted(self._clock())
         ramp = await self._next_weight(judge, request)
         return JudgeResult(
-            verdict=verdict, evidence=judge.dump(), ramp=ramp, trail=trail.columns(seen, judge)
+            verdict=verdict,
+            evidence=judge.dump(),
+            ramp=ramp,
+            evidence_series=evidence_series.columns(seen, judge),
         )
 
     @asynccontextmanager
-    async def _heartbeats(self, beat: Callable[[], None], lost: timedelta) -> AsyncIterator[None]:
+    async def _heartbeats(self, send: Callable[[], None], lost: timedelta) -> AsyncIterator[None]:
         """Heartbeat between readings, which may be further apart than the time-out."""
 
         async def go_on() -> None:
             while True:
-                await asyncio.sleep(self._pulse.pause(lost))
-                beat()
+                await asyncio.sleep(self._shared_heartbeat.pause(lost))
+                send()
 
-        with self._pulse.counted():
+        with self._shared_heartbeat.counted():
             task = asyncio.create_task(go_on())
             try:
                 yield
@@ -198,15 +201,17 @@ class JudgeActivities:
     async def _watch(
         self,
         judge: Judge,
-        seen: trail.Trail,
-        heart: Heart,
+        seen: evidence_series.EvidenceSeries,
+        heartbeat: Heartbeat,
         request: JudgeRequest,
         metrics: tuple[MetricSpec, ...],
     ) -> Verdict:
         interval = request.spec.interval.total_seconds()
         routing = self._router_for(request.router)
         crowd = _crowd(request)
-        share = ShareWatch(routing, request.service, request.canary, request.weight, crowd)
+        sample_ratio = SampleRatioCheck(
+            routing, request.service, request.canary, request.weight, crowd
+        )
         settled = request.weight_changed_at + SETTLE
         readings = 0
         while True:
@@ -216,19 +221,21 @@ class JudgeActivities:
                 judge.observe(await self._snapshot(now, request, metrics))
             for fault in judge.faults.values():
                 self._missed(fault)
-            seen.add(trail.look(judge, now.timestamp()))
+            seen.add(evidence_series.look(judge, now.timestamp()))
             verdict = _verdict(judge, request, now)
             if now >= settled:
-                verdict = _with_share(verdict, await share.look(), share, request)
-            heart.see(
+                verdict = _with_sample_ratio(
+                    verdict, await sample_ratio.look(), sample_ratio, request
+                )
+            heartbeat.update(
                 verdict,
-                share,
+                sample_ratio,
                 weight=request.weight,
                 started_at=request.started_at,
                 bake=request.bake,
             )
-            if self._pulse.at_leisure:
-                heart.beat(_kept(judge, seen))
+            if self._shared_heartbeat.at_leisure:
+                heartbeat.send(_kept(judge, seen))
             resumed_late = readings < _PAIR and verdict.kind is VerdictKind.INCONCLUSIVE
             if verdict.final and not resumed_late:
                 return verdict
@@ -326,15 +333,15 @@ def _judge(request: JudgeRequest, metrics: tuple[MetricSpec, ...]) -> Judge:
     return Judge.load(spec, metrics, evidence, subject=subject)
 
 
-def _trail(judge: Judge) -> trail.Trail:
-    """The trail of an earlier attempt, where it kept one."""
+def _evidence_series(judge: Judge) -> evidence_series.EvidenceSeries:
+    """The evidence series of an earlier attempt, where it kept one."""
     details = activity.info().heartbeat_details
-    return trail.of_judge(judge, details[0].get("trail") if details else None)
+    return evidence_series.of_judge(judge, details[0].get("evidence_series") if details else None)
 
 
-def _kept(judge: Judge, seen: trail.Trail) -> dict[str, Any]:
+def _kept(judge: Judge, seen: evidence_series.EvidenceSeries) -> dict[str, Any]:
     """What another attempt goes on from."""
-    return {**judge.dump(), "trail": seen.dump()}
+    return {**judge.dump(), "evidence_series": seen.dump()}
 
 
 def _verdict(judge: Judge, request: JudgeRequest, now: datetime) -> Verdict:
@@ -369,24 +376,28 @@ def _crowd(request: JudgeRequest) -> Crowd:
     return UNKNOWN if largest is None else crowd_of(largest / 100)
 
 
-def _with_share(
-    verdict: Verdict, found: Share, share: ShareWatch, request: JudgeRequest
+def _with_sample_ratio(
+    verdict: Verdict, found: SampleRatio, sample_ratio: SampleRatioCheck, request: JudgeRequest
 ) -> Verdict:
     """The verdict, held against the share of requests that was seen.
 
     Where nothing explains the share, the evidence is not of the weight it was thought to be of.
     Where users may, that is said, and the evidence counts; but nothing passes on one version alone.
     """
-    if found is Share.DISOBEYED:
-        changed = {"kind": VerdictKind.FAIL, "sentence": share.sentence(), "final": True}
-        return verdict.model_copy(update={**changed, "reason": Reason.SHARE_OFF})
-    if found is not Share.UNLIKE:
+    if found is SampleRatio.MISMATCH:
+        changed = {"kind": VerdictKind.FAIL, "sentence": sample_ratio.sentence(), "final": True}
+        return verdict.model_copy(update={**changed, "reason": Reason.SAMPLE_RATIO_MISMATCH})
+    if found is not SampleRatio.EXPLAINED:
         return verdict
-    told = {"sentence": f"{verdict.sentence}; {share.remark()}"}
-    if verdict.kind is VerdictKind.PASS and share.one_sided:
+    told = {"sentence": f"{verdict.sentence}; {sample_ratio.remark()}"}
+    if verdict.kind is VerdictKind.PASS and sample_ratio.one_sided:
         bake = request.bake
         ended = bake is not None and verdict.at - request.started_at >= bake.max
-        withheld = {"kind": VerdictKind.INCONCLUSIVE, "reason": Reason.SHARE_OFF, "final": ended}
+        withheld = {
+            "kind": VerdictKind.INCONCLUSIVE,
+            "reason": Reason.SAMPLE_RATIO_MISMATCH,
+            "final": ended,
+        }
         return verdict.model_copy(update={**told, **withheld})
     return verdict.model_copy(update=told)
 

@@ -10,15 +10,15 @@ from typing import Any
 
 from temporalio import activity
 
-from activities.observe import ShareWatch
-from analysis.closeness import MOST_ODDS, Glance, overall
+from activities.observe import SampleRatioCheck
+from analysis.boundaries import MOST_ODDS, LiveEvidence, overall
 from analysis.judge import Judge
 from schemas.catalog import Bake
 from schemas.live import Live
 from schemas.verdict import Verdict
 
 
-class Heart:
+class Heartbeat:
     """The heartbeat of one judging: evidence that another attempt resumes from, and a live view.
 
     Args:
@@ -27,22 +27,24 @@ class Heart:
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
-        self._glance = Glance({name: one.metric.kind for name, one in judge.tracks.items()})
+        self._live_evidence = LiveEvidence(
+            {name: one.metric.kind for name, one in judge.tracks.items()}
+        )
         self._live: Live | None = None
 
-    def see(
+    def update(
         self,
         verdict: Verdict,
-        share: ShareWatch,
+        sample_ratio: SampleRatioCheck,
         *,
         weight: float,
         started_at: datetime,
         bake: Bake | None,
     ) -> None:
         """Take what the last reading amounts to."""
-        metrics = self._glance.metrics(verdict)
+        metrics = self._live_evidence.metrics(verdict)
         near, onward = overall(self._judge, verdict, metrics)
-        canary, total = share.seen
+        canary, total = sample_ratio.seen
         self._live = Live(
             at=verdict.at,
             kind=verdict.kind,
@@ -60,6 +62,6 @@ class Heart:
             metrics=metrics,
         )
 
-    def beat(self, evidence: dict[str, Any]) -> None:
+    def send(self, evidence: dict[str, Any]) -> None:
         """Send both; before the first reading only the evidence."""
         activity.heartbeat(*([evidence] if self._live is None else [evidence, self._live]))

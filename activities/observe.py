@@ -13,10 +13,10 @@ from activities.policy import Policy, forever, may_come_back, rest, terminal_err
 from adapters.errors import Retryable, UnknownRoute
 from adapters.ports import RequestCounts, Routing
 from analysis.explain import percent
-from analysis.share import ONE_BY_ONE, UNKNOWN, Crowd, judge_share
+from analysis.sample_ratio import ONE_BY_ONE, UNKNOWN, Crowd, judge_sample_ratio
 from schemas.base import Duration, Model, ServiceName, Version
 from schemas.catalog import RouterSpec
-from schemas.verdict import Share
+from schemas.verdict import SampleRatio
 
 SEE_BACK: Final = "aviary.traffic.see_back"
 
@@ -42,7 +42,7 @@ class SeeBack(Model):
 class Seen(Model):
     """What the traffic did."""
 
-    share: Share
+    sample_ratio: SampleRatio
     strays: int = 0
     """Requests that started on the version in the last window."""
     total: int = 0
@@ -79,7 +79,7 @@ class Counter:
         return tuple(self._sums.values())
 
 
-class ShareWatch:
+class SampleRatioCheck:
     """Compares the observed share of one canary with its weight, for as long as it is judged.
 
     Args:
@@ -101,10 +101,10 @@ class ShareWatch:
         self._counter: Counter | None = None
         self._users: Counter | None = None
 
-    async def look(self) -> Share:
+    async def look(self) -> SampleRatio:
         """Take a reading; call first when the weight has had time to reach every request."""
         if self._routing.counts is None:
-            return Share.TOO_LITTLE
+            return SampleRatio.TOO_LITTLE
         try:
             with terminal_errors(), may_come_back():
                 now = await self._routing.counts.requests(self._service)
@@ -113,14 +113,14 @@ class ShareWatch:
             activity.logger.warning(
                 "the router's counts can't be read", extra={"error": str(error)}
             )
-            return Share.TOO_LITTLE
+            return SampleRatio.TOO_LITTLE
         if self._counter is None or self._users is None:
             self._counter, self._users = Counter(now), Counter(users)
         self._counter.add(now)
         self._users.add(users)
         canary, total = self.seen
         crowd = self._crowd._replace(counted=tuple(self._users.counts))
-        return judge_share(canary, total, self._weight, crowd=crowd)
+        return judge_sample_ratio(canary, total, self._weight, crowd=crowd)
 
     async def _by_user(self) -> Mapping[str, int]:
         users = self._routing.users
@@ -184,7 +184,7 @@ class ObserveActivities:
         Where nobody counts requests, nothing is seen, and that is the answer.
         """
         windows = max(1, round(request.within / request.quiet)) if request.quiet else 1
-        seen = Seen(share=Share.TOO_LITTLE)
+        seen = Seen(sample_ratio=SampleRatio.TOO_LITTLE)
         counts = self._router_for(request.router).counts
         if counts is None:
             return seen
@@ -199,7 +199,7 @@ class ObserveActivities:
                     await rest(request.quiet.total_seconds(), self._sleep)
                     continue
                 activity.heartbeat(seen.strays)
-                if seen.share is not Share.DISOBEYED:
+                if seen.sample_ratio is not SampleRatio.MISMATCH:
                     return seen
         return seen
 
@@ -208,5 +208,5 @@ class ObserveActivities:
         await rest(request.quiet.total_seconds(), self._sleep)
         counter.add(await counts.requests(request.service))
         strays = counter.of(request.version)
-        share = judge_share(strays, counter.total, 0)
-        return Seen(share=share, strays=strays, total=counter.total)
+        sample_ratio = judge_sample_ratio(strays, counter.total, 0)
+        return Seen(sample_ratio=sample_ratio, strays=strays, total=counter.total)

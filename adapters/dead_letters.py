@@ -16,7 +16,7 @@ _ERROR_MOST: Final = 4000
 _FRAME: Final = 2048
 """Room for the lengths and numbers that Kafka itself adds to a record."""
 _SMALL: Final = 1024
-"""Bytes of a key, and of one header, that a cut letter keeps."""
+"""Bytes of a key, and of one header, that a cut message keeps."""
 
 
 def dead_letter(
@@ -28,7 +28,7 @@ def dead_letter(
         record: the record as the consumer gave it.
         reason: header `aviary-reason`.
         text: header `aviary-error`, cut to 4,000 characters.
-        most: bytes that the letter may have; a larger one is cut and says so.
+        most: bytes that the message may have; a larger one is cut and says so.
     """
     added = _added(record, reason, text)
     whole = Outgoing(ids.TOPIC_DEADLETTERS, record.value, record.key, (*record.headers, *added))
@@ -55,7 +55,7 @@ def _added(record: Any, reason: RejectReason, text: str) -> list[tuple[str, byte
 
 
 def _cut(record: Any, added: list[tuple[str, bytes]], most: int) -> Outgoing:
-    """A letter without what is too large: the value first, then headers, then the key."""
+    """A message without what is too large: the value first, then headers, then the key."""
     fault = record.fault
     value, key = record.value or b"", record.key
     length = len(value) if fault is None or fault.length is None else fault.length

@@ -29,10 +29,10 @@ def evidence(track: Track | WatchTrack, threshold: float, exposure: float = 1.0)
     else:
         totals = track.test.totals()
         canary, stable = _counts(totals.bad_c, totals.n_c), _counts(totals.bad_b, totals.n_b)
-        e_value, tolerance, note = track.test.e_value, track.test.tolerance, track.intake.note
+        e_value, tolerance, note = track.test.e_value, track.test.tolerance, track.reader.note
         upper = track.test.upper()
-        if isinstance(track.metric, HistogramMetric) and track.intake.edges:
-            edge = track.intake.edges[min(track.test.telling(), len(track.intake.edges) - 1)]
+        if isinstance(track.metric, HistogramMetric) and track.reader.edges:
+            edge = track.reader.edges[min(track.test.telling(), len(track.reader.edges) - 1)]
     return MetricEvidence(
         name=track.metric.name,
         canary=canary,

@@ -139,7 +139,7 @@ class Judge:
         for name, track in self._tracks.items():
             reading = snapshot.metrics.get(name, missing)
             if isinstance(track, Track):
-                interval = track.intake.take(reading, at, not_before)
+                interval = track.reader.take(reading, at, not_before)
                 if interval is not None:
                     track.count(interval.streams, interval.start, interval.end)
             elif at > not_before:
@@ -163,7 +163,7 @@ class Judge:
             track = self._tracks[name]
             if not isinstance(track, Track):
                 raise KeyError(name)
-            track.intake.note = ""
+            track.reader.note = ""
             track.count(((tally,),), start, end)
         self._heard_at = end
         self._decide(end)

@@ -42,7 +42,7 @@ class LimitTest:
 
     @property
     def doubtful(self) -> bool:
-        """No ground to pass: nothing seen, a window begun that is over, or too few checks to fail.
+        """Nothing to pass on: nothing seen, a window begun that is over, or too few checks to fail.
 
         A window that is not full yet fails nobody, and passes nobody while it is over the limit.
         """

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from analysis.evalues import Tally
 from analysis.evidence import Plan, SequentialTest
 from analysis.faults import gap_note
-from analysis.intake import CounterIntake, GaugeIntake, Timing
+from analysis.intervals import CounterReader, GaugeReader, Timing
 from analysis.kayenta import KayentaMetric, Result, classify
 from analysis.limits import LimitTest, LimitWatch
 from analysis.whole import Lack, Limits, most_series
@@ -158,7 +158,7 @@ class PointTest:
 
 
 class Track:
-    """One counted metric (ratio, histogram, gauge): intake, test, and when it was judged."""
+    """One counted metric (ratio, histogram, gauge): reader, test, and when it was judged."""
 
     def __init__(
         self, metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec, most: int
@@ -168,10 +168,10 @@ class Track:
         limits = Limits(most, spec.replica_labels)
         seconds = spec.interval.total_seconds(), spec.warmup.total_seconds()
         timing = Timing(*seconds, spec.max_groups, limits)
-        self.intake = (
-            GaugeIntake(metric, limits)
+        self.reader = (
+            GaugeReader(metric, limits)
             if isinstance(metric, GaugeMetric)
-            else CounterIntake(_with_edges(metric, spec), timing)
+            else CounterReader(_with_edges(metric, spec), timing)
         )
         self.intervals = 0
         self.since: float | None = None
@@ -181,12 +181,12 @@ class Track:
     @property
     def heard(self) -> bool:
         """Whether the last reading was whole."""
-        return self.intake.heard
+        return self.reader.heard
 
     @property
     def fault(self) -> Fault | None:
         """What kept the last reading from being evidence."""
-        return self.intake.fault
+        return self.reader.fault
 
     def count(self, streams: Sequence[Sequence[Tally]], start: float, end: float) -> None:
         """Count one interval; times in seconds."""
@@ -199,14 +199,14 @@ class Track:
         """The state as plain data."""
         return {
             "times": [self.intervals, self.since, self.until, self.passed_at],
-            "intake": self.intake.dump(),
+            "ingestion": self.reader.dump(),
             "test": self.test.dump(),
         }
 
     def restore(self, state: Any) -> None:
         """Take up a dumped state."""
         self.intervals, self.since, self.until, self.passed_at = state["times"]
-        self.intake.restore(state["intake"])
+        self.reader.restore(state["ingestion"])
         self.test.restore(state["test"])
 
 

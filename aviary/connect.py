@@ -112,7 +112,7 @@ def kafka_options(settings: Settings) -> KafkaOptions:
     )
 
 
-async def persist(what: str, attempt: Callable[[], Awaitable[_T]]) -> _T:
+async def retry_until_available(what: str, attempt: Callable[[], Awaitable[_T]]) -> _T:
     """Repeat an attempt with a capped backoff until it does not raise `Retryable`."""
     delay = FIRST_BACKOFF_S
     while True:

@@ -44,7 +44,7 @@ class Work(StrEnum):
 
 
 @dataclass(frozen=True)
-class Lane:
+class PolledQueue:
     """One kind of work of one task queue."""
 
     queue: str
@@ -65,12 +65,12 @@ _POLLERS: Final = {
 _SLOTS: Final = {Work.WORKFLOWS: "WorkflowWorker", Work.ACTIVITIES: "ActivityWorker"}
 
 
-def lanes(prefix: str) -> tuple[Lane, ...]:
+def polled_queues(prefix: str) -> tuple[PolledQueue, ...]:
     """All that a worker polls (`aviary.queues.build_workers`)."""
     return (
-        Lane(prefix, Work.WORKFLOWS),
+        PolledQueue(prefix, Work.WORKFLOWS),
         *(
-            Lane(queue, Work.ACTIVITIES)
+            PolledQueue(queue, Work.ACTIVITIES)
             for queue in (
                 prefix,
                 judging_queue(prefix),
@@ -83,7 +83,7 @@ def lanes(prefix: str) -> tuple[Lane, ...]:
 
 @dataclass(frozen=True)
 class Sample:
-    """What was counted of one lane so far."""
+    """What was counted of one queue so far."""
 
     open: float
     """Polls that wait for an answer now."""
@@ -95,9 +95,9 @@ class Sample:
     """The codes of the refusals."""
 
 
-def sample(metrics: TemporalMetrics, lane: Lane) -> Sample:
+def sample(metrics: TemporalMetrics, polled: PolledQueue) -> Sample:
     """Look at the SDK's own counts."""
-    queue, operation = lane.queue, _OPERATION[lane.work]
+    queue, operation = polled.queue, _OPERATION[polled.work]
     pollers = metrics.sums("temporal_num_pollers", "poller_type", task_queue=queue)
     slots = metrics.sums("temporal_worker_task_slots_available", "worker_type", task_queue=queue)
     refused = metrics.sums(
@@ -105,8 +105,8 @@ def sample(metrics: TemporalMetrics, lane: Lane) -> Sample:
     )
     ended = metrics.sums("temporal_long_request_latency", "operation", task_queue=queue)
     return Sample(
-        open=sum(pollers.get(kind, 0.0) for kind in _POLLERS[lane.work]),
-        busy=slots.get(_SLOTS[lane.work], 1.0) <= 0,
+        open=sum(pollers.get(kind, 0.0) for kind in _POLLERS[polled.work]),
+        busy=slots.get(_SLOTS[polled.work], 1.0) <= 0,
         answered=ended.get(operation, 0.0) - sum(refused.values()),
         refused=sum(refused.values()),
         reason=", ".join(sorted(refused)),
@@ -114,7 +114,7 @@ def sample(metrics: TemporalMetrics, lane: Lane) -> Sample:
 
 
 class _Watched:
-    """One lane over time, in seconds of this process's own running."""
+    """One queue over time, in seconds of this process's own running."""
 
     def __init__(self) -> None:
         self._last = Sample(open=0, busy=False, answered=0, refused=0)
@@ -148,7 +148,7 @@ class _Watched:
 
 
 class Polling:
-    """Watches all lanes of a worker.
+    """Watches all queues of a worker.
 
     Time in which this process was frozen, or had no CPU, counts as one look: nothing could have
     polled then, and it is no sign that nothing will.
@@ -156,17 +156,17 @@ class Polling:
 
     def __init__(
         self,
-        watched: Sequence[Lane],
-        look: Callable[[Lane], Sample],
+        watched: Sequence[PolledQueue],
+        look: Callable[[PolledQueue], Sample],
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         registry: CollectorRegistry | None = None,
     ) -> None:
-        """Watch these lanes; `look` says what was counted of one so far.
+        """Watch these queues; `look` says what was counted of one so far.
 
         `registry` gets `aviary_queue_polled`: 1 for each lane that is polled, else 0.
         """
-        self._lanes = {lane: _Watched() for lane in watched}
+        self._polled_queues = {polled: _Watched() for polled in watched}
         text = (
             "1 while this worker polls the task queue for this kind of work, 0 while it does not."
         )
@@ -184,18 +184,20 @@ class Polling:
         passed = min(now - self._looked_at, 2 * _LOOK_S)
         self._looked_at = now
         self._ran += passed
-        for lane, watched in self._lanes.items():
-            watched.see(self._look(lane), self._ran)
-            self._polled.labels(lane.queue, lane.work).set(not watched.trouble(self._ran))
+        for polled, watched in self._polled_queues.items():
+            watched.see(self._look(polled), self._ran)
+            self._polled.labels(polled.queue, polled.work).set(not watched.trouble(self._ran))
         return passed
 
     def trouble(self) -> str:
-        """Every lane that is not polled, and why; empty when all are."""
-        found = ((lane, watched.trouble(self._ran)) for lane, watched in self._lanes.items())
-        return "; ".join(f"{lane}: {why}" for lane, why in found if why)
+        """Every queue that is not polled, and why; empty when all are."""
+        found = (
+            (polled, watched.trouble(self._ran)) for polled, watched in self._polled_queues.items()
+        )
+        return "; ".join(f"{polled}: {why}" for polled, why in found if why)
 
     def check(self) -> None:
-        """Raise `Retryable` with the lanes that are not polled."""
+        """Raise `Retryable` with the queues that are not polled."""
         if trouble := self.trouble():
             raise Retryable(f"Temporal: not polled: {trouble}")
 
@@ -223,7 +225,7 @@ class Polling:
             return
         self._told = trouble
         if trouble:
-            _log.warning("not_polled", lanes=trouble)
+            _log.warning("not_polled", polled_queues=trouble)
         else:
             _log.info("polled_again")
 

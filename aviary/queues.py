@@ -23,7 +23,7 @@ Activity = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Deeds:
+class ActivitySet:
     """The activities of a worker, by task queue."""
 
     routers: Sequence[Activity]
@@ -48,7 +48,7 @@ _WAITING_SLOTS = 10_000
 def build_workers(
     client: Client,
     settings: Settings,
-    deeds: Deeds,
+    activities: ActivitySet,
     on_fatal: Callable[[BaseException], Awaitable[None]] | None = None,
 ) -> list[Worker]:
     """One worker per queue: slow queries never take the place of a rollback.
@@ -59,7 +59,7 @@ def build_workers(
     Args:
         client: of Temporal.
         settings: of the process.
-        deeds: the activities.
+        activities: what they do.
         on_fatal: told when a worker has failed for good, which may never come to its end.
     """
     prefix = settings.task_queue
@@ -73,7 +73,7 @@ def build_workers(
             client,
             task_queue=prefix,
             workflows=WORKFLOWS,
-            activities=deeds.routers,
+            activities=activities.routers,
             max_concurrent_activities=settings.router_slots,
             max_cached_workflows=settings.cached_runs,
             interceptors=[GuardInterceptor()],
@@ -84,15 +84,15 @@ def build_workers(
         Worker(
             client,
             task_queue=judging_queue(prefix),
-            activities=deeds.judging,
+            activities=activities.judging,
             max_concurrent_activities=settings.judging_slots,
             **common,
         ),
-        Worker(client, task_queue=effects_queue(prefix), activities=deeds.effects, **common),
+        Worker(client, task_queue=effects_queue(prefix), activities=activities.effects, **common),
         Worker(
             client,
             task_queue=waiting_queue(prefix),
-            activities=deeds.waiting,
+            activities=activities.waiting,
             max_concurrent_activities=_WAITING_SLOTS,
             **common,
         ),

@@ -22,8 +22,8 @@ from activities.preflight import PreflightActivities
 from activities.ramp import RampActivities
 from activities.readiness import ReadinessActivities
 from activities.report import ReportActivities
+from activities.report_delivery import ReportSender
 from activities.standing import StandingActivities
-from activities.tell import TellRelease
 from activities.traffic import TrafficActivities
 from adapters.alertmanager import AlertmanagerAlerts
 from adapters.errors import Retryable
@@ -43,7 +43,7 @@ from aviary.channels import make_notifier
 from aviary.connect import kafka_options
 from aviary.history.fetch import fetch_timeline
 from aviary.plugins import make_router, make_source
-from aviary.queues import Deeds
+from aviary.queues import ActivitySet
 from aviary.report.folder import ReportFolder
 from aviary.schedules import is_running, plan_back
 from aviary.settings import Settings
@@ -121,7 +121,7 @@ class LateCatalog:
 @asynccontextmanager
 async def wire(
     settings: Settings, client: Client, registry: CollectorRegistry
-) -> AsyncIterator[Deeds]:
+) -> AsyncIterator[ActivitySet]:
     """Build every adapter and the activities over them; close them at the end."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=5.0))
@@ -136,7 +136,7 @@ async def wire(
         observe = ObserveActivities(routers)
         standing = StandingActivities(routers)
         judge = JudgeActivities(
-            metrics, routers, resolve_metric, TellRelease(client), missed=counts.missed
+            metrics, routers, resolve_metric, ReportSender(client), missed=counts.missed
         )
         ramp = RampActivities(metrics, routers, resolve_metric)
         catalog = LateCatalog(settings.catalog, registry)
@@ -150,7 +150,7 @@ async def wire(
         admission = AdmissionActivities(client)
         decided = DecidedActivities(client)
         report = ReportActivities(_reports(settings, client))
-        yield Deeds(
+        yield ActivitySet(
             routers=[traffic.read, traffic.apply, standing.register],
             judging=[
                 judge.judge,
@@ -164,13 +164,13 @@ async def wire(
                 announce.publish,
                 announce.notify,
                 admission.ask,
-                admission.recall,
-                admission.tell,
-                admission.attend,
+                admission.resync,
+                admission.deliver,
+                admission.wait_for_end,
                 report.write,
                 decided.decided,
             ],
-            waiting=[admission.attend, preflight.preflight, readiness.ready],
+            waiting=[admission.wait_for_end, preflight.preflight, readiness.ready],
         )
 
 

@@ -16,9 +16,9 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime
 
 from adapters.errors import Retryable
-from aviary.connect import check_temporal, connect_temporal, persist, unless
+from aviary.connect import check_temporal, connect_temporal, retry_until_available, unless
 from aviary.http import add_health, listen, make_app, serve
-from aviary.polling import Polling, lanes, sample
+from aviary.polling import Polling, polled_queues, sample
 from aviary.queues import build_workers
 from aviary.schedules import keep_drift_schedule
 from aviary.settings import Settings
@@ -109,11 +109,13 @@ async def run_bare_worker(
         measured_runtime(registry) as (runtime, metrics),
         told(standing.ready, registry, "worker"),
     ):
-        client = await unless(stop, persist("temporal", lambda: _connect(settings, runtime)))
+        client = await unless(
+            stop, retry_until_available("temporal", lambda: _connect(settings, runtime))
+        )
         if client is None:
             return
-        watched = lanes(settings.task_queue)
-        polling = Polling(watched, lambda lane: sample(metrics, lane), registry=registry)
+        watched = polled_queues(settings.task_queue)
+        polling = Polling(watched, lambda polled: sample(metrics, polled), registry=registry)
         standing.works(client, polling)
         await work(client, settings, stop, registry, Watch(polling, standing))
 
@@ -143,9 +145,9 @@ async def work(
         Retryable: Kafka could not be reached; or a queue could not be polled any more, so that
             only another process can.
     """
-    async with wire(settings, client, registry) as deeds:
+    async with wire(settings, client, registry) as activities:
         team = Team()
-        team.start(build_workers(client, settings, deeds, team.failed))
+        team.start(build_workers(client, settings, activities, team.failed))
         stopping = asyncio.create_task(stop.wait())
         ending = {asyncio.create_task(team.failure())}
         if watch is not None:

@@ -20,14 +20,14 @@ from bench import (
     admitting,
     faults,
     histories,
-    intake,
+    ingestion,
     machine,
     many,
     plot,
     restoring,
+    rollback_order,
     shifting,
     starting,
-    unwinding,
 )
 from bench.figures import Figure, Spec
 from bench.tables import insert, markdown, rich_table
@@ -50,8 +50,8 @@ class Suite:
 SUITES: Final[Mapping[str, Suite]] = {
     "restoring": Suite(restoring.SPECS, restoring.measure),
     "shifting": Suite(shifting.SPECS, shifting.measure),
-    "intake": Suite(intake.SPECS, intake.measure),
-    "unwinding": Suite(unwinding.SPECS, unwinding.measure),
+    "ingestion": Suite(ingestion.SPECS, ingestion.measure),
+    "rollback-order": Suite(rollback_order.SPECS, rollback_order.measure),
     "histories": Suite(histories.SPECS, histories.measure),
     "starting": Suite(starting.SPECS, starting.measure),
     "admitting": Suite(admitting.SPECS, admitting.measure),

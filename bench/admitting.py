@@ -15,9 +15,9 @@ from typing import Any, Final
 from temporalio.api.enums.v1 import EventType
 from temporalio.service import RPCError
 
-from bench import ground
+from bench import testbed
 from bench.figures import Figure, Goal, Spec
-from bench.ground import Ground
+from bench.testbed import Testbed
 from schemas import ids
 from schemas.admission import AdmissionState, Answer, Answered
 from schemas.release import CanaryPhase, ReleaseStatus
@@ -47,7 +47,7 @@ def described() -> dict[str, Any]:
     """A catalog of the busy service, which bakes for hours, and of free ones."""
     services = [BUSY, *(f"free-{number}" for number in range(PROBES))]
     quick, long = {"steps": [50], "bake": "0s"}, {"steps": [50], "bake": "10h"}
-    described = ground.catalog(
+    described = testbed.catalog(
         dict.fromkeys(services, ()), quick, strategies={"bench": quick, "long": long}
     )
     described["services"][BUSY]["strategy"] = "long"
@@ -55,16 +55,16 @@ def described() -> dict[str, Any]:
 
 
 class Admitting:
-    """Makes the line longer, and sends releases by it."""
+    """Makes the queue longer, and sends releases by it."""
 
-    def __init__(self, here: Ground) -> None:
-        self._ground = here
+    def __init__(self, here: Testbed) -> None:
+        self._testbed = here
         self._queued = 0
 
     async def hold(self) -> None:
         """Have a release that keeps the busy service."""
-        handle = await ground.begin(self._ground, "holder", {BUSY: "2"})
-        await ground.until(handle, _baking)
+        handle = await testbed.begin(self._testbed, "holder", {BUSY: "2"})
+        await testbed.until(handle, _baking)
 
     async def queue(self, size: int) -> None:
         """Start releases of the busy service until so many wait."""
@@ -72,11 +72,13 @@ class Admitting:
 
         async def one(number: int) -> None:
             async with starting:
-                await ground.begin(self._ground, f"queued-{number}", {BUSY: str(number + 3)})
+                await testbed.begin(self._testbed, f"queued-{number}", {BUSY: str(number + 3)})
 
         await asyncio.gather(*(one(number) for number in range(self._queued, size)))
         self._queued = size
-        admission = self._ground.client.get_workflow_handle(ids.admission_workflow_id(ground.QUEUE))
+        admission = self._testbed.client.get_workflow_handle(
+            ids.admission_workflow_id(testbed.QUEUE)
+        )
         async with asyncio.timeout(_WITHIN_S):
             while True:
                 with suppress(RPCError):  # its worker is busy
@@ -90,8 +92,8 @@ class Admitting:
         """Wait until the last of them know that they wait: the flood itself is over then."""
         for number in range(max(0, size - _LAST), size):
             queued = ids.release_workflow_id(f"queued-{number}")
-            handle = self._ground.client.get_workflow_handle(queued)
-            await ground.until(handle, lambda status: bool(status.waits_for), every=0.5)
+            handle = self._testbed.client.get_workflow_handle(queued)
+            await testbed.until(handle, lambda status: bool(status.waits_for), every=0.5)
         await asyncio.sleep(_CALM_S)
 
     async def probes(self, name: str) -> list[float]:
@@ -99,22 +101,22 @@ class Admitting:
         found = []
         for number in range(PROBES):
             release = f"{name}-{number}"
-            handle = await ground.begin(self._ground, release, {f"free-{number}": name})
+            handle = await testbed.begin(self._testbed, release, {f"free-{number}": name})
             await handle.result()
             found.append(await self._took(handle.id))
         return found
 
     async def _took(self, workflow: str) -> float:
-        history = await ground.events(self._ground.client, workflow)
+        history = await testbed.events(self._testbed.client, workflow)
         for event in history:
             if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
                 said = event.workflow_execution_signaled_event_attributes
                 if said.signal_name == ids.SIGNAL_ADMISSION and await self._admits(said.input):
-                    return 1000 * (ground.moment(event) - ground.moment(history[0]))
+                    return 1000 * (testbed.moment(event) - testbed.moment(history[0]))
         raise RuntimeError(f"{workflow} was never admitted")
 
     async def _admits(self, payloads: Any) -> bool:
-        converter = self._ground.client.data_converter
+        converter = self._testbed.client.data_converter
         [answer] = await converter.decode(payloads.payloads, [Answer])
         return bool(answer.answered is Answered.ADMITTED)
 
@@ -126,7 +128,7 @@ def _baking(status: ReleaseStatus) -> bool:
 async def measure(folder: Path, *, long: bool) -> list[Figure]:
     """A line that grows; the releases before there is one are the floor."""
     sizes: Sequence[int] = SIZES if long else SIZES[:1]
-    async with ground.laid(folder, lambda _: described()) as here:
+    async with testbed.started(folder, lambda _: described()) as here:
         await here.start("worker")
         admitting = Admitting(here)
         await admitting.probes("warm")

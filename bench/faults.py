@@ -25,7 +25,7 @@ from aviary.local import debian, evidence, stack
 from aviary.local.http1 import fetch
 from aviary.local.shop import Fault
 from aviary.local.stack import Stack
-from bench import ground
+from bench import testbed
 from bench.figures import Figure, Goal, Spec
 from schemas import ids
 from schemas.release import CanaryPhase, ReleaseStatus
@@ -129,14 +129,14 @@ class Faults:
         handle = self._client.get_workflow_handle(
             ids.release_workflow_id(release), result_type=ReleaseStatus
         )
-        await ground.until(handle, _bakes)
+        await testbed.until(handle, _bakes)
         await asyncio.sleep(_STEADY_S + number % 7 / 7)  # not in step with the scrapes
         at = await self._stack.set_fault(service, version, Fault(error_rate=case.error_rate))
         seen = asyncio.create_task(self._seen(service, version))
         async with asyncio.timeout(_WITHIN_S):
             await handle.result()
             first = await seen
-        history = await ground.events(self._client, ids.canary_workflow_id(service))
+        history = await testbed.events(self._client, ids.canary_workflow_id(service))
         received = await evidence.alert_received(self._stack, service, version)
         last = (await self._stack.load())["versions"][f"{service}/{version}"]["last_started"]
         await self._stack.retire(service, version)
@@ -174,7 +174,7 @@ def split(
     signalled: float | None = None
     decided: list[float] = []
     for event in history:
-        moment = ground.moment(event)
+        moment = testbed.moment(event)
         if event.event_type == _SCHEDULED:
             name = event.activity_task_scheduled_event_attributes.activity_type.name
             names[event.event_id] = name

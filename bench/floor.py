@@ -15,19 +15,19 @@ from adapters.routers.envoy_names import resource_file
 from adapters.routers.envoy_routes import local_domains, virtual_host
 from adapters.routers.files import read_document
 from aviary.local.parts import NAMESPACE, ROOT
-from bench.ground import BARE_TOPIC, FLOOR, Ground
+from bench.testbed import BARE_TOPIC, FLOOR, Testbed
 from schemas.route import Route
 
 _READY_S = 30.0
 
 
 @asynccontextmanager
-async def bare_process(ground: Ground) -> AsyncIterator[Process]:
+async def bare_process(testbed: Testbed) -> AsyncIterator[Process]:
     """Consumer and worker of the floor, in one process."""
     order = {
-        "temporal": ground.client.service_client.config.target_host,
+        "temporal": testbed.client.service_client.config.target_host,
         "namespace": NAMESPACE,
-        "kafka": ground.bootstrap,
+        "kafka": testbed.bootstrap,
         "topic": BARE_TOPIC,
     }
     process = await asyncio.create_subprocess_exec(

@@ -21,12 +21,12 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.clock import server_now
 from activities.judge import JUDGE, JudgeActivities, JudgeRequest, JudgeResult
-from activities.tell import TellRelease
+from activities.report_delivery import ReportSender
 from activities.traffic import APPLY
 from adapters.memory import MemoryMetricsSource
 from adapters.metrics.packs import resolve_metric
 from aviary.converter import DATA_CONVERTER
-from bench import bare, ground
+from bench import bare, testbed
 from bench.figures import Figure, Goal, Spec
 from schemas import ids
 from schemas.reading import Series
@@ -74,7 +74,7 @@ class Skipping(ScriptedJudge):
             self.source,
             lambda _: self.world.router.routing,
             resolve_metric,
-            TellRelease(self._client),
+            ReportSender(self._client),
             clock=_clock,
             sleep=_sleep,
         )
@@ -146,11 +146,11 @@ class Counting:
         )
         await release.result()
         canaries = [
-            await ground.events(self._client, ids.canary_workflow_id(self._world.service(name)))
+            await testbed.events(self._client, ids.canary_workflow_id(self._world.service(name)))
             for name in names
         ]
         return Counted(
-            release=len(await ground.events(self._client, release.handle.id)),
+            release=len(await testbed.events(self._client, release.handle.id)),
             canaries=sum(map(len, canaries)),
             steps=[between for canary in canaries for between in step_events(canary)],
         )
@@ -166,7 +166,7 @@ class Counting:
             bare.Steps.run, steps, id=f"steps-{steps}-{number}", task_queue=bare.QUEUE
         )
         await handle.result()
-        return _between(await ground.events(self._client, handle.id), "bare.rename", 2)
+        return _between(await testbed.events(self._client, handle.id), "bare.rename", 2)
 
 
 @asynccontextmanager

@@ -308,7 +308,9 @@ def budgeted(world: World, cap: float = 50.0) -> Policy:
         yield 0.0
 
 
-def play(world: World, policy: Policy, rng: np.random.Generator) -> tuple[float, int | None, float]:
+def simulate(
+    world: World, policy: Policy, rng: np.random.Generator
+) -> tuple[float, int | None, float]:
     """One hour: harm, the first interval at 100 %, and the weight at the end."""
     weight, lagged, harm, full = next(policy), None, 0.0, None
     for look in range(LOOKS):
@@ -333,13 +335,13 @@ def ramps(runs: int) -> None:
     table("canary", "policy", "at 100 %", "min to 100 %", "harm", "p95", "worst", "over budget")
     for number, world in enumerate(WORLDS):
         for name, policy in policies.items():
-            played = [
-                play(world, policy(world), np.random.default_rng((SEED, 6, number, i)))
+            simulated = [
+                simulate(world, policy(world), np.random.default_rng((SEED, 6, number, i)))
                 for i in range(runs)
             ]
-            harm = sorted(p[0] for p in played)
+            harm = sorted(p[0] for p in simulated)
             over = share_of(sum(h > BUDGET for h in harm), runs)
-            kept = [p for p in played if p[2] == 100]
+            kept = [p for p in simulated if p[2] == 100]
             when = minutes([p[1] - 1 for p in kept if p[1] is not None], 0.5) if kept else "-"
             tail = f"{harm[math.ceil(0.95 * runs) - 1]:.0f}"
             mean = f"{sum(harm) / runs:.0f}"

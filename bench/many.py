@@ -19,16 +19,16 @@ from temporalio.client import WorkflowHandle
 
 from activities.traffic import APPLY
 from aviary.local import parts
-from bench import ground
+from bench import testbed
 from bench.figures import RATE, Figure, Goal, Spec
-from bench.ground import TARGET, Ground
 from bench.restoring import Restoring, restoring
+from bench.rollback_order import SIGNALED, last_end
 from bench.starting import resident_mib
-from bench.unwinding import SIGNALED, last_end
+from bench.testbed import TARGET, Testbed
 from schemas import ids
 from schemas.alert import Alert, AlertStatus
 from schemas.release import CanaryPhase, ReleaseStatus
-from tests.chaos.ground import Evidence
+from tests.chaos.testbed import Evidence
 
 SIZES: Final = (100, 1_000, 5_000)
 _NO_GOAL: Final = Goal()
@@ -123,8 +123,8 @@ class Held:
 class Many:
     """Brings canaries to their bake, and takes some of them back."""
 
-    def __init__(self, here: Ground, evidence: Counted, worker: int, posting: Restoring) -> None:
-        self._ground = here
+    def __init__(self, here: Testbed, evidence: Counted, worker: int, posting: Restoring) -> None:
+        self._testbed = here
         self._posting = posting
         self._evidence = evidence
         self._worker = worker
@@ -143,8 +143,8 @@ class Many:
         names = [f"many-{number * PER_RELEASE + n}" for n in range(PER_RELEASE)]
         async with self._starting:
             release = f"many-{number}"
-            handle = await ground.begin(self._ground, release, dict.fromkeys(names, "2"))
-            await ground.until(handle, all_bake, every=0.5)
+            handle = await testbed.begin(self._testbed, release, dict.fromkeys(names, "2"))
+            await testbed.until(handle, all_bake, every=0.5)
         self._handles.append(handle)
 
     async def held(self, size: int) -> Held:
@@ -180,12 +180,12 @@ class Many:
         return [await self._told(handle, service) for service, handle in old.items()]
 
     async def _alone(self, release: str, service: str) -> WorkflowHandle[Any, ReleaseStatus]:
-        handle = await ground.begin(self._ground, release, {service: "2"})
-        await ground.until(handle, all_bake)
+        handle = await testbed.begin(self._testbed, release, {service: "2"})
+        await testbed.until(handle, all_bake)
         return handle
 
     async def _told(self, release: WorkflowHandle[Any, ReleaseStatus], service: str) -> float:
-        canary = self._ground.client.get_workflow_handle(ids.canary_workflow_id(service))
+        canary = self._testbed.client.get_workflow_handle(ids.canary_workflow_id(service))
         await canary.signal(ids.SIGNAL_ALERT, _alert(service))
         await release.result()
         return await self._took(canary.id)
@@ -195,9 +195,9 @@ class Many:
         return [(await self._posting.aviary(f"{name}-{n}")).restored for n in range(POSTS)]
 
     async def _took(self, canary: str) -> float:
-        history = await ground.events(self._ground.client, canary)
+        history = await testbed.events(self._testbed.client, canary)
         told = next(
-            ground.moment(event)
+            testbed.moment(event)
             for event in history
             if event.event_type == SIGNALED
             and event.workflow_execution_signaled_event_attributes.signal_name == ids.SIGNAL_ALERT
@@ -219,7 +219,7 @@ def _alert(service: str) -> Alert:
         status=AlertStatus.FIRING,
         fingerprint=uuid4().hex,
         labels={"alertname": "Errors", "service": service, "severity": "critical"},
-        starts_at=ground.now(),
+        starts_at=testbed.now(),
     )
 
 
@@ -234,7 +234,7 @@ def described(size: int, folder: Path, ports: parts.Ports) -> dict[str, Any]:
     names += [f"old-{one}-{n}" for one in SIZES for n in range(OLD)]
     query = 'harm{service="{{service}}",version="{{version}}"}'
     harm = {"kind": "threshold", "name": "harm", "value": query, "limit": 1}
-    described = ground.catalog(
+    described = testbed.catalog(
         dict.fromkeys([*names, TARGET], ()),
         {"steps": [50], "bake": "10h"},
         defaults={
@@ -243,7 +243,7 @@ def described(size: int, folder: Path, ports: parts.Ports) -> dict[str, Any]:
         },
         max_parallel=PER_RELEASE,
     )
-    described["services"][TARGET]["router"] = ground.envoy_spec(ports, folder)
+    described["services"][TARGET]["router"] = testbed.envoy_spec(ports, folder)
     return described
 
 
@@ -251,8 +251,8 @@ async def measure(folder: Path, *, long: bool) -> list[Figure]:
     """More and more canaries in one worker; rollbacks before the first of them are the floor."""
     sizes: Sequence[int] = SIZES if long else SIZES[:1]
     async with (
-        ground.laid(folder, lambda ports: described(sizes[-1], folder, ports)) as here,
-        ground.routed(here) as envoy,
+        testbed.started(folder, lambda ports: described(sizes[-1], folder, ports)) as here,
+        testbed.routed(here) as envoy,
         Counted() as evidence,
     ):
         worker = await here.start(

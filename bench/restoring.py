@@ -24,11 +24,11 @@ from temporalio.api.history.v1 import HistoryEvent
 from activities.traffic import APPLY
 from adapters.routers.envoy_names import pool_name
 from aviary.local import parts
-from bench import bare, ground
+from bench import bare, testbed
 from bench.figures import Figure, Goal, Spec
 from bench.floor import BareRoutes, bare_process
-from bench.ground import BARE_TOPIC, FLOOR, TARGET, Ground, Routed
 from bench.seen import Call
+from bench.testbed import BARE_TOPIC, FLOOR, TARGET, Routed, Testbed
 from schemas import ids
 from schemas.release import CanaryPhase, ReleaseStatus
 
@@ -140,8 +140,8 @@ class Listener:
 class Restoring:
     """Takes turns: a release goes back for an alert; a bare route goes back for a record."""
 
-    def __init__(self, here: Ground, envoy: Routed, listener: Listener, producer: Any) -> None:
-        self._ground = here
+    def __init__(self, here: Testbed, envoy: Routed, listener: Listener, producer: Any) -> None:
+        self._testbed = here
         self._envoy = envoy
         self._listener = listener
         self._producer = producer
@@ -150,10 +150,10 @@ class Restoring:
 
     async def aviary(self, number: int | str) -> Moments:
         """One release that goes back."""
-        envoy, here = self._envoy, self._ground
+        envoy, here = self._envoy, self._testbed
         await envoy.traffic.start(envoy.port, TARGET, CALLERS)
-        release = await ground.begin(here, f"restore-{number}", {TARGET: "b"})
-        await ground.until(release, _bakes)
+        release = await testbed.begin(here, f"restore-{number}", {TARGET: "b"})
+        await testbed.until(release, _bakes)
         envoy.seen.forget()
         await envoy.seen.until(lambda call: call.version == "b")
         await asyncio.sleep(_STEADY_S + self._dice.random() / 10)
@@ -162,12 +162,12 @@ class Restoring:
         await release.result()
         calls = await envoy.seen.settled()
         self.sent, self.failed = await envoy.traffic.stop()
-        history = await ground.events(here.client, ids.canary_workflow_id(TARGET))
+        history = await testbed.events(here.client, ids.canary_workflow_id(TARGET))
         return moments(history, APPLY, calls, posted, recorded, delivered)
 
     async def floor(self, number: int) -> Moments:
         """One bare route that goes back."""
-        envoy, here = self._envoy, self._ground
+        envoy, here = self._envoy, self._testbed
         source, target = self._bare.prepare(50)
         source.rename(target)
         await envoy.traffic.start(envoy.port, FLOOR, CALLERS)
@@ -188,16 +188,16 @@ class Restoring:
         await workflow.result()
         calls = await envoy.seen.settled()
         await envoy.traffic.stop()
-        history = await ground.events(here.client, workflow.id)
+        history = await testbed.events(here.client, workflow.id)
         return moments(history, "bare.rename", calls, posted, recorded, delivered)
 
     async def _post(self, fingerprint: str) -> float:
         """Post an alert; when its first byte left. What a client takes before that is not timed."""
-        url = urlsplit(self._ground.ports.addresses()["webhook"])
+        url = urlsplit(self._testbed.ports.addresses()["webhook"])
         body = json.dumps(payload([alert(TARGET, fingerprint)])).encode()
         head = (
             f"POST {url.path} HTTP/1.1\r\nhost: {url.netloc}\r\ncontent-type: application/json\r\n"
-            f"authorization: Bearer {self._ground.token}\r\ncontent-length: {len(body)}\r\n\r\n"
+            f"authorization: Bearer {self._testbed.token}\r\ncontent-length: {len(body)}\r\n\r\n"
         )
         reader, writer = await asyncio.open_connection(url.hostname, url.port)
         posted = time.time()
@@ -248,15 +248,15 @@ def moments(  # noqa: PLR0913, PLR0917 - what one run left behind
 ) -> Moments:
     """Put together what Kafka, Temporal and Envoy say of one run."""
     signalled = next(
-        ground.moment(event)
+        testbed.moment(event)
         for event in history
-        if event.event_type == _SIGNALED and ground.moment(event) >= posted
+        if event.event_type == _SIGNALED and testbed.moment(event) >= posted
     )
     scheduled = next(
         event
         for event in history
         if event.event_type == _SCHEDULED
-        and ground.moment(event) >= signalled
+        and testbed.moment(event) >= signalled
         and event.activity_task_scheduled_event_attributes.activity_type.name == activity
     )
     begun = next(
@@ -276,10 +276,10 @@ def moments(  # noqa: PLR0913, PLR0917 - what one run left behind
         recorded=recorded,
         delivered=delivered,
         signalled=signalled,
-        scheduled=ground.moment(scheduled),
-        begun=ground.moment(begun),
+        scheduled=testbed.moment(scheduled),
+        begun=testbed.moment(begun),
         last=max(call.started for call in calls if call.version == "b"),
-        completed=ground.moment(completed),
+        completed=testbed.moment(completed),
     )
 
 
@@ -287,11 +287,11 @@ def described(folder: Path, ports: parts.Ports) -> dict[str, Any]:
     """A catalog with one service behind Envoy, which bakes until it is told to go back."""
     query = f'harm{{service="{TARGET}",version="{pool_name(TARGET, "b")}"}}'
     harm = {"kind": "threshold", "name": "harm", "value": query, "limit": 1}
-    return ground.catalog(
+    return testbed.catalog(
         {TARGET: ()},
         {"steps": [50], "bake": "1h"},
         defaults={
-            "router": ground.envoy_spec(ports, folder),
+            "router": testbed.envoy_spec(ports, folder),
             "metrics": [harm],
             "judge": {"method": "threshold", "interval": "1s"},
         },
@@ -299,7 +299,7 @@ def described(folder: Path, ports: parts.Ports) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def restoring(here: Ground, envoy: Routed) -> AsyncIterator[Restoring]:
+async def restoring(here: Testbed, envoy: Routed) -> AsyncIterator[Restoring]:
     """All that takes part besides the worker, which must run already, and the floor's process."""
     async with (
         Listener(here.bootstrap, ids.TOPIC_ALERTS, BARE_TOPIC) as listener,
@@ -316,8 +316,8 @@ async def measure(folder: Path, *, long: bool) -> list[Figure]:
     ours, floor = Runs(), Runs()
     sent = failed = 0
     async with (
-        ground.laid(folder, lambda ports: described(folder, ports)) as here,
-        ground.routed(here) as envoy,
+        testbed.started(folder, lambda ports: described(folder, ports)) as here,
+        testbed.routed(here) as envoy,
     ):
         await here.start("worker")
         async with bare_process(here), restoring(here, envoy) as both:

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from bench import ground
+from bench import testbed
 from bench.figures import Figure, Goal, Spec
 from bench.floor import BareRoutes
-from bench.ground import FLOOR, TARGET, Routed
 from bench.seen import Call
+from bench.testbed import FLOOR, TARGET, Routed
 from schemas.route import Route
 
 FIRST: Final = Spec("weight change → first request on the new split", "ms", "bare rename")
@@ -100,8 +100,8 @@ class Shifting:
 async def measure(folder: Path, *, long: bool) -> list[Figure]:
     """Both in turn, ten changes at a time; in long mode until enough requests were sent."""
     runs = LONG if long else QUICK
-    described = ground.catalog({TARGET: ()}, {"steps": [50]})
-    async with ground.laid(folder, lambda _: described) as here, ground.routed(here) as envoy:
+    described = testbed.catalog({TARGET: ()}, {"steps": [50]})
+    async with testbed.started(folder, lambda _: described) as here, testbed.routed(here) as envoy:
         shifting = Shifting(envoy)
         await shifting.aviary(2)
         shifting.ours.clear()

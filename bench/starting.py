@@ -15,9 +15,9 @@ from typing import Final
 import yaml
 
 from aviary.local import parts
-from bench import ground
+from bench import testbed
 from bench.figures import Figure, Spec
-from bench.ground import Ground
+from bench.testbed import Testbed
 from schemas.catalog import Catalog
 from schemas.deploy import DeployRequested
 from workflows.planning import plan_release
@@ -145,7 +145,7 @@ def _plans(runs: int) -> list[Figure]:
     figures = []
     for (shape, size), spec in PLANS.items():
         needs = graph(shape, size)
-        catalog = Catalog.model_validate(ground.catalog(needs, {"steps": [10, 50]}))
+        catalog = Catalog.model_validate(testbed.catalog(needs, {"steps": [10, 50]}))
         few = 1 if size == SIZES[-1] and runs == QUICK else runs
         ours, floor = [], []
         for _ in range(few):
@@ -160,7 +160,7 @@ async def _commands(folder: Path, runs: int) -> list[Figure]:
     for size, spec in COMMANDS.items():
         needs = graph("random graph", size)
         path, deploy = folder / f"{size}.yaml", folder / f"{size}.json"
-        path.write_text(yaml.safe_dump(ground.catalog(needs, {"steps": [10, 50]})))
+        path.write_text(yaml.safe_dump(testbed.catalog(needs, {"steps": [10, 50]})))
         asked = [{"service": name, "version": "2"} for name in needs]
         deploy.write_text(json.dumps({"release": "all", "services": asked}))
         read = (
@@ -177,7 +177,7 @@ async def _commands(folder: Path, runs: int) -> list[Figure]:
     return figures
 
 
-async def _starts(here: Ground, runs: int) -> list[Figure]:
+async def _starts(here: Testbed, runs: int) -> list[Figure]:
     times: dict[str, list[float]] = {name: [] for name in STARTS}
     memory: dict[str, list[float]] = {name: [] for name in STARTS}
     bare_times: dict[str, list[float]] = {name: [] for name in STARTS}
@@ -206,8 +206,8 @@ async def _starts(here: Ground, runs: int) -> list[Figure]:
 async def measure(folder: Path, *, long: bool) -> list[Figure]:
     """Plans in this process, the command and the services as processes."""
     runs = LONG if long else QUICK
-    described = ground.catalog({"svc": ()}, {"steps": [50]})
-    async with ground.laid(folder, lambda _: described) as here:
+    described = testbed.catalog({"svc": ()}, {"steps": [50]})
+    async with testbed.started(folder, lambda _: described) as here:
         return [
             *_plans(runs),
             *await _commands(folder, runs),

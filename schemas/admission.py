@@ -42,7 +42,7 @@ class AdmissionPolicy(Model):
 
 
 class Entry(Model):
-    """One release in the line."""
+    """One release in the queue."""
 
     release: ReleaseId
     run: str = Field(description="The run of its workflow: a reset release is another one.")
@@ -50,7 +50,7 @@ class Entry(Model):
     policy: AdmissionPolicy = AdmissionPolicy()
     since: datetime = Field(description="When the release began.")
     place: datetime = Field(
-        description="Its place in the line: `since`, or that of a queued release it replaced."
+        description="Its place in the queue: `since`, or that of a queued release it replaced."
     )
 
     def clashes(self, other: Entry) -> bool:
@@ -93,7 +93,7 @@ class Answered(StrEnum):
     """Rejected, or a double claim: it must go back."""
     SUPERSEDED = "superseded"
     """A newer release takes its place: it must go back."""
-    RECALL = "recall"
+    RESYNC = "resync"
     """The admission has lost its memory: the release is to ask again, or to say what it has."""
 
 
@@ -103,7 +103,7 @@ class Answer(Model):
     answered: Answered
     text: Text = Field(default="", description="What it waits for, or why it must go back.")
     service: ServiceName | None = Field(default=None, description="Which of its services is taken.")
-    place: datetime | None = Field(default=None, description="Its place in the line.")
+    place: datetime | None = Field(default=None, description="Its place in the queue.")
     holders: tuple[ReleaseId, ...] = Field(
         default=(), description="Releases that have what it waits for; the first of them."
     )
@@ -111,7 +111,7 @@ class Answer(Model):
 
 
 PACKED_BYTES = 1024 * 1024
-"""Most of the line that a run starts with: Temporal refuses an input over 2 MB. That is more than
+"""Most of the queue that a run starts with: Temporal refuses an input over 2 MB. That is more than
 10,000 releases of some services each."""
 SHOWN = 2000
 _LEVEL = 6
@@ -134,7 +134,7 @@ class AdmissionState(Model):
         default="", description="From one run to the next: all of the above, compressed."
     )
     poll: Duration = timedelta(seconds=10)
-    recalled: bool = Field(default=False, description="Whether all that run have been asked.")
+    resynced: bool = Field(default=False, description="Whether all that run have been asked.")
     most_events: int = Field(
         default=1000, ge=1, description="A longer history is left behind: it continues as new."
     )
@@ -150,7 +150,7 @@ class AdmissionState(Model):
             packed = base64.b64encode(zlib.compress(whole, _LEVEL)).decode()
             if len(packed) <= most:
                 break
-            state = state.model_copy(update={"waiting": (), "told": {}, "recalled": False})
+            state = state.model_copy(update={"waiting": (), "told": {}, "resynced": False})
         empty = {"holding": (), "waiting": (), "told": {}, "left": (), "packed": packed}
         return state.model_copy(update=empty)
 

@@ -1,4 +1,4 @@
-"""The ground every document, event and message stands on.
+"""The base every document, event and message stands on.
 
 `Model` is frozen and refuses unknown fields. The scalar types below carry the unit and the range of
 every number that crosses a boundary.

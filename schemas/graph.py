@@ -76,27 +76,27 @@ class _Walk:
             for name in self.peeler.waiting
         }
         self._next: dict[str, str] = {}
-        self._trail: dict[str, None] = {}
+        self._path: dict[str, None] = {}
 
     def cycle(self, start: str) -> list[str]:
         """Follow dependencies from a waiting name until one repeats, and take that cycle off.
 
         The way to it is kept for the next time: what lies on it still waits, or is at its end.
         """
-        trail = self._trail
-        name = next(reversed(trail)) if trail else start
-        if not trail:
-            trail[name] = None
-        while (name := self._waiting_need(name)) not in trail:
-            trail[name] = None
-        found = [trail.popitem()[0]]
+        path = self._path
+        name = next(reversed(path)) if path else start
+        if not path:
+            path[name] = None
+        while (name := self._waiting_need(name)) not in path:
+            path[name] = None
+        found = [path.popitem()[0]]
         while found[-1] != name:
-            found.append(trail.popitem()[0])
+            found.append(path.popitem()[0])
         found.reverse()
         self.peeler.drop(found)
         self.peeler.peel()
-        while trail and next(reversed(trail)) not in self.peeler.waiting:
-            trail.popitem()
+        while path and next(reversed(path)) not in self.peeler.waiting:
+            path.popitem()
         return found
 
     def _waiting_need(self, name: str) -> str:

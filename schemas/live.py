@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from schemas.base import Model, Percent
 from schemas.verdict import Counts, VerdictKind
 
-Closeness = Annotated[float, Field(ge=0, le=1)]
+BoundaryProgress = Annotated[float, Field(ge=0, le=1)]
 """0 is no sign of it, 1 is there."""
 
 
@@ -35,12 +35,12 @@ class LiveMetric(Model):
     )
     stable_now: float | None = None
     e_value: float = Field(default=1.0, ge=0, description="Odds against chance, of it alone.")
-    to_fail: Closeness = Field(
-        default=0.0, description="How close it alone would be to FAIL: `analysis.closeness`."
+    to_fail: BoundaryProgress = Field(
+        default=0.0, description="How close it alone would be to FAIL: `analysis.boundaries`."
     )
     upper_bound: float | None = Field(default=None, description="At most this extra share is bad.")
     tolerance: float | None = Field(default=None, description="The bound that is good enough.")
-    to_go_on: Closeness | None = Field(
+    to_go_on: BoundaryProgress | None = Field(
         default=None, description="How far the bound has come; None: it has no bound."
     )
     edge: float | None = Field(
@@ -76,8 +76,8 @@ class Live(Model):
         default=1.0, ge=0, description="Odds against chance, over all metrics that are acted upon."
     )
     threshold: float = Field(default=20.0, gt=1, description="The odds that fail the canary.")
-    to_fail: Closeness = Field(default=0.0, description="How close to FAIL; 1 is FAIL.")
-    to_go_on: Closeness | None = Field(
+    to_fail: BoundaryProgress = Field(default=0.0, description="How close to FAIL; 1 is FAIL.")
+    to_go_on: BoundaryProgress | None = Field(
         default=None,
         description="How close the metric is that is farthest from good enough; None: no metric "
         "has a bound, and only time decides.",

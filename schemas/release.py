@@ -72,7 +72,7 @@ class Cause(Model):
         return self.model_copy(update={"alert": None, "verdict": None})
 
 
-class Recall(Model):
+class EndOrder(Model):
     """A release's order to a canary that Temporal no longer takes for its child."""
 
     release: str = Field(description="Who orders: a canary of another release does not obey.")
@@ -182,7 +182,7 @@ class Tuning(Model):
     )
     see_within: Duration = Field(
         default=timedelta(seconds=15),
-        description="Requests that still start after this long mean a router that disobeys.",
+        description="Requests that still start after so long: the router does not as it confirmed.",
     )
     judge_late: Duration = Field(
         default=timedelta(seconds=15),
@@ -326,7 +326,7 @@ class CanaryStatus(CanaryReport):
 class CanaryOutcome(Model):
     """How a canary ended."""
 
-    story: Text = Field(default="", description="In one sentence, for people.")
+    summary: Text = Field(default="", description="In one sentence, for people.")
     service: ServiceName
     phase: CanaryPhase = Field(description="FINALIZED or ROLLED_BACK.")
     cause: Cause | None = None
@@ -366,7 +366,7 @@ class ServiceStatus(Model):
 class ReleaseStatus(Model):
     """Answer of a release's status query, and the result of a finished release."""
 
-    story: Text = Field(default="", description="In one sentence, for people.")
+    summary: Text = Field(default="", description="In one sentence, for people.")
     release: ReleaseId
     phase: ReleasePhase
     paused: bool

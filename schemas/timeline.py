@@ -1,4 +1,4 @@
-"""The story of one release, as read from the histories of its workflows."""
+"""The timeline of one release, as read from the histories of its workflows."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ class Judging(Model):
     stopped: bool = Field(
         default=False, description="Whether its canary told it to stop, as when it goes back."
     )
-    trail: dict[str, Any] | None = Field(
-        default=None, description="The result's `trail`, as it is in the history."
+    evidence_series: dict[str, Any] | None = Field(
+        default=None, description="The result's `evidence_series`, as it is in the history."
     )
     live: Live | None = Field(
         default=None, description="While it goes on: what it has seen so far."
@@ -133,7 +133,7 @@ class CanaryRun(Model):
     seen: bool = Field(default=True, description="Whether its history could be read.")
 
 
-class ServiceStory(Model):
+class ServiceTimeline(Model):
     """One service of the release."""
 
     plan: ServicePlan
@@ -155,7 +155,7 @@ class Timeline(Model):
     cause: Cause | None = None
     started_at: datetime
     finished_at: datetime | None = None
-    services: dict[ServiceName, ServiceStory] = Field(description="In dependency order.")
+    services: dict[ServiceName, ServiceTimeline] = Field(description="In dependency order.")
     moments: tuple[Moment, ...] = ()
     unseen: tuple[str, ...] = Field(
         default=(), description="What could not be read, in words: nothing is left out silently."

@@ -29,7 +29,7 @@ class Reason(StrEnum):
     """FAIL: a limit (slo, threshold) was broken."""
     KAYENTA_SCORE = "kayenta_score"
     """FAIL: Kayenta's score is below the marginal score."""
-    SHARE_OFF = "share_off"
+    SAMPLE_RATIO_MISMATCH = "sample_ratio_mismatch"
     """FAIL: the observed share of requests is not the weight that the router confirmed, and no
     user's rate explains it. INCONCLUSIVE: all requests started on one version."""
     GOOD_ENOUGH = "good_enough"
@@ -107,14 +107,14 @@ class Verdict(Model):
     )
 
 
-class Share(StrEnum):
+class SampleRatio(StrEnum):
     """What the counts say."""
 
-    AGREES = "agrees"
+    MATCH = "match"
     """The share is within what chance allows, and a very different one would have been noticed."""
     TOO_LITTLE = "too_little"
     """Not enough requests to tell; no verdict."""
-    UNLIKE = "unlike"
+    EXPLAINED = "explained"
     """Chance does not explain the share, if requests came one by one; the rates of users may."""
-    DISOBEYED = "disobeyed"
+    MISMATCH = "mismatch"
     """Nothing explains the share: the router does not do what it confirmed."""

@@ -92,5 +92,5 @@ def commands(words: Sequence[str], release: str, service: str | None = None) -> 
 
 
 def way_out(phase: ReleasePhase, release: str) -> str:
-    """How a release that waits for its turn is taken out of the line."""
+    """How a release that waits for its turn is taken out of the queue."""
     return command(SIGNAL_ROLLBACK, release) if phase is ReleasePhase.QUEUED else ""

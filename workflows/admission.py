@@ -18,12 +18,12 @@ from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.admission import (
-        RECALL,
-        RECALL_POLICY,
-        TELL,
-        TELL_POLICY,
-        Recall,
-        Tell,
+        DELIVER,
+        DELIVER_POLICY,
+        RESYNC,
+        RESYNC_POLICY,
+        Deliver,
+        Resync,
     )
     from schemas.admission import AdmissionState, Answer, Answered, Ask, Leave
     from schemas.ids import (
@@ -36,39 +36,39 @@ with workflow.unsafe.imports_passed_through():
         release_workflow_id,
     )
     from workflows import pages
-    from workflows.queueing import Line
+    from workflows.release_queue import ReleaseQueue
     from workflows.waiting import one_ended
 
-RECALL_WITHIN_S = 5.0
+RESYNC_WITHIN_S = 5.0
 """How long a new admission waits for the next release to say where it is.
 
 Whoever gets the service of one that is silent for longer finds its canary there, and waits.
 """
-_RECALL_STEPS = 12
+_RESYNC_STEPS = 12
 _AT_ONCE = 20
 """Releases that are being told at a time what they may act on."""
 _BATCH = 100
 """Releases that one activity tells whom they wait for: each signal of our own costs two events."""
 _WATCHED = 500
 _HEARD = 5_000
-"""Most releases that one recall names: those behind them say so when they ask."""
+"""Most releases that one resync names: those behind them say so when they ask."""
 _HARD_FULL = 3
 """So many times its bound a history may grow while there is no quiet moment to leave it."""
 
 
 @workflow.defn(name=ADMISSION_WORKFLOW)
 class AdmissionWorkflow:
-    """The line before the services of one task queue's releases."""
+    """The queue before the services of one task queue's releases."""
 
     @workflow.init
     def __init__(self, start: AdmissionState | None = None) -> None:
         self._start = (start or AdmissionState()).unpack()
-        self._line = Line(self._start)
-        self._ready = self._start.recalled
+        self._queue = ReleaseQueue(self._start)
+        self._ready = self._start.resynced
         self._heard: set[str] = set()
         self._urgent: dict[str, Answer] = {}
         self._unsent: dict[str, Answer] = {}
-        self._telling: set[asyncio.Task[None]] = set()
+        self._deliveries: set[asyncio.Task[None]] = set()
         self._bringing = False
         self._changed = True
         self._watched: tuple[str, ...] = ()
@@ -76,15 +76,15 @@ class AdmissionWorkflow:
 
     @workflow.run
     async def run(self, _: AdmissionState | None = None) -> None:
-        """Keep the line for ever, in runs of bounded length."""
+        """Keep the queue for ever, in runs of bounded length."""
         if not self._ready:
-            await self._recall()
+            await self._resync()
         while True:
             await workflow.wait_condition(lambda: self._changed or self._may_end)
             self._changed = False
             self._settle()
             self._watch()
-            workflow.set_current_details(pages.admission(self._line))
+            workflow.set_current_details(pages.admission(self._queue))
             if self._may_end and not self._changed:
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 workflow.continue_as_new(self._state().pack())
@@ -96,7 +96,7 @@ class AdmissionWorkflow:
         length = info.get_current_history_length()
         long = length >= self._start.most_events or info.is_continue_as_new_suggested()
         unsaid = bool(self._urgent or self._unsent) and not self._overfull
-        return long and not self._telling and not unsaid
+        return long and not self._deliveries and not unsaid
 
     @property
     def _overfull(self) -> bool:
@@ -106,21 +106,21 @@ class AdmissionWorkflow:
 
     def _state(self) -> AdmissionState:
         for release in (*self._urgent, *self._unsent):
-            self._line.untold(release)
-        return self._line.dump(self._start.model_copy(update={"recalled": True}))
+            self._queue.untold(release)
+        return self._queue.dump(self._start.model_copy(update={"resynced": True}))
 
     # --- what releases say ---
 
     @workflow.signal(name=SIGNAL_ASK, description="From a release: its services, or what it has.")
     def ask(self, ask: Ask | None = None) -> None:
-        """Take a release into the line; it is told what it may do."""
+        """Take a release into the queue; it is told what it may do."""
         if ask is None:
             return
         release = ask.entry.release
         if not self._ready:
             self._heard.add(release)
         self._changed = True
-        if not self._line.take(ask):
+        if not self._queue.take(ask):
             ended = Answer(answered=Answered.BUSY, text="the release has ended", at=workflow.now())
             self._say(release, ended)
 
@@ -131,7 +131,7 @@ class AdmissionWorkflow:
             return
         if not self._ready:
             self._heard.add(value.release)
-        self._line.leave(value.release, value.run)
+        self._queue.leave(value.release, value.run)
         self._urgent.pop(value.release, None)
         self._unsent.pop(value.release, None)
         self._changed = True
@@ -139,13 +139,13 @@ class AdmissionWorkflow:
     @workflow.query(name=QUERY_STATUS, description="Who has services, and who waits. No input.")
     def status(self, _: Any = None) -> AdmissionState:
         """The whole line."""
-        state = self._line.dump(self._start.model_copy(update={"recalled": self._ready}))
+        state = self._queue.dump(self._start.model_copy(update={"resynced": self._ready}))
         return state.shown()
 
     # --- what it says ---
 
     def _settle(self) -> None:
-        for release, answer in self._line.settle(workflow.now()).items():
+        for release, answer in self._queue.settle(workflow.now()).items():
             self._say(release, answer)
 
     def _say(self, release: str, answer: Answer) -> None:
@@ -154,7 +154,7 @@ class AdmissionWorkflow:
         self._unsent.pop(release, None)
         if answer.answered is not Answered.QUEUED:
             self._urgent[release] = answer
-            if len(self._telling) < _AT_ONCE:
+            if len(self._deliveries) < _AT_ONCE:
                 self._begin(self._tell_all())
             return
         self._unsent[release] = answer
@@ -162,15 +162,15 @@ class AdmissionWorkflow:
             self._bringing = True
             self._begin(self._bring_all())
 
-    def _begin(self, telling: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(telling)
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+    def _begin(self, delivery: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(delivery)
+        self._deliveries.add(task)
+        task.add_done_callback(self._deliveries.discard)
 
     async def _tell_all(self) -> None:
         while self._urgent and not self._overfull:
             release = next(iter(self._urgent))
-            await self._tell(release, self._urgent.pop(release))
+            await self._deliver(release, self._urgent.pop(release))
 
     async def _bring_all(self) -> None:
         """Tell those that only wait, in batches."""
@@ -187,18 +187,18 @@ class AdmissionWorkflow:
     @staticmethod
     async def _bring(answers: dict[str, Answer]) -> tuple[str, ...]:
         ended: tuple[str, ...] = await workflow.execute_activity(
-            TELL,
-            Tell(answers=answers),
+            DELIVER,
+            Deliver(answers=answers),
             result_type=tuple[str, ...],
             task_queue=effects_queue(workflow.info().task_queue),
-            start_to_close_timeout=TELL_POLICY.start_to_close,
-            heartbeat_timeout=TELL_POLICY.heartbeat,
-            retry_policy=TELL_POLICY.retry,
+            start_to_close_timeout=DELIVER_POLICY.start_to_close,
+            heartbeat_timeout=DELIVER_POLICY.heartbeat,
+            retry_policy=DELIVER_POLICY.retry,
             summary=f"{len(answers)} wait",
         )
         return tuple(ended)
 
-    async def _tell(self, release: str, answer: Answer) -> None:
+    async def _deliver(self, release: str, answer: Answer) -> None:
         handle = workflow.get_external_workflow_handle(release_workflow_id(release))
         try:
             await handle.signal(SIGNAL_ADMISSION, answer)
@@ -208,22 +208,22 @@ class AdmissionWorkflow:
             self._gone([release])
 
     def _gone(self, releases: Iterable[str]) -> None:
-        """Take out of the line whom nobody runs any more."""
-        gone = [release for release in releases if release in self._line]
+        """Take out of the queue whom nobody runs any more."""
+        gone = [release for release in releases if release in self._queue]
         if gone and self._ready:
-            self._line.drop(gone)
+            self._queue.drop(gone)
             self._changed = True
 
     # --- who is there ---
 
-    async def _recall(self) -> None:
+    async def _resync(self) -> None:
         """Learn who has what: the first of a task queue's releases, or a memory that was lost."""
-        running = await self._recalled()
-        for _ in range(_RECALL_STEPS):
+        running = await self._ask_releases()
+        for _ in range(_RESYNC_STEPS):
             heard = len(self._heard)
             try:
                 await workflow.wait_condition(
-                    lambda: self._heard.issuperset(running), timeout=RECALL_WITHIN_S
+                    lambda: self._heard.issuperset(running), timeout=RESYNC_WITHIN_S
                 )
                 break
             except TimeoutError:
@@ -236,16 +236,16 @@ class AdmissionWorkflow:
         self._ready = True
         self._changed = True
 
-    async def _recalled(self) -> tuple[str, ...]:
+    async def _ask_releases(self) -> tuple[str, ...]:
         heard = tuple(sorted(self._heard)[:_HEARD])
         running: tuple[str, ...] = await workflow.execute_activity(
-            RECALL,
-            Recall(queue=workflow.info().task_queue, heard=heard),
+            RESYNC,
+            Resync(queue=workflow.info().task_queue, heard=heard),
             result_type=tuple[str, ...],
             task_queue=effects_queue(workflow.info().task_queue),
-            start_to_close_timeout=RECALL_POLICY.start_to_close,
-            heartbeat_timeout=RECALL_POLICY.heartbeat,
-            retry_policy=RECALL_POLICY.retry,
+            start_to_close_timeout=RESYNC_POLICY.start_to_close,
+            heartbeat_timeout=RESYNC_POLICY.heartbeat,
+            retry_policy=RESYNC_POLICY.retry,
             summary="which releases run?",
         )
         return tuple(running)
@@ -255,21 +255,21 @@ class AdmissionWorkflow:
 
         One that waits itself is found out when it is told that its turn has come.
         """
-        wanted = tuple(self._line.awaited()[:_WATCHED])
+        wanted = tuple(self._queue.awaited()[:_WATCHED])
         if wanted == self._watched:
             return
         self._watched = wanted
         if self._watching is not None:
             self._watching.cancel()
-        self._watching = asyncio.create_task(self._attend(wanted)) if wanted else None
+        self._watching = asyncio.create_task(self._wait_for_end(wanted)) if wanted else None
 
-    async def _attend(self, releases: tuple[str, ...]) -> None:
+    async def _wait_for_end(self, releases: tuple[str, ...]) -> None:
         ids = {release_workflow_id(release): release for release in releases}
         queue = effects_queue(workflow.info().task_queue)  # no thousand others wait for it there
         why = "has a release ended without a word?"
         gone = await one_ended(tuple(ids), self._start.poll, why, queue=queue)
         if not gone:
-            return  # those in the line have changed: another look is on its way
-        self._line.drop([ids[one] for one in gone])
+            return  # those in the queue have changed: another look is on its way
+        self._queue.drop([ids[one] for one in gone])
         self._watched = ()
         self._changed = True

@@ -152,7 +152,7 @@ def alerts_in(value: Any) -> tuple[list[Alert], list[str]]:
     return alerts, wrong
 
 
-class AlertMemory:
+class SeenAlerts:
     """Which alerts a canary has seen; bounded."""
 
     def __init__(self, seen: Iterable[str] = (), count: int = 0) -> None:

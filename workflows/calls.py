@@ -16,14 +16,14 @@ with workflow.unsafe.imports_passed_through():
     from activities.policy import Policy
     from activities.preflight import PREFLIGHT, PREFLIGHT_POLICY, Firing, Preflight
     from activities.ramp import BEGIN_POLICY, BEGIN_RAMP, BeginRamp, RampState
-    from activities.tell import Telling
+    from activities.report_delivery import PendingReport
     from schemas.base import format_duration
     from schemas.catalog import Bake
     from schemas.ids import effects_queue, judging_queue, waiting_queue
     from schemas.judging import RampSpec
     from schemas.release import ServicePlan, Tuning
+    from workflows.traffic import Traffic
     from workflows.trying import Told, for_ever
-    from workflows.unwind import Traffic
 
 
 async def ask_preflight(
@@ -116,7 +116,7 @@ class Carried:
     ramp: RampState | None
     exposure: float
     """Share of requests, 0 to 1, that the canary gets next."""
-    tell: Telling | None
+    report: PendingReport | None
     """What the release is told as judging begins."""
 
 
@@ -170,7 +170,7 @@ def _judge_request(
         exposure=carried.exposure,
         evidence=carried.evidence,
         ramp=carried.ramp,
-        tell=carried.tell,
+        report=carried.report,
         started_at=workflow.now() if carried.ramp else changed_at,
     )
 

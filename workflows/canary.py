@@ -32,12 +32,12 @@ with workflow.unsafe.imports_passed_through():
     from schemas.verdict import Reason, Verdict, VerdictKind
     from workflows import describe
     from workflows.calls import ask_preflight, begin_ramp, decided
-    from workflows.commands import Word
+    from workflows.commands import CommandKind
     from workflows.going_back import GoingBack
     from workflows.judging import BakeFailed, TooLong
     from workflows.reset import resets
     from workflows.standing import find_first
-    from workflows.unwind import run_to_end
+    from workflows.traffic import run_to_end
 
 _BEFORE_HOLD = {
     CanaryPhase.PREFLIGHT,
@@ -57,7 +57,7 @@ class CanaryWorkflow(GoingBack):
         super().__init__(start)
         self._too_long = False
 
-    # --- the story ---
+    # --- what it tells ---
 
     @workflow.run
     async def run(self, _: CanaryInput) -> CanaryOutcome:
@@ -76,7 +76,7 @@ class CanaryWorkflow(GoingBack):
         await run_to_end(asyncio.create_task(self._reports.delivered()))
         await workflow.wait_condition(workflow.all_handlers_finished)
         return CanaryOutcome(
-            story=describe.canary_story(self._plan, self._phase, self._abort),
+            summary=describe.canary_summary(self._plan, self._phase, self._abort),
             service=self._plan.service,
             phase=self._phase,
             cause=self._abort,
@@ -212,7 +212,9 @@ class CanaryWorkflow(GoingBack):
             if firing.count:
                 text = f"alerts on {self._plan.service} to end: {firing.sentence}"
                 text += "; `skip` or `approve` goes on all the same"
-                self._enter(CanaryPhase.PREFLIGHT, text, ends_by=(Word.APPROVE, Word.SKIP))
+                self._enter(
+                    CanaryPhase.PREFLIGHT, text, ends_by=(CommandKind.APPROVE, CommandKind.SKIP)
+                )
         self._asks_alerts = False
         return self._sequence > 0
 

@@ -26,7 +26,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.release import Command
 
 
-class Word(StrEnum):
+class CommandKind(StrEnum):
     """What a person may say."""
 
     PAUSE = SIGNAL_PAUSE
@@ -53,108 +53,108 @@ class Commands(ABC):
     """Handlers of the six commands; the workflow says what it refuses and what it does."""
 
     @abstractmethod
-    def _refusal(self, word: Word, command: Command) -> str | None:
+    def _refusal(self, kind: CommandKind, command: Command) -> str | None:
         """Why the command makes no sense now, for a person; None when it does."""
 
     @abstractmethod
-    def _obey(self, word: Word, command: Command) -> str:
+    def _obey(self, kind: CommandKind, command: Command) -> str:
         """Record the command; returns the answer for a person."""
 
     @workflow.signal(name=SIGNAL_PAUSE, description=_PAUSE)
     def pause_signal(self, value: Any = None) -> None:
         """Pause."""
-        self._signalled(Word.PAUSE, value)
+        self._signalled(CommandKind.PAUSE, value)
 
     @workflow.signal(name=SIGNAL_RESUME, description=_RESUME)
     def resume_signal(self, value: Any = None) -> None:
         """Resume."""
-        self._signalled(Word.RESUME, value)
+        self._signalled(CommandKind.RESUME, value)
 
     @workflow.signal(name=SIGNAL_APPROVE, description=_APPROVE)
     def approve_signal(self, value: Any = None) -> None:
         """Approve."""
-        self._signalled(Word.APPROVE, value)
+        self._signalled(CommandKind.APPROVE, value)
 
     @workflow.signal(name=SIGNAL_SKIP, description=_SKIP)
     def skip_signal(self, value: Any = None) -> None:
         """Skip."""
-        self._signalled(Word.SKIP, value)
+        self._signalled(CommandKind.SKIP, value)
 
     @workflow.signal(name=SIGNAL_ROLLBACK, description=_ROLLBACK)
     def rollback_signal(self, value: Any = None) -> None:
         """Roll back."""
-        self._signalled(Word.ROLLBACK, value)
+        self._signalled(CommandKind.ROLLBACK, value)
 
     @workflow.signal(name=SIGNAL_KEEP, description=_KEEP)
     def keep_signal(self, value: Any = None) -> None:
         """Keep."""
-        self._signalled(Word.KEEP, value)
+        self._signalled(CommandKind.KEEP, value)
 
     @workflow.update(name=SIGNAL_PAUSE, description=_PAUSE)
     async def pause(self, value: Any = None) -> str:
         """Pause; answers what happens."""
-        return self._obey(Word.PAUSE, Command.of(value))
+        return self._obey(CommandKind.PAUSE, Command.of(value))
 
     @pause.validator
     def _check_pause(self, value: Any = None) -> None:
-        self._check(Word.PAUSE, value)
+        self._check(CommandKind.PAUSE, value)
 
     @workflow.update(name=SIGNAL_RESUME, description=_RESUME)
     async def resume(self, value: Any = None) -> str:
         """Resume; answers what happens."""
-        return self._obey(Word.RESUME, Command.of(value))
+        return self._obey(CommandKind.RESUME, Command.of(value))
 
     @resume.validator
     def _check_resume(self, value: Any = None) -> None:
-        self._check(Word.RESUME, value)
+        self._check(CommandKind.RESUME, value)
 
     @workflow.update(name=SIGNAL_APPROVE, description=_APPROVE)
     async def approve(self, value: Any = None) -> str:
         """Approve; answers what happens."""
-        return self._obey(Word.APPROVE, Command.of(value))
+        return self._obey(CommandKind.APPROVE, Command.of(value))
 
     @approve.validator
     def _check_approve(self, value: Any = None) -> None:
-        self._check(Word.APPROVE, value)
+        self._check(CommandKind.APPROVE, value)
 
     @workflow.update(name=SIGNAL_SKIP, description=_SKIP)
     async def skip(self, value: Any = None) -> str:
         """Skip; answers what happens."""
-        return self._obey(Word.SKIP, Command.of(value))
+        return self._obey(CommandKind.SKIP, Command.of(value))
 
     @skip.validator
     def _check_skip(self, value: Any = None) -> None:
-        self._check(Word.SKIP, value)
+        self._check(CommandKind.SKIP, value)
 
     @workflow.update(name=SIGNAL_ROLLBACK, description=_ROLLBACK)
     async def rollback(self, value: Any = None) -> str:
         """Roll back; answers what happens."""
-        return self._obey(Word.ROLLBACK, Command.of(value))
+        return self._obey(CommandKind.ROLLBACK, Command.of(value))
 
     @rollback.validator
     def _check_rollback(self, value: Any = None) -> None:
-        self._check(Word.ROLLBACK, value)
+        self._check(CommandKind.ROLLBACK, value)
 
     @workflow.update(name=SIGNAL_KEEP, description=_KEEP)
     async def keep(self, value: Any = None) -> str:
         """Keep; answers what happens."""
-        return self._obey(Word.KEEP, Command.of(value))
+        return self._obey(CommandKind.KEEP, Command.of(value))
 
     @keep.validator
     def _check_keep(self, value: Any = None) -> None:
-        self._check(Word.KEEP, value)
+        self._check(CommandKind.KEEP, value)
 
-    def _check(self, word: Word, value: Any) -> None:
-        refusal = self._refusal(word, Command.of(value))
+    def _check(self, kind: CommandKind, value: Any) -> None:
+        refusal = self._refusal(kind, Command.of(value))
         if refusal is not None:
             raise ApplicationError(refusal, type=REFUSED)
 
-    def _signalled(self, word: Word, value: Any) -> None:
+    def _signalled(self, kind: CommandKind, value: Any) -> None:
         command = Command.of(value)
-        refusal = self._refusal(word, command)
+        refusal = self._refusal(kind, command)
         if refusal is not None:
             workflow.logger.warning(
-                "command ignored", extra={"command": word, "by": command.by, "why": refusal}
+                "command ignored", extra={"command": kind, "by": command.by, "why": refusal}
             )
             return
-        self._obey(word, command)
+        self._obey(kind, command)

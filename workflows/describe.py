@@ -18,15 +18,15 @@ from schemas.release import (
     ServicePlan,
 )
 from schemas.verdict import Reason, Verdict, VerdictKind
-from workflows.commands import Word
+from workflows.commands import CommandKind
 
 _PAST = {
-    Word.PAUSE: "paused",
-    Word.RESUME: "resumed",
-    Word.APPROVE: "approved",
-    Word.SKIP: "skipped",
-    Word.ROLLBACK: "rolled back",
-    Word.KEEP: "kept",
+    CommandKind.PAUSE: "paused",
+    CommandKind.RESUME: "resumed",
+    CommandKind.APPROVE: "approved",
+    CommandKind.SKIP: "skipped",
+    CommandKind.ROLLBACK: "rolled back",
+    CommandKind.KEEP: "kept",
 }
 _TIMES = {
     TimeoutType.START_TO_CLOSE: "there was no answer in time",
@@ -53,9 +53,9 @@ NOBODY = "a person, no name given, in the Temporal UI"
 """Who says nothing of himself: the command line and the bridge always give a name."""
 
 
-def command(word: Word, said: Command) -> str:
+def command(kind: CommandKind, said: Command) -> str:
     """`rolled back by ann: too slow`."""
-    text = f"{_PAST[word]} by {said.by or NOBODY}"
+    text = f"{_PAST[kind]} by {said.by or NOBODY}"
     return f"{text}: {said.reason}" if said.reason else text
 
 
@@ -85,29 +85,34 @@ def phase(where: CanaryPhase, step: int | None, steps: int) -> str:
 
 
 def canary_refusal(
-    word: Word, where: CanaryPhase, *, paused: bool, ends_by: Collection[Word] = (), at: str
+    kind: CommandKind,
+    where: CanaryPhase,
+    *,
+    paused: bool,
+    ends_by: Collection[CommandKind] = (),
+    at: str,
 ) -> str | None:
     """Why a command makes no sense to a canary now; None when it does.
 
     Args:
-        word: the command.
+        kind: of the command.
         where: the canary's phase.
         paused: whether it already is to pause.
         ends_by: commands that end what it waits for, beside those that its phase is known for.
         at: where it is, in words, for the answer.
     """
-    if word in ends_by:
+    if kind in ends_by:
         return None
-    if word is Word.KEEP:
+    if kind is CommandKind.KEEP:
         return f"no rollback waits for a healthy instance; {at}"
     if where in NO_WAY_BACK | GOING_BACK:
         return f"too late: {at}"
     wrong = {
-        Word.APPROVE: "" if where is CanaryPhase.GATED else "no gate is open",
-        Word.SKIP: "" if where is CanaryPhase.BAKING else "no bake is running",
-        Word.RESUME: "" if paused else "it is not paused",
-        Word.PAUSE: "it is paused already" if paused else "",
-    }.get(word)
+        CommandKind.APPROVE: "" if where is CanaryPhase.GATED else "no gate is open",
+        CommandKind.SKIP: "" if where is CanaryPhase.BAKING else "no bake is running",
+        CommandKind.RESUME: "" if paused else "it is not paused",
+        CommandKind.PAUSE: "it is paused already" if paused else "",
+    }.get(kind)
     return f"{wrong}; {at}" if wrong else None
 
 
@@ -141,7 +146,7 @@ def not_judged(plan: ServicePlan, error: FailureError, at: datetime) -> Verdict:
     )
 
 
-def canary_story(plan: ServicePlan, where: CanaryPhase, cause: Cause | None) -> str:
+def canary_summary(plan: ServicePlan, where: CanaryPhase, cause: Cause | None) -> str:
     """How a canary ended: `payments 2.0.1 was rolled back: errors 2 % against 0.1 %`."""
     subject = f"{plan.service} {plan.version}"
     why = cause.text if cause else "told to"
@@ -151,7 +156,7 @@ def canary_story(plan: ServicePlan, where: CanaryPhase, cause: Cause | None) -> 
     return f"{subject} was rolled back: {why}"
 
 
-def release_story(
+def release_summary(
     plan: ReleasePlan, where: ReleasePhase, cause: Cause | None, took: timedelta
 ) -> str:
     """A release in one sentence: `Rolled back after 9m: payments 2.0.1: errors 2 % against …`."""

@@ -11,9 +11,9 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from activities.standing import Standing
     from schemas.release import CanaryPhase, Cause
-    from schemas.verdict import Share
+    from schemas.verdict import SampleRatio
     from workflows.calls import see_back
-    from workflows.commands import Word
+    from workflows.commands import CommandKind
     from workflows.inbox import Inbox
     from workflows.standing import look_at, wait_until_healthy
 
@@ -75,7 +75,7 @@ class GoingBack(Inbox):
                 f"{standing.target} to have a healthy instance, for users get errors "
                 f"({standing.sentence}); `keep` gives {self._plan.version} all requests instead"
             )
-            self._enter(CanaryPhase.STUCK, text, ends_by=(Word.KEEP,))
+            self._enter(CanaryPhase.STUCK, text, ends_by=(CommandKind.KEEP,))
             healthy = wait_until_healthy(self._plan, standing.target)
             try:
                 await workflow.wait_condition(lambda: healthy.done() or self._kept is not None)  # noqa: B023
@@ -101,7 +101,7 @@ class GoingBack(Inbox):
             except ActivityError as error:
                 workflow.logger.error("traffic can't be seen", extra={"error": str(error.cause)})
                 return
-            if seen.share is not Share.DISOBEYED:
+            if seen.sample_ratio is not SampleRatio.MISMATCH:
                 return
             text = (
                 f"the router: it confirmed stable, but {seen.strays} requests started on {version}"
@@ -116,7 +116,7 @@ class GoingBack(Inbox):
         *,
         by_judge: bool = False,
         show_later: bool = False,
-        ends_by: tuple[Word, ...] = (),
+        ends_by: tuple[CommandKind, ...] = (),
     ) -> None:
         self._stop_if_going_back()
         if phase is not CanaryPhase.STUCK:

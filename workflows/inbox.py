@@ -17,8 +17,8 @@ with workflow.unsafe.imports_passed_through():
         SIGNAL_ALERT,
         SIGNAL_ALERTS,
         SIGNAL_FINALIZE,
-        SIGNAL_RECALL,
-        SIGNAL_UNWIND,
+        SIGNAL_ORDER_END,
+        SIGNAL_ORDER_ROLLBACK,
     )
     from schemas.outside import cut
     from schemas.release import (
@@ -31,16 +31,16 @@ with workflow.unsafe.imports_passed_through():
         Cause,
         CauseKind,
         Command,
-        Recall,
+        EndOrder,
     )
     from workflows import describe, pages
-    from workflows.alerts import AlertMemory, alerts_in, decide
+    from workflows.alerts import SeenAlerts, alerts_in, decide
     from workflows.attributes import RUNNING, Attributes, listed
-    from workflows.commands import Commands, Word
+    from workflows.commands import CommandKind, Commands
     from workflows.judging import Judging
     from workflows.outbox import Reports
     from workflows.reset import resets
-    from workflows.unwind import Traffic
+    from workflows.traffic import Traffic
 
 
 _FAILURE_MOST = 500
@@ -66,7 +66,7 @@ class Inbox(Commands):
         # One that is begun to finalize is past every cause to go back, its first message's as well.
         self._phase = CanaryPhase.FINALIZING if start.promote else CanaryPhase.PREFLIGHT
         self._waits_for = ""
-        self._ends_by: tuple[Word, ...] = ()
+        self._ends_by: tuple[CommandKind, ...] = ()
         self._asks_alerts = False
         self._asks_again = False
         """An alert came since preflight last asked, before there was traffic."""
@@ -76,7 +76,7 @@ class Inbox(Commands):
         self._step: int | None = None
         self._judging = Judging(start.plan, self._traffic, start.tuning.judge_late)
         self._attributes = Attributes(known=start.tuning.search_attributes, state=RUNNING)
-        self._alerts = AlertMemory()
+        self._alerts = SeenAlerts()
         self._trouble: Cause | None = None
         self._abort = start.restore
         self._traffic.touched = start.restore is not None
@@ -97,7 +97,7 @@ class Inbox(Commands):
         self._judging.verdict = state.verdict
         self._judging.ramp = RampState.model_validate(state.ramp) if state.ramp else None
         self._judging.ramp_began = state.ramp_began
-        self._alerts = AlertMemory(state.alerts, state.alerts_seen)
+        self._alerts = SeenAlerts(state.alerts, state.alerts_seen)
         self._phase = state.phase
         self._step = state.step
         self._progress = state.progress
@@ -149,7 +149,7 @@ class Inbox(Commands):
         report = self._report()
         self._sequence += 1
         if by_judge and self._judging.watched:
-            self._judging.tell = self._reports.letter(report)
+            self._judging.report = self._reports.pending(report)
         else:
             self._reports.put(report)
         if show_later:
@@ -252,9 +252,9 @@ class Inbox(Commands):
             self._tell()
 
     @workflow.signal(
-        name=SIGNAL_UNWIND, description="Not for people: from the release, roll back now."
+        name=SIGNAL_ORDER_ROLLBACK, description="Not for people: from the release, roll back now."
     )
-    def unwind(self, value: Any = None) -> None:
+    def order_rollback(self, value: Any = None) -> None:
         """The release's order, which a canary obeys while holding, too; whatever comes with it."""
         if self._abort is None:
             default = self._cause(CauseKind.RELEASE, "the release goes back")
@@ -268,9 +268,9 @@ class Inbox(Commands):
         self._finalize = True
 
     @workflow.signal(
-        name=SIGNAL_RECALL, description="Not for people: from the release, after a reset of it."
+        name=SIGNAL_ORDER_END, description="Not for people: from the release, after a reset of it."
     )
-    def recall(self, order: Recall | None = None) -> None:
+    def order_end(self, order: EndOrder | None = None) -> None:
         """The order of a release that was reset, if it is this canary's."""
         if order is None or order.release != self._start.release:
             return
@@ -290,48 +290,48 @@ class Inbox(Commands):
             alerts_seen=self._alerts.count,
         )
 
-    def _refusal(self, word: Word, _: Command) -> str | None:
+    def _refusal(self, kind: CommandKind, _: Command) -> str | None:
         where = describe.phase(self._phase, self._step, len(self._steps))
         return describe.canary_refusal(
-            word,
+            kind,
             self._phase,
             paused=self._pause_text is not None,
-            ends_by=(Word.APPROVE, Word.SKIP) if self._asks_alerts else self._ends_by,
+            ends_by=(CommandKind.APPROVE, CommandKind.SKIP) if self._asks_alerts else self._ends_by,
             at=f"{self._plan.service} is {where}",
         )
 
-    def _obey(self, word: Word, command: Command) -> str:
-        said = describe.command(word, command)
+    def _obey(self, kind: CommandKind, command: Command) -> str:
+        said = describe.command(kind, command)
         service = self._plan.service
-        match word:
-            case Word.PAUSE:
+        match kind:
+            case CommandKind.PAUSE:
                 self._pause_text = said
                 self._tell()
                 answer = f"{service} goes no further than {self._traffic.weight:g} %"
-            case Word.RESUME:
+            case CommandKind.RESUME:
                 self._pause_text = None
                 self._tell()
                 answer = f"{service} goes on"
-            case Word.APPROVE | Word.SKIP if self._asks_alerts:
+            case CommandKind.APPROVE | CommandKind.SKIP if self._asks_alerts:
                 self._let_by = True
                 answer = f"{service} goes on, whatever fires"
-            case Word.APPROVE:
+            case CommandKind.APPROVE:
                 self._approved = True
                 answer = f"the gate of {service} is open"
-            case Word.SKIP:
+            case CommandKind.SKIP:
                 self._skip = True
                 answer = f"the bake of {service} ends"
-            case Word.KEEP:
+            case CommandKind.KEEP:
                 self._kept = said
                 if self._trouble is not None:
                     text = f"{said} rather than going back because {self._trouble.text}"
                     self._trouble = self._trouble.model_copy(update={"text": text})
                     self._abort = self._trouble
                 answer = f"{service} gets all requests on {self._plan.version}, and keeps it"
-            case Word.ROLLBACK:
+            case CommandKind.ROLLBACK:
                 self._in_trouble(self._cause(CauseKind.COMMAND, said, by=command.by))
                 answer = f"{service} goes back, and the release with it"
-        workflow.logger.info("command", extra={"command": word, "by": command.by})
+        workflow.logger.info("command", extra={"command": kind, "by": command.by})
         return answer
 
     # --- trouble ---

@@ -13,17 +13,17 @@ from temporalio.exceptions import TimeoutError as TimeoutFailure
 with workflow.unsafe.imports_passed_through():
     from activities.judge import JudgeResult
     from activities.ramp import RampState
-    from activities.tell import Telling
+    from activities.report_delivery import PendingReport
     from schemas.catalog import Bake, MemoryRouterSpec
     from schemas.fitting import fitted
     from schemas.release import VERDICT_BYTES, ServicePlan
     from schemas.verdict import Verdict, VerdictKind
     from workflows import describe
     from workflows.calls import Carried, start_judging
-    from workflows.unwind import Traffic
+    from workflows.traffic import Traffic
 
 
-class BakeFailed(Exception):  # noqa: N818 - a turn of the story, not an error
+class BakeFailed(Exception):  # noqa: N818 - an outcome, not an error
     """The judge said FAIL, or was silent where the strategy takes that as one."""
 
     def __init__(self, verdict: Verdict) -> None:
@@ -31,7 +31,7 @@ class BakeFailed(Exception):  # noqa: N818 - a turn of the story, not an error
         self.verdict = verdict
 
 
-class TooLong(Exception):  # noqa: N818 - a turn of the story, not an error
+class TooLong(Exception):  # noqa: N818 - an outcome, not an error
     """The history has become long: another run goes on."""
 
 
@@ -50,7 +50,7 @@ class Judging:
         self.ramp: RampState | None = None
         """Where the ramp is, once it has begun."""
         self.ramp_began: datetime | None = None
-        self.tell: Telling | None = None
+        self.report: PendingReport | None = None
         """What the release is told as the next judging begins."""
 
     async def judge(
@@ -69,8 +69,10 @@ class Judging:
         """
         if not self.watched:
             return await self._let_time_pass(bake, until)
-        carried = Carried(evidence=self.evidence, ramp=self.ramp, exposure=exposure, tell=self.tell)
-        self.tell = None
+        carried = Carried(
+            evidence=self.evidence, ramp=self.ramp, exposure=exposure, report=self.report
+        )
+        self.report = None
         within = self._left(bake.max) + self._late if bake else None
         judging = start_judging(self._plan, self._traffic, bake, carried, within)
         unasked = False
@@ -123,7 +125,7 @@ class Judging:
         cause = error.cause
         if isinstance(cause, TimeoutFailure) and cause.last_heartbeat_details:
             seen = cause.last_heartbeat_details[0]
-            self.evidence = {part: one for part, one in seen.items() if part != "trail"}
+            self.evidence = {part: one for part, one in seen.items() if part != "evidence_series"}
         self.verdict = describe.not_judged(self._plan, error, workflow.now())
         return self.verdict
 

@@ -17,7 +17,7 @@ from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.announce import NOTIFY, NOTIFY_POLICY, PUBLISH, PUBLISH_POLICY, Events
-    from activities.tell import Telling
+    from activities.report_delivery import PendingReport
     from schemas.events import CloudEvent
     from schemas.fitting import fit, fitted, size_of
     from schemas.ids import SIGNAL_REPORT, effects_queue
@@ -64,12 +64,12 @@ class Reports:
         """Return once what was put is on its way to the release, or nobody hears."""
         await workflow.wait_condition(lambda: self.orphaned or (self._idle and not self._pending))
 
-    def letter(self, report: CanaryReport) -> Telling | None:
+    def pending(self, report: CanaryReport) -> PendingReport | None:
         """A report for an activity to deliver; None when nobody would hear it."""
         parent = workflow.info().parent
         if parent is None or self.orphaned:
             return None
-        return Telling(workflow_id=parent.workflow_id, report=fitted(report, REPORT_BYTES))
+        return PendingReport(workflow_id=parent.workflow_id, report=fitted(report, REPORT_BYTES))
 
     async def _send(self, release: workflow.ExternalWorkflowHandle[object]) -> None:
         while not self.orphaned:

@@ -33,7 +33,7 @@ from workflows.markdown import canary_link as _canary_link
 from workflows.markdown import cell as _cell
 from workflows.markdown import release_link as _release_link
 from workflows.markdown import row as _row
-from workflows.queueing import Line
+from workflows.release_queue import ReleaseQueue
 
 _ROWS = (20, 12, 8, 4, 2, 1)
 """Services shown, as many as there is room for."""
@@ -348,7 +348,7 @@ def release_details(plan: ReleasePlan) -> str:
     return "\n".join([*table, *origin])
 
 
-def admission(line: Line) -> str:
+def admission(line: ReleaseQueue) -> str:
     """The page of the admission, in Markdown."""
     rows = [("has", entry) for entry in islice(line.holding.values(), _LINE_ROWS)]
     rows += [("waits for", entry) for entry in line.first(_LINE_ROWS)]

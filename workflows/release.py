@@ -23,9 +23,9 @@ with workflow.unsafe.imports_passed_through():
         RELEASE_WORKFLOW,
         SIGNAL_ADMISSION,
         SIGNAL_FINALIZE,
+        SIGNAL_ORDER_ROLLBACK,
         SIGNAL_REPORT,
         SIGNAL_REVERT,
-        SIGNAL_UNWIND,
         canary_workflow_id,
     )
     from schemas.release import (
@@ -36,25 +36,25 @@ with workflow.unsafe.imports_passed_through():
         Cause,
         CauseKind,
         Command,
-        Recall,
+        EndOrder,
         ReleaseInput,
         ReleasePhase,
         ReleaseStatus,
     )
     from schemas.verdict import Verdict
     from workflows import describe, pages, plan
+    from workflows.admission_client import AdmissionClient
     from workflows.attributes import Attributes, of_canary
-    from workflows.board import Board
     from workflows.calls import decided
-    from workflows.commands import Commands, Word
+    from workflows.commands import CommandKind, Commands
     from workflows.outbox import Announcer, Pace
     from workflows.readiness import Readiness
+    from workflows.release_events import ReleaseEvents
     from workflows.report_call import write_report
-    from workflows.reset import Reset, call_in, resets
+    from workflows.reset import Reset, order_end, resets
     from workflows.reverting import Reverts
-    from workflows.story import Story
-    from workflows.turn import Turn
-    from workflows.unwind import run_to_end
+    from workflows.service_states import ServiceStates
+    from workflows.traffic import run_to_end
 
 TASK_TIMEOUT = timedelta(seconds=2)
 """With the workers' short sticky time-out, a killed worker delays the next alert by 1 to 2 s."""
@@ -68,12 +68,12 @@ class ReleaseWorkflow(Commands):
     def __init__(self, start: ReleaseInput) -> None:
         self._start = start
         self._plan = start.plan
-        self._board = Board(start.plan)
+        self._states = ServiceStates(start.plan)
         self._announcer = Announcer()
-        self._story = Story(start.plan, self._announcer)
+        self._events = ReleaseEvents(start.plan, self._announcer)
         self._phase = ReleasePhase.QUEUED
         self._attributes = Attributes(known=start.tuning.search_attributes)
-        self._turn = Turn(start.plan, start.tuning)
+        self._admission = AdmissionClient(start.plan, start.tuning)
         self._readiness = Readiness(start.plan, start.tuning)
         self._reset = Reset(self._note_change)
         self._told_queued = False
@@ -87,11 +87,11 @@ class ReleaseWorkflow(Commands):
         self._tasks: set[asyncio.Task[None]] = set()
         self._handles: dict[str, workflow.ChildWorkflowHandle[Any, CanaryOutcome]] = {}
         self._started_at = workflow.now()
-        self._reverts = Reverts(self._board, self._started_at)
+        self._reverts = Reverts(self._states, self._started_at)
         self._finished_at: datetime | None = None
         self._changed = True
 
-    # --- the story ---
+    # --- what it tells ---
 
     @workflow.run
     async def run(self, _: ReleaseInput) -> ReleaseStatus:
@@ -115,7 +115,7 @@ class ReleaseWorkflow(Commands):
             reverted = self._reverts.cause(workflow.now())
             if reverted is not None:
                 self._go_back(reverted)
-            self._story.services(self._board.statuses())
+            self._events.services(self._states.statuses())
             for action in self._next_actions():
                 self._carry_out(action)
             workflow.set_current_details(self._page())
@@ -133,7 +133,7 @@ class ReleaseWorkflow(Commands):
         )
 
     async def _finish(self) -> None:
-        await asyncio.gather(self._turn.leave(), self._announcer.finish())
+        await asyncio.gather(self._admission.leave(), self._announcer.finish())
         if self._start.tuning.report:
             await write_report(self._plan.release)  # from the events, too: they come first
 
@@ -141,10 +141,12 @@ class ReleaseWorkflow(Commands):
 
     async def _have_turn(self) -> None:
         """Ask for all services before any is touched, and keep them until the end."""
-        await self._turn.come(lambda: self._phase is not ReleasePhase.QUEUED, self._note_change)
-        if self._turn.admitted:
+        await self._admission.come(
+            lambda: self._phase is not ReleasePhase.QUEUED, self._note_change
+        )
+        if self._admission.admitted:
             self._background(self._readiness.come(self._note_change))
-        await self._turn.stay(lambda: self._phase.closed)
+        await self._admission.stay(lambda: self._phase.closed)
 
     def _note_change(self) -> None:
         self._changed = True
@@ -155,7 +157,7 @@ class ReleaseWorkflow(Commands):
     def admission(self, answer: Answer | None = None) -> None:
         """Take the admission's word."""
         if answer is not None:
-            self._turn.hear(answer)
+            self._admission.hear(answer)
             self._changed = True
 
     @workflow.signal(
@@ -171,22 +173,22 @@ class ReleaseWorkflow(Commands):
         """Begin, wait or go back, as the admission said."""
         if self._reset.deciding:
             return
-        cause = self._turn.cause or self._readiness.cause
+        cause = self._admission.cause or self._readiness.cause
         if cause is not None:
             self._go_back(cause)
         if self._phase is not ReleasePhase.QUEUED:
             return
-        if self._turn.admitted and self._readiness.done:
-            self._board.notes.clear()
+        if self._admission.admitted and self._readiness.done:
+            self._states.notes.clear()
             self._enter(ReleasePhase.RUNNING)
         elif self._waits_for and not self._told_queued:
             self._told_queued = True
-            self._story.queued(self._waits_for)
+            self._events.queued(self._waits_for)
 
     @property
     def _waits_for(self) -> str:
         """What a queued release waits for: its turn, then whatever a service lacks."""
-        return self._readiness.waits_for if self._turn.admitted else self._turn.waits_for
+        return self._readiness.waits_for if self._admission.admitted else self._admission.waits_for
 
     def _next_actions(self) -> tuple[plan.Action, ...]:
         waits = self._phase is ReleasePhase.QUEUED or self._reset.deciding
@@ -194,25 +196,25 @@ class ReleaseWorkflow(Commands):
 
     def _view(self) -> plan.View:
         return plan.View(
-            depends_on=self._board.depends_on,
-            phases=self._board.phases,
+            depends_on=self._states.depends_on,
+            phases=self._states.phases,
             max_parallel=self._plan.max_parallel,
-            paused=self._paused or self._board.any_paused,
+            paused=self._paused or self._states.any_paused,
             aborting=self._phase is ReleasePhase.ROLLING_BACK,
             soaked=self._soaked,
             finalizing=self._phase is ReleasePhase.FINALIZING,
             ordered=frozenset(self._ordered),
             forced=frozenset(self._forced),
-            away=self._board.away,
+            away=self._states.away,
         )
 
     def _carry_out(self, action: plan.Action) -> None:
         match action:
             case plan.Start(service):
-                self._board.set_phase(service, CanaryPhase.PREFLIGHT)
+                self._states.set_phase(service, CanaryPhase.PREFLIGHT)
                 self._background(self._run_canary(service))
             case plan.Skip(service):
-                self._board.set_phase(service, CanaryPhase.SKIPPED)
+                self._states.set_phase(service, CanaryPhase.SKIPPED)
                 self._changed = True
             case plan.RollBack(service):
                 self._ordered.add(service)
@@ -290,14 +292,14 @@ class ReleaseWorkflow(Commands):
 
     async def _call_in(self, service: str, restore: Cause | None, *, promote: bool) -> None:
         """End a canary from before a reset, of it or of this release, and see what it left."""
-        recall = Recall(release=self._plan.release, cause=restore)
-        await call_in(service, recall, self._turn)
+        order = EndOrder(release=self._plan.release, cause=restore)
+        await order_end(service, order, self._admission)
         await self._run_canary(service, restore, promote=promote)
 
     def _begin_anew(self) -> None:
         """After a reset: go back, or on with finalizing, as if every canary were lost."""
-        self._story.begin_anew()
-        for service, phase in self._board.phases.items():
+        self._events.begin_anew()
+        for service, phase in self._states.phases.items():
             if not phase.closed:
                 self._lost_sight_of(service)
         if self._phase.forward and not self._reset.deciding:
@@ -321,7 +323,7 @@ class ReleaseWorkflow(Commands):
         """It may have traffic, and its canary must be ordered again."""
         self._handles.pop(service, None)
         self._ordered.discard(service)
-        self._board.lost(service)
+        self._states.lost(service)
         self._changed = True
 
     def _canary_attributes(self, service: str) -> TypedSearchAttributes | None:
@@ -333,21 +335,21 @@ class ReleaseWorkflow(Commands):
     async def _busy(self, service: str) -> None:
         """Another release's canary is there, which the admission did not know of."""
         if self._plan.admission.busy is Busy.REJECT:
-            self._board.set_phase(service, CanaryPhase.SKIPPED)
+            self._states.set_phase(service, CanaryPhase.SKIPPED)
             text = f"{service} is busy: another release has a canary of it"
             self._go_back(self._because(CauseKind.BUSY, text, service))
             return
-        self._board.notes[service] = f"another canary of {service} to end"
+        self._states.notes[service] = f"another canary of {service} to end"
         self._note_change()
-        self._background(self._turn.claim())
-        await self._turn.until_ended(
+        self._background(self._admission.claim())
+        await self._admission.until_ended(
             canary_workflow_id(service),
             lambda: self._phase is ReleasePhase.ROLLING_BACK,
             f"another canary of {service} is there",
         )
         # Planned again: begun when the release still goes on, skipped when it goes back.
-        self._board.notes.pop(service, None)
-        self._board.set_phase(service, CanaryPhase.WAITING)
+        self._states.notes.pop(service, None)
+        self._states.set_phase(service, CanaryPhase.WAITING)
         self._note_change()
 
     def _closed(self, service: str, outcome: CanaryOutcome) -> None:
@@ -355,7 +357,7 @@ class ReleaseWorkflow(Commands):
             # One that was reset, and went back before it heard. Its others may be finalized.
             self._lost_sight_of(service)
             return
-        self._board.close(service, outcome)
+        self._states.close(service, outcome)
         self._changed = True
         if outcome.phase is CanaryPhase.ROLLED_BACK or outcome.cause is not None:
             text = f"{service} went back"
@@ -371,9 +373,9 @@ class ReleaseWorkflow(Commands):
     async def _order_back(self, service: str) -> None:
         cause = self._cause or self._because(CauseKind.RELEASE, "the release goes back")
         if service in self._handles:
-            await self._signal(service, SIGNAL_UNWIND, cause)
-        elif self._board.phases[service] is CanaryPhase.HOLDING or self._reset.happened:
-            self._board.set_phase(service, CanaryPhase.ROLLING_BACK)
+            await self._signal(service, SIGNAL_ORDER_ROLLBACK, cause)
+        elif self._states.phases[service] is CanaryPhase.HOLDING or self._reset.happened:
+            self._states.set_phase(service, CanaryPhase.ROLLING_BACK)
             await self._run_canary(service, restore=cause)
         else:
             self._ordered.discard(service)  # it is being started: asked again once it has
@@ -399,10 +401,10 @@ class ReleaseWorkflow(Commands):
     @workflow.signal(name=SIGNAL_REPORT, description="Not for people: from a canary, where it is.")
     def canary_report(self, report: CanaryReport | None = None) -> None:
         """Keep the newest report of a service, tell the world, and act on trouble."""
-        if report is None or not self._board.take(report):
+        if report is None or not self._states.take(report):
             return
         self._changed = True
-        self._story.canary(report)
+        self._events.canary(report)
         final = {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED}
         if self._phase is ReleasePhase.FINALIZING and report.phase not in final:
             self._ordered.discard(report.service)  # it was reset, and may not know of the order
@@ -429,11 +431,11 @@ class ReleaseWorkflow(Commands):
         if phase.closed:
             self._finished_at = workflow.now()
         self._attributes.enter(phase.value, verdict=self._verdict(), cause=self._cause)
-        self._story.release(phase, self._cause)
+        self._events.release(phase, self._cause)
 
     def _verdict(self) -> Verdict | None:
         """The one it goes back for; else the last that a canary reported."""
-        return self._cause.verdict if self._cause else self._board.verdict
+        return self._cause.verdict if self._cause else self._states.verdict
 
     def _background(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -447,11 +449,11 @@ class ReleaseWorkflow(Commands):
         """Where the release is."""
         took = (self._finished_at or workflow.now()) - self._started_at
         status = ReleaseStatus(
-            story=describe.release_story(self._plan, self._phase, self._cause, took),
+            summary=describe.release_summary(self._plan, self._phase, self._cause, took),
             release=self._plan.release,
             phase=self._phase,
             paused=self._paused,
-            services=self._board.statuses(),
+            services=self._states.statuses(),
             waits_for=self._waits_for if self._phase is ReleasePhase.QUEUED else "",
             cause=self._cause,
             started_at=self._started_at,
@@ -460,22 +462,22 @@ class ReleaseWorkflow(Commands):
         )
         return status.fitting()
 
-    def _refusal(self, word: Word, command: Command) -> str | None:
-        return self._board.refusal(word, command, self._phase, paused=self._paused)
+    def _refusal(self, kind: CommandKind, command: Command) -> str | None:
+        return self._states.refusal(kind, command, self._phase, paused=self._paused)
 
-    def _obey(self, word: Word, command: Command) -> str:
-        said = describe.command(word, command)
-        workflow.logger.info("command", extra={"command": word, "by": command.by})
+    def _obey(self, kind: CommandKind, command: Command) -> str:
+        said = describe.command(kind, command)
+        workflow.logger.info("command", extra={"command": kind, "by": command.by})
         self._said.append(f"{workflow.now():%H:%M:%S} {said}")
-        match word:
-            case Word.ROLLBACK:
+        match kind:
+            case CommandKind.ROLLBACK:
                 return self._told_back(said, command)
-            case Word.PAUSE | Word.RESUME:
-                self._paused = word is Word.PAUSE
-                self._story.paused(paused=self._paused, text=said)
-        targets = self._board.targets(word, command)
+            case CommandKind.PAUSE | CommandKind.RESUME:
+                self._paused = kind is CommandKind.PAUSE
+                self._events.paused(paused=self._paused, text=said)
+        targets = self._states.targets(kind, command)
         for service in targets:
-            self._background(self._signal(service, word, command))
+            self._background(self._signal(service, kind, command))
         self._changed = True
         return f"{said}: {', '.join(targets) or 'nothing moves yet'}"
 

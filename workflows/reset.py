@@ -17,9 +17,9 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.ids import RESETS, SIGNAL_RECALL, canary_workflow_id
-    from schemas.release import Cause, CauseKind, Recall
-    from workflows.turn import Turn
+    from schemas.ids import RESETS, SIGNAL_ORDER_END, canary_workflow_id
+    from schemas.release import Cause, CauseKind, EndOrder
+    from workflows.admission_client import AdmissionClient
 
 
 def resets() -> int:
@@ -59,14 +59,16 @@ class Reset:
         return Cause(kind=CauseKind.COMMAND, text=text, at=workflow.now())
 
 
-async def call_in(service: str, recall: Recall, turn: Turn) -> None:
+async def order_end(service: str, order: EndOrder, admission: AdmissionClient) -> None:
     """Have a service's canary end as told, and wait until none runs.
 
     That of another release does not obey, and is waited for.
     """
     canary = canary_workflow_id(service)
     try:
-        await workflow.get_external_workflow_handle(canary).signal(SIGNAL_RECALL, recall)
+        await workflow.get_external_workflow_handle(canary).signal(SIGNAL_ORDER_END, order)
     except FailureError as error:
         workflow.logger.info("a canary has ended meanwhile", extra={"error": str(error)})
-    await turn.until_ended(canary, lambda: False, f"the canary of {service} from before the reset")
+    await admission.until_ended(
+        canary, lambda: False, f"the canary of {service} from before the reset"
+    )

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from schemas.admission import Revert
 from schemas.release import Cause, CauseKind
-from workflows.board import Board
+from workflows.service_states import ServiceStates
 
 REMEMBERED = 20
 """Releases that are heard at a time; they wait behind this one, the newest count."""
@@ -19,8 +19,8 @@ REMEMBERED = 20
 class Reverts:
     """What later releases want of the services of this one."""
 
-    def __init__(self, board: Board, began_at: datetime) -> None:
-        self._board = board
+    def __init__(self, states: ServiceStates, began_at: datetime) -> None:
+        self._states = states
         self._began_at = began_at
         self._wanted: dict[str, Revert] = {}
 
@@ -40,7 +40,7 @@ class Reverts:
         """
         for revert in self._wanted.values():
             for service, version in revert.services.items():
-                if self._board.goes_back_to(service) == version:
+                if self._states.goes_back_to(service) == version:
                     text = (
                         f"release {revert.release} asks for {service} {version}, which is stable: "
                         "it reverts this release"

@@ -8,7 +8,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from activities.admission import ATTEND, ATTEND_POLICY, PATIENT_POLICY, Attend
+    from activities.admission import PATIENT_POLICY, WAIT_FOR_END, WAIT_FOR_END_POLICY, WaitForEnd
     from schemas.ids import waiting_queue
 
 
@@ -33,11 +33,11 @@ async def one_ended(
     Returns:
         The ids of those that don't run; none when it was cancelled.
     """
-    policy = PATIENT_POLICY if patient else ATTEND_POLICY
+    policy = PATIENT_POLICY if patient else WAIT_FOR_END_POLICY
     try:
         gone: tuple[str, ...] = await workflow.execute_activity(
-            ATTEND,
-            Attend(workflows=workflows, poll=poll, patient=patient),
+            WAIT_FOR_END,
+            WaitForEnd(workflows=workflows, poll=poll, patient=patient),
             result_type=tuple[str, ...],
             task_queue=queue or waiting_queue(workflow.info().task_queue),
             start_to_close_timeout=policy.start_to_close,

@@ -11,10 +11,10 @@ import structlog
 from adapters.kafka import DEADLETTER_MAX_BYTES, KafkaEventLog, Writer
 from aviary.bridge.alerts import Alerts, Signaller, Told, outcome_of
 from aviary.bridge.batch import Item, name, read
+from aviary.bridge.dead_letters import DeadLetters
 from aviary.bridge.deploys import Deploys, Starter
-from aviary.bridge.letters import Letters
+from aviary.bridge.event_publisher import EventPublisher
 from aviary.bridge.metrics import BridgeMetrics, Outcome
-from aviary.bridge.tell import Teller
 from aviary.bridge.threads import Threads
 from aviary.bridge.tracing import consumed
 from schemas import ids
@@ -32,7 +32,7 @@ SMALL: Final = 16 * 1024
 """Bytes up to which records are read without a thread: in a few milliseconds."""
 
 
-class Intake(Starter, Signaller, Protocol):
+class Gateway(Starter, Signaller, Protocol):
     """What the bridge asks of Temporal."""
 
 
@@ -45,35 +45,35 @@ class Acceptor:
 
     def __init__(  # noqa: PLR0913 - its parts
         self,
-        intake: Intake,
+        gateway: Gateway,
         writer: Writer,
         catalog: Callable[[], Awaitable[Catalog]],
         metrics: BridgeMetrics,
         *,
         max_age_s: int = MAX_AGE_S,
-        letter_most: int = DEADLETTER_MAX_BYTES,
+        dead_letter_most: int = DEADLETTER_MAX_BYTES,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Act through these.
 
         Args:
-            intake: starts releases and signals canaries.
+            gateway: starts releases and signals canaries.
             writer: writes dead letters, and events about what is not acted upon.
             catalog: gives the newest catalog.
             metrics: counts.
             max_age_s: deploy events older than so many seconds are not acted upon; 0: no limit.
-            letter_most: bytes that a dead letter may have.
+            dead_letter_most: bytes that a dead letter may have.
             clock: seconds since the epoch.
         """
-        teller = Teller(KafkaEventLog(writer))
+        publisher = EventPublisher(KafkaEventLog(writer))
         self._threads = {topic: Threads(topic) for topic in (ids.TOPIC_DEPLOYS, ids.TOPIC_ALERTS)}
         self._deploys = Deploys(
-            *(intake, teller, catalog, metrics, self._threads[ids.TOPIC_DEPLOYS]),
+            *(gateway, publisher, catalog, metrics, self._threads[ids.TOPIC_DEPLOYS]),
             max_age_s=max_age_s,
             clock=clock,
         )
-        self._alerts = Alerts(intake, teller, metrics, clock=clock)
-        self._letters = Letters(writer, metrics, letter_most)
+        self._alerts = Alerts(gateway, publisher, metrics, clock=clock)
+        self._dead_letters = DeadLetters(writer, metrics, dead_letter_most)
         self._deciding = DecidingLabels()
         self._catalog = catalog
         self._metrics = metrics
@@ -93,7 +93,7 @@ class Acceptor:
             done = [await self._deploy(record) for record in rest]
         else:
             done = await self._alert(rest)
-        await self._letters.keep([(records[n], why) for n, why in hopeless.items()])
+        await self._dead_letters.keep([(records[n], why) for n, why in hopeless.items()])
         left = iter(done)
         outcomes = [
             Outcome.DEAD_LETTER if n in hopeless else next(left) for n in range(len(records))
@@ -109,7 +109,7 @@ class Acceptor:
             Retryable: Kafka is away; give it up again later.
         """
         text = f"given up because of a fault: {type(error).__name__}: {error}"
-        await self._letters.keep([(record, Rejected(RejectReason.FAULT, text))])
+        await self._dead_letters.keep([(record, Rejected(RejectReason.FAULT, text))])
         self._metrics.done(
             record.topic, Outcome.DEAD_LETTER, self._clock() - record.timestamp / 1000
         )
@@ -124,7 +124,7 @@ class Acceptor:
             try:
                 outcome = await self._deploys.accept(record)
             except Rejected as why:
-                await self._letters.keep([(record, why)])
+                await self._dead_letters.keep([(record, why)])
                 span.set_attribute("aviary.reason", why.reason.value)
                 outcome = Outcome.DEAD_LETTER
             span.set_attribute("aviary.outcome", outcome.value)
@@ -147,7 +147,9 @@ class Acceptor:
             self._metrics.lost(loss.reason)
             _log.error("alerts_lost", reason=loss.reason, detail=loss.text, service=loss.service)
         refused |= _refused_by_temporal(records, items, told)
-        await self._letters.keep([(records[position], why) for position, why in refused.items()])
+        await self._dead_letters.keep(
+            [(records[position], why) for position, why in refused.items()]
+        )
         return [
             Outcome.DEAD_LETTER if position in refused else outcome_of(record, items, told)
             for position, record in enumerate(records)

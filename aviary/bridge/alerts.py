@@ -10,9 +10,9 @@ from typing import Any, Final, Protocol
 import structlog
 
 from aviary.bridge.batch import Item, Reach, chunks, ended_unseen, lost_item, request_id
-from aviary.bridge.memory import Memory
+from aviary.bridge.event_publisher import EventPublisher, alert_event
 from aviary.bridge.metrics import BridgeMetrics, Outcome
-from aviary.bridge.tell import Teller, alert_event
+from aviary.bridge.recently_seen import RecentlySeen
 from aviary.bridge.tracing import delivered
 from schemas.alert import Alert, AlertStatus
 from schemas.catalog import Catalog
@@ -66,21 +66,21 @@ class Alerts:
     def __init__(
         self,
         signaller: Signaller,
-        teller: Teller,
+        publisher: EventPublisher,
         metrics: BridgeMetrics,
         *,
         clock: Callable[[], float],
     ) -> None:
         """Act through these; `clock` gives seconds since the epoch."""
         self._signaller = signaller
-        self._teller = teller
+        self._publisher = publisher
         self._metrics = metrics
         self._clock = clock
         self._reach = Reach()
-        self._met = Memory()
-        self._sent = Memory()
-        self._acted = Memory()
-        self._passed = Memory()
+        self._met = RecentlySeen()
+        self._sent = RecentlySeen()
+        self._acted = RecentlySeen()
+        self._passed = RecentlySeen()
         self._slots = asyncio.Semaphore(FAN_OUT)
         self._next: dict[str, float] = {}
 
@@ -117,7 +117,7 @@ class Alerts:
             kind = _EVENTS.get(outcome)
             if kind is not None and item.key not in told.refused:
                 events.append(alert_event(kind, item.service, item.alert, now))
-        await self._teller.tell(events)
+        await self._publisher.publish(events)
         for item in items:
             if item.key not in told.refused:
                 self._note(item, told.outcomes[item.key])

@@ -1,4 +1,4 @@
-"""Consuming: from Kafka into lanes, and offsets back once their records are done."""
+"""From Kafka into a processor for each partition, and offsets back once records are done."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from adapters.errors import Retryable
 from adapters.kafka import close
 from adapters.kafka_reading import Fetched, FetchingEndedError
 from aviary.bridge.feeds import Feed
-from aviary.bridge.lanes import CAP_BACKOFF_S, FIRST_BACKOFF_S, Lane
 from aviary.bridge.metrics import BridgeMetrics
+from aviary.bridge.partition_processor import CAP_BACKOFF_S, FIRST_BACKOFF_S, PartitionProcessor
 from aviary.bridge.threads import LARGE_AT_ONCE, Threads
 
 _log = structlog.get_logger("aviary.bridge")
@@ -69,7 +69,7 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
         self._most = dict(most or {})
         self._give_up = give_up
         self._threads = {topic: Threads(f"read-{topic}", LARGE_AT_ONCE) for topic in topics}
-        self._lanes: dict[Any, Lane] = {}
+        self._processors: dict[Any, PartitionProcessor] = {}
         self._feeds: dict[Any, Feed] = {}
         self._since: dict[Any, float] = {}
         self._errors: dict[Any, str] = {}
@@ -100,9 +100,10 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
                 raise Retryable(f"{where} stands still: {problem}")
 
     def _problem(self, partition: Any, now: float) -> str:
-        lane = self._lanes.get(partition)
-        if lane is not None and lane.problem and now - lane.since > STILL_S:
-            return f"offset {lane.position} not done for {now - lane.since:.0f} s: {lane.problem}"
+        processor = self._processors.get(partition)
+        if processor is not None and processor.problem and now - processor.since > STILL_S:
+            lasts = f"{now - processor.since:.0f} s"
+            return f"offset {processor.position} not done for {lasts}: {processor.problem}"
         if partition in self._errors:
             return self._errors[partition]
         heard = max(self._consumer.heard(partition) or 0.0, self._since.get(partition, now))
@@ -126,7 +127,7 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            await self._release(tuple(self._lanes))
+            await self._release(tuple(self._processors))
             await close(self._consumer)
             for threads in self._threads.values():
                 threads.close()
@@ -139,7 +140,7 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.forget(gone)
 
     def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
-        """Note that we are in the group; lanes begin with their first record."""
+        """Note that we are in the group; processors begin with their first record."""
         ours = tuple(assigned)
         self._joined = True
         self._errors = {}
@@ -172,8 +173,8 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._feed(each.partition).put(each.batches)
         for feed in self._feeds.values():
             feed.check()
-        for lane in self._lanes.values():
-            lane.check()
+        for processor in self._processors.values():
+            processor.check()
         self._fetch_what_has_room()
         self._tell_lag()
 
@@ -188,11 +189,11 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
         feed = self._feeds.get(partition)
         if feed is None:
             threads = self._threads[partition.topic]
-            feed = Feed(self._lane(partition), threads, self._fetch_what_has_room)
+            feed = Feed(self._processor(partition), threads, self._fetch_what_has_room)
             self._feeds[partition] = feed
         return feed
 
-    def _lane(self, partition: Any) -> Lane:
+    def _processor(self, partition: Any) -> PartitionProcessor:
         slots, topic = self._slots[partition.topic], partition.topic
 
         async def work(records: Sequence[Any]) -> None:
@@ -200,15 +201,15 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
             async with slots:
                 await self._work(records)
 
-        lane = Lane(
+        processor = PartitionProcessor(
             work,
             self._dirty.set,
             lambda: self._metrics.retry(topic),
             give_up=self._give_up,
             most=self._most.get(topic, 1),
         )
-        self._lanes[partition] = lane
-        return lane
+        self._processors[partition] = processor
+        return processor
 
     async def _commit_for_ever(self) -> None:
         delay = FIRST_BACKOFF_S
@@ -217,7 +218,7 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.sleep(GATHER_S)
             self._dirty.clear()
             self._tell_lag()
-            if await self._commit(self._offsets(self._lanes)):
+            if await self._commit(self._offsets(self._processors)):
                 delay, self._commits_fail_since = FIRST_BACKOFF_S, None
                 continue
             if self._commits_fail_since is None:
@@ -226,11 +227,12 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
             delay = min(delay * 2, CAP_BACKOFF_S)
             self._dirty.set()
 
-    def _offsets(self, lanes: Mapping[Any, Lane]) -> dict[Any, int]:
+    def _offsets(self, processors: Mapping[Any, PartitionProcessor]) -> dict[Any, int]:
         return {
-            partition: lane.next_offset
-            for partition, lane in lanes.items()
-            if lane.next_offset is not None and self._committed.get(partition) != lane.next_offset
+            partition: processor.next_offset
+            for partition, processor in processors.items()
+            if processor.next_offset is not None
+            and self._committed.get(partition) != processor.next_offset
         }
 
     async def _commit(self, offsets: dict[Any, int]) -> bool:
@@ -250,22 +252,22 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
             return True
 
     async def _release(self, partitions: Sequence[TopicPartition]) -> None:
-        lanes = {
-            partition: lane
+        processors = {
+            partition: processor
             for partition in partitions
-            if (lane := self._lanes.pop(partition, None)) is not None
+            if (processor := self._processors.pop(partition, None)) is not None
         }
-        feeds = [self._feeds.pop(partition) for partition in lanes]
+        feeds = [self._feeds.pop(partition) for partition in processors]
         await asyncio.gather(*(feed.close() for feed in feeds))
-        await asyncio.gather(*(lane.close(GRACE_S) for lane in lanes.values()))
-        await self._commit(self._offsets(lanes))
-        for partition in lanes:
+        await asyncio.gather(*(processor.close(GRACE_S) for processor in processors.values()))
+        await self._commit(self._offsets(processors))
+        for partition in processors:
             self._committed.pop(partition, None)
             self._metrics.gone(partition.topic, partition.partition)
 
     def _tell_lag(self) -> None:
         ours = self._consumer.assignment()
-        for partition, lane in self._lanes.items():
+        for partition, processor in self._processors.items():
             end = self._consumer.highwater(partition) if partition in ours else None
-            if end is not None and lane.position is not None:
-                self._metrics.lag(partition.topic, partition.partition, end - lane.position)
+            if end is not None and processor.position is not None:
+                self._metrics.lag(partition.topic, partition.partition, end - processor.position)

@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 import structlog
 
 from aviary.bridge.batch import name
+from aviary.bridge.event_publisher import EventPublisher, stale_deploy
 from aviary.bridge.metrics import BridgeMetrics, Outcome
-from aviary.bridge.tell import Teller, stale_deploy
 from aviary.bridge.threads import Threads
 from schemas.catalog import Catalog
 from schemas.deploy import DeployEvent, parse_deploy
@@ -47,7 +47,7 @@ class Deploys:
     def __init__(  # noqa: PLR0913 - its parts
         self,
         starter: Starter,
-        teller: Teller,
+        publisher: EventPublisher,
         catalog: Callable[[], Awaitable[Catalog]],
         metrics: BridgeMetrics,
         threads: Threads,
@@ -57,7 +57,7 @@ class Deploys:
     ) -> None:
         """Act through these; `max_age_s` 0 means that no event is too old."""
         self._starter = starter
-        self._teller = teller
+        self._publisher = publisher
         self._catalog = catalog
         self._metrics = metrics
         self._threads = threads
@@ -75,7 +75,7 @@ class Deploys:
         at = _time(event, record)
         if self._is_stale(at):
             now = self._clock()
-            await self._teller.tell([stale_deploy(event, at, now, self._max_age_s)])
+            await self._publisher.publish([stale_deploy(event, at, now, self._max_age_s)])
             self._metrics.stale(record.topic)
             _log.warning("deploy_stale", release=event.deploy.release, event_time=at.isoformat())
             return Outcome.STALE

@@ -8,24 +8,26 @@ from itertools import chain, islice
 from typing import Final
 
 from adapters.kafka_batches import Batch, Record
-from aviary.bridge.lanes import Lane
+from aviary.bridge.partition_processor import PartitionProcessor
 from aviary.bridge.threads import Threads
 
 CHUNK: Final = 200
 CHUNK_BYTES: Final = 256 * 1024
 """Records, and bytes of them, that are read ahead; one more record may be larger than that."""
 LARGE: Final = 1024 * 1024
-"""Bytes from which on a chunk has a slot to itself until its lane is done with it."""
+"""Bytes from which on a chunk has a slot to itself until its processor is done with it."""
 BACKLOG_BYTES: Final = 1024 * 1024
 """Unread bytes of a partition from which on no more of it is fetched."""
 
 
 class Feed:
-    """Reads the batches of one partition into its lane, as the lane has room."""
+    """Reads the batches of one partition into its processor, as that has room."""
 
-    def __init__(self, lane: Lane, threads: Threads, on_read: Callable[[], None]) -> None:
+    def __init__(
+        self, processor: PartitionProcessor, threads: Threads, on_read: Callable[[], None]
+    ) -> None:
         """Begin at once, in a task of its own; `on_read` is called when they are read."""
-        self._lane = lane
+        self._processor = processor
         self._threads = threads
         self._on_read = on_read
         self._batches: asyncio.Queue[Batch] = asyncio.Queue()
@@ -60,12 +62,12 @@ class Feed:
 
     async def _read(self, records: Iterator[Record]) -> None:
         while True:
-            await self._lane.room()
+            await self._processor.room()
             async with self._threads.large:
                 chunk = await self._threads.run(_chunk, records)
-                self._lane.put(chunk)
+                self._processor.put(chunk)
                 if sum(record.size for record in chunk) > LARGE:
-                    await self._lane.drained()
+                    await self._processor.drained()
             if not chunk:
                 return
 

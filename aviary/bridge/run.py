@@ -18,16 +18,16 @@ from adapters.kafka_limits import largest_record
 from aviary.attributes import ensure_attributes
 from aviary.bridge.accept import Acceptor
 from aviary.bridge.consume import Consumption
-from aviary.bridge.lanes import CAP_BACKOFF_S
 from aviary.bridge.metrics import BridgeMetrics
-from aviary.bridge.temporal import TemporalIntake
+from aviary.bridge.partition_processor import CAP_BACKOFF_S
+from aviary.bridge.temporal import TemporalGateway
 from aviary.bridge.threads import SWITCH_S
 from aviary.catalog_watch import CatalogWatch
 from aviary.connect import (
     check_temporal,
     connect_temporal,
     kafka_options,
-    persist,
+    retry_until_available,
     unless,
 )
 from aviary.http import Ready, add_health, listen, make_app, serve
@@ -81,26 +81,28 @@ class _Bridge:
                 await self._sender.close()
 
     async def _connect(self) -> Acceptor:
-        self._client = await persist("temporal", lambda: connect_temporal(self._settings))
-        created = await persist("topics", lambda: ensure_topics(self._options))
+        self._client = await retry_until_available(
+            "temporal", lambda: connect_temporal(self._settings)
+        )
+        created = await retry_until_available("topics", lambda: ensure_topics(self._options))
         if created:
             _log.info("topics_created", topics=created)
-        most = await self._letter_most()
+        most = await self._dead_letter_most()
         self._sender = Sender(self._options)
         self._sender.start()
         client = self._client
-        known = await persist("search attributes", lambda: ensure_attributes(client))
+        known = await retry_until_available("search attributes", lambda: ensure_attributes(client))
         self._acceptor = Acceptor(
-            TemporalIntake(client, self._settings.task_queue, self._tuning(known=known)),
+            TemporalGateway(client, self._settings.task_queue, self._tuning(known=known)),
             self._sender,
             self._catalog.newest,
             self._metrics,
             max_age_s=self._settings.deploy_max_age_s,
-            letter_most=most,
+            dead_letter_most=most,
         )
         return self._acceptor
 
-    async def _letter_most(self) -> int:
+    async def _dead_letter_most(self) -> int:
         """Bytes that a dead letter may have: what its topic takes, where Kafka says it."""
         topic, expected = ids.TOPIC_DEADLETTERS, DEADLETTER_MAX_BYTES
         try:
@@ -120,7 +122,7 @@ class _Bridge:
 
     async def _consume(self, acceptor: Acceptor, stop: asyncio.Event) -> None:
         """Consume until `stop`, or until the consumer is of no more use."""
-        consumer = await unless(stop, persist("kafka", self._consumer))
+        consumer = await unless(stop, retry_until_available("kafka", self._consumer))
         if consumer is None:
             return
         self._consumption = Consumption(

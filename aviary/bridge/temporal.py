@@ -63,7 +63,7 @@ class _Asked(BaseModel):
             return cls()
 
 
-class TemporalIntake:
+class TemporalGateway:
     """Starts releases and signals canaries, by the raw service: only that takes a request id.
 
     Payloads are encoded by the client's own data converter; client interceptors don't see these

@@ -1,4 +1,4 @@
-"""`aviary release explain`: the story of a release in words, evidence beside each verdict. Pure."""
+"""`aviary release explain`: a release's timeline in words, evidence beside verdicts. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from schemas.base import format_duration
 from schemas.live import Live
 from schemas.outside import one_line
 from schemas.release import ReleasePhase
-from schemas.timeline import Moment, MomentKind, ServiceStory, Timeline
+from schemas.timeline import Moment, MomentKind, ServiceTimeline, Timeline
 from schemas.verdict import MetricEvidence, VerdictKind
 
 _TIME = 10
@@ -74,7 +74,7 @@ def folded_moments(moments: Iterable[Moment]) -> list[tuple[Moment, Again | None
 
 
 class Explanation:
-    """Writes a story in lines of at most `width`.
+    """Writes a timeline in lines of at most `width`.
 
     Args:
         width: columns, at least 40.
@@ -85,85 +85,87 @@ class Explanation:
         self._width = max(width, 40)
         self._zone = zone
 
-    def lines(self, story: Timeline) -> list[Text]:
-        """The whole story."""
-        who = [len(one.service) for one in story.moments if one.service]
+    def lines(self, timeline: Timeline) -> list[Text]:
+        """The whole timeline."""
+        who = [len(one.service) for one in timeline.moments if one.service]
         column = min(max([len("release"), *who]), _WHO)
-        found = [*self._head(story), Text()]
+        found = [*self._head(timeline), Text()]
         day = ""
-        for moment, again in folded_moments(story.moments):
+        for moment, again in folded_moments(timeline.moments):
             at = moment.at.astimezone(self._zone)
             if f"{at:%Y-%m-%d}" != day:
                 day = f"{at:%Y-%m-%d}"
                 found.append(Text(f"{day} ({at:%Z})", style="dim"))
-            found += self._moment(at, moment, column, story)
+            found += self._moment(at, moment, column, timeline)
             if again is not None:
                 until = again.last.astimezone(self._zone)
                 text = f"the same {again.count} times more, until {until:%Y-%m-%d %H:%M:%S}"
                 found.append(Text(" " * (_TIME + column + 4) + text, style="dim"))
-        return [*found, *self._now(story), *self._unseen(story)]
+        return [*found, *self._now(timeline), *self._unseen(timeline)]
 
     def _plain(self, text: str, style: str = "", indent: int = 0) -> Iterator[Text]:
         for line in folded(text, self._width - indent, _MOST):
             yield Text(" " * indent + line, style=style)
 
-    def _head(self, story: Timeline) -> Iterator[Text]:
-        yield from self._plain(_outcome(story), "bold")
-        for service in story.services.values():
+    def _head(self, timeline: Timeline) -> Iterator[Text]:
+        yield from self._plain(_outcome(timeline), "bold")
+        for service in timeline.services.values():
             yield from self._plain(_service(service), indent=2)
-        facts = [f"environment {story.plan.environment}"]
-        facts += [f"{key}={value}" for key, value in story.plan.labels.items()]
-        facts += [f"asked for by {story.plan.source}"] if story.plan.source else []
+        facts = [f"environment {timeline.plan.environment}"]
+        facts += [f"{key}={value}" for key, value in timeline.plan.labels.items()]
+        facts += [f"asked for by {timeline.plan.source}"] if timeline.plan.source else []
         yield from self._plain("; ".join(facts), "dim", indent=2)
 
-    def _moment(self, at: datetime, moment: Moment, column: int, story: Timeline) -> Iterator[Text]:
+    def _moment(
+        self, at: datetime, moment: Moment, column: int, timeline: Timeline
+    ) -> Iterator[Text]:
         who = one_line(moment.service or "release")
         shown = who if len(who) <= column else who[: column - 1] + "…"
         style = _style(moment)
         for index, line in enumerate(folded(_sentence(moment), self._room(column), _MOST)):
             head = f"{at:%H:%M:%S}  {shown:<{column}}  " if index == 0 else ""
             yield Text.assemble((f"{head:<{_TIME + column + 2}}", "dim"), (line, style))
-        for fact in _facts(moment, story):
+        for fact in _facts(moment, timeline):
             for line in folded(fact, self._room(column) - 2, _MOST):
                 yield Text(" " * (_TIME + column + 4) + line, style="dim")
 
     def _room(self, column: int) -> int:
         return self._width - _TIME - column - 2
 
-    def _now(self, story: Timeline) -> Iterator[Text]:
+    def _now(self, timeline: Timeline) -> Iterator[Text]:
         """What a release that goes on does at the moment."""
-        if story.execution != "running":
+        if timeline.execution != "running":
             return
         yield Text()
         yield from self._plain("And now:", "bold")
-        for name, service in story.services.items():
+        for name, service in timeline.services.items():
             live = service.judgings[-1].live if service.judgings else None
             where = f"{name} is {service.phase.value.replace('_', ' ')} at {service.weight:g} %"
             yield from self._plain(where + (f"; {_live(live)}" if live else ""), indent=2)
 
-    def _unseen(self, story: Timeline) -> Iterator[Text]:
+    def _unseen(self, timeline: Timeline) -> Iterator[Text]:
         yield Text()
-        notes = [*story.unseen, "commands that were refused, which leave no trace in a history"]
+        notes = [*timeline.unseen, "commands that were refused, which leave no trace in a history"]
         yield from self._plain("Not seen here:", "dim")
         for note in notes:
             yield from self._plain(f"- {note}", "dim", indent=2)
 
 
-def _outcome(story: Timeline) -> str:
+def _outcome(timeline: Timeline) -> str:
     words = {
         ReleasePhase.FINALIZED: "was finalized",
         ReleasePhase.ROLLED_BACK: "was rolled back",
     }
-    text = words.get(story.phase, f"is {story.phase.value.replace('_', ' ')}")
-    if not story.phase.closed and story.execution != "running":
-        text = f"was {story.execution} while it was {story.phase.value.replace('_', ' ')}"
-    if story.finished_at is not None:
-        text += f" after {_span(story.finished_at - story.started_at)}"
-    why = f": {story.cause.text}" if story.cause else ""
-    return f"Release {story.release} {text}{why}"
+    text = words.get(timeline.phase, f"is {timeline.phase.value.replace('_', ' ')}")
+    if not timeline.phase.closed and timeline.execution != "running":
+        text = f"was {timeline.execution} while it was {timeline.phase.value.replace('_', ' ')}"
+    if timeline.finished_at is not None:
+        text += f" after {_span(timeline.finished_at - timeline.started_at)}"
+    why = f": {timeline.cause.text}" if timeline.cause else ""
+    return f"Release {timeline.release} {text}{why}"
 
 
-def _service(service: ServiceStory) -> str:
+def _service(service: ServiceTimeline) -> str:
     plan = service.plan
     text = f"{plan.service} {plan.version}"
     text += f", before {service.stable}" if service.stable else ""
@@ -187,16 +189,16 @@ def _style(moment: Moment) -> str:
     return _STYLES.get(moment.kind, "")
 
 
-def _kinds(story: Timeline, moment: Moment) -> dict[str, str]:
+def _kinds(timeline: Timeline, moment: Moment) -> dict[str, str]:
     """Of the metrics of the moment's service: what their numbers count."""
-    service = story.services.get(moment.service or "")
+    service = timeline.services.get(moment.service or "")
     return {metric.name: metric.kind for metric in service.plan.metrics} if service else {}
 
 
-def _facts(moment: Moment, story: Timeline) -> Iterator[str]:
+def _facts(moment: Moment, timeline: Timeline) -> Iterator[str]:
     """The evidence of a moment, and its cause where that is not the release's, told already."""
-    kinds = _kinds(story, moment)
-    told = moment.text if story.cause is None else f"{moment.text} {story.cause.text}"
+    kinds = _kinds(timeline, moment)
+    told = moment.text if timeline.cause is None else f"{moment.text} {timeline.cause.text}"
     for metric in moment.verdict.metrics if moment.verdict else ():
         yield _evidence(metric, kinds.get(metric.name, "ratio"))
     if moment.alert is not None:

@@ -297,16 +297,16 @@ def explain(
     no_color: NoColorOption = False,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Tell the story of a release: what happened when, on which evidence, and who said so."""
-    story = _with_releases(
+    """Tell what happened to a release, when, on which evidence, and who said so."""
+    timeline = _with_releases(
         _settings(address, namespace), lambda releases: releases.timeline(release)
     )
     if output is Format.JSON:
-        print_json(story.model_dump(mode="json"))
+        print_json(timeline.model_dump(mode="json"))
     else:
-        from aviary.cli.tables import print_story  # noqa: PLC0415
+        from aviary.cli.tables import print_timeline  # noqa: PLC0415
 
-        print_story(story, no_color=no_color)
+        print_timeline(timeline, no_color=no_color)
 
 
 def _command(word: str, meaning: str) -> Callable[..., None]:

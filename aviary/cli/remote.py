@@ -32,7 +32,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.errors import Retryable
 from aviary.attributes import WANTED
-from aviary.bridge.temporal import TemporalIntake
+from aviary.bridge.temporal import TemporalGateway
 from aviary.cli.failing import CommandError, ExitCode, UnansweredError
 from aviary.cli.finding import Filters
 from aviary.cli.sight import Sight, sight_of
@@ -124,8 +124,8 @@ class Releases:
         """
         async with failures_told(f"starting release {plan.release}"):
             tuning = Tuning(search_attributes=await self._has_attributes())
-            intake = TemporalIntake(self._client, self._settings.task_queue, tuning)
-            return await intake.start(plan, digest, str(uuid4()))
+            gateway = TemporalGateway(self._client, self._settings.task_queue, tuning)
+            return await gateway.start(plan, digest, str(uuid4()))
 
     async def _has_attributes(self) -> bool:
         """Whether releases may be found by search attributes; the bridge adds them, not a person.
@@ -199,7 +199,7 @@ class Releases:
         return {n: one for n, one in zip(names, answers, strict=True) if one is not None}
 
     async def timeline(self, release: str) -> Timeline:
-        """The story of a release, from its history and its canaries'.
+        """The timeline of a release, from its history and its canaries'.
 
         Raises:
             CommandError: no such release (4), or it can't be read (1).

@@ -40,7 +40,7 @@ def report(
     from aviary.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings(temporal_address=address, temporal_namespace=namespace)
-    page = render(asyncio.run(_story(settings, release)), datetime.now(UTC))
+    page = render(asyncio.run(_timeline(settings, release)), datetime.now(UTC))
     if target == _STDOUT:
         sys.stdout.write(page)
         return
@@ -51,11 +51,11 @@ def report(
         raise CommandError(ExitCode.BAD_INPUT, text) from None
 
 
-async def _story(settings: Settings, release: str) -> Timeline:
+async def _timeline(settings: Settings, release: str) -> Timeline:
     from aviary.cli.remote import Releases, failures_told  # noqa: PLC0415 - brings in the SDK
     from aviary.report.running import with_running  # noqa: PLC0415
 
     releases = await Releases.connect(settings)
-    story = await releases.timeline(release)
+    timeline = await releases.timeline(release)
     async with failures_told(f"release {release}"):
-        return await with_running(releases.client, story)
+        return await with_running(releases.client, timeline)

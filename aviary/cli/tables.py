@@ -42,16 +42,16 @@ _SILENT: Final = "not known: no worker has answered"
 _NAMED: Final = 4
 """Services named in one row of a list."""
 READABLE: Final = 100
-"""Columns of a story outside of a terminal, where nobody says how wide it is."""
+"""Columns of a timeline outside of a terminal, where nobody says how wide it is."""
 
 
-def print_story(story: Timeline, *, no_color: bool = False) -> None:
-    """Print the story of a release, as wide as the terminal."""
+def print_timeline(timeline: Timeline, *, no_color: bool = False) -> None:
+    """Print the timeline of a release, as wide as the terminal."""
     from aviary.cli.explain import Explanation  # noqa: PLC0415 - it needs the judge's words
 
     console = new_console(no_color=no_color)
     width = console.width if console.is_terminal else READABLE
-    show(*Explanation(width).lines(story), no_color=no_color)
+    show(*Explanation(width).lines(timeline), no_color=no_color)
 
 
 def print_plan(plan: ReleasePlan) -> None:

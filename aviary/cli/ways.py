@@ -31,7 +31,7 @@ def may(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> list[str
     words = _words(seen, paused=status.paused or any(pauses(one) for one in seen))
     if not status.paused:
         words["pause"] = ""
-    words["rollback"] = "leaves the line" if status.phase is ReleasePhase.QUEUED else ""
+    words["rollback"] = "leaves the queue" if status.phase is ReleasePhase.QUEUED else ""
     offered = ", ".join(f"{word} ({why})" if why else word for word, why in words.items())
     return [f"You may: {offered}; `aviary release WORD {status.release}`"]
 

@@ -1,1 +1,1 @@
-"""The story of a release, read from what Temporal keeps of its workflows."""
+"""The timeline of a release, read from what Temporal keeps of its workflows."""

@@ -11,7 +11,7 @@ from activities.judge import JUDGE, JudgeRequest
 from activities.preflight import PREFLIGHT
 from activities.ramp import BEGIN_RAMP
 from activities.traffic import APPLY, READ
-from aviary.history.events import Call, Ended, Event, Story, dicts_in, first
+from aviary.history.events import Call, Ended, Event, RecordedEvents, dicts_in, first
 from aviary.history.said import command_of, external
 from schemas.alert import Alert
 from schemas.alert_policy import AlertAction
@@ -20,7 +20,7 @@ from schemas.release import CanaryReport, CanaryState, ServicePlan
 from schemas.route import Route
 from schemas.timeline import Judging, Moment, MomentKind
 from schemas.verdict import Verdict, VerdictKind
-from workflows.alerts import AlertMemory, alerts_in, decide
+from workflows.alerts import SeenAlerts, alerts_in, decide
 
 _REPORT = {"service", "sequence", "phase", "weight", "at"}
 _TO_DO = {
@@ -41,16 +41,16 @@ _CLOSED = {
 }
 
 
-def closed(story: Story) -> tuple[str, datetime] | None:
+def closed(recorded: RecordedEvents) -> tuple[str, datetime] | None:
     """How a workflow ended, and when; None while it runs."""
-    for event in story.of_kind(*_CLOSED):
+    for event in recorded.of_kind(*_CLOSED):
         return _CLOSED[event.kind], event.at
     return None
 
 
-def next_run(story: Story) -> str | None:
+def next_run(recorded: RecordedEvents) -> str | None:
     """The run that went on when this one's history had become long."""
-    for event in story.of_kind(_CONTINUED):
+    for event in recorded.of_kind(_CONTINUED):
         return str(event.of.new_execution_run_id)
     return None
 
@@ -61,14 +61,14 @@ class CanaryReader:
     Args:
         plan: the service's plan, as the release has it.
         run_id: of the canary.
-        story: its history.
+        recorded: its history.
     """
 
-    def __init__(self, plan: ServicePlan, run_id: str, story: Story) -> None:
+    def __init__(self, plan: ServicePlan, run_id: str, recorded: RecordedEvents) -> None:
         self._plan = plan
         self.run_id = run_id
-        self._story = story
-        started = first(next(story.of_kind("WORKFLOW_EXECUTION_STARTED")).of.input) or {}
+        self._recorded = recorded
+        started = first(next(recorded.of_kind("WORKFLOW_EXECUTION_STARTED")).of.input) or {}
         self._restores = bool(started.get("restore"))
         """Whether this run only takes back what a lost one left."""
         resume = started.get("resume")
@@ -77,7 +77,7 @@ class CanaryReader:
     @functools.cached_property
     def stable(self) -> str | None:
         """The version that served before, as the router said it."""
-        for call in self._story.called(READ):
+        for call in self._recorded.called(READ):
             if call.ended is Ended.COMPLETED and call.result is not None:
                 return Route.model_validate(call.result).stable
         return self._resumed.route.stable if self._resumed and self._resumed.route else None
@@ -88,26 +88,26 @@ class CanaryReader:
         yield from self._verdicts()
         yield from self._failures()
         yield from self._alerts()
-        for event in self._story.of_kind("WORKFLOW_EXECUTION_SIGNALED"):
+        for event in self._recorded.of_kind("WORKFLOW_EXECUTION_SIGNALED"):
             if not external(event):
                 yield from command_of(event, self._plan.service)
-        for event in self._story.of_kind("WORKFLOW_EXECUTION_UPDATE_ACCEPTED"):
+        for event in self._recorded.of_kind("WORKFLOW_EXECUTION_UPDATE_ACCEPTED"):
             yield from command_of(event, self._plan.service)
         yield from self._interventions()
 
     def reports(self) -> Iterator[CanaryReport]:
         """What it told its release, however that travelled."""
-        for event in self._story.of_kind("SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED"):
+        for event in self._recorded.of_kind("SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED"):
             yield from reports_in(first(event.of.input))
-        for call in self._story.calls.values():
+        for call in self._recorded.calls.values():
             yield from reports_in(call.input)
 
     def judgings(self) -> Iterator[Judging]:
         """Each call of the judge."""
-        for call in self._story.called(JUDGE):
+        for call in self._recorded.called(JUDGE):
             request = JudgeRequest.model_validate(call.input)
             result = call.result if call.ended is Ended.COMPLETED else None
-            end = closed(self._story)
+            end = closed(self._recorded)
             yield Judging(
                 service=self._plan.service,
                 run_id=self.run_id,
@@ -120,7 +120,7 @@ class CanaryReader:
                 bake_min=request.bake.min if request.bake else None,
                 bake_max=request.bake.max if request.bake else None,
                 verdict=Verdict.model_validate(result["verdict"]) if result else None,
-                trail=result.get("trail") if result else None,
+                evidence_series=result.get("evidence_series") if result else None,
             )
 
     # --- traffic ---
@@ -128,7 +128,7 @@ class CanaryReader:
     def _traffic(self) -> Iterator[Moment]:
         known = self._resumed.step if self._resumed else None
         step = -1 if known is None else known
-        for call in self._story.called(APPLY):
+        for call in self._recorded.called(APPLY):
             if call.ended is not Ended.COMPLETED or call.ended_at is None:
                 continue
             route = Route.model_validate(call.result["route"])
@@ -167,7 +167,7 @@ class CanaryReader:
     # --- judging ---
 
     def _verdicts(self) -> Iterator[Moment]:
-        for call in self._story.called(JUDGE):
+        for call in self._recorded.called(JUDGE):
             if call.ended is not Ended.COMPLETED or call.ended_at is None:
                 continue
             verdict = Verdict.model_validate(call.result["verdict"])
@@ -182,7 +182,7 @@ class CanaryReader:
                 )
 
     def _failures(self) -> Iterator[Moment]:
-        for call in self._story.calls.values():
+        for call in self._recorded.calls.values():
             if call.name in _TO_DO and call.ended is Ended.FAILED and call.ended_at is not None:
                 text = f"{self._plan.service}: {_TO_DO[call.name]}: {call.failure}"
                 yield self._moment(call.ended_at, MomentKind.FAILED, text)
@@ -191,8 +191,8 @@ class CanaryReader:
 
     def _alerts(self) -> Iterator[Moment]:
         began_at = self._began_at()
-        seen = AlertMemory(self._resumed.alerts if self._resumed else ())
-        for event in self._story.of_kind("WORKFLOW_EXECUTION_SIGNALED"):
+        seen = SeenAlerts(self._resumed.alerts if self._resumed else ())
+        for event in self._recorded.of_kind("WORKFLOW_EXECUTION_SIGNALED"):
             if event.of.signal_name not in {SIGNAL_ALERT, SIGNAL_ALERTS}:
                 continue
             for alert in alerts_in(first(event.of.input))[0]:
@@ -212,18 +212,18 @@ class CanaryReader:
         """When the first share of requests was sent to the canary, by the workflow's clock."""
         if self._resumed and self._resumed.began_at:
             return self._resumed.began_at
-        for call in self._story.called(APPLY):
+        for call in self._recorded.called(APPLY):
             if Route.model_validate(call.input["route"]).canary == self._plan.version:
                 return call.now
         return None
 
     def _interventions(self) -> Iterator[Moment]:
         service = self._plan.service
-        for event in self._story.of_kind("WORKFLOW_EXECUTION_CANCEL_REQUESTED"):
+        for event in self._recorded.of_kind("WORKFLOW_EXECUTION_CANCEL_REQUESTED"):
             if not event.of.external_workflow_execution.workflow_id:
                 text = f"the canary of {service} was cancelled"
                 yield self._moment(event.at, MomentKind.CANCELLED, text, by=event.of.identity)
-        for event in self._story.of_kind("WORKFLOW_EXECUTION_TERMINATED"):
+        for event in self._recorded.of_kind("WORKFLOW_EXECUTION_TERMINATED"):
             text = f"the canary of {service} was terminated"
             reason, by = event.of.reason, event.of.identity
             text += f": {reason}" if reason else ""

@@ -61,7 +61,7 @@ class Event:
 
 
 @dataclass
-class Story:
+class RecordedEvents:
     """One history: its events, and the activity calls among them by the id of their first event."""
 
     events: list[Event]
@@ -76,22 +76,22 @@ class Story:
         return (call for call in self.calls.values() if call.name == name)
 
 
-def read(history: WorkflowHistory) -> Story:
+def read(history: WorkflowHistory) -> RecordedEvents:
     """Read a history."""
     events = [_event(event) for event in history.events]
-    story = Story(events)
+    recorded = RecordedEvents(events)
     times = _workflow_times(events)
     for event in events:
         if event.kind == "ACTIVITY_TASK_SCHEDULED":
-            story.calls[event.id] = Call(
+            recorded.calls[event.id] = Call(
                 name=event.of.activity_type.name,
                 input=first(event.of.input),
                 scheduled_at=event.at,
                 now=times.get(event.of.workflow_task_completed_event_id, event.at),
             )
         elif event.kind.startswith("ACTIVITY_TASK_"):
-            _go_on(story.calls.get(event.of.scheduled_event_id), event)
-    return story
+            _go_on(recorded.calls.get(event.of.scheduled_event_id), event)
+    return recorded
 
 
 def _event(event: HistoryEvent) -> Event:

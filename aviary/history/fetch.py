@@ -24,7 +24,7 @@ _WITH_LIVE: Final = 2
 
 
 async def fetch_timeline(client: Client, release: str) -> Timeline:
-    """The story of a release, as far as Temporal still has it.
+    """The timeline of a release, as far as Temporal still has it.
 
     Args:
         client: of Temporal.

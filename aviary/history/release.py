@@ -9,11 +9,11 @@ from typing import Any
 
 from activities.announce import PUBLISH
 from aviary.history.canary import closed, reports_in
-from aviary.history.events import Event, Story, first, innermost
+from aviary.history.events import Event, RecordedEvents, first, innermost
 from aviary.history.said import command_of, external
 from schemas.admission import Answer, Answered
 from schemas.events import RELEASE_EVENTS
-from schemas.ids import SIGNAL_ADMISSION, SIGNAL_FINALIZE, SIGNAL_UNWIND
+from schemas.ids import SIGNAL_ADMISSION, SIGNAL_FINALIZE, SIGNAL_ORDER_ROLLBACK
 from schemas.release import (
     CanaryInput,
     CanaryReport,
@@ -48,9 +48,9 @@ class Entered:
 class ReleaseReader:
     """Reads the history of a release."""
 
-    def __init__(self, story: Story) -> None:
-        self._story = story
-        self._began = next(story.of_kind("WORKFLOW_EXECUTION_STARTED"))
+    def __init__(self, recorded: RecordedEvents) -> None:
+        self._recorded = recorded
+        self._began = next(recorded.of_kind("WORKFLOW_EXECUTION_STARTED"))
         self.plan = ReleaseInput.model_validate(first(self._began.of.input)).plan
 
     @property
@@ -61,14 +61,14 @@ class ReleaseReader:
     @property
     def result(self) -> ReleaseStatus | None:
         """What it ended with; None while it runs, or where it was ended from outside."""
-        for event in self._story.of_kind("WORKFLOW_EXECUTION_COMPLETED"):
+        for event in self._recorded.of_kind("WORKFLOW_EXECUTION_COMPLETED"):
             return ReleaseStatus.model_validate(first(event.of.result))
         return None
 
     @property
     def closed(self) -> tuple[str, datetime] | None:
         """How its workflow ended, in Temporal's word, and when; None while it runs."""
-        return closed(self._story)
+        return closed(self._recorded)
 
     def phases(self) -> list[Entered]:
         """The phases it went through, in order.
@@ -87,7 +87,7 @@ class ReleaseReader:
         return sorted(found.values(), key=lambda one: (one.at, _ORDER.index(one.phase)))
 
     def _published(self) -> Iterator[Entered]:
-        for call in self._story.called(PUBLISH):
+        for call in self._recorded.called(PUBLISH):
             for event in (call.input or {}).get("events", ()):
                 phase = _PHASES.get(event.get("type"))
                 if phase is not None:
@@ -95,10 +95,10 @@ class ReleaseReader:
                     yield Entered(phase, at, _cause(event["data"].get("cause")))
 
     def _acted(self) -> Iterator[Entered]:
-        for event in self._story.of_kind("START_CHILD_WORKFLOW_EXECUTION_INITIATED"):
+        for event in self._recorded.of_kind("START_CHILD_WORKFLOW_EXECUTION_INITIATED"):
             yield Entered(ReleasePhase.RUNNING, event.at)
-        for event in self._story.of_kind("SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED"):
-            if event.of.signal_name == SIGNAL_UNWIND:
+        for event in self._recorded.of_kind("SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED"):
+            if event.of.signal_name == SIGNAL_ORDER_ROLLBACK:
                 yield Entered(ReleasePhase.ROLLING_BACK, event.at, _cause(first(event.of.input)))
             elif event.of.signal_name == SIGNAL_FINALIZE:
                 yield Entered(ReleasePhase.FINALIZING, event.at)
@@ -114,7 +114,7 @@ class ReleaseReader:
         """The runs of its canaries, by service, in order."""
         runs: dict[str, CanaryRun] = {}
         services: dict[str, str] = {}
-        for event in self._story.of_kind("CHILD_WORKFLOW_EXECUTION_STARTED", *_ENDED):
+        for event in self._recorded.of_kind("CHILD_WORKFLOW_EXECUTION_STARTED", *_ENDED):
             run_id = event.of.workflow_execution.run_id
             if event.kind == "CHILD_WORKFLOW_EXECUTION_STARTED":
                 services[run_id] = _service(event.of.workflow_execution.workflow_id)
@@ -129,7 +129,7 @@ class ReleaseReader:
 
     def reports(self) -> Iterator[CanaryReport]:
         """What its canaries told it."""
-        for event in self._story.of_kind("WORKFLOW_EXECUTION_SIGNALED"):
+        for event in self._recorded.of_kind("WORKFLOW_EXECUTION_SIGNALED"):
             yield from reports_in(first(event.of.input))
 
     # --- moments ---
@@ -140,7 +140,7 @@ class ReleaseReader:
         yield from self._admission()
         yield from self._phases()
         yield from self._canaries()
-        for event in self._story.of_kind(
+        for event in self._recorded.of_kind(
             "WORKFLOW_EXECUTION_SIGNALED", "WORKFLOW_EXECUTION_UPDATE_ACCEPTED"
         ):
             if event.kind != "WORKFLOW_EXECUTION_SIGNALED" or not external(event):
@@ -156,7 +156,7 @@ class ReleaseReader:
     def _admission(self) -> Iterator[Moment]:
         answers = [
             (event.at, first(event.of.input))
-            for event in self._story.of_kind("WORKFLOW_EXECUTION_SIGNALED")
+            for event in self._recorded.of_kind("WORKFLOW_EXECUTION_SIGNALED")
             if event.of.signal_name == SIGNAL_ADMISSION
         ]
         last = ""
@@ -196,7 +196,7 @@ class ReleaseReader:
 
     def _canaries(self) -> Iterator[Moment]:
         starts: dict[int, CanaryInput] = {}
-        for event in self._story.events:
+        for event in self._recorded.events:
             match event.kind:
                 case "START_CHILD_WORKFLOW_EXECUTION_INITIATED":
                     starts[event.id] = CanaryInput.model_validate(first(event.of.input))
@@ -210,17 +210,17 @@ class ReleaseReader:
                     yield _lost(event)
 
     def _interventions(self) -> Iterator[Moment]:
-        for event in self._story.of_kind("WORKFLOW_EXECUTION_CANCEL_REQUESTED"):
+        for event in self._recorded.of_kind("WORKFLOW_EXECUTION_CANCEL_REQUESTED"):
             reason, by = event.of.cause, event.of.identity
             text = "the release was cancelled" + (f": {reason}" if reason else "")
             kind = MomentKind.CANCELLED
             yield Moment(at=event.at, kind=kind, text=text, by=by, reason=reason)
-        for event in self._story.of_kind("WORKFLOW_EXECUTION_TERMINATED"):
+        for event in self._recorded.of_kind("WORKFLOW_EXECUTION_TERMINATED"):
             reason, by = event.of.reason, event.of.identity
             text = "the release was terminated" + (f": {reason}" if reason else "")
             kind = MomentKind.TERMINATED
             yield Moment(at=event.at, kind=kind, text=text, by=by, reason=reason)
-        for event in self._story.of_kind("WORKFLOW_EXECUTION_FAILED"):
+        for event in self._recorded.of_kind("WORKFLOW_EXECUTION_FAILED"):
             text = f"the release failed: {innermost(event.of.failure)}"
             yield Moment(at=event.at, kind=MomentKind.FAILED, text=text)
 

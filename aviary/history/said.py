@@ -14,20 +14,20 @@ from schemas.base import Model
 from schemas.release import Command
 from schemas.timeline import Moment, MomentKind
 from workflows import describe
-from workflows.commands import Word
+from workflows.commands import CommandKind
 
 _KINDS = {
-    Word.PAUSE: MomentKind.PAUSED,
-    Word.RESUME: MomentKind.RESUMED,
-    Word.APPROVE: MomentKind.APPROVED,
-    Word.SKIP: MomentKind.SKIPPED_BAKE,
-    Word.ROLLBACK: MomentKind.TOLD_BACK,
-    Word.KEEP: MomentKind.KEPT,
+    CommandKind.PAUSE: MomentKind.PAUSED,
+    CommandKind.RESUME: MomentKind.RESUMED,
+    CommandKind.APPROVE: MomentKind.APPROVED,
+    CommandKind.SKIP: MomentKind.SKIPPED_BAKE,
+    CommandKind.ROLLBACK: MomentKind.TOLD_BACK,
+    CommandKind.KEEP: MomentKind.KEPT,
 }
 
 
 class _Said(Model):
-    word: str
+    kind: str
     value: Any
     identity: str
     signalled: bool
@@ -46,20 +46,20 @@ def command_of(event: Event, service: str | None) -> Iterator[Moment]:
         service: whose canary heard it; None: the release, which may be told of one service.
     """
     said = _said(event)
-    if said.word not in _KINDS:
+    if said.kind not in _KINDS:
         return
-    word = Word(said.word)
+    kind = CommandKind(said.kind)
     command = Command.of(said.value)
     # Who says nothing of himself is known by his client: the UI's name is the person's.
     by = command.by or said.identity
     about = service or command.service
-    text = describe.command(word, command.model_copy(update={"by": by}))
+    text = describe.command(kind, command.model_copy(update={"by": by}))
     if about is not None:
         text = f"{about}: {text}"
     if said.signalled:
         text += " (a signal: obeyed only if it made sense then)"
     yield Moment(
-        at=event.at, kind=_KINDS[word], service=about, text=text, by=by, reason=command.reason
+        at=event.at, kind=_KINDS[kind], service=about, text=text, by=by, reason=command.reason
     )
 
 
@@ -67,11 +67,11 @@ def _said(event: Event) -> _Said:
     if event.kind == "WORKFLOW_EXECUTION_SIGNALED":
         value = first(event.of.input)
         return _Said(
-            word=event.of.signal_name, value=value, identity=event.of.identity, signalled=True
+            kind=event.of.signal_name, value=value, identity=event.of.identity, signalled=True
         )
     request = event.of.accepted_request
     return _Said(
-        word=request.input.name,
+        kind=request.input.name,
         value=first(request.input.args),
         identity=request.meta.identity,
         signalled=False,

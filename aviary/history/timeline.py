@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from temporalio.client import WorkflowHistory
 
 from aviary.history.canary import CanaryReader, closed, next_run
-from aviary.history.events import Story, read
+from aviary.history.events import RecordedEvents, read
 from aviary.history.release import ReleaseReader
 from aviary.history.reports import moments_told
 from schemas.live import Live
 from schemas.release import CanaryPhase, CanaryReport, ReleasePhase
-from schemas.timeline import CanaryRun, Judging, Moment, MomentKind, ServiceStory, Timeline
+from schemas.timeline import CanaryRun, Judging, Moment, MomentKind, ServiceTimeline, Timeline
 
 
 def build(
@@ -20,7 +20,7 @@ def build(
     canaries: Mapping[str, WorkflowHistory],
     live: Mapping[str, Live] | None = None,
 ) -> Timeline:
-    """The story of a release.
+    """The timeline of a release.
 
     Args:
         release: the history of its workflow.
@@ -52,24 +52,27 @@ def build(
 
 
 class _Pieces:
-    """The parts of one story."""
+    """The parts of one timeline."""
 
     def __init__(
-        self, reader: ReleaseReader, stories: Mapping[str, Story], live: Mapping[str, Live]
+        self,
+        reader: ReleaseReader,
+        histories: Mapping[str, RecordedEvents],
+        live: Mapping[str, Live],
     ) -> None:
         self._reader = reader
         self._live = live
         self._runs = {
-            name: [one for run in runs for one in _with_later(run, stories)]
+            name: [one for run in runs for one in _with_later(run, histories)]
             for name, runs in reader.runs().items()
         }
         self._canaries = {
-            run.run_id: CanaryReader(reader.plan.services[name], run.run_id, stories[run.run_id])
+            run.run_id: CanaryReader(reader.plan.services[name], run.run_id, histories[run.run_id])
             for name, runs in self._runs.items()
             for run in runs
-            if run.run_id in stories
+            if run.run_id in histories
         }
-        self._stories = stories
+        self._histories = histories
         self._reports = self._distinct()
 
     def _distinct(self) -> dict[str, list[CanaryReport]]:
@@ -83,13 +86,13 @@ class _Pieces:
             found[report.service].append(report)
         return found
 
-    def service(self, name: str) -> ServiceStory:
+    def service(self, name: str) -> ServiceTimeline:
         """One service."""
         reports = self._reports[name]
         canaries = self._of(name)
         stables = [*(one.stable for one in reports), *(one.stable for one in canaries)]
         weights = [one.weight for one in self._ordered(name) if one.weight is not None]
-        return ServiceStory(
+        return ServiceTimeline(
             plan=self._reader.plan.services[name],
             phase=self._phase(name),
             weight=weights[-1] if weights else 0.0,
@@ -103,10 +106,10 @@ class _Pieces:
         return [self._canaries[run_id] for run_id in runs if run_id in self._canaries]
 
     def _run(self, run: CanaryRun) -> CanaryRun:
-        story = self._stories.get(run.run_id)
-        if story is None:
+        recorded = self._histories.get(run.run_id)
+        if recorded is None:
             return run.model_copy(update={"seen": False})
-        end = closed(story)
+        end = closed(recorded)
         return run.model_copy(update={"ended": end[0], "ended_at": end[1]}) if end else run
 
     def _judgings(self, canary: CanaryReader) -> list[Judging]:
@@ -165,14 +168,14 @@ class _Pieces:
                     )
 
 
-def _with_later(run: CanaryRun, stories: Mapping[str, Story]) -> Iterator[CanaryRun]:
+def _with_later(run: CanaryRun, histories: Mapping[str, RecordedEvents]) -> Iterator[CanaryRun]:
     """A run, and those that went on when its history had become long."""
     later: str | None = run.run_id
     while later is not None:
         run = run.model_copy(update={"run_id": later})
         yield run
-        story = stories.get(later)
-        later = next_run(story) if story is not None else None
+        recorded = histories.get(later)
+        later = next_run(recorded) if recorded is not None else None
 
 
 def _once(moments: list[Moment]) -> Iterator[Moment]:

@@ -41,7 +41,7 @@ class Canary:
     @property
     def told_to_go_back(self) -> float | None:
         """When its release ordered it back."""
-        return self.signals.get(ids.SIGNAL_UNWIND)
+        return self.signals.get(ids.SIGNAL_ORDER_ROLLBACK)
 
 
 @dataclass(frozen=True)

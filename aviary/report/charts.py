@@ -26,8 +26,8 @@ from aviary.report.figure import (
     mark_of,
     upright,
 )
-from aviary.report.lanes import weight_at, weights_of
 from aviary.report.series import MetricSeries, ServiceSeries, Values, service_series
+from aviary.report.weights import weight_at, weights_of
 from aviary.report.words import tone
 from schemas.judging import (
     Direction,
@@ -37,7 +37,7 @@ from schemas.judging import (
     RatioMetric,
     ThresholdMetric,
 )
-from schemas.timeline import ServiceStory, Timeline
+from schemas.timeline import ServiceTimeline, Timeline
 
 Draw = Callable[[Canvas, str], dict[str, Any]]
 """Draws a row on the y axis of this name, and says what that axis looks like."""
@@ -68,11 +68,11 @@ def _value_word(metric: MetricSpec) -> str:
 
 def service_figure(timeline: Timeline, name: str, now: datetime) -> Figure:
     """One service."""
-    story = timeline.services[name]
-    series = service_series(story)
+    service = timeline.services[name]
+    series = service_series(service)
     canvas, end = Canvas(timeline.started_at), ends_at(timeline, now)
     x = canvas.times(canvas.clock.all(series.at)) if series.at else 0
-    rows: list[tuple[str, Draw]] = [("weight, %", _weight(timeline, story, end))]
+    rows: list[tuple[str, Draw]] = [("weight, %", _weight(timeline, service, end))]
     shown = [one for one in series.metrics.values() if one.measured]
     rows += [(title_of(one), _rates(one, x, first=i == 0)) for i, one in enumerate(shown)]
     if series.needed is not None and any(value is not None for value in series.odds):
@@ -121,13 +121,13 @@ def _row(
     )
 
 
-def _weight(timeline: Timeline, story: ServiceStory, end: datetime) -> Draw:
+def _weight(timeline: Timeline, service: ServiceTimeline, end: datetime) -> Draw:
     def draw(canvas: Canvas, axis: str) -> dict[str, Any]:
-        moments = timeline.of(story.plan.service)
+        moments = timeline.of(service.plan.service)
         steps = weights_of(moments)
         times = [canvas.clock(timeline.started_at), *(canvas.clock(at) for at, _ in steps)]
         weights = [0.0, *(weight for _, weight in steps)]
-        colour = TONES[tone(story.phase)]
+        colour = TONES[tone(service.phase)]
         canvas.add(
             canvas.times([*times, canvas.clock(end)]),
             mode="lines",

@@ -3,7 +3,7 @@
 A figure is plain data for plotly.js. `x` of a trace is an index into the figure's `xs`, whose
 numbers are seconds after `start`: one axis serves many traces. Colours of text, axes and grids are
 the style sheet's, so that a chart follows light, dark and print; those here are of the data, and
-read on either ground.
+read on either background.
 """
 
 from __future__ import annotations

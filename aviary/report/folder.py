@@ -17,7 +17,7 @@ from adapters.errors import Retryable, Terminal
 from aviary.report.page import render
 from schemas.timeline import Timeline
 
-Story = Callable[[str], Awaitable[Timeline]]
+TimelineSource = Callable[[str], Awaitable[Timeline]]
 _PUBLIC = 0o644
 
 
@@ -26,15 +26,18 @@ class ReportFolder:
 
     Args:
         folder: made when it is not there.
-        story: finds the story of a release.
+        timeline: finds the timeline of a release.
         clock: now, in UTC.
     """
 
     def __init__(
-        self, folder: Path, story: Story, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        folder: Path,
+        timeline: TimelineSource,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._folder = folder
-        self._story = story
+        self._timeline = timeline
         self._clock = clock
 
     async def write(self, release: str) -> None:
@@ -45,18 +48,18 @@ class ReportFolder:
             Retryable: Temporal can't answer, or the folder can't be written (a full disk, too).
         """
         try:
-            story = await self._story(release)
+            timeline = await self._timeline(release)
         except RPCError as error:
             raise Retryable(f"release {release}: {error.message}") from error
         except ValidationError as error:
             raise Terminal(f"release {release}: its history can't be read: {error}") from error
         try:
-            await asyncio.to_thread(self._put, release, story)
+            await asyncio.to_thread(self._put, release, timeline)
         except OSError as error:
             raise Retryable(f"{self._folder}: {error.strerror or error}") from error
 
-    def _put(self, release: str, story: Timeline) -> None:
-        write_whole(self._folder / f"{release}.html", render(story, self._clock()))
+    def _put(self, release: str, timeline: Timeline) -> None:
+        write_whole(self._folder / f"{release}.html", render(timeline, self._clock()))
 
 
 def write_whole(target: Path, text: str) -> None:

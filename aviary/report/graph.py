@@ -8,7 +8,7 @@ from aviary.report.html import Markup, tag
 from aviary.report.layers import Layout, Needs, Slot, arrange, direct
 from aviary.report.words import said, sign, tone
 from schemas.release import CanaryPhase
-from schemas.timeline import ServiceStory, Timeline
+from schemas.timeline import ServiceTimeline, Timeline
 
 _WIDTH, _HEIGHT = 176, 54
 _WAY = 8
@@ -98,13 +98,13 @@ def _arrow(through: Sequence[tuple[float, float]]) -> Markup:
     return tag("path", d=path, class_="edge", marker_end="url(#tip)")
 
 
-def _box(timeline: Timeline, story: ServiceStory, middle: float, y: float) -> Markup:
-    plan, x = story.plan, middle - _WIDTH / 2
+def _box(timeline: Timeline, service: ServiceTimeline, middle: float, y: float) -> Markup:
+    plan, x = service.plan, middle - _WIDTH / 2
     began = timeline.cause is not None and timeline.cause.service == plan.service
-    state = f"{sign(story.phase)} {said(story.phase)}"
-    if began and story.phase is not CanaryPhase.SKIPPED:
+    state = f"{sign(service.phase)} {said(service.phase)}"
+    if began and service.phase is not CanaryPhase.SKIPPED:
         state += ", it began here"
-    versions = f"{story.stable or '?'} → {plan.version}"
+    versions = f"{service.stable or '?'} → {plan.version}"
     return tag(
         "a",
         tag("title", f"{plan.service} {versions}: {state}"),
@@ -113,7 +113,7 @@ def _box(timeline: Timeline, story: ServiceStory, middle: float, y: float) -> Ma
         _line(_short(versions, _VERSIONS), x, y + 32, "small"),
         _line(state, x, y + 46, "small state"),
         href=f"#service-{plan.service}",
-        class_=f"node {tone(story.phase)}{' began' if began else ''}",
+        class_=f"node {tone(service.phase)}{' began' if began else ''}",
     )
 
 
@@ -127,7 +127,7 @@ def _short(text: str, most: int) -> str:
 
 def _description(timeline: Timeline, needs: Needs) -> str:
     sentences = []
-    for name, story in timeline.services.items():
+    for name, service in timeline.services.items():
         after = f" after {', '.join(sorted(needs[name]))}" if needs[name] else ""
-        sentences.append(f"{name}{after}: {said(story.phase)}.")
+        sentences.append(f"{name}{after}: {said(service.phase)}.")
     return " ".join(sentences)

@@ -1,4 +1,4 @@
-"""The page: from the story of a release to one file of HTML. Pure."""
+"""The page: from the timeline of a release to one file of HTML. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from aviary.report.config import configuration
 from aviary.report.figure import Figure, ends_at
 from aviary.report.graph import draw
 from aviary.report.html import Child, Markup, join, raw_json, tag
-from aviary.report.lanes import weights_figure
 from aviary.report.script import SCRIPT
 from aviary.report.style import STYLE
 from aviary.report.tables import (
@@ -21,8 +20,9 @@ from aviary.report.tables import (
     services_table,
     timeline_table,
 )
+from aviary.report.weights import weights_figure
 from aviary.report.words import badge, lasted, release_badge, said, stamp
-from schemas.timeline import ServiceStory, Timeline
+from schemas.timeline import ServiceTimeline, Timeline
 
 _WEIGHTS = "weights"
 
@@ -31,7 +31,7 @@ def render(timeline: Timeline, now: datetime) -> str:
     """The whole page, which asks nothing of any network.
 
     Args:
-        timeline: the story of the release, which may still go on.
+        timeline: of the release, which may still go on.
         now: the time, in UTC.
     """
     figures = figures_of(timeline, now)
@@ -54,8 +54,8 @@ def figures_of(timeline: Timeline, now: datetime) -> dict[str, Figure]:
     """Every chart of the page, by name."""
     services = {
         f"service-{name}": service_figure(timeline, name, now)
-        for name, story in timeline.services.items()
-        if story.judgings
+        for name, service in timeline.services.items()
+        if service.judgings
     }
     return {_WEIGHTS: weights_figure(timeline, now), **services}
 
@@ -154,7 +154,7 @@ def _section(name: str, title: str, *children: Child) -> Markup:
 
 def _weights(figures: dict[str, Figure]) -> Markup:
     caption = (
-        "The share of requests that each canary had: a full lane is 100 %. "
+        "The share of requests that each canary had: a full row is 100 %. "
         "The table of the timeline says the same."
     )
     return _chart(_WEIGHTS, "Weights of all canaries over time", caption, figures[_WEIGHTS])
@@ -174,30 +174,30 @@ def _chart(name: str, title: str, caption: str, figure: Figure) -> Markup:
 
 
 def _judging(timeline: Timeline, figures: dict[str, Figure]) -> list[Child]:
-    return [_service(timeline, story, figures) for story in timeline.services.values()]
+    return [_service(timeline, service, figures) for service in timeline.services.values()]
 
 
-def _service(timeline: Timeline, story: ServiceStory, figures: dict[str, Figure]) -> Markup:
-    name, plan = story.plan.service, story.plan
-    versions = f"{plan.version} against {story.stable or 'stable'}"
-    head = tag("h3", f"{name} {versions} ", badge(story.phase), id=f"service-{name}")
+def _service(timeline: Timeline, service: ServiceTimeline, figures: dict[str, Figure]) -> Markup:
+    name, plan = service.plan.service, service.plan
+    versions = f"{plan.version} against {service.stable or 'stable'}"
+    head = tag("h3", f"{name} {versions} ", badge(service.phase), id=f"service-{name}")
     figure = figures.get(f"service-{name}")
     if figure is None:
-        return join([head, tag("p", _unjudged(story), class_="soft")])
+        return join([head, tag("p", _unjudged(service), class_="soft")])
     caption = (
         "A line is the rate since judging began, a dot that of one interval. The canary fails when "
         "the odds pass their limit, and is good enough once its bound is below the tolerance. "
         "The table below has the numbers of every bake."
     )
-    if not any(one.trail for one in story.judgings):
+    if not any(one.evidence_series for one in service.judgings):
         caption = "Only weights and verdicts: what the judge saw on the way was not kept."
     title = f"Weight, rates, odds and bounds of {name} over time"
     return join(
-        [head, _chart(f"service-{name}", title, caption, figure), judgings_table(timeline, story)]
+        [head, _chart(f"service-{name}", title, caption, figure), judgings_table(timeline, service)]
     )
 
 
-def _unjudged(story: ServiceStory) -> str:
-    if not story.runs:
+def _unjudged(service: ServiceTimeline) -> str:
+    if not service.runs:
         return "It was never begun."
     return "It was not judged: its bakes went by time, or it never had requests."

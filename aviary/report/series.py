@@ -1,4 +1,4 @@
-"""From trails to the series that are drawn: rates, odds and bounds over time. Pure."""
+"""From evidence series to what is drawn: rates, odds and bounds over time. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from itertools import accumulate
 
 from pydantic import ValidationError
 
+from schemas.evidence_series import Column, EvidenceSeries, MetricEvidenceSeries, StreamSeries
 from schemas.judging import MetricSpec
-from schemas.timeline import Judging, ServiceStory
-from schemas.trail import Column, MetricTrail, StreamTrail, Trail
+from schemas.timeline import Judging, ServiceTimeline
 
 Values = list[float | None]
 
@@ -62,31 +62,35 @@ class ServiceSeries:
     metrics: dict[str, MetricSeries] = field(default_factory=dict)
 
 
-def trail_of(judging: Judging) -> Trail | None:
+def evidence_series_of(judging: Judging) -> EvidenceSeries | None:
     """What the judge saw; None where nothing was kept, or by another version that nobody reads."""
-    if judging.trail is None:
+    if judging.evidence_series is None:
         return None
     try:
-        return Trail.model_validate(judging.trail)
+        return EvidenceSeries.model_validate(judging.evidence_series)
     except ValidationError:
         return None
 
 
-def service_series(story: ServiceStory) -> ServiceSeries:
+def service_series(service: ServiceTimeline) -> ServiceSeries:
     """One service's bakes, end to end; the evidence goes on over all runs of its canary."""
-    whole = ServiceSeries(metrics={one.name: MetricSeries(one) for one in story.plan.metrics})
-    pause = timedelta(seconds=5) + 2 * story.plan.judge.interval
-    trails = [trail for one in story.judgings if (trail := trail_of(one)) is not None]
-    for name, edge in _edges(story.judgings, trails).items():
+    whole = ServiceSeries(metrics={one.name: MetricSeries(one) for one in service.plan.metrics})
+    pause = timedelta(seconds=5) + 2 * service.plan.judge.interval
+    evidence_series_list = [
+        evidence_series
+        for one in service.judgings
+        if (evidence_series := evidence_series_of(one)) is not None
+    ]
+    for name, edge in _edges(service.judgings, evidence_series_list).items():
         if name in whole.metrics:
             whole.metrics[name].edge = edge
-    counted: dict[str, StreamTrail] = {}
-    for trail in trails:
-        begin = trail.began_at + timedelta(seconds=trail.at[0])
+    counted: dict[str, StreamSeries] = {}
+    for evidence_series in evidence_series_list:
+        begin = evidence_series.began_at + timedelta(seconds=evidence_series.at[0])
         if whole.at and begin - _last(whole.at) > pause:
             _break(whole)
-        _append(whole, trail, counted)
-    _tolerances(whole, story.judgings)
+        _append(whole, evidence_series, counted)
+    _tolerances(whole, service.judgings)
     return whole
 
 
@@ -94,11 +98,13 @@ def _last(at: Sequence[datetime | None]) -> datetime:
     return next(one for one in reversed(at) if one is not None)
 
 
-def _edges(judgings: Sequence[Judging], trails: Sequence[Trail]) -> dict[str, float]:
+def _edges(
+    judgings: Sequence[Judging], evidence_series_list: Sequence[EvidenceSeries]
+) -> dict[str, float]:
     """The edge of each histogram that said most in the end."""
     found: dict[str, float] = {}
-    for trail in trails:
-        found |= {name: one.edges[-1] for name, one in trail.metrics.items() if one.edges}
+    for evidence_series in evidence_series_list:
+        found |= {name: one.edges[-1] for name, one in evidence_series.metrics.items() if one.edges}
     for judging in judgings:
         for one in judging.verdict.metrics if judging.verdict else ():
             if one.edge is not None and one.name in found:
@@ -115,14 +121,16 @@ def _break(whole: ServiceSeries) -> None:
             values.append(None)
 
 
-def _append(whole: ServiceSeries, trail: Trail, counted: dict[str, StreamTrail]) -> None:
+def _append(
+    whole: ServiceSeries, evidence_series: EvidenceSeries, counted: dict[str, StreamSeries]
+) -> None:
     """Add one bake; `counted` is what those before it counted, and is brought up to date."""
-    gaps: Values = [None] * len(trail.at)
-    whole.at += [trail.began_at + timedelta(seconds=at) for at in trail.at]
-    whole.odds += gaps if trail.odds is None else _powers(trail.odds)
-    whole.needed = float(f"{10**trail.needed:.3g}")
+    gaps: Values = [None] * len(evidence_series.at)
+    whole.at += [evidence_series.began_at + timedelta(seconds=at) for at in evidence_series.at]
+    whole.odds += gaps if evidence_series.odds is None else _powers(evidence_series.odds)
+    whole.needed = float(f"{10**evidence_series.needed:.3g}")
     for name, series in whole.metrics.items():
-        seen = trail.metrics.get(name) or MetricTrail()
+        seen = evidence_series.metrics.get(name) or MetricEvidenceSeries()
         series.odds += gaps if seen.odds is None else _powers(seen.odds)
         bound = gaps if seen.bound is None else seen.bound
         series.bound += [None if one is None else max(one, _SMALLEST_BOUND) for one in bound]
@@ -136,10 +144,10 @@ def _append(whole: ServiceSeries, trail: Trail, counted: dict[str, StreamTrail])
         series.stable_now += gaps
 
 
-def _count(series: MetricSeries, stream: StreamTrail, counted: dict[str, StreamTrail]) -> None:
+def _count(series: MetricSeries, stream: StreamSeries, counted: dict[str, StreamSeries]) -> None:
     """Add one bake's rates."""
     before = counted.get(series.spec.name)
-    sums = StreamTrail(
+    sums = StreamSeries(
         bad_canary=_sums(stream.bad_canary, before.bad_canary if before else None),
         canary=_sums(stream.canary, before.canary if before else None),
         bad_stable=_sums(stream.bad_stable, before.bad_stable if before else None),
@@ -152,7 +160,7 @@ def _count(series: MetricSeries, stream: StreamTrail, counted: dict[str, StreamT
     counted[series.spec.name] = sums
 
 
-def _stream(seen: MetricTrail, edge: float | None) -> StreamTrail | None:
+def _stream(seen: MetricEvidenceSeries, edge: float | None) -> StreamSeries | None:
     if not seen.streams:
         return None
     if edge is not None and edge in seen.edges:

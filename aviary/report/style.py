@@ -1,18 +1,18 @@
 """The style sheet of the page: light and dark by the reader's system, light on paper."""
 
 STYLE = """
-:root{color-scheme:light dark;--ground:#fff;--card:#f6f7f9;--ink:#1c2128;--soft:#59626e;
+:root{color-scheme:light dark;--background:#fff;--card:#f6f7f9;--ink:#1c2128;--soft:#59626e;
 --line:#d8dce2;--grid:#e4e7ec;--accent:#1d62c9;--good:#1b7a41;--good-bg:#e3f4e9;--bad:#b3261e;
 --bad-bg:#fbe7e6;--open:#1d62c9;--open-bg:#e6effb;--none:#59626e;--none-bg:#eceef1}
-@media (prefers-color-scheme:dark){:root{--ground:#14171c;--card:#1b1f26;--ink:#e6e8ec;
+@media (prefers-color-scheme:dark){:root{--background:#14171c;--card:#1b1f26;--ink:#e6e8ec;
 --soft:#9aa3b0;--line:#333a45;--grid:#2b313b;--accent:#7fb0ff;--good:#69d08f;--good-bg:#173524;
 --bad:#ff8f86;--bad-bg:#421d1b;--open:#8db8ff;--open-bg:#1b2c47;--none:#9aa3b0;--none-bg:#272c35}}
-@media print{:root{color-scheme:light;--ground:#fff;--card:#f6f7f9;--ink:#000;--soft:#444;
+@media print{:root{color-scheme:light;--background:#fff;--card:#f6f7f9;--ink:#000;--soft:#444;
 --line:#bbb;--grid:#ddd;--accent:#123f86;--good:#1b7a41;--good-bg:#e3f4e9;--bad:#b3261e;
 --bad-bg:#fbe7e6;--open:#1d62c9;--open-bg:#e6effb;--none:#444;--none-bg:#eceef1}}
 *{box-sizing:border-box}
 html{scroll-behavior:smooth}
-body{margin:0;background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,sans-serif;
+body{margin:0;background:var(--background);color:var(--ink);font:15px/1.5 system-ui,sans-serif;
 -webkit-print-color-adjust:exact;print-color-adjust:exact}
 main,header,footer{max-width:1040px;margin:0 auto;padding:0 20px}
 header{padding-top:28px}
@@ -26,7 +26,7 @@ a{color:var(--accent)}
 .lead{font-size:17px}
 .soft,caption,figcaption{color:var(--soft);font-size:13px}
 .skip{position:absolute;left:-999px}
-.skip:focus{left:8px;top:8px;background:var(--ground);padding:6px}
+.skip:focus{left:8px;top:8px;background:var(--background);padding:6px}
 nav ul{display:flex;flex-wrap:wrap;gap:2px 18px;list-style:none;padding:0;margin:14px 0 0}
 .badge{display:inline-block;padding:1px 8px;border-radius:10px;font-size:13px;font-weight:600;
 white-space:nowrap}

@@ -20,7 +20,7 @@ from aviary.report.words import (
 )
 from schemas.judging import GaugeMetric, MetricSpec, ThresholdMetric
 from schemas.release import CanaryPhase, Cause, CauseKind
-from schemas.timeline import Judging, Moment, MomentKind, ServiceStory, Timeline
+from schemas.timeline import Judging, Moment, MomentKind, ServiceTimeline, Timeline
 from schemas.verdict import Counts, MetricEvidence, Verdict
 
 _MOST_JUDGINGS = 40
@@ -35,49 +35,49 @@ _BACK = {
 def services_table(timeline: Timeline) -> Markup:
     """One line for each service: what became of it, and the judge's last word."""
     rows = []
-    for name, story in timeline.services.items():
+    for name, service in timeline.services.items():
         alerts = sum(one.kind is MomentKind.ALERT for one in timeline.of(name))
         rows.append(
             [
                 tag("a", name, href=f"#service-{name}"),
-                f"{story.stable or '?'} → {story.plan.version}",
-                badge(story.phase),
-                f"{story.weight:g} %",
+                f"{service.stable or '?'} → {service.plan.version}",
+                badge(service.phase),
+                f"{service.weight:g} %",
                 alerts or "none",
-                _last_word(timeline, story),
+                _last_word(timeline, service),
             ]
         )
     heads = ["Service", "Versions", "Outcome", "Weight", "Alerts", "Last verdict"]
     return table("Services, dependencies first; weight is what the canary has now", heads, rows)
 
 
-def _last_word(timeline: Timeline, story: ServiceStory) -> Child:
-    found = [one for one in timeline.of(story.plan.service) if one.kind is MomentKind.JUDGED]
+def _last_word(timeline: Timeline, service: ServiceTimeline) -> Child:
+    found = [one for one in timeline.of(service.plan.service) if one.kind is MomentKind.JUDGED]
     if not found:
         return "none"
     return [verdict_badge(found[-1].verdict), tag("div", cut(found[-1].text), class_="why")]
 
 
-def judgings_table(timeline: Timeline, story: ServiceStory) -> Markup | None:
+def judgings_table(timeline: Timeline, service: ServiceTimeline) -> Markup | None:
     """What the judge saw and said, bake by bake: the chart in words."""
-    shown = story.judgings[-_MOST_JUDGINGS:]
+    shown = service.judgings[-_MOST_JUDGINGS:]
     if not shown:
         return None
-    left = len(story.judgings) - len(shown)
-    caption = f"Judging of {story.plan.service}, all evidence since its first request"
+    left = len(service.judgings) - len(shown)
+    caption = f"Judging of {service.plan.service}, all evidence since its first request"
     caption += f"; the first {left} are left out here" if left else ""
     heads = ["Began", "Weight", "Lasted", "Verdict", "Evidence"]
-    specs = {metric.name: metric for metric in story.plan.metrics}
-    return table(caption, heads, [_judging(timeline, story, one, specs) for one in shown])
+    specs = {metric.name: metric for metric in service.plan.metrics}
+    return table(caption, heads, [_judging(timeline, service, one, specs) for one in shown])
 
 
 def _judging(
-    timeline: Timeline, story: ServiceStory, judging: Judging, specs: dict[str, MetricSpec]
+    timeline: Timeline, service: ServiceTimeline, judging: Judging, specs: dict[str, MetricSpec]
 ) -> list[Child]:
     seconds = ((judging.ended_at or judging.began_at) - judging.began_at).total_seconds()
     kind = "bake" if judging.bake_max is not None else "watch"
     verdict = judging.verdict
-    sentence = verdict.sentence if verdict is not None else _wordless(judging, story)
+    sentence = verdict.sentence if verdict is not None else _wordless(judging, service)
     return [
         [
             clock(judging.began_at),
@@ -98,13 +98,13 @@ def _word(judging: Judging) -> Markup:
     return tag("span", "told to stop", class_="badge none") if told else verdict_badge(verdict)
 
 
-def _wordless(judging: Judging, story: ServiceStory) -> str:
+def _wordless(judging: Judging, service: ServiceTimeline) -> str:
     """What is known of a judging without a verdict."""
     if judging.live is not None:
         return judging.live.sentence
     if not judging.stopped:
         return "ended without a word"
-    return "stopped, since the service went back" if story.phase in _BACK else "stopped"
+    return "stopped, since the service went back" if service.phase in _BACK else "stopped"
 
 
 def evidence(verdict: Verdict, specs: dict[str, MetricSpec]) -> list[Markup]:

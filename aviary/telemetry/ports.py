@@ -36,7 +36,7 @@ _WRITE_ERRORS: Final = (
     "StaleGeneration",
     "ForeignChange",
 )
-_FAILURES: Final = ("worse_than_stable", "over_limit", "kayenta_score", "share_off")
+_FAILURES: Final = ("worse_than_stable", "over_limit", "kayenta_score", "sample_ratio_mismatch")
 _UNJUDGED: Final = ("not_judged", "no_data")
 _CANARY: Final = "dev.aviary.canary."
 _STATES: Final = {kind: state for state, kind in RELEASE_EVENTS.items()}

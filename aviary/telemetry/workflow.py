@@ -66,7 +66,7 @@ _CAUSES: Final = ("_cause", "_abort", "_trouble")
 _Headers = dict[str, str]
 
 _here: contextvars.ContextVar[_Headers | None] = contextvars.ContextVar("aviary_here", default=None)
-"""The carrier of the signal or update that is being handled; None in the workflow's own story."""
+"""The carrier of the signal or update that is being handled; None outside of handlers."""
 
 
 class TraceInterceptor(TracingInterceptor):
@@ -323,8 +323,8 @@ class _Outbound(WorkflowOutboundInterceptor):
         return to_temporal(self._run.span(name, self._run.carrier(), kind=SpanKind.CLIENT))
 
     def start_activity(self, input: StartActivityInput) -> workflow.ActivityHandle[Any]:  # noqa: A002
-        tell = getattr(input.args[0], "tell", None) if input.args else None
-        if isinstance(report := getattr(tell, "report", None), CanaryReport):
+        pending = getattr(input.args[0], "report", None) if input.args else None
+        if isinstance(report := getattr(pending, "report", None), CanaryReport):
             self._run.note(report)
         sent = self._sent(f"StartActivity:{input.activity}")
         input.headers = {**input.headers, **sent}

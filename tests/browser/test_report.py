@@ -12,7 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from aviary.report.page import render
-from tests.unit.report.sample import NASTY, START, story
+from tests.unit.report.sample import NASTY, START, timeline_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -21,7 +21,7 @@ _A4_WIDTH = 794
 
 
 def _written(folder: Path, text: str) -> str:
-    timeline = story({"ledger": (), "payments": ("ledger",)}, bad="payments", text=text)
+    timeline = timeline_of({"ledger": (), "payments": ("ledger",)}, bad="payments", text=text)
     path = folder / "report.html"
     path.write_text(render(timeline, START + timedelta(hours=3)))
     return path.as_uri()

@@ -15,20 +15,20 @@ from pathlib import Path
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from tests.chaos import intake, matrix, unwinding
+from tests.chaos import ingestion, matrix, rollback_order
 from tests.chaos.dying import Between
 from tests.chaos.faults import Mode
-from tests.chaos.ground import Ground
 from tests.chaos.matrix import record_all, run_all
 from tests.chaos.outages import run as outages
 from tests.chaos.outages.faults import FAULTS
-from tests.chaos.plays import PLAYS, Play
 from tests.chaos.points import Point
 from tests.chaos.rows import Row, table, write
+from tests.chaos.scenarios import SCENARIOS, Scenario
 from tests.chaos.server import temporal_server
+from tests.chaos.testbed import Testbed
 from tests.workflows.conftest import FAST_TIMERS
 
-PARTS = (intake.PART, unwinding.PART, outages.PART, matrix.PART)
+PARTS = (ingestion.PART, rollback_order.PART, outages.PART, matrix.PART)
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Told:
     json: Path | None = None
     slots: int = 8
     every: int = 1
-    play: str | None = None
+    scenario: str | None = None
     only: str = ""
     keep: Path | None = None
 
@@ -52,7 +52,9 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every run to this file")
     parser.add_argument("--only", default="", help="only points or outages with this text")
     parser.add_argument("--every", type=int, default=1, help="only each n-th point or call")
-    parser.add_argument("--play", choices=[play.name for play in PLAYS], help="matrix: only this")
+    parser.add_argument(
+        "--scenario", choices=[scenario.name for scenario in SCENARIOS], help="matrix: only this"
+    )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep what the parts wrote")
     parser.add_argument("--slots", type=int, default=8, help="matrix: releases at the same time")
     told = parser.parse_args(namespace=Told())
@@ -72,10 +74,10 @@ def main() -> int:
 async def _all(folder: Path, told: Told) -> list[Row]:
     rows: list[Row] = []
     for part in told.part or PARTS:
-        if part == unwinding.PART:
-            rows += await _unwinding(folder / part, told.every)
-        elif part == intake.PART:
-            rows += await intake.die_everywhere(
+        if part == rollback_order.PART:
+            rows += await _rollback_order(folder / part, told.every)
+        elif part == ingestion.PART:
+            rows += await ingestion.die_everywhere(
                 folder / part, [b for b in Between if told.only in b]
             )
         elif part == outages.PART:
@@ -86,30 +88,30 @@ async def _all(folder: Path, told: Told) -> list[Row]:
     return rows
 
 
-async def _unwinding(folder: Path, every: int) -> list[Row]:
+async def _rollback_order(folder: Path, every: int) -> list[Row]:
     rows: list[Row] = []
     async with temporal_server(folder, ["default"], *FAST_TIMERS) as address:
         client = await Client.connect(address, data_converter=pydantic_data_converter)
         for mode in Mode:
             for back in (False, True):
-                world = unwinding.Haunted(client)
+                world = rollback_order.Haunted(client)
                 async with world.working():
-                    rows += await unwinding.unwind_all(world, mode, back=back, stride=every)
+                    rows += await rollback_order.roll_back_all(world, mode, back=back, stride=every)
     return rows
 
 
 async def _matrix(folder: Path, told: Told) -> list[Row]:
-    """Record the plays, then run each with each kill."""
-    plays = [play for play in PLAYS if told.play in {None, play.name}]
-    ground = Ground(folder, told.slots)
-    async with ground.laid():
-        recorded = await record_all(ground, plays)
-        work: list[tuple[Play, Point]] = [
-            (one.play, where) for one in recorded for where in _chosen(one.points, told)
+    """Record the scenarios, then run each with each kill."""
+    scenarios = [scenario for scenario in SCENARIOS if told.scenario in {None, scenario.name}]
+    testbed = Testbed(folder, told.slots)
+    async with testbed.started():
+        recorded = await record_all(testbed, scenarios)
+        work: list[tuple[Scenario, Point]] = [
+            (one.scenario, where) for one in recorded for where in _chosen(one.points, told)
         ]
         sys.stderr.write(f"{len(work)} kill points in {len(recorded)} releases\n")
         # Their own faults first: without them the rest says nothing.
-        return [one.row for one in recorded] + await run_all(ground, work)
+        return [one.row for one in recorded] + await run_all(testbed, work)
 
 
 def _chosen(points: Sequence[Point], told: Told) -> list[Point]:

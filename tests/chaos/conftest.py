@@ -1,4 +1,4 @@
-"""The Temporal server of the workflow tests serves the unwinding tests as well."""
+"""The Temporal server of the workflow tests serves the tests of rollbacks as well."""
 
 from __future__ import annotations
 

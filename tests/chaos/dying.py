@@ -12,7 +12,7 @@ from typing import Any
 
 from adapters.kafka import Outgoing, Sender
 from aviary.bridge import run_bridge
-from aviary.bridge.temporal import TemporalIntake
+from aviary.bridge.temporal import TemporalGateway
 from aviary.recovery import Recovery
 from aviary.settings import Settings
 from aviary.webhook import run_webhook
@@ -26,7 +26,7 @@ class Between(StrEnum):
     START_COMMIT = "bridge: start | commit"
     READ_SIGNAL = "bridge: read | signal"
     SIGNAL_COMMIT = "bridge: signal | commit"
-    LETTER_COMMIT = "bridge: dead letter | commit"
+    DEAD_LETTER_COMMIT = "bridge: dead letter | commit"
     EVENT_COMMIT = "bridge: event of a stale deploy | commit"
     REQUEST_PRODUCE = "webhook: request | produce"
     PRODUCE_RESPONSE = "webhook: produce | response"
@@ -47,13 +47,13 @@ def arm(between: Between) -> None:
     """Have this process die there."""
     match between:
         case Between.READ_START | Between.START_COMMIT:
-            where: tuple[type, str] = (TemporalIntake, "start")
+            where: tuple[type, str] = (TemporalGateway, "start")
             step: Callable[..., Any] = _dying(
-                TemporalIntake.start, before=between is Between.READ_START
+                TemporalGateway.start, before=between is Between.READ_START
             )
         case Between.READ_SIGNAL | Between.SIGNAL_COMMIT:
-            where = (TemporalIntake, "signal")
-            step = _dying(TemporalIntake.signal, before=between is Between.READ_SIGNAL)
+            where = (TemporalGateway, "signal")
+            step = _dying(TemporalGateway.signal, before=between is Between.READ_SIGNAL)
         case Between.LOSS_ASK | Between.ASK_PRODUCE:
             where = (Recovery, "after")
             step = _dying(Recovery.after, before=between is Between.LOSS_ASK)
@@ -76,7 +76,7 @@ def _dying(kept: Call, *, before: bool) -> Call:
 
 
 _TOPICS = {
-    Between.LETTER_COMMIT: ids.TOPIC_DEADLETTERS,
+    Between.DEAD_LETTER_COMMIT: ids.TOPIC_DEADLETTERS,
     Between.EVENT_COMMIT: ids.TOPIC_EVENTS,
     Between.REQUEST_PRODUCE: ids.TOPIC_ALERTS,
     Between.PRODUCE_RESPONSE: ids.TOPIC_ALERTS,

@@ -1,4 +1,4 @@
-"""One run: play a release, kill the worker at a point, go on, and look at it from outside."""
+"""One run: run a release, kill the worker at a point, go on, and look at it from outside."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from temporalio.service import RPCError, RPCStatusCode
 from schemas import ids
 from schemas.release import CanaryPhase, ReleasePhase, ReleaseStatus
 from schemas.route import Route
-from tests.chaos.ground import Ground, Slot
-from tests.chaos.plays import PLAYS, Play, Running, other
 from tests.chaos.points import AfterEvent, InActivity, Point, every_point, kind
 from tests.chaos.rows import Row
+from tests.chaos.scenarios import SCENARIOS, Running, Scenario, other
+from tests.chaos.testbed import Slot, Testbed
 
 PART = "matrix"
 WITHIN_S = 120.0
@@ -33,61 +33,61 @@ _POLL_S = 0.02
 
 @dataclass
 class Recorded:
-    """A play without a fault."""
+    """A scenario without a fault."""
 
-    play: Play
+    scenario: Scenario
     points: list[Point]
     row: Row
 
 
-async def record(slot: Slot, play: Play) -> Recorded:
-    """Play once without a kill; the points are those of its histories and activity calls."""
+async def record(slot: Slot, scenario: Scenario) -> Recorded:
+    """Run it once without a kill; the points are those of its histories and activity calls."""
     slot.calls.write_text("")
-    running, row = await _run(slot, play, None)
+    running, row = await _run(slot, scenario, None)
     calls = Counter(slot.calls.read_text().split())
     points = list(every_point(running.histories, calls))
-    return Recorded(play, points, row)
+    return Recorded(scenario, points, row)
 
 
-async def run(slot: Slot, play: Play, point: Point) -> Row:
-    """Play with one kill."""
-    return (await _run(slot, play, point))[1]
+async def run(slot: Slot, scenario: Scenario, point: Point) -> Row:
+    """Run it with one kill."""
+    return (await _run(slot, scenario, point))[1]
 
 
-async def run_all(ground: Ground, work: Sequence[tuple[Play, Point]]) -> list[Row]:
+async def run_all(testbed: Testbed, work: Sequence[tuple[Scenario, Point]]) -> list[Row]:
     """All of these, as many at once as there are slots."""
-    queue: asyncio.Queue[tuple[Play, Point]] = asyncio.Queue()
+    queue: asyncio.Queue[tuple[Scenario, Point]] = asyncio.Queue()
     for item in work:
         queue.put_nowait(item)
     rows: list[Row] = []
 
     async def use(slot: Slot) -> None:
         while not queue.empty():
-            play, point = queue.get_nowait()
-            rows.append(await run(slot, play, point))
+            scenario, point = queue.get_nowait()
+            rows.append(await run(slot, scenario, point))
             mark = "good" if rows[-1].good else f"BROKEN {rows[-1].broken}"
-            sys.stderr.write(f"{len(rows)}/{len(work)} {play.name} / {point}: {mark}\n")
+            sys.stderr.write(f"{len(rows)}/{len(work)} {scenario.name} / {point}: {mark}\n")
 
-    await asyncio.gather(*(use(slot) for slot in ground.slots))
+    await asyncio.gather(*(use(slot) for slot in testbed.slots))
     return rows
 
 
-async def record_all(ground: Ground, plays: Sequence[Play] = PLAYS) -> list[Recorded]:
-    """All plays without a fault, side by side."""
-    slots = ground.slots
+async def record_all(testbed: Testbed, scenarios: Sequence[Scenario] = SCENARIOS) -> list[Recorded]:
+    """All scenarios without a fault, side by side."""
+    slots = testbed.slots
     found: list[Recorded] = []
-    for start in range(0, len(plays), len(slots)):
-        batch = plays[start : start + len(slots)]
+    for start in range(0, len(scenarios), len(slots)):
+        batch = scenarios[start : start + len(slots)]
         found += await asyncio.gather(
-            *(record(slot, play) for slot, play in zip(slots, batch, strict=False))
+            *(record(slot, scenario) for slot, scenario in zip(slots, batch, strict=False))
         )
     return found
 
 
-async def _run(slot: Slot, play: Play, point: Point | None) -> tuple[Running, Row]:
+async def _run(slot: Slot, scenario: Scenario, point: Point | None) -> tuple[Running, Row]:
     before = await slot.routes()
-    running = Running(slot, play, {name: route.stable for name, route in before.items()})
-    row = Row(PART, play.name, kind(point), str(point or ""))
+    running = Running(slot, scenario, {name: route.stable for name, route in before.items()})
+    row = Row(PART, scenario.name, kind(point), str(point or ""))
     began = time.monotonic()
     if isinstance(point, InActivity):
         slot.order.write_text(json.dumps({**point.plain(), "release": running.id}))
@@ -140,8 +140,8 @@ async def _invariants(
 ) -> list[str]:
     """What does not hold; asked of the router, of users, of Temporal and of Kafka."""
     slot, broken = running.slot, []
-    if status.phase is not running.play.ends:
-        broken.append(f"release: {status.phase}, expected {running.play.ends}: {status.cause}")
+    if status.phase is not running.scenario.ends:
+        broken.append(f"release: {status.phase}, expected {running.scenario.ends}: {status.cause}")
     forward = status.phase is ReleasePhase.FINALIZED
     for name, route in (await slot.routes()).items():
         was = before[name]
@@ -151,7 +151,7 @@ async def _invariants(
         served = await slot.served(name)
         if served != {version}:
             broken.append(f"{name}: users got {sorted(served)}, expected {version}")
-        shrunk = slot.ground.generations.shrunk.pop(slot.services[name], [])
+        shrunk = slot.testbed.generations.shrunk.pop(slot.services[name], [])
         broken += [f"{name}: {text}" for text in shrunk]
     phase = CanaryPhase.FINALIZED if forward else CanaryPhase.ROLLED_BACK
     allowed = {phase} if forward else {phase, CanaryPhase.SKIPPED}
@@ -179,7 +179,7 @@ async def _open_canaries(slot: Slot) -> list[str]:
 
 async def _told_otherwise(running: Running, status: ReleaseStatus) -> list[str]:
     """The one end that `aviary.events` tells must be that of the release."""
-    told = running.slot.ground.told.types
+    told = running.slot.testbed.told.types
     ends: list[str] = []
     for _ in range(250):
         ends = [kind for kind in told[running.id] if kind in _TOLD.values()]

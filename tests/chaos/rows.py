@@ -14,7 +14,7 @@ class Row:
     """What became of one release that met one fault."""
 
     part: str
-    """matrix, unwinding or outages."""
+    """matrix, rollback-order or outages."""
     release: str
     fault: str
     """Its kind: one line of the table."""

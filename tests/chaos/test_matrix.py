@@ -7,25 +7,25 @@ from pathlib import Path
 import pytest
 
 from activities.traffic import APPLY
-from tests.chaos.ground import Ground
 from tests.chaos.matrix import record_all, run_all
-from tests.chaos.plays import Play
 from tests.chaos.points import RELEASE, AfterEvent, InActivity, Point, every_point
 from tests.chaos.rows import table
+from tests.chaos.scenarios import Scenario
+from tests.chaos.testbed import Testbed
 
 SLOTS = 6
 
 
 @pytest.mark.chaos
 async def test_a_worker_that_dies_leaves_every_service_on_one_version(tmp_path: Path) -> None:
-    async with Ground(tmp_path / "ground", SLOTS).laid() as ground:
-        recorded = await record_all(ground)
+    async with Testbed(tmp_path / "testbed", SLOTS).started() as testbed:
+        recorded = await record_all(testbed)
         faultless = [one.row for one in recorded]
         assert all(row.good for row in faultless), f"\n{table(faultless)}"
-        work: list[tuple[Play, Point]] = [
-            (one.play, point) for one in recorded for point in _chosen(one.points)
+        work: list[tuple[Scenario, Point]] = [
+            (one.scenario, point) for one in recorded for point in _chosen(one.points)
         ]
-        rows = await run_all(ground, work)
+        rows = await run_all(testbed, work)
     assert len(rows) == 3 * len(recorded)
     assert all(row.good for row in rows), f"\n{table(rows)}"
     assert all(row.struck for row in rows), f"\n{table(rows)}"

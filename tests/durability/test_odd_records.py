@@ -15,7 +15,7 @@ from temporalio.client import Client
 from adapters.kafka import DEADLETTER_MAX_BYTES, KafkaOptions, ensure_topics
 from adapters.kafka_batches import Record
 from adapters.kafka_limits import largest_record
-from aviary.bridge.letters import Letters
+from aviary.bridge.dead_letters import DeadLetters
 from aviary.bridge.metrics import BridgeMetrics
 from schemas import ids
 from schemas.rejection import Rejected, RejectReason
@@ -106,23 +106,23 @@ async def test_whatever_is_on_the_topic_the_good_is_done_and_the_rest_is_kept(
     try:
         await bridge.ready()
         await _released(client, good)
-        letters = await _letters(kafka, 4)
+        dead_letters = await _dead_letters(kafka, 4)
         await bridge.ready()
         log = (tmp_path / "bridge.log").read_text()
     finally:
         bridge.kill()
-    assert letters["k"]["aviary-reason"] == "unreadable"
-    assert letters["large"]["aviary-cut"].startswith("1048400 bytes, sha256 ")
-    assert letters["large"]["h"] == "v"
-    assert letters["larger"]["aviary-reason"] == "too_large"
-    assert letters["larger"]["aviary-cut"].startswith("6000000 bytes, sha256 ")
-    assert letters["behind the larger"]["aviary-reason"] == "invalid_data"
+    assert dead_letters["k"]["aviary-reason"] == "unreadable"
+    assert dead_letters["large"]["aviary-cut"].startswith("1048400 bytes, sha256 ")
+    assert dead_letters["large"]["h"] == "v"
+    assert dead_letters["larger"]["aviary-reason"] == "too_large"
+    assert dead_letters["larger"]["aviary-cut"].startswith("6000000 bytes, sha256 ")
+    assert dead_letters["behind the larger"]["aviary-reason"] == "invalid_data"
     assert "dead_letter_topic_too_small" in log
     assert str(DEADLETTER_MAX_BYTES) in log
     assert await largest_record(_options(kafka), ids.TOPIC_DEADLETTERS) == 1048588
 
 
-async def _letters(kafka: Cluster, count: int) -> dict[str, dict[str, str]]:
+async def _dead_letters(kafka: Cluster, count: int) -> dict[str, dict[str, str]]:
     found: list[Any] = []
 
     async def there() -> bool:
@@ -131,8 +131,8 @@ async def _letters(kafka: Cluster, count: int) -> dict[str, dict[str, str]]:
 
     await until(there, f"{count} dead letters")
     return {
-        letter.key.decode(): {name: value.decode() for name, value in letter.headers}
-        for letter in found
+        message.key.decode(): {name: value.decode() for name, value in message.headers}
+        for message in found
     }
 
 
@@ -172,11 +172,11 @@ async def test_a_topic_whose_size_nobody_tells_gets_what_it_takes(kafka: Cluster
     why = Rejected(RejectReason.INVALID_DATA, "no")
     large = Record(ids.TOPIC_DEPLOYS, 0, 4711, 0, b"untold", b"x" * 3_000_000)
     async with sending(_options(kafka)) as sender:
-        letters = Letters(sender, BridgeMetrics(CollectorRegistry()))
+        dead_letters = DeadLetters(sender, BridgeMetrics(CollectorRegistry()))
 
         async def kept() -> bool:
-            return await succeeds(lambda: letters.keep([(large, why)]))
+            return await succeeds(lambda: dead_letters.keep([(large, why)]))
 
-        await until(kept, "the letter is kept")
-    found = await _letters(kafka, 1)
+        await until(kept, "the dead letter is kept")
+    found = await _dead_letters(kafka, 1)
     assert found["untold"]["aviary-cut"].startswith("3000000 bytes, sha256 ")

@@ -22,8 +22,8 @@ from schemas.catalog_file import parse_catalog
 from schemas.loss import is_loss
 from schemas.notification import WebhookPayload, receiver_of
 from schemas.rejection import Rejected
-from tests.unit.intake.fakes import CATALOG, FakeWriter, Record
-from tests.unit.intake.test_senders import ALERTMANAGER, GRAFANA
+from tests.unit.ingestion.fakes import CATALOG, FakeWriter, Record
+from tests.unit.ingestion.test_senders import ALERTMANAGER, GRAFANA
 
 KNOWN = parse_catalog(CATALOG)
 KEPT = frozenset({"service", "severity"})

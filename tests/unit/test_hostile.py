@@ -15,7 +15,7 @@ from aviary.logs import configure_logs
 from aviary.report.page import figures_of, render
 from schemas.phases import CanaryPhase, ReleasePhase
 from schemas.release import Cause
-from schemas.timeline import Moment, MomentKind, ServiceStory, Timeline
+from schemas.timeline import Moment, MomentKind, ServiceTimeline, Timeline
 from tests.hostile import AT, TEXTS, every, harmless
 from tests.unit.report.reading import Page
 
@@ -31,7 +31,7 @@ def story_of(text: str) -> Timeline:
         every(Moment, text, kind=kind, at=AT, cause=every(Cause, text, text=f"{text} {kind}"))
         for kind in MomentKind
     )
-    service = every(ServiceStory, text, phase=CanaryPhase.BAKING)
+    service = every(ServiceTimeline, text, phase=CanaryPhase.BAKING)
     return every(
         Timeline, text, phase=ReleasePhase.RUNNING, moments=moments, services={text: service}
     )

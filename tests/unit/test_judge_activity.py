@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.judge import JudgeActivities, JudgeRequest, JudgeResult
-from activities.pulse import Pulse
+from activities.shared_heartbeat import SharedHeartbeat
 from adapters.errors import Retryable, Terminal, Unanswered, UnknownRoute
 from adapters.routers.trial import TrialRouter
 from schemas.catalog import Bake, MemoryRouterSpec, PluginRouterSpec
@@ -93,7 +93,7 @@ async def _judge(
     shop: Shop,
     request: JudgeRequest,
     environment: ActivityEnvironment | None = None,
-    pulse: Pulse | None = None,
+    shared_heartbeat: SharedHeartbeat | None = None,
 ) -> JudgeResult:
     activities = JudgeActivities(
         shop,
@@ -101,7 +101,7 @@ async def _judge(
         _resolve,
         clock=shop.clock,
         sleep=shop.sleep,
-        pulse=pulse,
+        shared_heartbeat=shared_heartbeat,
     )
     return await (environment or ActivityEnvironment()).run(activities.judge, request)
 
@@ -139,7 +139,10 @@ async def test_the_share_is_held_against_the_weight_once_the_route_is_back() -> 
     shop.vanishes = (0, 6)
     long = Bake(min=timedelta(seconds=50), max=timedelta(seconds=60))
     result = await _judge(shop, _request(bake=long))
-    assert (result.verdict.kind, result.verdict.reason) == (VerdictKind.FAIL, Reason.SHARE_OFF)
+    assert (result.verdict.kind, result.verdict.reason) == (
+        VerdictKind.FAIL,
+        Reason.SAMPLE_RATIO_MISMATCH,
+    )
     assert shop.now >= T0 + timedelta(seconds=6)
 
 
@@ -192,10 +195,10 @@ async def test_another_attempt_goes_on_from_the_last_heartbeat(elements: int) ->
     whole = await _judge(Shop(bad=0.02), _request())
     shop = Shop(bad=0.02)
     first = ActivityEnvironment()
-    beats: list[Any] = []
+    heartbeats: list[Any] = []
 
     def on_heartbeat(*details: Any) -> None:
-        beats.append(details)
+        heartbeats.append(details)
         if shop.now >= T0 + timedelta(seconds=5):
             raise ConnectionError("the worker is gone")
 
@@ -204,13 +207,13 @@ async def test_another_attempt_goes_on_from_the_last_heartbeat(elements: int) ->
         await _judge(shop, _request(), first)
     second = ActivityEnvironment()
     second.info = dataclasses.replace(
-        ActivityEnvironment.default_info(), heartbeat_details=beats[-1][:elements]
+        ActivityEnvironment.default_info(), heartbeat_details=heartbeats[-1][:elements]
     )
     resumed = await _judge(shop, _request(), second)
     assert resumed.verdict.metrics[0].canary == whole.verdict.metrics[0].canary
 
 
-class Crowded(Pulse):
+class Crowded(SharedHeartbeat):
     """A process with so many judges; remembers for which time-outs it was asked."""
 
     def __init__(self, judges: int) -> None:
@@ -223,16 +226,16 @@ class Crowded(Pulse):
         return super().pause(timeout)
 
 
-@pytest.mark.parametrize(("judges", "beats_per_reading"), [(10, 1), (1000, 0)])
+@pytest.mark.parametrize(("judges", "heartbeats_per_reading"), [(10, 1), (1000, 0)])
 async def test_where_judges_are_many_no_reading_is_a_heartbeat(
-    judges: int, beats_per_reading: int
+    judges: int, heartbeats_per_reading: int
 ) -> None:
-    beats: list[Any] = []
+    heartbeats: list[Any] = []
     environment = ActivityEnvironment()
-    environment.on_heartbeat = lambda *details: beats.append(details)
+    environment.on_heartbeat = lambda *details: heartbeats.append(details)
     result = await _judge(Shop(), _request(), environment, Crowded(judges))
     assert result.verdict.kind is VerdictKind.PASS
-    assert len(beats) == beats_per_reading * 11
+    assert len(heartbeats) == heartbeats_per_reading * 11
 
 
 @pytest.mark.parametrize(
@@ -246,9 +249,9 @@ async def test_it_beats_in_time_for_the_time_out_it_was_scheduled_with(
         ActivityEnvironment.default_info(), heartbeat_timeout=scheduled
     )
     spec = JudgeSpec(interval=timedelta(seconds=15), tolerance=0.2)
-    pulse = Crowded(1000)
-    await _judge(Shop(bad=0.5), _request(spec=spec), environment, pulse)
-    assert pulse.timeouts == [timedelta(seconds=paced)]
+    shared_heartbeat = Crowded(1000)
+    await _judge(Shop(bad=0.5), _request(spec=spec), environment, shared_heartbeat)
+    assert shared_heartbeat.timeouts == [timedelta(seconds=paced)]
 
 
 async def test_cancelled_it_hands_back_its_evidence() -> None:
@@ -264,7 +267,10 @@ async def test_cancelled_it_hands_back_its_evidence() -> None:
 
 async def test_a_router_that_does_not_do_what_it_confirmed_is_found_and_named() -> None:
     result = await _judge(Shop(share=0.0), _request(bake=None))
-    assert (result.verdict.kind, result.verdict.reason) == (VerdictKind.FAIL, Reason.SHARE_OFF)
+    assert (result.verdict.kind, result.verdict.reason) == (
+        VerdictKind.FAIL,
+        Reason.SAMPLE_RATIO_MISMATCH,
+    )
     assert "the router confirmed 50 % for payments 2" in result.verdict.sentence
 
 
@@ -292,7 +298,10 @@ async def test_one_heavy_user_fails_no_healthy_version() -> None:
 )
 async def test_what_no_user_explains_is_found(share: float, over: dict[str, Any]) -> None:
     result = await _judge(Shop(share=share), _request(**{"weight": 5, "bake": LONG, **over}))
-    assert (result.verdict.kind, result.verdict.reason) == (VerdictKind.FAIL, Reason.SHARE_OFF)
+    assert (result.verdict.kind, result.verdict.reason) == (
+        VerdictKind.FAIL,
+        Reason.SAMPLE_RATIO_MISMATCH,
+    )
     assert "the router confirmed" in result.verdict.sentence
 
 
@@ -300,7 +309,7 @@ async def test_nothing_passes_that_got_no_request_by_the_router_s_count() -> Non
     bake = Bake(min=timedelta(seconds=300), max=timedelta(seconds=600))
     result = await _judge(Shop(share=0.0), _request(weight=5, bake=bake))
     assert result.verdict.kind is VerdictKind.INCONCLUSIVE
-    assert result.verdict.reason is Reason.SHARE_OFF
+    assert result.verdict.reason is Reason.SAMPLE_RATIO_MISMATCH
     assert result.verdict.final
     assert "started on the canary at a weight of 5 %" in result.verdict.sentence
 

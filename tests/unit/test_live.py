@@ -12,7 +12,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import ActivityEnvironment
 
 from adapters.errors import Retryable
-from analysis.closeness import Glance, to_fail, to_go_on
+from analysis.boundaries import LiveEvidence, to_fail, to_go_on
 from aviary.history.events import decoded
 from schemas.judging import ThresholdMetric
 from schemas.live import Live
@@ -23,14 +23,14 @@ ODDS = st.floats(min_value=0, max_value=1e9)
 SHARE = st.floats(min_value=1e-6, max_value=1)
 
 
-async def _beats(shop: Shop, **over: Any) -> list[Live]:
+async def _heartbeats_of(shop: Shop, **over: Any) -> list[Live]:
     """The live view of each heartbeat, as the command line reads it from Temporal."""
     environment = ActivityEnvironment()
-    beats: list[tuple[Any, ...]] = []
-    environment.on_heartbeat = lambda *details: beats.append(details)
+    heartbeats: list[tuple[Any, ...]] = []
+    environment.on_heartbeat = lambda *details: heartbeats.append(details)
     await _judge(shop, _request(**over), environment)
     views = []
-    for details in beats:
+    for details in heartbeats:
         payloads = await pydantic_data_converter.encode(details)
         view = Live.of(decoded(payloads[1]))
         assert view is not None
@@ -39,7 +39,7 @@ async def _beats(shop: Shop, **over: Any) -> list[Live]:
 
 
 async def test_a_good_canary_comes_closer_to_going_on_and_not_to_fail() -> None:
-    views = await _beats(Shop())
+    views = await _heartbeats_of(Shop())
     assert views[-1].to_fail < 0.1
     onward = [one.to_go_on for one in views]
     assert onward == sorted(onward, key=lambda one: one or 0)
@@ -48,7 +48,7 @@ async def test_a_good_canary_comes_closer_to_going_on_and_not_to_fail() -> None:
 
 
 async def test_a_bad_canary_comes_closer_to_fail_until_it_is_there() -> None:
-    views = await _beats(Shop(bad=0.08))
+    views = await _heartbeats_of(Shop(bad=0.08))
     near = [one.to_fail for one in views]
     assert near[0] == 0
     assert near[-1] == 1
@@ -58,7 +58,7 @@ async def test_a_bad_canary_comes_closer_to_fail_until_it_is_there() -> None:
 
 async def test_rates_are_of_the_last_minute_and_counts_of_everything() -> None:
     shop = Shop(bad=0.02)
-    views = await _beats(shop)
+    views = await _heartbeats_of(shop)
     errors = views[-1].metrics[0]
     assert errors.name == "errors"
     assert errors.canary_now == pytest.approx(0.02)
@@ -67,7 +67,7 @@ async def test_rates_are_of_the_last_minute_and_counts_of_everything() -> None:
 
 
 async def test_the_share_of_requests_is_what_the_router_counted() -> None:
-    views = await _beats(Shop(share=0.5))
+    views = await _heartbeats_of(Shop(share=0.5))
     assert views[-1].share == pytest.approx(0.5, abs=0.01)
     assert views[-1].requests
 
@@ -75,14 +75,14 @@ async def test_the_share_of_requests_is_what_the_router_counted() -> None:
 async def test_a_source_that_does_not_answer_shows_no_rate() -> None:
     shop = Shop()
     shop.error = Retryable("away")
-    views = await _beats(shop)
+    views = await _heartbeats_of(shop)
     assert {one.metrics[0].canary_now for one in views} == {None}
     assert {(one.to_fail, one.to_go_on) for one in views} == {(0, 0)}
 
 
 async def test_a_limit_has_no_bound_to_come_closer_to() -> None:
     limit = ThresholdMetric(name="queue", value="total {{version}}", limit=1e9)
-    views = await _beats(Shop(), metrics=(limit,), bake={"min": "5s", "max": "5s"})
+    views = await _heartbeats_of(Shop(), metrics=(limit,), bake={"min": "5s", "max": "5s"})
     assert views[-1].to_go_on is None
     assert views[-1].metrics[0].kind == "threshold"
     assert views[-1].metrics[0].to_fail == 0
@@ -113,7 +113,7 @@ def _seen(second: int, bad: float, total: float, edge: float | None = None) -> V
 
 
 def test_what_was_bad_long_ago_is_not_bad_now() -> None:
-    glance = Glance({"m": "ratio"})
+    glance = LiveEvidence({"m": "ratio"})
     for second in range(0, 61, 15):
         glance.metrics(_seen(second, 50, 100 + second))
     for second in range(75, 181, 15):
@@ -123,7 +123,7 @@ def test_what_was_bad_long_ago_is_not_bad_now() -> None:
 
 
 def test_counts_of_another_edge_are_not_compared() -> None:
-    glance = Glance({"m": "ratio"})
+    glance = LiveEvidence({"m": "ratio"})
     glance.metrics(_seen(0, 50, 100, edge=0.1))
     found = glance.metrics(_seen(15, 60, 200, edge=0.5))
     assert found[0].canary_now == pytest.approx(0.3)

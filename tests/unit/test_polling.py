@@ -9,18 +9,18 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from adapters.errors import Retryable
-from aviary.polling import ENDS_AFTER_S, Lane, Polling, Sample, Work, lanes
+from aviary.polling import ENDS_AFTER_S, PolledQueue, Polling, Sample, Work, polled_queues
 
-QUEUE, OTHER = Lane("aviary", Work.WORKFLOWS), Lane("aviary-judging", Work.ACTIVITIES)
+QUEUE, OTHER = PolledQueue("aviary", Work.WORKFLOWS), PolledQueue("aviary-judging", Work.ACTIVITIES)
 FINE = Sample(open=5, busy=False, answered=0, refused=0)
 
 
-class EndOfPlay(Exception):  # noqa: N818 - no error
+class EndOfTest(Exception):  # noqa: N818 - no error
     """Nothing has come to an end until then."""
 
 
 class Watched:
-    """Two lanes, and time that passes when the test says so."""
+    """Two queues, and time that passes when the test says so."""
 
     def __init__(self) -> None:
         self.counts = {QUEUE: FINE, OTHER: FINE}
@@ -30,7 +30,7 @@ class Watched:
         self.registry = CollectorRegistry()
         self.polling = Polling(
             list(self.counts),
-            lambda lane: self.counts[lane],
+            lambda polled: self.counts[polled],
             lambda: self.now,
             self.sleep,
             self.registry,
@@ -40,21 +40,21 @@ class Watched:
         self.now += seconds
         self.each_second()
         if self.now > self.ends_at:
-            raise EndOfPlay
+            raise EndOfTest
 
-    def polled(self, lane: Lane) -> float | None:
+    def polled(self, polled: PolledQueue) -> float | None:
         """What the metric says of a lane."""
-        labels = {"queue": lane.queue, "work": lane.work.value}
+        labels = {"queue": polled.queue, "work": polled.work.value}
         return self.registry.get_sample_value("aviary_queue_polled", labels)
 
     def pass_by(
-        self, seconds: int, lane: Lane = OTHER, *, refused: int = 0, answered: int = 0
+        self, seconds: int, polled: PolledQueue = OTHER, *, refused: int = 0, answered: int = 0
     ) -> str:
-        """Every second brings the lane so many refusals and answers, and the other one answer."""
+        """Every second brings the queue so many refusals and answers, and the other one answer."""
         for _ in range(seconds):
             self.now += 1
             for each, now in self.counts.items():
-                mine = each == lane
+                mine = each == polled
                 self.counts[each] = replace(
                     now,
                     refused=now.refused + (refused if mine else 0),
@@ -66,7 +66,7 @@ class Watched:
 
 
 def test_a_worker_watches_both_sorts_of_polls_of_all_its_queues() -> None:
-    assert [str(lane) for lane in lanes("aviary")] == [
+    assert [str(polled) for polled in polled_queues("aviary")] == [
         "queue aviary (workflows)",
         "queue aviary (activities)",
         "queue aviary-judging (activities)",
@@ -75,12 +75,14 @@ def test_a_worker_watches_both_sorts_of_polls_of_all_its_queues() -> None:
     ]
 
 
-@pytest.mark.parametrize("lane", [QUEUE, OTHER])
-def test_one_lane_that_is_refused_is_named_with_the_servers_word(lane: Lane) -> None:
+@pytest.mark.parametrize("polled", [QUEUE, OTHER])
+def test_one_queue_that_is_refused_is_named_with_the_servers_word(polled: PolledQueue) -> None:
     watched = Watched()
-    assert watched.pass_by(30, lane, answered=1) == ""
-    assert watched.pass_by(10, lane, refused=1) == f"{lane}: polls are refused (PERMISSION_DENIED)"
-    with pytest.raises(Retryable, match=lane.queue):
+    assert watched.pass_by(30, polled, answered=1) == ""
+    assert (
+        watched.pass_by(10, polled, refused=1) == f"{polled}: polls are refused (PERMISSION_DENIED)"
+    )
+    with pytest.raises(Retryable, match=polled.queue):
         watched.polling.check()
 
 
@@ -152,7 +154,7 @@ async def away() -> None:
     raise Retryable("Temporal: away")
 
 
-async def test_a_lane_that_is_not_polled_ends_the_process_after_a_time() -> None:
+async def test_a_queue_that_is_not_polled_ends_the_process_after_a_time() -> None:
     watched = Watched()
     watched.counts[OTHER] = replace(FINE, open=0)
     why = await watched.polling.run(nothing)
@@ -164,7 +166,7 @@ async def test_without_temporal_it_ends_nothing() -> None:
     watched = Watched()
     watched.counts[OTHER] = replace(FINE, open=0)
     watched.ends_at = 10 * ENDS_AFTER_S
-    with pytest.raises(EndOfPlay):
+    with pytest.raises(EndOfTest):
         await watched.polling.run(away)
 
 
@@ -173,10 +175,10 @@ async def test_time_without_polls_is_counted_anew_after_each_recovery() -> None:
     watched.ends_at = 10 * ENDS_AFTER_S
 
     def half_of_the_time() -> None:
-        polled = watched.now % ENDS_AFTER_S > ENDS_AFTER_S / 2
-        for lane in watched.counts:
-            watched.counts[lane] = replace(FINE, open=5 if polled else 0, answered=watched.now)
+        answers = watched.now % ENDS_AFTER_S > ENDS_AFTER_S / 2
+        for polled in watched.counts:
+            watched.counts[polled] = replace(FINE, open=5 if answers else 0, answered=watched.now)
 
     watched.each_second = half_of_the_time
-    with pytest.raises(EndOfPlay):
+    with pytest.raises(EndOfTest):
         await watched.polling.run(nothing)

@@ -14,7 +14,7 @@ from activities.observe import ObserveActivities, SeeBack, Seen
 from adapters.errors import UnknownRoute
 from adapters.routers.trial import TrialRouter
 from schemas.catalog import MemoryRouterSpec
-from schemas.verdict import Share
+from schemas.verdict import SampleRatio
 
 
 class Leaky(TrialRouter):
@@ -55,8 +55,8 @@ async def _see(router: Leaky) -> Seen:
 
 @pytest.mark.parametrize("away", [0, 1, 7, 14])
 async def test_a_route_that_is_away_for_a_moment_is_looked_at_when_it_is_back(away: int) -> None:
-    assert (await _see(Leaky(away))).share is Share.AGREES
-    assert (await _see(Leaky(away, strays=500))).share is Share.DISOBEYED
+    assert (await _see(Leaky(away))).sample_ratio is SampleRatio.MATCH
+    assert (await _see(Leaky(away, strays=500))).sample_ratio is SampleRatio.MISMATCH
 
 
 async def test_a_route_that_stays_away_can_t_be_seen() -> None:

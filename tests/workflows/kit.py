@@ -25,8 +25,8 @@ from activities.preflight import PreflightActivities
 from activities.ramp import BEGIN_RAMP, BeginRamp, RampState
 from activities.readiness import ReadinessActivities
 from activities.report import ReportActivities
+from activities.report_delivery import ReportSender
 from activities.standing import StandingActivities
-from activities.tell import TellRelease
 from activities.traffic import TrafficActivities
 from adapters.errors import Retryable, UnknownRoute
 from adapters.memory import MemoryAlertSource, MemoryEventLog, MemoryNotifier
@@ -161,7 +161,7 @@ class ScriptedJudge:
     """Says what the test wants; PASS where it says nothing."""
 
     def __init__(self, client: Client) -> None:
-        self._teller = TellRelease(client)
+        self._send_report = ReportSender(client)
         self.says: dict[tuple[str, float], VerdictKind] = {}
         self.blocked: set[tuple[str, float]] = set()
         self.failing: set[str] = set()
@@ -187,7 +187,7 @@ class ScriptedJudge:
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         self.requests.append(request)
         place = (request.service, request.weight)
-        async with self._teller(request.tell):
+        async with self._send_report(request.report):
             return await self._judge(request, place)
 
     async def _judge(self, request: JudgeRequest, place: tuple[str, float]) -> JudgeResult:
@@ -297,9 +297,9 @@ class World:
                     announce.notify,
                     ReportActivities(self.reports).write,
                     admission.ask,
-                    admission.recall,
-                    admission.tell,
-                    admission.attend,
+                    admission.resync,
+                    admission.deliver,
+                    admission.wait_for_end,
                     DecidedActivities(self.client).decided,
                 ],
                 **quick,
@@ -308,7 +308,7 @@ class World:
                 self.client,
                 task_queue=waiting_queue(self.queue),
                 activities=[
-                    admission.attend,
+                    admission.wait_for_end,
                     preflight.preflight,
                     ReadinessActivities(lambda _: self.router.routing).ready,
                 ],

@@ -212,7 +212,7 @@ async def test_a_terminated_admission_comes_back_and_knows_all(world: World) -> 
 
     async def knows() -> bool:
         handle = world.client.get_workflow_handle(admission_workflow_id(world.queue))
-        if (await handle.describe()).status is None or not (await line(world)).recalled:
+        if (await handle.describe()).status is None or not (await line(world)).resynced:
             return False
         now = await line(world)
         return len(now.holding) == 1 and len(now.waiting) == 2

@@ -16,11 +16,11 @@ from schemas.ids import (
     SIGNAL_ALERTS,
     SIGNAL_APPROVE,
     SIGNAL_FINALIZE,
+    SIGNAL_ORDER_ROLLBACK,
     SIGNAL_PAUSE,
     SIGNAL_RESUME,
     SIGNAL_ROLLBACK,
     SIGNAL_SKIP,
-    SIGNAL_UNWIND,
 )
 from schemas.notice import NoticeKind
 from schemas.release import CanaryPhase, CanaryState, Command, ReleasePhase
@@ -125,7 +125,7 @@ async def test_wrong_commands_are_refused_with_a_reason(world: World) -> None:
     assert (done.cause.by, done.cause.text) == ("ann", "rolled back by ann: looks fine")
 
 
-@pytest.mark.parametrize("word", [SIGNAL_UNWIND, SIGNAL_ROLLBACK])
+@pytest.mark.parametrize("word", [SIGNAL_ORDER_ROLLBACK, SIGNAL_ROLLBACK])
 async def test_a_word_that_comes_before_the_first_act_counts(world: World, word: str) -> None:
     canary = await world.canary({"steps": [10]}, first_word=word)
     assert (await canary.result()).phase is CanaryPhase.ROLLED_BACK

@@ -17,7 +17,7 @@ from tests.workflows.kit import World, eventually
 MANY = 150
 AT_ONCE = 8
 WITHIN_S = 30
-"""It takes a second or two beside hundreds in the line; it took minutes."""
+"""It takes a second or two beside hundreds in the queue; it took minutes."""
 
 
 async def waiting(world: World) -> int:

@@ -1,4 +1,4 @@
-"""The story of real releases, as `release watch`, `list` and `explain` read it from Temporal."""
+"""The timeline of real releases, as `release watch`, `list` and `explain` read it from Temporal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ K = MomentKind
 HOLD = {"steps": [50], "soak": "1h"}
 
 
-async def story(release: Release) -> Timeline:
+async def timeline_of(release: Release) -> Timeline:
     return await fetch_timeline(release.world.client, release.handle.id.removeprefix("release/"))
 
 
@@ -55,11 +55,11 @@ async def test_a_release_that_runs_tells_what_its_judge_has_seen(
         await release.until(ledger="baking")
 
         async def seen() -> bool:
-            service = (await story(release)).services[ledger]
+            service = (await timeline_of(release)).services[ledger]
             return bool(service.judgings) and service.judgings[-1].live is not None
 
         await eventually(seen)
-        found = await story(release)
+        found = await timeline_of(release)
         assert (found.phase, found.execution) == (ReleasePhase.RUNNING, "running")
         live = found.services[ledger].judgings[-1].live
         assert live is not None
@@ -77,7 +77,7 @@ async def test_a_lost_canary_and_the_run_that_mends_it_are_one_story(world: Worl
     await release.until(ledger="holding")
     await release.canary("ledger").terminate(reason="by mistake")
     await release.result()
-    found = await story(release)
+    found = await timeline_of(release)
     assert found.phase is ReleasePhase.ROLLED_BACK
     runs = found.services[ledger].runs
     assert [run.ended for run in runs] == ["terminated", "completed"]
@@ -95,13 +95,13 @@ async def test_two_releases_of_one_service_have_each_their_own_story(world: Worl
     await first.result()
     second = await world.release({"ledger": []}, version="3", strategy={"steps": [20]})
     await second.result()
-    stories = [await story(one) for one in (first, second)]
+    timelines = [await timeline_of(one) for one in (first, second)]
     weights = [
-        [one.weight for one in found.of(ledger) if one.kind is K.SHIFTED] for found in stories
+        [one.weight for one in found.of(ledger) if one.kind is K.SHIFTED] for found in timelines
     ]
     assert weights == [[100, 100], [20, 100, 100]]
-    assert stories[0].services[ledger].plan.version == "2"
-    assert stories[1].services[ledger].stable == "2"
+    assert timelines[0].services[ledger].plan.version == "2"
+    assert timelines[1].services[ledger].stable == "2"
 
 
 async def test_a_router_that_was_away_is_told_with_its_attempts(world: World) -> None:
@@ -119,7 +119,7 @@ async def test_a_router_that_was_away_is_told_with_its_attempts(world: World) ->
     assert f"the router of {ledger} is away" in sights[ledger].trouble
     world.router.broken.clear()
     await release.result()
-    found = await story(release)
+    found = await timeline_of(release)
     restored = next(one for one in found.moments if one.kind is K.RESTORED)
     assert f"(the router of {ledger} is away)" in restored.text
     assert K.STUCK in kinds(found, ledger)
@@ -133,7 +133,7 @@ async def test_a_canary_whose_history_is_gone_is_named_as_unseen(world: World) -
     ledger = world.service("ledger")
     release = await world.release({"ledger": []})
     await release.result()
-    (run,) = (await story(release)).services[ledger].runs
+    (run,) = (await timeline_of(release)).services[ledger].runs
     execution = WorkflowExecution(workflow_id=f"canary/{ledger}", run_id=run.run_id)
     await world.client.workflow_service.delete_workflow_execution(
         DeleteWorkflowExecutionRequest(
@@ -150,7 +150,7 @@ async def test_a_canary_whose_history_is_gone_is_named_as_unseen(world: World) -
         return False
 
     await eventually(gone, within=120)  # the server takes its time to delete
-    found = await story(release)
+    found = await timeline_of(release)
     assert len(found.unseen) == 1
     assert ledger in found.unseen[0]
     assert [one.weight for one in found.of(ledger) if one.kind is K.SHIFTED] == [10, 50, 100, 100]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aviary.bridge.temporal import TemporalIntake
+from aviary.bridge.temporal import TemporalGateway
 from schemas.catalog import Catalog
 from schemas.deploy import DeployRequested
 from schemas.ids import release_workflow_id
@@ -51,9 +51,9 @@ def _plan(world: World) -> ReleasePlan:
 @pytest.fixture
 async def release(world: World) -> AsyncIterator[Release]:
     plan = _plan(world)
-    intake = TemporalIntake(world.client, world.queue, QUICK)
-    assert await intake.start(plan, "digest", "request")
-    assert not await intake.start(plan, "digest", "another request")  # it is known
+    gateway = TemporalGateway(world.client, world.queue, QUICK)
+    assert await gateway.start(plan, "digest", "request")
+    assert not await gateway.start(plan, "digest", "another request")  # it is known
     handle = world.client.get_workflow_handle(
         release_workflow_id(plan.release), result_type=ReleaseStatus
     )

@@ -18,10 +18,10 @@ from schemas.alert import Alert, AlertStatus
 from schemas.ids import (
     SIGNAL_ALERT,
     SIGNAL_APPROVE,
+    SIGNAL_ORDER_ROLLBACK,
     SIGNAL_PAUSE,
     SIGNAL_RESUME,
     SIGNAL_ROLLBACK,
-    SIGNAL_UNWIND,
 )
 from schemas.release import CanaryPhase, CauseKind, Command, ReleasePhase
 from schemas.timeline import MomentKind
@@ -120,14 +120,14 @@ async def test_a_pause_outlives_the_run_that_heard_it(world: World) -> None:
     ended = await release.result()
     assert ended.phase is ReleasePhase.FINALIZED
     assert world.router.weights(ledger) == [10, 50, 100, 0]
-    story = await fetch_timeline(world.client, ended.release)
-    runs = [run.ended for run in story.services[ledger].runs]
+    timeline = await fetch_timeline(world.client, ended.release)
+    runs = [run.ended for run in timeline.services[ledger].runs]
     assert runs[:-1] == ["continued"] * (len(runs) - 1)
     assert runs[-1] == "completed"
-    assert story.unseen == ()
-    kinds = [one.kind for one in story.moments]
+    assert timeline.unseen == ()
+    kinds = [one.kind for one in timeline.moments]
     assert kinds.index(MomentKind.PAUSED) < kinds.index(MomentKind.RESUMED)
-    shifted = [one.weight for one in story.moments if one.kind is MomentKind.SHIFTED]
+    shifted = [one.weight for one in timeline.moments if one.kind is MomentKind.SHIFTED]
     assert shifted == [10, 50, 100, 100]
 
 
@@ -165,7 +165,7 @@ async def test_no_message_is_lost_between_two_runs(world: World) -> None:
     assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
 
 
-@pytest.mark.parametrize("word", [SIGNAL_UNWIND, SIGNAL_ROLLBACK, SIGNAL_ALERT])
+@pytest.mark.parametrize("word", [SIGNAL_ORDER_ROLLBACK, SIGNAL_ROLLBACK, SIGNAL_ALERT])
 async def test_a_word_at_the_beginning_of_the_next_run_counts(world: World, word: str) -> None:
     """The server lets a new run wait a little, so that the word mostly comes before its first act.
 

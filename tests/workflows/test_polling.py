@@ -17,7 +17,7 @@ from temporalio import workflow
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities.admission import ATTEND
+from activities.admission import WAIT_FOR_END
 from aviary.local.http1 import Response, fetch
 from aviary.local.ports import FreePorts
 from schemas.ids import judging_queue, waiting_queue
@@ -38,7 +38,7 @@ class Attending:
     @workflow.run
     async def run(self, queue: str) -> None:
         await workflow.execute_activity(
-            ATTEND,
+            WAIT_FOR_END,
             {"workflows": [workflow.info().workflow_id], "poll": "2s"},
             task_queue=queue,
             start_to_close_timeout=timedelta(days=1),
@@ -146,7 +146,7 @@ async def attended(server: WorkflowEnvironment, queue: str, count: int = 3) -> A
 
 
 @pytest.mark.parametrize(
-    ("command", "lane"),
+    ("command", "polled"),
     [
         ("worker", "{queue}/workflows"),
         ("worker", "{queue}/activities"),
@@ -156,11 +156,11 @@ async def attended(server: WorkflowEnvironment, queue: str, count: int = 3) -> A
     ],
 )
 async def test_polls_that_fail_for_good_end_the_process(
-    server: WorkflowEnvironment, tmp_path: Path, queue: str, command: str, lane: str
+    server: WorkflowEnvironment, tmp_path: Path, queue: str, command: str, polled: str
 ) -> None:
     names = {"judging": judging_queue(queue), "waiting": waiting_queue(queue)}
-    lane, sign = lane.format(queue=queue, **names), tmp_path / "now"
-    argv = ["tests.workflows.failing_worker", str(sign), lane, command]
+    polled, sign = polled.format(queue=queue, **names), tmp_path / "now"
+    argv = ["tests.workflows.failing_worker", str(sign), polled, command]
     async with Process.running(tmp_path, queue, target(server), *argv) as process:
         await process.says("/healthz", 200)
         async with attended(server, queue):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio import activity
 from temporalio.testing import WorkflowEnvironment
 
-from aviary.queues import Deeds, build_workers
+from aviary.queues import ActivitySet, build_workers
 from aviary.settings import load_settings
 
 
@@ -17,8 +17,8 @@ async def nothing() -> None:
 async def test_slots_and_cache_are_as_set(server: WorkflowEnvironment) -> None:
     changed = {"cached_runs": 7, "router_slots": 3, "judging_slots": 5}
     settings = load_settings().model_copy(update=changed)
-    deeds = Deeds([nothing], [nothing], [nothing], [nothing])
-    main, judging, *_ = (one.config() for one in build_workers(server.client, settings, deeds))
+    activities = ActivitySet([nothing], [nothing], [nothing], [nothing])
+    main, judging, *_ = (one.config() for one in build_workers(server.client, settings, activities))
     assert main["max_cached_workflows"] == 7
     assert main["max_concurrent_activities"] == 3
     assert judging["max_concurrent_activities"] == 5

@@ -81,14 +81,16 @@ async def test_a_release_has_a_report_while_it_runs_and_once_it_has_ended(
     async with world.working():
         release = await world.release({"ledger": []}, strategy={"steps": [50], "soak": "1h"})
         await release.until(ledger="holding")
-        story = await fetch_timeline(server.client, (await release.status()).release)
-        assert await with_running(server.client, story) == story  # the scripted judge keeps nothing
-        await folder.write(story.release)
+        timeline = await fetch_timeline(server.client, (await release.status()).release)
+        assert (
+            await with_running(server.client, timeline) == timeline
+        )  # the scripted judge keeps nothing
+        await folder.write(timeline.release)
         (page,) = tmp_path.iterdir()
         assert "The release goes on" in page.read_text()
         await release.alert("ledger")
         await release.result()
-        await folder.write(story.release)
+        await folder.write(timeline.release)
     assert "Why it went back: an alert on" in page.read_text()
 
 

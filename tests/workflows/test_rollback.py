@@ -10,7 +10,13 @@ from temporalio.api.enums.v1 import EventType
 
 from adapters.errors import Retryable, StaleGeneration, Terminal
 from adapters.routers.memory import Fault
-from schemas.ids import SIGNAL_ALERT, SIGNAL_FINALIZE, SIGNAL_REPORT, SIGNAL_ROLLBACK, SIGNAL_UNWIND
+from schemas.ids import (
+    SIGNAL_ALERT,
+    SIGNAL_FINALIZE,
+    SIGNAL_ORDER_ROLLBACK,
+    SIGNAL_REPORT,
+    SIGNAL_ROLLBACK,
+)
 from schemas.notice import NoticeKind
 from schemas.release import CauseKind, ReleasePhase, Tuning
 from schemas.route import Route
@@ -185,7 +191,7 @@ async def test_a_malformed_message_never_wedges_a_run(
     await release.canary("ledger").signal("no-such-signal", args=arguments)
     await release.handle.signal(SIGNAL_REPORT, args=arguments)
     assert (await release.status()).phase is ReleasePhase.SOAKING
-    await release.canary("ledger").signal(SIGNAL_UNWIND, args=arguments)
+    await release.canary("ledger").signal(SIGNAL_ORDER_ROLLBACK, args=arguments)
     await eventually(lambda: world.router.last_back() == [world.service("ledger")])
     assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
 

@@ -28,7 +28,7 @@ class HungJudge(ScriptedJudge):
 
     async def _judge(self, request: JudgeRequest, place: tuple[str, float]) -> JudgeResult:
         while request.bake is not None:
-            activity.heartbeat({"steps": 7, "trail": []})
+            activity.heartbeat({"steps": 7, "evidence_series": []})
             await asyncio.sleep(0.02)
         return await super()._judge(request, place)
 
@@ -148,8 +148,8 @@ async def test_a_stuck_rollback_says_why_everywhere(server: WorkflowEnvironment)
         await release.until(ledger="stuck")
         await shown(release, "Read-only file system")
         await eventually(lambda: _told_stuck(world, "Read-only file system"))
-        story = await fetch_timeline(world.client, release.handle.id.removeprefix("release/"))
-        assert "Read-only file system" in " ".join(one.text for one in story.moments)
+        timeline = await fetch_timeline(world.client, release.handle.id.removeprefix("release/"))
+        assert "Read-only file system" in " ".join(one.text for one in timeline.moments)
         router.full = False
         done = await release.result()
     assert done.phase is ReleasePhase.ROLLED_BACK

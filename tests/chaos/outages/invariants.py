@@ -40,14 +40,14 @@ async def broken_by(round_: Round, one: Asked, status: ReleaseStatus) -> list[st
 
 
 def _ended_wrong(one: Asked, status: ReleaseStatus) -> Iterator[str]:
-    if status.phase is not ENDS[one.play]:
-        yield f"ended {status.phase}, expected {ENDS[one.play]}: {status.cause}"
+    if status.phase is not ENDS[one.scenario]:
+        yield f"ended {status.phase}, expected {ENDS[one.scenario]}: {status.cause}"
     forward = status.phase is ReleasePhase.FINALIZED
     back = {CanaryPhase.ROLLED_BACK, CanaryPhase.SKIPPED}
     for each in status.services:
         if each.phase not in ({CanaryPhase.FINALIZED} if forward else back):
             yield f"{each.service}: {each.phase} in a release that is {status.phase}"
-    expected = _CAUSES.get(one.play)
+    expected = _CAUSES.get(one.scenario)
     cause = status.cause
     if expected and (cause is None or (cause.kind, cause.service) != expected):
         yield f"cause: {cause}, expected {expected[0]} of {expected[1]}"

@@ -40,7 +40,7 @@ SICK = ShopFault(error_rate=0.3)
 class Asked:
     """One release that was asked for."""
 
-    play: str
+    scenario: str
     id: str
     version: str
     before: dict[str, str] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Asked:
 
     @property
     def versions(self) -> dict[str, str]:
-        return dict.fromkeys(SERVICES[self.play], self.version)
+        return dict.fromkeys(SERVICES[self.scenario], self.version)
 
     def handle(self, site: Site) -> WorkflowHandle[Any, ReleaseStatus]:
         return site.client.get_workflow_handle(
@@ -65,8 +65,8 @@ class Round:
         """The key of a deploy event that can't be read."""
         self.version = f"{number + 1}.0.0"
         self.asked = {
-            play: Asked(play, f"{play.replace(' ', '-')}-{number}", self.version)
-            for play in SERVICES
+            scenario: Asked(scenario, f"{scenario.replace(' ', '-')}-{number}", self.version)
+            for scenario in SERVICES
         }
 
     @property
@@ -83,10 +83,10 @@ class Round:
         names = [name for one in self.asked.values() for name in one.versions]
         await asyncio.gather(*(site.deploy(name, self.version) for name in names))
         await site.reset_load()
-        for play in (BAD, ALERTED):
-            await site.pipeline.request(self.asked[play].id, self.asked[play].versions)
-        for play in (BAD, ALERTED):
-            await self._until(play, lambda phases: phases[-1] is CanaryPhase.BAKING)
+        for scenario in (BAD, ALERTED):
+            await site.pipeline.request(self.asked[scenario].id, self.asked[scenario].versions)
+        for scenario in (BAD, ALERTED):
+            await self._until(scenario, lambda phases: phases[-1] is CanaryPhase.BAKING)
         await site.pipeline.request(self.asked[GOING].id, self.asked[GOING].versions)
         await self._until(GOING, lambda phases: phases[0] is CanaryPhase.BAKING)
 
@@ -100,9 +100,9 @@ class Round:
         sender.start()
         try:
             junk = Outgoing(ids.TOPIC_DEPLOYS, b"{", self.junk)
-            await _persist(lambda: sender.send([junk]))
+            await _retry_until_available(lambda: sender.send([junk]))
             for _ in range(2):
-                await _persist(lambda: site.pipeline.request(late.id, late.versions))
+                await _retry_until_available(lambda: site.pipeline.request(late.id, late.versions))
         finally:
             await sender.close()
 
@@ -117,8 +117,8 @@ class Round:
                 if gone not in {route.stable, route.canary}:
                     await site.retire(service, gone)
 
-    async def _until(self, play: str, so: Callable[[list[CanaryPhase]], bool]) -> None:
-        one = self.asked[play]
+    async def _until(self, scenario: str, so: Callable[[list[CanaryPhase]], bool]) -> None:
+        one = self.asked[scenario]
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 status = await self._status(one)
@@ -130,11 +130,11 @@ class Round:
                         raise AssertionError(f"{one.id} ended too soon: {status}")
                 await asyncio.sleep(0.1)
 
-    async def until_release(self, play: str, phase: ReleasePhase) -> None:
+    async def until_release(self, scenario: str, phase: ReleasePhase) -> None:
         """Wait until a release is in a phase, or past it."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
-                status = await self._status(self.asked[play])
+                status = await self._status(self.asked[scenario])
                 if status is not None and (status.phase is phase or status.phase.closed):
                     return
                 await asyncio.sleep(0.05)
@@ -149,7 +149,7 @@ class Round:
         return status
 
 
-async def _persist(attempt: Callable[[], Any]) -> None:
+async def _retry_until_available(attempt: Callable[[], Any]) -> None:
     """As a pipeline does: again until Kafka says that it has it."""
     while True:
         try:

@@ -70,7 +70,7 @@ async def _met(site: Site, fault: Fault, number: int, *, quick: bool) -> list[Ro
         return await meet(site, fault, number, quick=quick)
     except (OSError, TimeoutError, AssertionError, RPCError, ChildFailedError) as error:
         text = f"{type(error).__name__}: {error}"
-        return [Row(PART, play, fault.name, broken=[text]) for play in SERVICES]
+        return [Row(PART, scenario, fault.name, broken=[text]) for scenario in SERVICES]
 
 
 async def meet(site: Site, fault: Fault, number: int, *, quick: bool = False) -> list[Row]:
@@ -110,7 +110,7 @@ async def meet(site: Site, fault: Fault, number: int, *, quick: bool = False) ->
 async def _row(
     round_: Round, one: Asked, status: ReleaseStatus | str, fault: Fault, *, seconds: float
 ) -> Row:
-    row = Row(PART, one.play, fault.name, struck=True, seconds=round(seconds, 1))
+    row = Row(PART, one.scenario, fault.name, struck=True, seconds=round(seconds, 1))
     if isinstance(status, str):
         row.broken.append(status)
     else:

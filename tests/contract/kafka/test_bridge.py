@@ -17,7 +17,7 @@ from adapters.kafka import Outgoing, Sender
 from adapters.kafka_reading import Fetched, RawConsumer
 from aviary.bridge.accept import Acceptor
 from aviary.bridge.metrics import BridgeMetrics, Outcome
-from aviary.bridge.temporal import TemporalIntake
+from aviary.bridge.temporal import TemporalGateway
 from aviary.catalog_watch import CatalogWatch
 from aviary.settings import Settings
 from schemas import ids
@@ -51,7 +51,7 @@ async def _committed(broker: Broker, topic: str, count: int) -> None:
 def _acceptor(client: Client, settings: Settings, sender: Sender) -> Acceptor:
     registry = CollectorRegistry()
     return Acceptor(
-        TemporalIntake(client, settings.task_queue),
+        TemporalGateway(client, settings.task_queue),
         sender,
         CatalogWatch(settings.catalog, registry).newest,
         BridgeMetrics(registry),
@@ -181,16 +181,18 @@ async def test_what_cannot_be_done_is_kept_with_its_reason(
     }
     async with running(settings):
         await broker.write(*bad.values(), deploy("good"))
-        letters = await broker.read(ids.TOPIC_DEADLETTERS, len(bad))
+        dead_letters = await broker.read(ids.TOPIC_DEADLETTERS, len(bad))
         await _committed(broker, ids.TOPIC_DEPLOYS, len(bad) + 1)
 
-    by_reason = {dict(letter.headers)["aviary-reason"].decode(): letter for letter in letters}
+    by_reason = {
+        dict(message.headers)["aviary-reason"].decode(): message for message in dead_letters
+    }
     assert by_reason.keys() == bad.keys()
     for reason, sent in bad.items():
-        letter = by_reason[reason]
-        assert (letter.value, letter.key) == (sent.value, sent.key)
-        assert letter.headers[: len(sent.headers)] == tuple(sent.headers)
-        assert dict(letter.headers)["aviary-source-topic"] == ids.TOPIC_DEPLOYS.encode()
+        message = by_reason[reason]
+        assert (message.value, message.key) == (sent.value, sent.key)
+        assert message.headers[: len(sent.headers)] == tuple(sent.headers)
+        assert dict(message.headers)["aviary-source-topic"] == ids.TOPIC_DEPLOYS.encode()
     assert b"nosuch" in dict(by_reason["unknown_service"].headers)["aviary-error"]
     assert await runs(client, ["good", "shop-1", "shop-2", "shop-3"]) == await runs(
         client, ["good"]
@@ -205,14 +207,14 @@ async def test_an_alert_becomes_a_signal_to_the_canary(
         # ledger has no canary; nosuch is no service.
         await broker.write(alert(), alert("ledger", "f2"), alert("nosuch", "f3"))
         await _committed(broker, ids.TOPIC_ALERTS, 3)
-        [letter] = await broker.read(ids.TOPIC_DEADLETTERS, 1)
+        [message] = await broker.read(ids.TOPIC_DEADLETTERS, 1)
         url = f"http://127.0.0.1:{settings.metrics_port}"
         async with httpx.AsyncClient() as http:
             metrics = (await http.get(f"{url}/metrics")).text
             assert (await http.get(f"{url}/readyz")).status_code == 200
 
     assert [item.fingerprint for item in await alerts_signalled(client)] == ["f1"]
-    assert dict(letter.headers)["aviary-reason"] == b"unknown_service"
+    assert dict(message.headers)["aviary-reason"] == b"unknown_service"
     assert "aviary_bridge_unmatched_alerts_total 1.0" in metrics
     assert 'aviary_bridge_records_total{outcome="signalled",topic="aviary.alerts"} 1.0' in metrics
     assert 'aviary_bridge_lag_records{partition="' in metrics
@@ -321,14 +323,14 @@ async def test_a_new_service_needs_no_restart(
 ) -> None:
     async with running(settings):
         await broker.write(deploy("early", service="search"))
-        [letter] = await broker.read(ids.TOPIC_DEADLETTERS, 1)
+        [message] = await broker.read(ids.TOPIC_DEADLETTERS, 1)
         settings.catalog.write_text(settings.catalog.read_text() + "  search: {}\n")
         await broker.write(deploy("late", service="search"))
         await _committed(broker, ids.TOPIC_DEPLOYS, 2)
         settings.catalog.write_text("version: 1\nservices: [")
         await broker.write(deploy("later", service="search"))
         await _committed(broker, ids.TOPIC_DEPLOYS, 3)
-    assert letter.key == b"early"
+    assert message.key == b"early"
     assert (await runs(client, ["early", "late", "later"])).keys() == {"late", "later"}
 
 

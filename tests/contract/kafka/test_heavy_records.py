@@ -69,9 +69,9 @@ async def test_a_bomb_stays_within_the_bound(
     del value
     for partition in range(4):
         await produce(broker.options.bootstrap, ids.TOPIC_DEPLOYS, partition, made)
-    letters = await broker.read(ids.TOPIC_DEADLETTERS, 4)
+    dead_letters = await broker.read(ids.TOPIC_DEADLETTERS, 4)
     await _released(client, codec)
-    assert {dict(letter.headers)["aviary-reason"] for letter in letters} == {b"too_large"}
+    assert {dict(message.headers)["aviary-reason"] for message in dead_letters} == {b"too_large"}
     assert _peak_mb(bridge) < BOUND_MB
 
 
@@ -113,8 +113,8 @@ async def test_an_alert_does_not_wait_for_heavy_deploy_events(
         await asyncio.sleep(0.1)
     # It was 90 s for one such event; on an idle machine it is a fraction of a second.
     assert slowest < 15
-    letters = await broker.read(ids.TOPIC_DEADLETTERS, len(records) * 4)
-    assert len(letters) == len(records) * 4
+    dead_letters = await broker.read(ids.TOPIC_DEADLETTERS, len(records) * 4)
+    assert len(dead_letters) == len(records) * 4
 
 
 async def test_large_events_that_are_good_are_releases(

@@ -30,8 +30,8 @@ def _given(record: Outgoing, *headers: tuple[str, bytes]) -> Any:
     return record.key, record.value, (*record.headers, *headers)
 
 
-def _headers(letter: Any) -> dict[str, str]:
-    return {name: value.decode() for name, value in letter.headers if name.startswith("aviary-")}
+def _headers(message: Any) -> dict[str, str]:
+    return {name: value.decode() for name, value in message.headers if name.startswith("aviary-")}
 
 
 async def _released(client: Client, names: Iterable[str]) -> None:
@@ -95,17 +95,21 @@ async def test_what_cannot_be_read_is_kept_and_costs_nobody_else_anything(
     await broker.write(*(deploy(name) for name in after))
     async with running(settings):
         await _released(client, [*before, *after])
-        letters = await broker.read(ids.TOPIC_DEADLETTERS, 3)
+        dead_letters = await broker.read(ids.TOPIC_DEADLETTERS, 3)
         await until(lambda: ready(settings), "it is ready")
-    for letter in letters:
-        told = _headers(letter)
+    for message in dead_letters:
+        told = _headers(message)
         assert told["aviary-reason"] == "unreadable"
         assert told["aviary-source-topic"] == topic
         if "aviary-value-holds" in told:
-            assert letter.value[16] == 2, "the raw batch"
+            assert message.value[16] == 2, "the raw batch"
         else:
-            assert letter.value == deploy("odd").value
-    assert {_headers(letter)["aviary-source-partition"] for letter in letters} == {"0", "1", "2"}
+            assert message.value == deploy("odd").value
+    assert {_headers(message)["aviary-source-partition"] for message in dead_letters} == {
+        "0",
+        "1",
+        "2",
+    }
 
 
 @pytest.mark.parametrize("codec", ["gzip", "lz4", "zstd"])
@@ -122,20 +126,20 @@ async def test_a_record_of_many_megabytes_is_kept_cut_and_its_neighbours_are_don
     await produce(broker.options.bootstrap, ids.TOPIC_DEPLOYS, 0, made)
     async with running(settings):
         await _released(client, ["first", "last"])
-        [letter] = await broker.read(ids.TOPIC_DEADLETTERS, 1)
+        [message] = await broker.read(ids.TOPIC_DEADLETTERS, 1)
         await until(lambda: ready(settings), "it is ready")
-    told = _headers(letter)
+    told = _headers(message)
     assert told["aviary-reason"] == "too_large"
     assert told["aviary-source-offset"] == "1"
     assert told["aviary-cut"] == f"30000000 bytes, sha256 {hashlib.sha256(blanks).hexdigest()}"
-    assert letter.value == blanks[:262_144]
-    assert letter.key == b"large"
+    assert message.value == blanks[:262_144]
+    assert message.key == b"large"
 
 
 async def test_what_no_dead_letter_can_hold_is_cut(
     broker: Broker, client: Client, settings: Settings
 ) -> None:
-    """Just below what a record may be, and with headers that alone are too large for a letter."""
+    """Just below what a record may be, and with headers that are too large for a dead letter."""
     whole = b"x" * (4 * 1024 * 1024 - 600)
     headers = tuple((f"h{n}", b"y" * 60_000) for n in range(60))
     records = [(b"a", whole, ()), (b"k" * 300_000, b"{}", headers), _given(deploy("last"))]

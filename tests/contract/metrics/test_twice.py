@@ -12,7 +12,7 @@ import pytest_asyncio
 from adapters.metrics.prometheus import PrometheusMetrics
 from analysis.counters import ArmCounters
 from analysis.duplicates import certain
-from analysis.intake import CounterIntake, Timing
+from analysis.intervals import CounterReader, Timing
 from analysis.whole import Limits
 from aviary.local import debian, probes
 from aviary.local.ports import LOOPBACK, FreePorts
@@ -72,14 +72,14 @@ async def test_they_are_refused_and_the_label_is_named(scraped: list[Series]) ->
     copies = certain(scraped)
     assert copies is not None
     assert (copies.label, copies.values) == ("job", ("pods", "services"))
-    intake = CounterIntake(METRIC, Timing(15.0, 0.0, 10))
-    intake.take(MetricReading(canary=arm(scraped), stable=arm(scraped)), 0, 0)
-    assert intake.fault is Fault.DUPLICATE
+    reader = CounterReader(METRIC, Timing(15.0, 0.0, 10))
+    reader.take(MetricReading(canary=arm(scraped), stable=arm(scraped)), 0, 0)
+    assert reader.fault is Fault.DUPLICATE
 
 
 async def test_one_counts_where_the_label_is_named(scraped: list[Series]) -> None:
     folded, _ = ArmCounters(replica_labels=("job",)).fold(arm(scraped).parts)
     assert [one.labels["job"] for one in folded["total"]] == ["pods", "pods"]
-    intake = CounterIntake(METRIC, Timing(15.0, 0.0, 10, Limits(replica_labels=("job",))))
-    intake.take(MetricReading(canary=arm(scraped), stable=arm(scraped)), 0, 0)
-    assert intake.fault is None
+    reader = CounterReader(METRIC, Timing(15.0, 0.0, 10, Limits(replica_labels=("job",))))
+    reader.take(MetricReading(canary=arm(scraped), stable=arm(scraped)), 0, 0)
+    assert reader.fault is None

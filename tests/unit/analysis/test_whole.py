@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from analysis.evalues import Tally
-from analysis.intake import CounterIntake, GaugeIntake, Interval, Timing
+from analysis.intervals import CounterReader, GaugeReader, Interval, Timing
 from analysis.judge import Judge
 from analysis.whole import Limits
 from schemas.judging import (
@@ -53,18 +53,18 @@ class Reader:
     """Takes readings of the canary 15 s apart, beside a stable version that is always whole."""
 
     def __init__(self, metric: RatioMetric, **limits: object) -> None:
-        self.intake = CounterIntake(metric, timing(**limits))
+        self.reader = CounterReader(metric, timing(**limits))
         self.number = 0
 
     def take(self, canary: ArmReading | Gap | None, stable_arm: ArmReading | None = None) -> Tally:
         reading = both(canary, stable_arm or stable(self.number))  # type: ignore[arg-type]
-        found = self.intake.take(reading, 15.0 * self.number, 0)
+        found = self.reader.take(reading, 15.0 * self.number, 0)
         self.number += 1
         return found.streams[0][0] if found else Tally(0, 0, 0, 0)
 
     @property
     def fault(self) -> Fault | None:
-        return self.intake.fault
+        return self.reader.fault
 
 
 def good(number: float, pod: str = "c", **labels: str) -> Series:
@@ -85,14 +85,14 @@ def test_it_is_not_0_where_the_label_that_picks_it_does_not_exist() -> None:
     for number in range(3):
         assert reader.take(arm(total=(good(number, status="200"),), bad=())).n_c == 0
         assert reader.fault is Fault.UNSHOWN
-    assert "the total has no label code" in reader.intake.note
+    assert "the total has no label code" in reader.reader.note
 
 
 def test_of_another_name_it_is_0_only_where_something_shows_that_it_can_be_there() -> None:
     bare = arm(total=(good(1),), bad=())
     silent = Reader(TWO_NAMES)
     assert silent.take(bare).n_c == 0
-    assert (silent.fault, "shown_by" in silent.intake.note) == (Fault.UNSHOWN, True)
+    assert (silent.fault, "shown_by" in silent.reader.note) == (Fault.UNSHOWN, True)
     said = Reader(SAID)
     said.take(arm(total=(good(0),), bad=(), shown_by=(good(0),)))
     assert said.take(arm(total=(good(1),), bad=(), shown_by=(good(1),))).n_c == 100
@@ -106,8 +106,8 @@ def test_it_is_0_beside_another_instance_of_the_version_that_has_one() -> None:
     reader.take(arm(total=(good(0, "c1"), good(0, "c2")), bad=(failed,)))
     assert reader.take(arm(total=(good(1, "c1"), good(1, "c2")), bad=(failed,))).n_c == 200
     # The same version had one: it stays known, also for an attempt that goes on.
-    again = CounterIntake(TWO_NAMES, timing())
-    again.restore(json.loads(json.dumps(reader.intake.dump())))
+    again = CounterReader(TWO_NAMES, timing())
+    again.restore(json.loads(json.dumps(reader.reader.dump())))
     later = both(arm(total=(good(2, "c2"),), bad=()), stable(2))
     assert again.take(later, 30, 0) is not None
 
@@ -214,7 +214,7 @@ def test_what_is_scraped_twice_is_refused_and_named(name: str) -> None:
         assert reader.take(arm(total=found, bad=())).n_c == 0
         assert reader.fault is Fault.DUPLICATE
     label = next(iter(TWICE[name][0]), "equal labels")
-    assert label in reader.intake.note
+    assert label in reader.reader.note
 
 
 @pytest.mark.parametrize(
@@ -270,8 +270,8 @@ def test_when_a_replica_goes_away_nothing_is_counted_twice() -> None:
     orders = ["ab", "ab", "b", "b", "ab", "ab", "a", "ab"]
     taken = [reader.take(replicas(n, *order)).n_c for n, order in enumerate(orders)]
     assert taken == [0, 110, 0, 110, 110, 110, 0, 110]
-    kept = CounterIntake(ONE_NAME, timing(replica_labels=("prometheus_replica",)))
-    kept.restore(json.loads(json.dumps(reader.intake.dump())))
+    kept = CounterReader(ONE_NAME, timing(replica_labels=("prometheus_replica",)))
+    kept.restore(json.loads(json.dumps(reader.reader.dump())))
     found = kept.take(both(replicas(8, "b", "a"), stable(8)), 120, 0)
     assert found is not None
     assert found.streams[0][0].n_c == 110
@@ -291,12 +291,12 @@ def test_what_only_looks_doubled_is_counted_once_and_said(label: str) -> None:
     reader = Reader(ONE_NAME)
     reader.take(halves(0, label))
     assert reader.take(halves(1, label)).n_c == 300
-    assert f"by the label {label} (1, 2)" in reader.intake.note
+    assert f"by the label {label} (1, 2)" in reader.reader.note
     assert reader.fault is None
     other = Reader(ONE_NAME)
     other.take(halves(0, label, 0.7))
     assert other.take(halves(1, label, 0.7)).n_c == pytest.approx(510)
-    assert other.intake.note == ""
+    assert other.reader.note == ""
 
 
 @pytest.mark.parametrize("label", ["instance", "code", "path"])
@@ -306,7 +306,7 @@ def test_instances_that_take_turns_are_two_and_so_are_paths(label: str) -> None:
         total = [series(100 * number + 5000, pod="c", **{label: value}) for value in "12"]
         tally = reader.take(arm(total=tuple(total), bad=(), shown_by=tuple(total)))
     assert tally.n_c == 200
-    assert reader.intake.note == ""
+    assert reader.reader.note == ""
 
 
 def test_without_a_target_only_what_is_equal_is_alike() -> None:
@@ -343,7 +343,7 @@ def test_a_count_that_is_none_is_no_evidence(part: str, value: float) -> None:
     parts = {"total": (good(1),), "bad": (), part: (good(1), odd)}
     assert reader.take(ArmReading(parts=parts)).n_c == 0
     assert reader.fault is Fault.NOT_A_NUMBER
-    assert "NaN" in reader.intake.note
+    assert "NaN" in reader.reader.note
     assert reader.take(arm(total=(good(2),), bad=())).n_c == 200
 
 
@@ -351,29 +351,29 @@ def test_series_without_end_are_not_remembered() -> None:
     reader = Reader(ONE_NAME, most_series=100)
     many = tuple(good(1, f"c{n}") for n in range(101))
     assert reader.take(arm(total=many, bad=())).n_c == 0
-    assert (reader.fault, len(json.dumps(reader.intake.dump())) < 1000) == (Fault.TOO_LARGE, True)
+    assert (reader.fault, len(json.dumps(reader.reader.dump())) < 1000) == (Fault.TOO_LARGE, True)
 
 
 def test_an_instance_without_a_bucket_is_not_taken_for_slow() -> None:
-    intake = CounterIntake(HistogramMetric(name="latency", buckets="b", edges=(0.1,)), timing())
+    reader = CounterReader(HistogramMetric(name="latency", buckets="b", edges=(0.1,)), timing())
     whole = tuple(series(90, pod=p, le="0.1") for p in "ab")
     totals = tuple(series(100, pod=p, le="+Inf") for p in "ab")
     stable_arm = arm(buckets=(*whole, *totals))
-    intake.take(both(stable_arm, stable_arm), 0, 0)
-    assert intake.take(both(arm(buckets=(whole[0], *totals)), stable_arm), 15, 0) is None
-    assert intake.fault is Fault.EMPTY
-    assert "no bucket at 0.1 s on 1 instances of canary" in intake.note
+    reader.take(both(stable_arm, stable_arm), 0, 0)
+    assert reader.take(both(arm(buckets=(whole[0], *totals)), stable_arm), 15, 0) is None
+    assert reader.fault is Fault.EMPTY
+    assert "no bucket at 0.1 s on 1 instances of canary" in reader.note
 
 
 def test_gauges_are_held_to_the_same() -> None:
-    intake = GaugeIntake(GaugeMetric(name="memory"))
+    reader = GaugeReader(GaugeMetric(name="memory"))
     twice = arm(value=tuple(pair(*TWICE["two jobs"])))
     one = arm(value=(series(5, pod="c"),))
     none = arm(value=(series(math.nan, pod="c"),))
     for canary, fault in ((twice, Fault.DUPLICATE), (none, Fault.NOT_A_NUMBER)):
-        assert intake.take(both(canary, one), 0, 0) is None
-        assert intake.fault is fault
-    named = GaugeIntake(GaugeMetric(name="memory"), Limits(replica_labels=("job",)))
+        assert reader.take(both(canary, one), 0, 0) is None
+        assert reader.fault is fault
+    named = GaugeReader(GaugeMetric(name="memory"), Limits(replica_labels=("job",)))
     named.take(both(twice, one), 0, 0)
     assert named.take(both(twice, one), 15, 0) == Interval(0, 15, ((Tally(500, 1, 5, 1),),))
 

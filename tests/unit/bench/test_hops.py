@@ -11,14 +11,14 @@ from temporalio.api.history.v1 import HistoryEvent
 from activities.judge import JUDGE
 from activities.traffic import APPLY
 from bench import faults, restoring
+from bench.rollback_order import last_end
 from bench.seen import Call
-from bench.unwinding import last_end
 from schemas.ids import SIGNAL_ALERT
 
 BEGAN = 1_700_000_000.0
 
 
-class Story:
+class History:
     """A history, event by event; moments are seconds since `BEGAN`."""
 
     def __init__(self) -> None:
@@ -46,12 +46,12 @@ class Story:
 
 
 def test_an_alert_is_split_by_its_signal_and_the_next_write() -> None:
-    story = Story()
-    story.activity(APPLY, 0, 0.1, 0.2)  # to the canary
-    story.signal(2.004)
-    story.activity(APPLY, 2.010, 2.015, 2.050)
+    history = History()
+    history.activity(APPLY, 0, 0.1, 0.2)  # to the canary
+    history.signal(2.004)
+    history.activity(APPLY, 2.010, 2.015, 2.050)
     calls = [Call(BEGAN + at, "target", version, 200) for at, version in ((2.02, "b"), (2.03, "a"))]
-    found = restoring.moments(story.events, APPLY, calls, BEGAN + 2, BEGAN + 2.001, BEGAN + 2.003)
+    found = restoring.moments(history.events, APPLY, calls, BEGAN + 2, BEGAN + 2.001, BEGAN + 2.003)
     hops = found.hops()
     assert [round(hops[hop]) for hop in restoring.HOPS] == [1, 3, 6, 5, 5]
     assert round(hops[restoring.CONFIRMED]) == 30
@@ -60,42 +60,42 @@ def test_an_alert_is_split_by_its_signal_and_the_next_write() -> None:
 
 
 def test_a_write_counts_when_it_ended_last() -> None:
-    story = Story()
-    story.activity(APPLY, 0, 1, 2)
-    story.activity("other", 3, 4, 5)
-    assert last_end(story.events, APPLY) == pytest.approx(BEGAN + 2)
-    assert not last_end(story.events, "never")
+    history = History()
+    history.activity(APPLY, 0, 1, 2)
+    history.activity("other", 3, 4, 5)
+    assert last_end(history.events, APPLY) == pytest.approx(BEGAN + 2)
+    assert not last_end(history.events, "never")
 
 
-def split(story: Story, alert: float | None) -> faults.Took:
+def split(history: History, alert: float | None) -> faults.Took:
     at = BEGAN + 10
     told = BEGAN + alert if alert is not None else None
-    return faults.split(story.events, told, at=at, seen=at + 0.5, last=BEGAN + 14.5)
+    return faults.split(history.events, told, at=at, seen=at + 0.5, last=BEGAN + 14.5)
 
 
 def test_a_fault_that_the_judge_finds_is_detected_when_it_has_ended() -> None:
-    story = Story()
-    story.activity(APPLY, 0, 0.1, 0.2)
-    story.activity(JUDGE, 1, 1, 13)
-    story.activity(APPLY, 14, 14.1, 15)
-    took = split(story, None)
+    history = History()
+    history.activity(APPLY, 0, 0.1, 0.2)
+    history.activity(JUDGE, 1, 1, 13)
+    history.activity(APPLY, 14, 14.1, 15)
+    took = split(history, None)
     assert (took.detected, took.decided, took.restored) == pytest.approx((3000, 1000, 500))
     assert (took.seen, took.writes, took.total) == pytest.approx((500, 1, 4500))
 
 
 def test_a_fault_that_an_alert_finds_is_detected_by_alertmanager() -> None:
-    story = Story()
-    story.activity(APPLY, 0, 0.1, 0.2)
-    story.signal(12.5)
-    story.activity(APPLY, 13, 14.1, 15)
-    story.signal(13.5)
-    took = split(story, 12)
+    history = History()
+    history.activity(APPLY, 0, 0.1, 0.2)
+    history.signal(12.5)
+    history.activity(APPLY, 13, 14.1, 15)
+    history.signal(13.5)
+    took = split(history, 12)
     assert (took.detected, took.decided, took.restored) == pytest.approx((2000, 1000, 1500))
 
 
 def test_two_ways_back_are_two_writes() -> None:
-    story = Story()
-    story.signal(12)
-    story.activity(APPLY, 13, 14, 15)
-    story.activity(APPLY, 16, 17, 18)
-    assert split(story, 11).writes == 2
+    history = History()
+    history.signal(12)
+    history.activity(APPLY, 13, 14, 15)
+    history.activity(APPLY, 16, 17, 18)
+    assert split(history, 11).writes == 2

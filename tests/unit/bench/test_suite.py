@@ -11,7 +11,7 @@ import pytest
 
 from aviary.local.parts import Ports
 from aviary.local.ports import FreePorts
-from bench import many, unwinding
+from bench import many, rollback_order
 from bench.__main__ import RESULT, SUITES, complete, specs
 from bench.restoring import HOPS, Moments
 from bench.seen import Call, Seen, parse
@@ -42,7 +42,7 @@ def test_the_page_shows_no_figure_that_is_not_measured() -> None:
 
 
 def test_the_page_names_every_suite_and_hop() -> None:
-    for name in (*SUITES, *HOPS, *unwinding.HOPS):
+    for name in (*SUITES, *HOPS, *rollback_order.HOPS):
         assert name in " ".join(PAGE.split()), name
     assert str(RESULT.relative_to(ROOT)) in PAGE
 
@@ -103,7 +103,7 @@ def test_graphs_have_no_cycle_and_are_the_same_each_time(shape: str) -> None:
 def test_catalogs_are_valid() -> None:
     for document in (
         many.described(100, Path("/x"), Ports.choose(FreePorts())),
-        unwinding.described(),
+        rollback_order.described(),
     ):
         assert Catalog.model_validate(json.loads(json.dumps(document))).services
 

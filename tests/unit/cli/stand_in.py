@@ -1,4 +1,4 @@
-"""A stand-in for the release and canary workflows: same names, queries and updates, no deeds."""
+"""A stand-in for the release and canary workflows: same names and handlers, no activities."""
 
 from __future__ import annotations
 

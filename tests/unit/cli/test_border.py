@@ -27,7 +27,7 @@ from aviary.settings import Settings
 from schemas.live import Live
 from schemas.phases import CanaryPhase, ReleasePhase
 from schemas.release import CanaryStatus, Cause, ReleaseStatus, ServiceStatus
-from schemas.timeline import Moment, MomentKind, ServiceStory, Timeline
+from schemas.timeline import Moment, MomentKind, ServiceTimeline, Timeline
 from schemas.verdict import VerdictKind
 from tests.hostile import AT, TEXTS, every, harmless
 from tests.unit.cli.conftest import ROOT, Run
@@ -62,7 +62,7 @@ def story_of(text: str) -> Timeline:
         every(Moment, text, kind=kind, at=AT, cause=every(Cause, text, text=f"{text} {kind}"))
         for kind in MomentKind
     )
-    service = every(ServiceStory, text, phase=CanaryPhase.BAKING)
+    service = every(ServiceTimeline, text, phase=CanaryPhase.BAKING)
     return every(Timeline, text, execution="running", moments=moments, services={text: service})
 
 
@@ -116,7 +116,7 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> type[Outside]:
         return story_of(Told.text)
 
     monkeypatch.setattr(remote, "Releases", Told)
-    monkeypatch.setattr(report_command, "_story", told)
+    monkeypatch.setattr(report_command, "_timeline", told)
     return Told
 
 
@@ -235,7 +235,7 @@ def test_a_tree_stays_within_its_width(text: str, width: int) -> None:
 
 
 @hostile
-def test_a_story_and_changes_are_lines_of_text(text: str) -> None:
+def test_a_timeline_and_changes_are_lines_of_text(text: str) -> None:
     lines = [line.plain for line in Explanation(80).lines(story_of(text))]
     lines += Changes().of(look_of(text, ReleasePhase.RUNNING))
     assert not [line for line in lines if "\n" in harmless(line, wrapped=True)]
@@ -284,7 +284,7 @@ def _printing(path: Path) -> list[str]:
     return [one for one in named if one in {"print", "Console", "typer.echo", "click.echo"}]
 
 
-def test_rich_s_own_console_shows_a_story_as_text() -> None:
+def test_rich_s_own_console_shows_a_timeline_as_text() -> None:
     """Lines that are laid out are safe wherever they are printed."""
     console = Console(width=80, no_color=True)
     with console.capture() as captured:

@@ -17,7 +17,7 @@ from tests.unit.cli import looks
 from tests.unit.history import recorded
 
 
-def story(scenario: str, *, canaries: bool = True) -> Timeline:
+def timeline(scenario: str, *, canaries: bool = True) -> Timeline:
     """A recorded release, its services named as the scenario calls them."""
     found = recorded.canaries(scenario) if canaries else {}
     return build(recorded.release(scenario), found)
@@ -49,13 +49,15 @@ def errors(canary: Counts, stable: Counts, *, e_value: float = 1, note: str = ""
 @pytest.mark.parametrize("width", [40, 80, 160])
 @pytest.mark.parametrize("scenario", ["judged_bad", "told_by_a_person", "alert_while_holding"])
 def test_no_line_is_wider_than_asked_for(scenario: str, width: int) -> None:
-    lines = written(story(scenario), width)
+    lines = written(timeline(scenario), width)
     assert max(len(line) for line in lines) <= width
-    assert lines == [line.plain.rstrip() for line in Explanation(width, UTC).lines(story(scenario))]
+    assert lines == [
+        line.plain.rstrip() for line in Explanation(width, UTC).lines(timeline(scenario))
+    ]
 
 
 def test_it_begins_with_how_it_ended_and_why() -> None:
-    lines = written(story("judged_bad"), 160)
+    lines = written(timeline("judged_bad"), 160)
     assert lines[0].startswith("Release r-")
     assert re.search(r"was rolled back after \ds: payments-", lines[0])
     assert lines[1].startswith("  ledger-")
@@ -64,7 +66,7 @@ def test_it_begins_with_how_it_ended_and_why() -> None:
 
 
 def test_every_moment_has_its_line_with_time_and_service() -> None:
-    found = story("told_by_a_person")
+    found = timeline("told_by_a_person")
     lines = written(found, 160)
     for moment in found.moments:
         head = f"{moment.at:%H:%M:%S}  {(moment.service or 'release')[:19]}"
@@ -73,7 +75,7 @@ def test_every_moment_has_its_line_with_time_and_service() -> None:
 
 
 def test_what_can_not_be_seen_is_said() -> None:
-    text = " ".join(written(story("healthy", canaries=False), 80))
+    text = " ".join(written(timeline("healthy", canaries=False), 80))
     assert "Not seen here:" in text
     assert "commands that were refused" in text
     assert text.count("is gone: its verdicts") == 2
@@ -82,7 +84,7 @@ def test_what_can_not_be_seen_is_said() -> None:
 def test_a_quiet_last_interval_does_not_hide_the_numbers() -> None:
     metric = errors(looks.counts(0, 119), looks.counts(0, 285), note="no new requests on canary")
     verdict = looks.verdict(VerdictKind.PASS, "good").model_copy(update={"metrics": (metric,)})
-    found = story("healthy")
+    found = timeline("healthy")
     moment = found.moments[-1].model_copy(update={"verdict": verdict})
     lines = written(found.model_copy(update={"moments": (moment,)}), 160)
     told = next(line for line in lines if line.strip().startswith("errors"))
@@ -106,7 +108,7 @@ def test_a_verdict_is_beside_its_evidence_and_an_alert_beside_its_labels() -> No
         annotations={"summary": "too many errors"},
         starts_at=looks.START,
     )
-    base = story("healthy")
+    base = timeline("healthy")
     moments = (
         Moment(at=looks.NOW, kind=MomentKind.JUDGED, text=failed.sentence, verdict=failed),
         Moment(at=looks.NOW, kind=MomentKind.ALERT, text="alert Errors fired", alert=alert),
@@ -135,7 +137,7 @@ def alerts(*names: str) -> tuple[Moment, ...]:
 
 
 def test_the_same_alert_many_times_is_told_once_with_how_often_and_until_when() -> None:
-    found = story("healthy").model_copy(update={"moments": alerts(*["X fires"] * 402)})
+    found = timeline("healthy").model_copy(update={"moments": alerts(*["X fires"] * 402)})
     lines = written(found, 100)
     assert sum("X fires" in line for line in lines) == 1
     assert any("the same 401 times more, until 2026-01-31 12:06:41" in line for line in lines)
@@ -149,5 +151,5 @@ def test_alerts_that_come_in_turns_are_folded_each_and_others_end_the_fold() -> 
 
 
 def test_nothing_that_happened_once_is_folded() -> None:
-    found = story("told_by_a_person")
+    found = timeline("told_by_a_person")
     assert [one for one, _ in folded_moments(found.moments)] == list(found.moments)

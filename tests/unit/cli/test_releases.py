@@ -303,15 +303,15 @@ async def test_a_terminated_release_is_told_as_such(console: Console) -> None:
     )
 
 
-async def test_a_story_is_told_without_a_worker(console: Console) -> None:
+async def test_a_timeline_is_told_without_a_worker(console: Console) -> None:
     release = new_id()
     await console.start(release, "--label", "team=shop")
     told = await console("explain", release)
     assert told.exit_code == 0
     assert told.stdout.startswith(f"Release {release} is queued\n")
     assert "team=shop" in told.stdout
-    story = json.loads((await console("explain", release, "--format", "json")).stdout)
-    assert (story["execution"], story["moments"][0]["kind"]) == ("running", "started")
+    timeline = json.loads((await console("explain", release, "--format", "json")).stdout)
+    assert (timeline["execution"], timeline["moments"][0]["kind"]) == ("running", "started")
 
 
 async def test_filters_are_checked_before_anything_is_asked(console: Console) -> None:

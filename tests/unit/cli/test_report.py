@@ -1,4 +1,4 @@
-"""`aviary report` in process, with the story of a release from nowhere."""
+"""`aviary report` in process, with the timeline of a release from nowhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aviary.cli.failing import CommandError, ExitCode
 from aviary.settings import Settings
 from schemas.timeline import Timeline
 from tests.unit.cli.conftest import Run
-from tests.unit.report.sample import SHOP, story
+from tests.unit.report.sample import SHOP, timeline_of
 
 
 @pytest.fixture(autouse=True)
@@ -19,9 +19,9 @@ def _told(monkeypatch: pytest.MonkeyPatch) -> None:
     async def told(_: Settings, release: str) -> Timeline:
         if release == "none":
             raise CommandError(ExitCode.NOT_FOUND, "release none: there is no such release")
-        return story(SHOP)
+        return timeline_of(SHOP)
 
-    monkeypatch.setattr(module, "_story", told)
+    monkeypatch.setattr(module, "_timeline", told)
 
 
 def test_it_writes_the_file_in_place_of_an_earlier_one(run: Run, tmp_path: Path) -> None:

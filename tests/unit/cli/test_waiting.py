@@ -110,7 +110,7 @@ def test_a_state_names_the_commands(
 def test_a_queued_release_can_leave_the_line() -> None:
     status = release(looks.SHOP, phase=ReleasePhase.QUEUED, waits_for="shop-41 to end")
     assert may(status, {}) == [
-        "You may: pause, rollback (leaves the line); `aviary release WORD shop-42`"
+        "You may: pause, rollback (leaves the queue); `aviary release WORD shop-42`"
     ]
 
 

@@ -64,7 +64,7 @@ AWAY = UnansweredError(ExitCode.FAILURE, "release r1: UNAVAILABLE: connection re
 ABSENT = CommandError(ExitCode.NOT_FOUND, "release r1: there is no such release")
 
 
-def story() -> Script:
+def new_script() -> Script:
     running = release(ReleasePhase.RUNNING, CanaryPhase.BAKING, 5)
     return Script(
         running,
@@ -78,7 +78,7 @@ def story() -> Script:
 async def test_without_a_terminal_each_change_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    script = story()
+    script = new_script()
     ended = await follow(script, "r1", 0)
     assert ended.phase is ReleasePhase.ROLLED_BACK
     assert script.looks == 5
@@ -94,7 +94,7 @@ async def test_without_a_terminal_each_change_is_one_line(
 
 
 async def test_as_json_each_change_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
-    await follow(story(), "r1", 0, as_json=True)
+    await follow(new_script(), "r1", 0, as_json=True)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["phase"] for line in lines] == [
         "running",
@@ -111,7 +111,7 @@ async def test_on_a_terminal_the_last_view_stays(
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", columns)
-    ended = await follow(story(), "r1", 0)
+    ended = await follow(new_script(), "r1", 0)
     assert ended.phase.closed
     shown = capsys.readouterr().out
     assert "rolled_back" in shown
@@ -247,7 +247,7 @@ async def test_a_log_tells_a_trouble_once_however_often_it_is_tried(
 async def test_without_a_terminal_nothing_moves_the_cursor(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    script = story()
+    script = new_script()
     script.seen = [Sight(live(to_fail=0.9))]
     await follow(script, "r1", 0)
     assert "\x1b" not in capsys.readouterr().out
@@ -261,7 +261,7 @@ async def test_without_colour_the_tree_has_none(
     monkeypatch.setenv("TERM", "xterm-256color")
     if how == "environment":
         monkeypatch.setenv("NO_COLOR", "1")
-    script = story()
+    script = new_script()
     script.seen = [Sight(live(to_fail=0.9))]
     await follow(script, "r1", 0, no_color=how == "option")
     shown = capsys.readouterr().out
@@ -272,7 +272,7 @@ async def test_without_colour_the_tree_has_none(
 
 
 async def test_as_json_the_evidence_is_there(capsys: pytest.CaptureFixture[str]) -> None:
-    script = story()
+    script = new_script()
     script.seen = [Sight(live(to_fail=0.5))]
     await follow(script, "r1", 0, as_json=True)
     first = json.loads(capsys.readouterr().out.splitlines()[0])

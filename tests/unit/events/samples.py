@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from aviary.bridge.tell import alert_event, stale_deploy
+from aviary.bridge.event_publisher import alert_event, stale_deploy
 from schemas.alert import Alert, AlertStatus
 from schemas.cdevents_out import with_cdevents
 from schemas.deploy import DeployEvent, DeployRequested

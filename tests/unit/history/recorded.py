@@ -1,4 +1,4 @@
-"""The histories that the replay test replays, as the reader of stories takes them."""
+"""The histories that the replay test replays, as the reader of timelines takes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A canary that went on in another run: what that one was told is part of the story."""
+"""A canary that went on in another run: what that one was told is part of the timeline."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def alerted(**state: Any) -> list[Moment]:
     data["resume"] = _state(**state)
     started.data = json.dumps(data).encode()
     kept = [event for event in ledger.events if b"traffic.apply" not in event.SerializeToString()]
-    story = read(WorkflowHistory(workflow_id=ledger.workflow_id, events=kept))
-    reader = CanaryReader(plan.services[data["plan"]["service"]], ledger.run_id, story)
+    events = read(WorkflowHistory(workflow_id=ledger.workflow_id, events=kept))
+    reader = CanaryReader(plan.services[data["plan"]["service"]], ledger.run_id, events)
     return [one for one in reader.moments() if one.kind is MomentKind.ALERT]
 
 

@@ -1,4 +1,4 @@
-"""The story of a release, read from recorded histories."""
+"""The timeline of a release, read from recorded histories."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SCENARIOS = [
 K = MomentKind
 
 
-def story(scenario: str) -> Timeline:
+def timeline(scenario: str) -> Timeline:
     return build(recorded.release(scenario), recorded.canaries(scenario))
 
 
@@ -56,7 +56,7 @@ def only(moments: list[Moment] | tuple[Moment, ...], kind: MomentKind) -> Moment
 
 
 def test_a_healthy_release_from_start_to_end() -> None:
-    found = story("healthy")
+    found = timeline("healthy")
     assert (found.phase, found.execution, found.cause) == (
         ReleasePhase.FINALIZED,
         "completed",
@@ -91,14 +91,14 @@ def test_a_healthy_release_from_start_to_end() -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_moments_are_in_order_and_services_in_that_of_dependencies(scenario: str) -> None:
-    found = story(scenario)
+    found = timeline(scenario)
     assert all(one.at <= other.at for one, other in pairwise(found.moments))
     assert tuple(found.services) == tuple(name for stage in found.plan.stages for name in stage)
     assert Timeline.model_validate_json(found.model_dump_json()) == found
 
 
 def test_a_bad_canary_takes_the_release_back_with_its_verdict_as_the_cause() -> None:
-    found = story("judged_bad")
+    found = timeline("judged_bad")
     assert found.phase is ReleasePhase.ROLLED_BACK
     assert found.cause is not None
     assert found.cause.kind is CauseKind.VERDICT
@@ -115,7 +115,7 @@ def test_a_bad_canary_takes_the_release_back_with_its_verdict_as_the_cause() -> 
 
 @pytest.mark.parametrize("scenario", ["alert_during_a_bake", "alert_while_holding"])
 def test_an_alert_is_told_with_what_it_did(scenario: str) -> None:
-    found = story(scenario)
+    found = timeline(scenario)
     told = only(found.moments, K.ALERT)
     assert told.action is AlertAction.ROLLBACK
     assert told.alert is not None
@@ -126,7 +126,7 @@ def test_an_alert_is_told_with_what_it_did(scenario: str) -> None:
 
 
 def test_who_pressed_what_is_told_once_though_it_is_handed_on() -> None:
-    found = story("told_by_a_person")
+    found = timeline("told_by_a_person")
     said = [one for one in found.moments if one.by]
     assert kinds(said) == [K.PAUSED, K.SKIPPED_BAKE, K.APPROVED, K.RESUMED]
     assert {(one.by, one.reason) for one in said} == {("ann", "recorded")}
@@ -136,13 +136,13 @@ def test_who_pressed_what_is_told_once_though_it_is_handed_on() -> None:
 
 
 def test_a_queued_release_says_what_it_waited_for() -> None:
-    found = story("queued")
+    found = timeline("queued")
     assert kinds(list(found.moments[:3])) == [K.STARTED, K.QUEUED, K.ADMITTED]
     assert "to end (it has ledger-" in found.moments[1].text
 
 
 def test_a_cancelled_release_says_so_before_it_goes_back() -> None:
-    found = story("cancelled")
+    found = timeline("cancelled")
     assert found.cause is not None
     assert found.cause.kind is CauseKind.CANCELLED
     cancelled, back = only(found.moments, K.CANCELLED), only(found.moments, K.ROLLBACK)
@@ -151,7 +151,7 @@ def test_a_cancelled_release_says_so_before_it_goes_back() -> None:
 
 
 def test_judgings_have_their_weights_bakes_and_verdicts() -> None:
-    (service,) = story("told_by_a_person").services.values()
+    (service,) = timeline("told_by_a_person").services.values()
     assert [one.weight for one in service.judgings] == [10, 10, 10, 50, 100]
     assert [one.bake_max is not None for one in service.judgings] == [
         True,
@@ -165,7 +165,7 @@ def test_judgings_have_their_weights_bakes_and_verdicts() -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_without_the_canaries_histories_the_release_tells_the_rest(scenario: str) -> None:
-    whole, found = story(scenario), build(recorded.release(scenario), {})
+    whole, found = timeline(scenario), build(recorded.release(scenario), {})
     assert len(found.unseen) == len(recorded.canaries(scenario))
     assert (found.phase, found.cause) == (whole.phase, whole.cause)
     for name, service in whole.services.items():

@@ -12,7 +12,7 @@ from activities.traffic import APPLY, READ
 from adapters.routers.envoy_routes import local_domains, virtual_host
 from aviary.local import evidence
 from aviary.local.evidence import Canary
-from schemas.ids import SIGNAL_ALERT, SIGNAL_UNWIND
+from schemas.ids import SIGNAL_ALERT, SIGNAL_ORDER_ROLLBACK
 from schemas.route import Route
 
 
@@ -42,8 +42,8 @@ def test_a_history_tells_when_it_was_told_and_when_the_router_confirmed_last() -
         [
             *_activity(1, APPLY, at=10),
             _signal(3, SIGNAL_ALERT, at=20),
-            _signal(4, SIGNAL_UNWIND, at=30),
-            _signal(5, SIGNAL_UNWIND, at=35),
+            _signal(4, SIGNAL_ORDER_ROLLBACK, at=30),
+            _signal(5, SIGNAL_ORDER_ROLLBACK, at=35),
             *_activity(6, APPLY, at=40),
             *_activity(8, READ, at=50),
             _event(10, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, 60),
@@ -51,7 +51,7 @@ def test_a_history_tells_when_it_was_told_and_when_the_router_confirmed_last() -
     )
     assert canary == Canary(
         service="ledger",
-        signals={SIGNAL_ALERT: 20_000.0, SIGNAL_UNWIND: 30_000.0},
+        signals={SIGNAL_ALERT: 20_000.0, SIGNAL_ORDER_ROLLBACK: 30_000.0},
         written=41_000.0,
         ended=60_000.0,
     )
@@ -69,10 +69,10 @@ def test_a_history_tells_when_it_was_told_and_when_the_router_confirmed_last() -
 def test_a_service_goes_back_after_those_that_depend_on_it(
     told: float | None, written: float | None, wrong: list[str]
 ) -> None:
-    signals = {} if told is None else {SIGNAL_UNWIND: told}
+    signals = {} if told is None else {SIGNAL_ORDER_ROLLBACK: told}
     found = {
         "ledger": Canary("ledger", signals, 60.0, 70.0),
-        "payments": Canary("payments", {SIGNAL_UNWIND: 10.0}, written, 80.0),
+        "payments": Canary("payments", {SIGNAL_ORDER_ROLLBACK: 10.0}, written, 80.0),
     }
     depends_on = {"payments": ("ledger",), "ledger": (), "checkout": ("payments",)}
     assert evidence.out_of_order(found, depends_on) == wrong

@@ -28,10 +28,10 @@ from schemas.release import (
 from schemas.verdict import Reason, Verdict, VerdictKind
 from tests.hostile import TEXTS, every, harmless
 from workflows import describe, pages
-from workflows.board import Board
-from workflows.commands import Word
+from workflows.commands import CommandKind
 from workflows.planning import plan_release
-from workflows.queueing import Line
+from workflows.release_queue import ReleaseQueue
+from workflows.service_states import ServiceStates
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MOST_BYTES = 4096
@@ -120,9 +120,9 @@ def offered(page: str) -> set[str]:
 def test_a_canary_offers_just_what_it_obeys(phase: CanaryPhase, *, paused: bool) -> None:
     paused = paused or phase is CanaryPhase.PAUSED
     obeyed = {
-        word.value
-        for word in Word
-        if describe.canary_refusal(word, phase, paused=paused, at="") is None
+        kind.value
+        for kind in CommandKind
+        if describe.canary_refusal(kind, phase, paused=paused, at="") is None
     }
     assert offered(canary_page(phase, paused=paused)) == obeyed
 
@@ -134,14 +134,14 @@ def test_a_release_offers_just_what_it_obeys(
     phase: ReleasePhase, services: CanaryPhase, *, paused: bool
 ) -> None:
     plan = plan_of(3)
-    board = Board(plan)
+    states = ServiceStates(plan)
     for name in plan.services:
-        board.set_phase(name, services)
+        states.set_phase(name, services)
     service = "s0" if phase is ReleasePhase.ROLLING_BACK else None
     obeyed = {
-        word.value
-        for word in Word
-        if board.refusal(word, Command(service=service), phase, paused=paused) is None
+        kind.value
+        for kind in CommandKind
+        if states.refusal(kind, Command(service=service), phase, paused=paused) is None
     }
     assert offered(release_page(phase, services, paused=paused)) == obeyed
 
@@ -245,14 +245,14 @@ def pages_of(text: str) -> Iterator[str]:
         yield pages.release(status, plan, at=NOW, said=[text], runs={})
     yield pages.canary_details(plan, text, text)
     yield pages.release_details(plan)
-    line = Line()
+    line = ReleaseQueue()
     line.holding[text] = line.waiting[text] = every(Entry, text)
     yield pages.admission(line)
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
 def test_nothing_from_outside_is_markup_an_address_or_a_line(text: str) -> None:
-    plain = [rendered(page)[0] for page in pages_of("word")]
+    plain = [rendered(page)[0] for page in pages_of("kind")]
     for page, elements in zip(pages_of(text), plain, strict=True):
         harmless(page)
         found, shown = rendered(page)
@@ -269,12 +269,12 @@ def test_a_page_fits_whatever_is_written_in_it(text: str) -> None:
     assert max(len(page.encode()) for page in shown) < MOST_BYTES
 
 
-@pytest.mark.parametrize("word", Word)
-def test_a_command_says_who_and_from_where(word: Word) -> None:
+@pytest.mark.parametrize("kind", CommandKind)
+def test_a_command_says_who_and_from_where(kind: CommandKind) -> None:
     nobody = "by a person, no name given, in the Temporal UI"
-    assert describe.command(word, Command()).endswith(nobody)
-    assert describe.command(word, Command(reason="late")).endswith(f"{nobody}: late")
-    assert describe.command(word, Command(by="ann", reason="late")).endswith(" by ann: late")
+    assert describe.command(kind, Command()).endswith(nobody)
+    assert describe.command(kind, Command(reason="late")).endswith(f"{nobody}: late")
+    assert describe.command(kind, Command(by="ann", reason="late")).endswith(" by ann: late")
 
 
 def test_a_paused_page_says_that_nothing_comes_until_resume() -> None:

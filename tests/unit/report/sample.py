@@ -1,4 +1,4 @@
-"""Stories of releases, with trails that a real judge left."""
+"""Timelines of releases, with evidence series that a real judge left."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from functools import cache
 from typing import Any
 
 from analysis.evalues import Tally
+from analysis.evidence_series import columns, look, of_judge
 from analysis.judge import Judge
-from analysis.trail import columns, look, of_judge
 from aviary.history.timeline import build
 from schemas.alert import Alert, AlertStatus
 from schemas.alert_policy import AlertAction, AlertPolicy
 from schemas.catalog import MemoryRouterSpec, Strategy
 from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
 from schemas.release import CanaryPhase, Cause, CauseKind, ReleasePhase, ReleasePlan, ServicePlan
-from schemas.timeline import CanaryRun, Judging, Moment, MomentKind, ServiceStory, Timeline
+from schemas.timeline import CanaryRun, Judging, Moment, MomentKind, ServiceTimeline, Timeline
 from schemas.verdict import Verdict
 from tests.unit.history import recorded as histories
 
@@ -30,7 +30,7 @@ METRICS: tuple[MetricSpec, ...] = (
 
 
 def recorded(scenario: str) -> Timeline:
-    """The story of a recorded release."""
+    """The timeline of a recorded release."""
     return build(histories.release(scenario), histories.canaries(scenario))
 
 
@@ -56,7 +56,7 @@ def at(minutes: float) -> datetime:
 
 @cache
 def bakes(bad_from: float | None, seed: int = 7) -> tuple[tuple[float, float, Verdict, Any], ...]:
-    """Three bakes of 30 min: begin, end, verdict and trail; bad from a minute on."""
+    """Three bakes of 30 min: begin, end, verdict and evidence series; bad from a minute on."""
     rng = random.Random(seed)
     spec = JudgeSpec(tolerance=0.01)
     evidence: Any = None
@@ -66,11 +66,11 @@ def bakes(bad_from: float | None, seed: int = 7) -> tuple[tuple[float, float, Ve
         judge = Judge(spec, METRICS, subject="payments 2.0.1")
         if evidence is not None:
             judge = Judge.load(spec, METRICS, evidence, subject="payments 2.0.1")
-        trail = of_judge(judge)
+        evidence_series = of_judge(judge)
         for index in range(120):
             now = begin + (index + 1) / 4
             _interval(judge, rng, weight, now, bad=bad_from is not None and now >= bad_from)
-            trail.add(look(judge, at(now).timestamp()))
+            evidence_series.add(look(judge, at(now).timestamp()))
             verdict = judge.verdict(
                 at(now),
                 started_at=at(begin),
@@ -79,7 +79,7 @@ def bakes(bad_from: float | None, seed: int = 7) -> tuple[tuple[float, float, Ve
             )
             if verdict.final:
                 break
-        found.append((begin, now, verdict, columns(trail, judge)))
+        found.append((begin, now, verdict, columns(evidence_series, judge)))
         evidence = judge.dump()
         if verdict.kind.value == "FAIL":
             break
@@ -100,14 +100,16 @@ def _interval(judge: Judge, rng: random.Random, weight: int, now: float, *, bad:
         "errors": Tally(few(canary, rate), canary, few(stable, 0.004), stable),
         "latency": Tally(few(canary, 0.05), canary, few(stable, 0.05), stable),
     }
-    judge.tracks["latency"].intake.edges = (0.25,)  # type: ignore[union-attr]
+    judge.tracks["latency"].reader.edges = (0.25,)  # type: ignore[union-attr]
     judge.observe_counts(tallies, at(now - 0.25).timestamp(), at(now).timestamp())
 
 
-def _service(plan: ServicePlan, bad_from: float | None) -> tuple[ServiceStory, list[Moment]]:
+def _service(plan: ServicePlan, bad_from: float | None) -> tuple[ServiceTimeline, list[Moment]]:
     name, moments, judgings = plan.service, [], []
     weight = 0.0
-    for weight, (begin, end, verdict, trail) in zip((5, 25, 50), bakes(bad_from), strict=False):
+    for weight, (begin, end, verdict, evidence_series) in zip(
+        (5, 25, 50), bakes(bad_from), strict=False
+    ):
         moments += [
             Moment(at=at(begin), kind=MomentKind.SHIFTED, service=name, weight=weight, step=0,
                    text=f"{name} 2.0.1 gets {weight} % of the requests"),
@@ -117,10 +119,11 @@ def _service(plan: ServicePlan, bad_from: float | None) -> tuple[ServiceStory, l
         judgings.append(
             Judging(service=name, run_id=f"run-{name}", stable="2.0.0", canary="2.0.1",
                     weight=weight, began_at=at(begin), ended_at=at(end), verdict=verdict,
-                    trail=trail, bake_min=timedelta(minutes=30), bake_max=timedelta(minutes=30))
+                    evidence_series=evidence_series, bake_min=timedelta(minutes=30),
+                    bake_max=timedelta(minutes=30))
         )  # fmt: skip
     phase = CanaryPhase.ROLLED_BACK if bad_from is not None else CanaryPhase.HOLDING
-    story = ServiceStory(
+    service = ServiceTimeline(
         plan=plan,
         phase=phase,
         weight=0.0 if bad_from is not None else 100.0,
@@ -128,10 +131,10 @@ def _service(plan: ServicePlan, bad_from: float | None) -> tuple[ServiceStory, l
         runs=(CanaryRun(run_id=f"run-{name}", started_at=START),),
         judgings=tuple(judgings),
     )
-    return story, moments
+    return service, moments
 
 
-def story(
+def timeline_of(
     needs: Mapping[str, tuple[str, ...]], *, bad: str | None = None, text: str = "too slow"
 ) -> Timeline:
     """A release of these services, with what each depends on; `bad` fails in its second bake."""
@@ -167,7 +170,7 @@ def story(
 
 
 def _back(
-    services: dict[str, ServiceStory], bad: str, end: datetime, cause: Cause, text: str
+    services: dict[str, ServiceTimeline], bad: str, end: datetime, cause: Cause, text: str
 ) -> list[Moment]:
     second = timedelta(seconds=1)
     alert = Alert(status=AlertStatus.FIRING, fingerprint="f1", starts_at=end - 9 * second,
@@ -182,9 +185,9 @@ def _back(
     ]  # fmt: skip
     for index, name in enumerate(services):
         back = end + (index + 1) * second
-        story = services[name]
-        services[name] = story.model_copy(update={"phase": CanaryPhase.ROLLED_BACK, "weight": 0.0,
-            "judgings": tuple(one for one in story.judgings if one.began_at < end)})  # fmt: skip
+        service = services[name]
+        services[name] = service.model_copy(update={"phase": CanaryPhase.ROLLED_BACK, "weight": 0.0,
+            "judgings": tuple(one for one in service.judgings if one.began_at < end)})  # fmt: skip
         moments.append(
             Moment(at=back, kind=MomentKind.RESTORED, service=name, weight=0.0,
                    text=f"{name} 2.0.0 has all requests again")

@@ -1,4 +1,4 @@
-"""The charts show what the trails say, and plotly takes them."""
+"""The charts show what the evidence series say, and plotly takes them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import plotly.graph_objects as go  # type: ignore[import-untyped]
 import pytest
 
 from analysis.evalues import Tally
+from analysis.evidence_series import look, of_judge
 from analysis.judge import Judge
-from analysis.trail import look, of_judge
 from aviary.report.charts import service_figure
-from aviary.report.lanes import weights_figure
 from aviary.report.layers import arrange, direct
 from aviary.report.running import with_kept
-from aviary.report.series import service_series, trail_of
+from aviary.report.series import evidence_series_of, service_series
+from aviary.report.weights import weights_figure
 from schemas.judging import JudgeSpec
-from schemas.timeline import MomentKind, ServiceStory, Timeline
+from schemas.timeline import MomentKind, ServiceTimeline, Timeline
 from tests.replay.record import SCENARIOS
-from tests.unit.report.sample import METRICS, SHOP, at, many, recorded, story
+from tests.unit.report.sample import METRICS, SHOP, at, many, recorded, timeline_of
 
 NOW = at(200)
 
@@ -46,34 +46,41 @@ def test_plotly_takes_the_figures_of_recorded_releases(scenario: str) -> None:
 
 
 def test_plotly_takes_the_figures_of_a_long_release() -> None:
-    timeline = story(SHOP, bad="payments")
+    timeline = timeline_of(SHOP, bad="payments")
     go.Figure(_plain(weights_figure(timeline, NOW)))
     go.Figure(_plain(service_figure(timeline, "payments", NOW)))
 
 
-def test_the_odds_are_the_trails() -> None:
-    timeline = story(SHOP, bad="payments")
-    trails = [trail_of(one) for one in timeline.services["payments"].judgings]
-    logs = [value for trail in trails if trail and trail.odds for value in trail.odds]
+def test_the_odds_are_those_of_the_evidence_series() -> None:
+    timeline = timeline_of(SHOP, bad="payments")
+    evidence_series_list = [
+        evidence_series_of(one) for one in timeline.services["payments"].judgings
+    ]
+    logs = [
+        value
+        for evidence_series in evidence_series_list
+        if evidence_series and evidence_series.odds
+        for value in evidence_series.odds
+    ]
     drawn = _trace(service_figure(timeline, "payments", NOW), "odds over all")
     assert [math.log10(value) for value in drawn["y"] if value] == pytest.approx(logs, abs=1e-3)
     assert max(value for value in drawn["y"] if value) >= 20
     times = [
-        (trail.began_at + timedelta(seconds=second) - timeline.started_at).total_seconds()
-        for trail in trails
-        if trail
-        for second in trail.at
+        (evidence_series.began_at + timedelta(seconds=second) - timeline.started_at).total_seconds()
+        for evidence_series in evidence_series_list
+        if evidence_series
+        for second in evidence_series.at
     ]
     assert [one for one in drawn["x"] if one is not None] == pytest.approx(times, abs=0.01)
 
 
 def test_the_line_that_fails_is_at_one_over_alpha() -> None:
-    drawn = _trace(service_figure(story(SHOP), "ledger", NOW), "odds that fail")
+    drawn = _trace(service_figure(timeline_of(SHOP), "ledger", NOW), "odds that fail")
     assert set(drawn["y"]) == {20.0}
 
 
 def test_rates_end_where_the_verdict_says() -> None:
-    timeline = story(SHOP, bad="payments")
+    timeline = timeline_of(SHOP, bad="payments")
     verdict = timeline.services["payments"].judgings[-1].verdict
     assert verdict is not None
     figure = service_figure(timeline, "payments", NOW)
@@ -84,7 +91,7 @@ def test_rates_end_where_the_verdict_says() -> None:
 
 
 def test_a_canary_that_went_on_in_another_run_is_one_line() -> None:
-    one = story(SHOP).services["ledger"]
+    one = timeline_of(SHOP).services["ledger"]
     judgings = tuple(
         judging.model_copy(update={"run_id": f"run-{index}"})
         for index, judging in enumerate(one.judgings)
@@ -93,11 +100,11 @@ def test_a_canary_that_went_on_in_another_run_is_one_line() -> None:
 
 
 def test_a_dot_is_the_rate_of_one_interval() -> None:
-    story_ = story({"ledger": ()}).services["ledger"]
-    series = service_series(story_)
-    trail = trail_of(story_.judgings[0])
-    assert trail is not None
-    stream = trail.metrics["errors"].streams[0]
+    service = timeline_of({"ledger": ()}).services["ledger"]
+    series = service_series(service)
+    evidence_series = evidence_series_of(service.judgings[0])
+    assert evidence_series is not None
+    stream = evidence_series.metrics["errors"].streams[0]
     expected = [
         None if n == 0 else pytest.approx(bad / n, rel=1e-4)
         for bad, n in zip(stream.bad_canary, stream.canary, strict=True)
@@ -107,14 +114,14 @@ def test_a_dot_is_the_rate_of_one_interval() -> None:
 
 def test_every_column_is_as_long_as_its_times() -> None:
     for bad in (None, "ledger"):
-        series = service_series(story({"ledger": ()}, bad=bad).services["ledger"])
+        series = service_series(timeline_of({"ledger": ()}, bad=bad).services["ledger"])
         for metric in series.metrics.values():
             assert {len(values) for values in metric.all()} == {len(series.at)}
         assert len(series.odds) == len(series.at)
 
 
 def test_verdicts_alerts_and_people_are_drawn_where_they_happened() -> None:
-    timeline = story(SHOP, bad="payments")
+    timeline = timeline_of(SHOP, bad="payments")
     figure = weights_figure(timeline, NOW)
     marks = {one["name"]: figure["xs"][one["x"]] for one in figure["data"] if "marker" in one}
     failed = [
@@ -128,10 +135,12 @@ def test_verdicts_alerts_and_people_are_drawn_where_they_happened() -> None:
     assert len(marks["alert"]) == 1
 
 
-def test_a_trail_of_another_version_leaves_the_rest() -> None:
-    timeline = story({"ledger": ()})
+def test_a_series_of_another_version_leaves_the_rest() -> None:
+    timeline = timeline_of({"ledger": ()})
     one = timeline.services["ledger"]
-    judgings = tuple(j.model_copy(update={"trail": {"of": "tomorrow"}}) for j in one.judgings)
+    judgings = tuple(
+        j.model_copy(update={"evidence_series": {"of": "tomorrow"}}) for j in one.judgings
+    )
     changed = Timeline.model_validate(
         timeline.model_copy(
             update={"services": {"ledger": one.model_copy(update={"judgings": judgings})}}
@@ -145,7 +154,7 @@ def test_a_trail_of_another_version_leaves_the_rest() -> None:
 @pytest.mark.parametrize("needs", [SHOP, many(50), {"alone": ()}])
 def test_arrows_go_down_beside_the_boxes(needs: dict[str, tuple[str, ...]]) -> None:
     edges = direct({name: frozenset(of) for name, of in needs.items()})
-    plan = story(needs).plan
+    plan = timeline_of(needs).plan
     layout = arrange(plan.stages, edges)
     boxes = [slot.name for line in layout.lines for slot in line if slot.to is None]
     assert sorted(boxes) == sorted(needs)
@@ -164,20 +173,24 @@ def test_only_direct_dependencies_are_drawn() -> None:
     assert edges["checkout"] == {"inventory", "payments"}
 
 
-def _bakes_still(kept: Any) -> ServiceStory:
+def _bakes_still(kept: Any) -> ServiceTimeline:
     """A service whose first bake goes on, with what its judge has kept so far."""
-    one = story({"ledger": ()}).services["ledger"]
-    first = one.judgings[0].model_copy(update={"trail": None, "ended_at": None, "verdict": None})
+    one = timeline_of({"ledger": ()}).services["ledger"]
+    first = one.judgings[0].model_copy(
+        update={"evidence_series": None, "ended_at": None, "verdict": None}
+    )
     return with_kept(one.model_copy(update={"judgings": (first,)}), kept)
 
 
 def _kept() -> dict[str, Any]:
     judge = Judge(JudgeSpec(), METRICS)
-    trail = of_judge(judge)
+    evidence_series = of_judge(judge)
     for index in range(4):
         judge.observe_counts({"errors": Tally(1, 100, 1, 900)}, 15.0 * index, 15.0 * (index + 1))
-        trail.add(look(judge, 15.0 * (index + 1)))
-    state: dict[str, Any] = json.loads(json.dumps({**judge.dump(), "trail": trail.dump()}))
+        evidence_series.add(look(judge, 15.0 * (index + 1)))
+    state: dict[str, Any] = json.loads(
+        json.dumps({**judge.dump(), "evidence_series": evidence_series.dump()})
+    )
     return state
 
 
@@ -189,12 +202,18 @@ def test_a_bake_that_goes_on_is_drawn_from_the_judges_heartbeat() -> None:
 
 @pytest.mark.parametrize(
     "kept",
-    [None, "junk", {}, {"trail": [1, 1, 0, {}, []]}, {"state": 99, "trail": []}],
+    [
+        None,
+        "junk",
+        {},
+        {"evidence_series": [1, 1, 0, {}, []]},
+        {"state": 99, "evidence_series": []},
+    ],
 )
 def test_a_heartbeat_of_another_version_leaves_the_rest(kept: Any) -> None:
     assert service_series(_bakes_still(kept)).at == []
 
 
-def test_a_judging_that_ended_keeps_its_own_trail() -> None:
-    one = story({"ledger": ()}).services["ledger"]
+def test_a_judging_that_ended_keeps_its_own_series() -> None:
+    one = timeline_of({"ledger": ()}).services["ledger"]
     assert with_kept(one, _kept()) == one

@@ -14,13 +14,13 @@ from activities.report import ReportActivities, WriteReport
 from adapters.errors import Retryable
 from aviary.report.folder import ReportFolder, write_whole
 from schemas.timeline import Timeline
-from tests.unit.report.sample import SHOP, at, story
+from tests.unit.report.sample import SHOP, at, timeline_of
 
 REQUEST = WriteReport(release="R-2026.03.04")
 
 
-async def _story(_: str) -> Timeline:
-    return story(SHOP)
+async def _timeline(_: str) -> Timeline:
+    return timeline_of(SHOP)
 
 
 async def _gone(_: str) -> Timeline:
@@ -31,7 +31,7 @@ async def _other(_: str) -> Timeline:
     return Timeline.model_validate({"of": "tomorrow"})
 
 
-def _activity(folder: Path, of: object = _story) -> ReportActivities:
+def _activity(folder: Path, of: object = _timeline) -> ReportActivities:
     return ReportActivities(ReportFolder(folder, of, lambda: at(200)))  # type: ignore[arg-type]
 
 

@@ -14,14 +14,14 @@ from schemas.release import CanaryPhase, ReleasePhase
 from schemas.timeline import MomentKind, Timeline
 from tests.replay.record import SCENARIOS
 from tests.unit.report.reading import Page
-from tests.unit.report.sample import NASTY, SHOP, at, many, recorded, story
+from tests.unit.report.sample import NASTY, SHOP, at, many, recorded, timeline_of
 
 NOW = at(200)
 
 
 @cache
 def _page(bad: str | None = "payments", text: str = "too slow") -> str:
-    return render(story(SHOP, bad=bad, text=text), NOW)
+    return render(timeline_of(SHOP, bad=bad, text=text), NOW)
 
 
 @pytest.mark.parametrize("scenario", [one.__name__ for one in SCENARIOS])
@@ -68,7 +68,7 @@ def test_plotly_is_there_once_and_packed() -> None:
 
 
 def test_fifty_services_fit_into_one_page() -> None:
-    html = render(story(many(50), bad="service-13"), NOW)
+    html = render(timeline_of(many(50), bad="service-13"), NOW)
     page = Page(html)
     assert len(html) < 6_000_000
     assert len(page.figures) == 51
@@ -90,7 +90,7 @@ def test_a_release_that_runs_says_that_it_does_and_when() -> None:
 
 
 def test_a_release_whose_workflow_is_about_to_close_has_ended() -> None:
-    ended = story(SHOP, bad="payments").model_copy(
+    ended = timeline_of(SHOP, bad="payments").model_copy(
         update={"finished_at": None, "execution": "running"}
     )
     text = Page(render(ended, NOW)).text
@@ -99,12 +99,12 @@ def test_a_release_whose_workflow_is_about_to_close_has_ended() -> None:
 
 
 def test_what_could_not_be_read_is_said() -> None:
-    part = story(SHOP).model_copy(update={"unseen": ("the history of ledger is gone",)})
+    part = timeline_of(SHOP).model_copy(update={"unseen": ("the history of ledger is gone",)})
     assert "the history of ledger is gone" in Page(render(part, NOW)).text
 
 
 def test_a_release_of_which_nothing_began_has_a_page() -> None:
-    whole = story(SHOP)
+    whole = timeline_of(SHOP)
     services = {
         name: one.model_copy(
             update={"phase": CanaryPhase.SKIPPED, "judgings": (), "runs": (), "stable": None}
@@ -142,7 +142,7 @@ LONG = f"because {'of one thing and another ' * 200}THE END"
 
 
 def test_a_long_reason_is_whole_once_and_folded_away() -> None:
-    whole = story(SHOP, bad="payments")
+    whole = timeline_of(SHOP, bad="payments")
     text = f"paused by ann: {LONG}"
     moments = tuple(
         one.model_copy(update={"reason": LONG, "text": text})
@@ -157,7 +157,7 @@ def test_a_long_reason_is_whole_once_and_folded_away() -> None:
 
 
 def test_a_long_cause_is_cut_at_the_top_and_whole_in_the_timeline() -> None:
-    whole = story(SHOP, bad="payments")
+    whole = timeline_of(SHOP, bad="payments")
     assert whole.cause is not None
     cause = whole.cause.model_copy(update={"text": LONG})
     moments = tuple(
@@ -186,10 +186,10 @@ def test_a_long_cause_is_cut_at_the_top_and_whole_in_the_timeline() -> None:
 def test_a_judging_that_was_stopped_is_told_from_one_that_was_lost(
     stopped: bool, phase: CanaryPhase, said: str
 ) -> None:
-    whole = story(SHOP)
+    whole = timeline_of(SHOP)
     ledger = whole.services["ledger"]
     last = ledger.judgings[-1].model_copy(
-        update={"verdict": None, "trail": None, "stopped": stopped}
+        update={"verdict": None, "evidence_series": None, "stopped": stopped}
     )
     ended = ledger.model_copy(update={"phase": phase, "judgings": (*ledger.judgings[:-1], last)})
     services = {**whole.services, "ledger": ended}

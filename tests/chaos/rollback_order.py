@@ -1,0 +1,163 @@
+"""Every call of every activity goes wrong, in every way, in a release of two services."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from activities.announce import NOTIFY, PUBLISH
+from activities.judge import JUDGE
+from activities.observe import SEE_BACK
+from activities.preflight import PREFLIGHT
+from activities.standing import STAND
+from activities.traffic import APPLY, READ
+from adapters.errors import StaleGeneration
+from schemas.ids import SIGNAL_ROLLBACK, canary_workflow_id
+from schemas.release import ReleasePhase, ReleaseStatus
+from schemas.route import Confirmation, Route
+from tests.chaos.faults import Faults, Mode, Node
+from tests.chaos.rows import Row
+from tests.workflows.kit import RecordingRouter, Release, World
+
+PART = "rollback-order"
+AT_ONCE = 8
+ONCE_ONLY = {JUDGE, PREFLIGHT, SEE_BACK, STAND}
+"""Done twice they only look twice; while holding, the judge looks until it is told to stop."""
+OPEN_ENDED = {PUBLISH, NOTIFY}
+"""How many calls there are depends on what comes together; the first two stand for all."""
+KINDS = {READ, APPLY, JUDGE, PREFLIGHT, SEE_BACK, STAND, PUBLISH, NOTIFY}
+
+
+class HauntedRouter(RecordingRouter):
+    """After each write, every earlier write of the service comes once more, too late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.obeyed: list[Route] = []
+        """Late writes that were not refused."""
+
+    async def apply(self, route: Route, over: Route | None = None) -> Confirmation:
+        confirmation = await super().apply(route, over)
+        for old in [one for one in self.applied if one.service == route.service and one != route]:
+            try:
+                await super().apply(old)
+            except StaleGeneration:
+                continue
+            self.obeyed.append(old)
+        return confirmation
+
+
+class Haunted(World):
+    """A world whose activities go wrong on demand; many releases at once."""
+
+    def __init__(self, client: Client) -> None:
+        self.faults = Faults()
+        config = client.config()
+        config["interceptors"] = [self.faults]
+        super().__init__(Client(**config))
+        self.haunted = HauntedRouter()
+        self.router = self.haunted
+        self.ended: dict[str, str] = {}
+        """How each run ended."""
+
+    async def execute(self, run: str, *, back: bool, node: Node | None, mode: Mode | None) -> str:
+        """One release of two services, which goes back once it holds, or is finalized.
+
+        Returns:
+            What is wrong about its end; empty if nothing is.
+        """
+        graph = {f"ledger-{run}": [], f"payments-{run}": [f"ledger-{run}"]}
+        name = f"{run}-{self._suffix}"
+        ids = {short: canary_workflow_id(self.service(f"{short}-{run}")) for short in SERVICES}
+        self.faults.name(run, {"release": f"release/{name}", **ids})
+        if node is not None and mode is not None:
+            self.faults.wanted[run] = (node, mode)
+        strategy = {"steps": [50], "bake": "1m", "soak": "1h" if back else "0s"}
+        release = await self.release(graph, strategy=strategy, name=name)
+        if back:
+            await self._send_back(release, f"payments-{run}")
+        try:
+            status = await release.result()
+        except TimeoutError:
+            return f"did not end: {await release.status()}"
+        self.ended[run] = status.phase.value
+        return await self._wrong(run, status, back=back, mode=mode, node=node)
+
+    async def _send_back(self, release: Release, last: str) -> None:
+        """As soon as everything holds; a fault may have sent it back before."""
+        with suppress(RPCError):
+            while True:
+                phases = await release.phases()
+                status = await release.status()
+                if phases[last] == "holding" or status.phase.closed:
+                    break
+                if status.phase is ReleasePhase.ROLLING_BACK:
+                    return
+                await asyncio.sleep(0.02)
+            await release.handle.signal(SIGNAL_ROLLBACK)
+
+    async def _wrong(
+        self, run: str, status: ReleaseStatus, *, back: bool, mode: Mode | None, node: Node | None
+    ) -> str:
+        terminal = mode in {Mode.TERMINAL, Mode.TERMINAL_BUT_DONE}
+        silent = node is not None and node.activity in OPEN_ENDED
+        expected = {ReleasePhase.ROLLED_BACK if back else ReleasePhase.FINALIZED}
+        if terminal and not silent:
+            expected.add(ReleasePhase.ROLLED_BACK)
+        if status.phase not in expected:
+            return f"ended {status.phase}: {status.cause}"
+        version = "2" if status.phase is ReleasePhase.FINALIZED else "0"
+        for short in SERVICES:
+            route = await self.router.read(self.service(f"{short}-{run}"))
+            if (route.stable, route.canary, route.weight) != (version, None, 0):
+                return f"{status.phase}, but {route}"
+        late = [one for one in self.haunted.obeyed if one.service.startswith(SERVICES)]
+        return f"late writes were obeyed: {late}" if late else ""
+
+
+SERVICES = ("ledger", "payments")
+
+
+async def roll_back_all(world: Haunted, mode: Mode, *, back: bool, stride: int = 1) -> list[Row]:
+    """A release for each call that goes wrong in this way, after one that meets no fault.
+
+    Args:
+        world: new, and working.
+        mode: what goes wrong.
+        back: whether the release is sent back once it holds.
+        stride: of every so many calls one is taken, another for each mode.
+    """
+    release = "sent back" if back else "healthy"
+
+    async def one(run: str, node: Node | None) -> Row:
+        async with gate:
+            began = time.monotonic()
+            wrong = await world.execute(run, back=back, node=node, mode=mode if node else None)
+        row = Row(PART, release, "no fault", struck=run in world.faults.struck)
+        row.outcome = world.ended.get(run, "none")
+        row.seconds = round(time.monotonic() - began, 2)
+        if node is not None:
+            row.fault = f"{mode}: {node.activity}"
+            row.where = f"call {node.number} of {node.workflow}"
+            if not row.struck and node.activity not in OPEN_ENDED:
+                wrong = wrong or "the call never came"
+        row.broken = [wrong] if wrong else []
+        return row
+
+    gate = asyncio.Semaphore(AT_ONCE)
+    plain = await one("none", None)
+    nodes = list(_nodes(world.faults, mode))[list(Mode).index(mode) % stride :: stride]
+    return [plain, *await asyncio.gather(*(one(f"n{n}", node) for n, node in enumerate(nodes)))]
+
+
+def _nodes(faults: Faults, mode: Mode) -> Iterator[Node]:
+    for (workflow, kind), count in sorted(faults.calls["none"].items()):
+        if kind not in KINDS or (mode is Mode.TWICE and kind in ONCE_ONLY):
+            continue
+        for number in range(1, 1 + (min(count, 2) if kind in OPEN_ENDED else count)):
+            yield Node(workflow, kind, number)

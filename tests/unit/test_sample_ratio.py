@@ -1,0 +1,185 @@
+"""The observed share against the confirmed weight."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from analysis.sample_ratio import UNKNOWN, crowd_of, judge_sample_ratio
+from schemas.verdict import SampleRatio
+
+
+@pytest.mark.parametrize(
+    ("canary", "total", "weight", "expected"),
+    [
+        (0, 0, 0, SampleRatio.TOO_LITTLE),
+        (0, 5000, 0, SampleRatio.MATCH),
+        (1, 5000, 0, SampleRatio.MISMATCH),
+        (0, 300, 5, SampleRatio.TOO_LITTLE),
+        (0, 100_000, 5, SampleRatio.MISMATCH),
+        (0, 3000, 50, SampleRatio.MISMATCH),
+        (1500, 3000, 50, SampleRatio.MATCH),
+        (3000, 3000, 50, SampleRatio.MISMATCH),
+        (9_990, 10_000, 100, SampleRatio.MATCH),
+        (1000, 10_000, 100, SampleRatio.MISMATCH),
+    ],
+)
+def test_counts_and_weight(canary: int, total: int, weight: float, expected: SampleRatio) -> None:
+    assert judge_sample_ratio(canary, total, weight) is expected
+
+
+def test_sticky_users_are_never_taken_for_disobedience() -> None:
+    """10 requests by each user, all to one version: 500 rollouts, each looked at 20 times."""
+    rng = random.Random(7)
+    for _ in range(500):
+        weight = rng.choice([1, 5, 25, 50, 75])
+        canary = total = 0
+        for _ in range(20):
+            users = rng.randrange(1, 60)
+            canary += 10 * sum(rng.random() < weight / 100 for _ in range(users))
+            total += 10 * users
+            assert judge_sample_ratio(canary, total, weight) is not SampleRatio.MISMATCH
+
+
+UNIFORM = [1.0]
+
+
+def _rates(kind: str, rng: random.Random) -> list[float]:
+    """Requests per second of each user."""
+    match kind.split():
+        case ["heavy", share, others]:
+            return [float(share) / (1 - float(share)) * int(others), *(UNIFORM * int(others))]
+        case ["equal", users]:
+            return UNIFORM * int(users)
+        case ["pareto", alpha, users]:
+            return [rng.paretovariate(float(alpha)) for _ in range(int(users))]
+        case ["zipf", power, users]:
+            return [1 / (rank + 1) ** float(power) for rank in range(int(users))]
+        case ["lognormal", sigma, users]:
+            return [rng.lognormvariate(0, float(sigma)) for _ in range(int(users))]
+    raise AssertionError(kind)
+
+
+CROWDS = [
+    "heavy 0.3 60",
+    "heavy 0.6 60",
+    "heavy 0.9 1000",
+    "equal 50",
+    "equal 24",
+    "pareto 2 100",
+    "pareto 1.5 200",
+    "zipf 1 100",
+    "zipf 1.5 1000",
+    "lognormal 1.5 100",
+]
+
+
+@pytest.mark.parametrize("kind", CROWDS)
+def test_no_obedient_router_is_blamed_for_its_users_own_rates(kind: str) -> None:
+    """500 rollouts with sticky users, each looked at from its first second to its third hour."""
+    rng = random.Random(11)
+    blamed = 0
+    for _ in range(500):
+        weight = rng.choice([1, 5, 25, 50, 75])
+        rates = _rates(kind, rng)
+        total = sum(rates)
+        canary = sum(rate for rate in rates if rng.random() < weight / 100)
+        looks = (50.0, 500.0, 5e3, 5e4, 5e5)
+        blamed += any(
+            judge_sample_ratio(canary / total * seen, seen, weight, crowd=UNKNOWN)
+            is SampleRatio.MISMATCH
+            for seen in looks
+        )
+    assert blamed == 0
+
+
+def test_the_heavy_user_of_the_example_is_seen_and_not_blamed() -> None:
+    """15 requests per second of 50 are one user's, who is on the canary: for an hour."""
+    canary = 15 + 0.05 * 35
+    found = [
+        judge_sample_ratio(canary * s, 50 * s, 5, crowd=UNKNOWN) for s in (1, 10, 60, 600, 3600)
+    ]
+    assert SampleRatio.MISMATCH not in found
+    assert found[-1] is SampleRatio.EXPLAINED
+    assert judge_sample_ratio(canary * 3600, 50 * 3600, 5) is SampleRatio.MISMATCH
+
+
+@pytest.mark.parametrize(
+    ("canary", "weight", "within"),
+    [
+        (1.0, 1, 5_000),
+        (1.0, 5, 5_000),
+        (1.0, 25, 10_000),
+        (0.0, 50, 15_000),
+        (1.0, 50, 15_000),
+        (0.0, 75, 10_000),
+        (0.95, 5, 50_000),
+        (0.02, 75, 50_000),
+    ],
+)
+def test_a_router_that_sends_all_one_way_is_found(
+    canary: float, weight: float, within: float
+) -> None:
+    assert (
+        judge_sample_ratio(canary * within, within, weight, crowd=UNKNOWN) is SampleRatio.MISMATCH
+    )
+
+
+@pytest.mark.parametrize("weight", [1, 5, 25])
+def test_a_canary_without_users_at_a_small_weight_is_said(weight: float) -> None:
+    """Of 50 users none is on a canary of 5 % in 8 of 100 rollouts: that is nobody's fault."""
+    assert judge_sample_ratio(0, 200_000, weight, crowd=UNKNOWN) is SampleRatio.EXPLAINED
+
+
+@pytest.mark.parametrize(("weight", "canary"), [(0, 1), (100, 50_000)])
+def test_where_all_users_are_on_one_version_no_rate_explains_anything(
+    weight: float, canary: int
+) -> None:
+    assert judge_sample_ratio(canary, 100_000, weight, crowd=UNKNOWN) is SampleRatio.MISMATCH
+    assert judge_sample_ratio(canary, 100_000, weight, crowd=crowd_of(0.9)) is SampleRatio.MISMATCH
+
+
+def test_what_is_known_of_users_sharpens_the_check() -> None:
+    assert judge_sample_ratio(30_000, 100_000, 5, crowd=crowd_of(0.5)) is SampleRatio.EXPLAINED
+    assert judge_sample_ratio(30_000, 100_000, 5, crowd=crowd_of(0.01)) is SampleRatio.MISMATCH
+
+
+def test_counts_of_users_say_what_they_explain() -> None:
+    heavy = UNKNOWN._replace(counted=(30_000, *([100] * 700)))
+    assert judge_sample_ratio(33_500, 100_000, 5, crowd=heavy) is SampleRatio.EXPLAINED
+    assert judge_sample_ratio(60_000, 100_000, 5, crowd=heavy) is SampleRatio.MISMATCH
+    assert judge_sample_ratio(0, 100_000, 5, crowd=heavy) is SampleRatio.MISMATCH
+    even = UNKNOWN._replace(counted=(100,) * 1000)
+    assert judge_sample_ratio(33_500, 100_000, 5, crowd=even) is SampleRatio.MISMATCH
+    alone = UNKNOWN._replace(counted=(100_000,))
+    assert judge_sample_ratio(100_000, 100_000, 5, crowd=alone) is SampleRatio.EXPLAINED
+    assert (
+        judge_sample_ratio(100_000, 100_000, 5, crowd=UNKNOWN._replace(counted=(0,)))
+        is SampleRatio.MISMATCH
+    )
+
+
+@pytest.mark.parametrize("kind", [*CROWDS, "pareto 0.8 300", "equal 3", "lognormal 3 50"])
+def test_no_router_is_blamed_where_users_are_counted(kind: str) -> None:
+    rng = random.Random(3)
+    for _ in range(60):
+        weight = rng.choice([1, 5, 25, 50, 75])
+        counts = [1e6 * rate for rate in _rates(kind, rng)]
+        canary = sum(count for count in counts if rng.random() < weight / 100)
+        crowd = UNKNOWN._replace(counted=tuple(counts))
+        assert (
+            judge_sample_ratio(canary, sum(counts), weight, crowd=crowd) is not SampleRatio.MISMATCH
+        )
+
+
+def test_a_largest_user_holds_what_it_promises() -> None:
+    rng = random.Random(5)
+    for kind in ("equal 20", "heavy 0.05 20", "zipf 0 20"):
+        rates = _rates(kind, rng)
+        largest, total = max(rates) / sum(rates), sum(rates)
+        for _ in range(2000):
+            weight = rng.choice([1, 5, 25, 50, 75])
+            canary = sum(rate for rate in rates if rng.random() < weight / 100)
+            found = judge_sample_ratio(canary / total * 1e7, 1e7, weight, crowd=crowd_of(largest))
+            assert found is not SampleRatio.MISMATCH

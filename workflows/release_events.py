@@ -1,0 +1,197 @@
+"""What a release tells the world: one event for each change, and notices for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from schemas import waits
+    from schemas.events import CANARY_EVENTS, RELEASE_EVENTS, EventType, event
+    from schemas.ids import SIGNAL_ROLLBACK, release_workflow_id
+    from schemas.notice import Notice, NoticeKind
+    from schemas.outside import cut
+    from schemas.release import (
+        CanaryPhase,
+        CanaryReport,
+        Cause,
+        ReleasePhase,
+        ReleasePlan,
+        ServiceStatus,
+    )
+    from workflows import describe
+    from workflows.outbox import Announcer
+
+_RELEASE_NOTICES = {
+    ReleasePhase.RUNNING: NoticeKind.STARTED,
+    ReleasePhase.ROLLING_BACK: NoticeKind.ROLLING_BACK,
+    ReleasePhase.ROLLED_BACK: NoticeKind.ROLLED_BACK,
+    ReleasePhase.FINALIZED: NoticeKind.FINISHED,
+}
+_CANARY_NOTICES = {
+    CanaryPhase.GATED: NoticeKind.WAITING,
+    CanaryPhase.STUCK: NoticeKind.STUCK,
+}
+
+_WAIT_MOST = 1000
+"""Of what is waited for, in a notice, in characters: the commands must have room."""
+_TOLD = ("phase", "weight", "step", "stable", "verdict", "cause", "paused")
+"""What an event must tell when it changes; the rest is words for people."""
+
+
+class ReleaseEvents:
+    """Turns changes into events and notices, numbered in the order they were seen."""
+
+    def __init__(self, plan: ReleasePlan, announcer: Announcer) -> None:
+        self._plan = plan
+        self._announcer = announcer
+        self._sequence = 0
+        self._told: dict[str, CanaryReport] = {}
+        self._seen: dict[str, ServiceStatus] = {}
+        self._known: dict[str, dict[str, Any]] = {
+            name: {"phase": CanaryPhase.WAITING.value, "weight": 0.0, "paused": False}
+            for name in plan.services
+        }
+
+    def begin_anew(self) -> None:
+        """After a reset: the numbers from here on may be given to other events already."""
+        self._sequence = max(self._sequence, int(workflow.now().timestamp()))
+
+    def release(self, phase: ReleasePhase, cause: Cause | None) -> None:
+        """The release entered a phase."""
+        data: dict[str, Any] = {"labels": self._plan.labels, "cause": _plain(cause)}
+        if phase is ReleasePhase.RUNNING:
+            data |= self._contents()
+        elif phase is ReleasePhase.ROLLING_BACK:
+            data["services"] = self._contents()["services"]
+        self._event(RELEASE_EVENTS[phase], self._plan.release, data)
+        kind = _RELEASE_NOTICES.get(phase)
+        if kind is not None:
+            text = f"release {self._plan.release} is {phase.value.replace('_', ' ')}"
+            self._notice(kind, None, f"{text}: {cause.text}" if cause else text)
+
+    def queued(self, waits_for: str) -> None:
+        """The release can't begin: others have its services, or are ahead of it."""
+        data = {"labels": self._plan.labels, "waits_for": waits_for, **self._contents()}
+        self._event(RELEASE_EVENTS[ReleasePhase.QUEUED], self._plan.release, data)
+
+    def _contents(self) -> dict[str, Any]:
+        versions = {name: one.version for name, one in self._plan.services.items()}
+        needs = {name: one.depends_on for name, one in self._plan.services.items()}
+        return {"services": versions, "stages": self._plan.stages, "depends_on": needs}
+
+    def paused(self, *, paused: bool, text: str) -> None:
+        """A person paused or resumed the release."""
+        kind = EventType.RELEASE_PAUSED if paused else EventType.RELEASE_RESUMED
+        self._event(kind, self._plan.release, {"text": text})
+
+    def canary(self, report: CanaryReport) -> None:
+        """A canary reported."""
+        before = self._told.get(report.service)
+        self._told[report.service] = report
+        known = report.stable == self._plan.services[report.service].version
+        moved = not (known or report.phase.closed)
+        if moved and report.weight and (before is None or before.weight != report.weight):
+            self._canary_event(EventType.CANARY_SHIFTED, report)
+        if report.verdict and (before is None or before.verdict != report.verdict):
+            self._canary_event(EventType.CANARY_JUDGED, report)
+        changed = before is None or _place(before) != _place(report)
+        kind = CANARY_EVENTS.get(report.phase)
+        if changed and kind is not None:
+            self._canary_event(kind, report)
+        notice = _CANARY_NOTICES.get(report.phase)
+        if changed and notice is not None:
+            self._notice_wait(notice, report, f"is {report.phase}")
+
+        if report.paused and not (before is not None and before.paused):
+            self._notice_wait(NoticeKind.WAITING, report, "goes no further")
+        if self._differs(_state(report)):
+            self._canary_event(EventType.CANARY_CHANGED, report)
+
+    def services(self, statuses: Iterable[ServiceStatus]) -> None:
+        """Tell what no report told: a service that was begun, skipped or lost, or has closed."""
+        for status in statuses:
+            if self._seen.get(status.service) == status:
+                continue
+            self._seen[status.service] = status
+            if self._ended(status.service) and not status.phase.closed:
+                continue  # it has said so itself, before its workflow ended
+            paused = self._known[status.service].get("paused", False)
+            state = {
+                **status.model_dump(mode="json", exclude={"depends_on", "ends_by"}),
+                "paused": paused,
+            }
+            if self._differs(state):
+                self._tell(EventType.CANARY_CHANGED, state)
+
+    def _ended(self, service: str) -> bool:
+        return CanaryPhase(self._known[service]["phase"]).closed
+
+    def _differs(self, state: dict[str, Any]) -> bool:
+        """Whether the events so far tell another state; words for people alone don't count."""
+        known = self._known[state["service"]]
+        return any(known.get(field) != state[field] for field in _TOLD)
+
+    def _canary_event(self, kind: EventType, report: CanaryReport) -> None:
+        self._tell(kind, {"version": self._plan.services[report.service].version, **_state(report)})
+
+    def _tell(self, kind: EventType, state: dict[str, Any]) -> None:
+        self._known[state["service"]] = state
+        self._event(kind, state["service"], state)
+
+    def _event(self, kind: EventType, subject: str, data: dict[str, Any]) -> None:
+        release = self._plan.release
+        self._announcer.publish(
+            event(
+                release_workflow_id(release),
+                self._sequence,
+                kind,
+                release=release,
+                subject=subject,
+                time=workflow.now(),
+                data={"release": release, "environment": self._plan.environment, **data},
+            )
+        )
+        self._sequence += 1
+
+    def _notice_wait(self, kind: NoticeKind, report: CanaryReport, what: str) -> None:
+        """A wait, and the commands that end it."""
+        text = f"{report.service} {what}: waits for {cut(report.waits_for, _WAIT_MOST)}"
+        words = waits.ends(report)
+        if words:
+            lines = waits.commands(words, self._plan.release, report.service)
+            text += f". To go on: {lines}. To go back: "
+            text += waits.command(SIGNAL_ROLLBACK, self._plan.release)
+        self._notice(kind, report.service, text)
+
+    def _notice(self, kind: NoticeKind, service: str | None, text: str) -> None:
+        self._announcer.notify(
+            Notice(
+                kind=kind,
+                release=self._plan.release,
+                service=service,
+                text=text,
+                at=workflow.now(),
+                version=self._plan.services[service].version if service else None,
+                services=() if service else tuple(self._plan.services),
+                environment=self._plan.environment,
+            )
+        )
+
+
+def _state(report: CanaryReport) -> dict[str, Any]:
+    data = report.model_dump(mode="json", exclude={"sequence", "at", "ends_by"})
+    return data | {"weight": report.phase.weight(report.weight)}
+
+
+def _place(report: CanaryReport) -> tuple[Any, ...]:
+    """Where a canary is; to be stuck for another reason, or for one at last, is another place."""
+    if report.phase is not CanaryPhase.STUCK:
+        return report.phase, report.step
+    return report.phase, report.step, report.ends_by, describe.LAST_FAILURE in report.waits_for
+
+
+def _plain(cause: Cause | None) -> dict[str, Any] | None:
+    return cause.model_dump(mode="json") if cause else None

@@ -1,0 +1,202 @@
+"""Where every service of a release is, by what its canary last reported. Pure."""
+
+from __future__ import annotations
+
+from schemas.fitting import fitted
+from schemas.release import (
+    REPORT_BYTES,
+    CanaryOutcome,
+    CanaryPhase,
+    CanaryReport,
+    Command,
+    ReleasePhase,
+    ReleasePlan,
+    ServiceStatus,
+)
+from schemas.verdict import Verdict
+from schemas.waits import pauses
+from workflows import describe
+from workflows.commands import CommandKind
+
+_APPLIES = {
+    CommandKind.APPROVE: {CanaryPhase.GATED},
+    CommandKind.SKIP: {CanaryPhase.BAKING},
+    CommandKind.KEEP: set(),
+}
+"""Phases in which a canary can take the command."""
+
+
+class ServiceStates:
+    """The services of one release, in dependency order."""
+
+    def __init__(self, plan: ReleasePlan) -> None:
+        self._plan = plan
+        self._order = tuple(service for stage in plan.stages for service in stage)
+        self._reports: dict[str, CanaryReport] = {}
+        self.depends_on = {name: plan.services[name].depends_on for name in self._order}
+        self.phases = dict.fromkeys(self._order, CanaryPhase.WAITING)
+        self.notes = dict.fromkeys(self._order, "the release's turn")
+        """What services wait for that neither their canaries nor the order tells."""
+        self.verdict: Verdict | None = None
+        """The last that any canary reported."""
+
+    def set_phase(self, service: str, phase: CanaryPhase) -> None:
+        """Record a phase that no report tells."""
+        self.phases[service] = phase
+
+    def take(self, report: CanaryReport) -> bool:
+        """Keep a report; False when a newer one is known, or the service has closed."""
+        known = self._reports.get(report.service)
+        if report.service not in self.phases or self.phases[report.service].closed:
+            return False
+        # By time first: a canary that was reset counts anew, from what it remembers.
+        if known is not None and (known.at, known.sequence) >= (report.at, report.sequence):
+            return False
+        report = fitted(report, REPORT_BYTES)
+        self._reports[report.service] = report
+        self.verdict = report.verdict or self.verdict
+        if not report.phase.closed:  # closed is the workflow's end, not its word
+            self.phases[report.service] = report.phase
+        return True
+
+    def close(self, service: str, outcome: CanaryOutcome) -> None:
+        """A canary has ended."""
+        self.phases[service] = outcome.phase
+
+    def lost(self, service: str) -> None:
+        """A canary was lost: it may have traffic, and a new run counts its reports from 0."""
+        self._reports.pop(service, None)
+        self.phases[service] = CanaryPhase.HOLDING
+
+    def goes_back_to(self, service: str) -> str | None:
+        """The version that a service's canary would go back to; None where none runs."""
+        report = self._reports.get(service)
+        if report is None or self.phases[service].closed:
+            return None
+        changes = report.stable != self._plan.services[service].version
+        return report.stable if changes else None
+
+    @property
+    def any_paused(self) -> bool:
+        """Whether a canary pauses: the release then starts and finalizes nothing."""
+        return any(
+            report.paused and not self.phases[service].closed
+            for service, report in self._reports.items()
+        )
+
+    def statuses(self) -> tuple[ServiceStatus, ...]:
+        """Every service, for people."""
+        return tuple(self._status(service) for service in self._order)
+
+    def _status(self, service: str) -> ServiceStatus:
+        planned = self._plan.services[service]
+        report = self._reports.get(service)
+        phase = self.phases[service]
+        waits_for = "" if phase.closed else self.notes.get(service, "")
+        if phase is CanaryPhase.WAITING and not waits_for:
+            needs = [
+                need for need in planned.depends_on if self.phases[need] is not CanaryPhase.HOLDING
+            ]
+            waits_for = ", ".join(needs) + " to hold" if needs else "a free place"
+        common = {
+            "service": service,
+            "version": planned.version,
+            "depends_on": planned.depends_on,
+            "phase": phase,
+        }
+        if report is None:
+            return ServiceStatus.model_validate({**common, "waits_for": waits_for})
+        return ServiceStatus.model_validate(
+            {
+                **common,
+                "weight": phase.weight(report.weight),
+                "step": report.step,
+                "steps": report.steps,
+                "stable": report.stable,
+                "waits_for": "" if phase.closed else report.waits_for,
+                "paused": report.paused and not phase.closed,
+                "ends_by": () if phase.closed else report.ends_by,
+                "verdict": report.verdict,
+                "cause": report.cause,
+            }
+        )
+
+    def targets(self, kind: CommandKind, command: Command) -> list[str]:
+        """The services a command is for: the one it names, or all that it applies to."""
+        if command.service is not None:
+            return [command.service]
+        return [
+            service
+            for service, phase in self.phases.items()
+            if not phase.closed
+            and phase is not CanaryPhase.WAITING
+            and phase in _APPLIES.get(kind, {phase})
+        ] or [service for service in self._reports if self._ends(kind, service)]
+
+    def _ends(self, kind: CommandKind, service: str) -> bool:
+        """Whether the word ends what the service waits for, beside what it is made for."""
+        if self.phases[service].closed:
+            return False
+        report = self._reports.get(service)
+        if report is None:  # it may not have come to telling that it asks for alerts
+            before = self.phases[service] is CanaryPhase.PREFLIGHT
+            return before and kind in {CommandKind.SKIP, CommandKind.APPROVE}
+        return kind in report.ends_by
+
+    def refusal(
+        self, kind: CommandKind, command: Command, release: ReleasePhase, *, paused: bool
+    ) -> str | None:
+        """Why a command makes no sense now, in words; None when it does."""
+        if command.service is not None and command.service not in self.phases:
+            return f"service: {command.service} is not in this release: {', '.join(self._order)}"
+        if kind is CommandKind.KEEP:
+            return self._nothing_to_keep(command)
+        if not release.forward:
+            one_more = kind is CommandKind.ROLLBACK and command.service is not None
+            if release is ReleasePhase.ROLLING_BACK and one_more:
+                return None
+            return f"too late: the release is {release.value.replace('_', ' ')}"
+        return self._makes_no_sense(kind, command, paused=paused)
+
+    def _nothing_to_keep(self, command: Command) -> str | None:
+        asked = [one for one in self._reports if self._ends(CommandKind.KEEP, one)]
+        if command.service in asked or (command.service is None and len(asked) == 1):
+            return None
+        if command.service is None and asked:
+            return f"service: expected one of {', '.join(asked)}, each a decision of its own"
+        return f"no rollback waits for a healthy instance; {self._where(command)}"
+
+    def _makes_no_sense(self, kind: CommandKind, command: Command, *, paused: bool) -> str | None:
+        if kind is CommandKind.PAUSE and paused:
+            return "the release is paused already"
+        if kind is CommandKind.RESUME and not (
+            paused or any(pauses(one) for one in self.statuses())
+        ):
+            return "the release is not paused"
+        if kind in _APPLIES:
+            return self._nothing_applies(kind, command)
+        return None
+
+    def _nothing_applies(self, kind: CommandKind, command: Command) -> str | None:
+        wanted = _APPLIES[kind]
+        for service in self.targets(kind, command):
+            if self.phases[service] in wanted or self._ends(kind, service):
+                return None
+        what = "gate is open" if kind is CommandKind.APPROVE else "bake is running"
+        return f"no {what}; {self._where(command)}"
+
+    def _where(self, command: Command) -> str:
+        return "; ".join(
+            f"{one.service} is {describe.phase(one.phase, one.step, one.steps)}"
+            for one in self.statuses()
+            if command.service in {None, one.service}
+        )
+
+    @property
+    def away(self) -> frozenset[str]:
+        """Services that are stuck for another reason than traffic: their canaries have none."""
+        return frozenset(
+            service
+            for service, report in self._reports.items()
+            if self.phases[service] is CanaryPhase.STUCK and self._ends(CommandKind.KEEP, service)
+        )
