@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -12,12 +12,19 @@ from adapters.errors import AdapterError
 from adapters.ports import Routing
 from adapters.routers.fence import check_able, check_generation, check_over, check_pools, known
 from schemas.capabilities import Capabilities, Counting, Fence, StickyBy, TotalGrid
-from schemas.route import Confirmation, Health, Route
+from schemas.route import Audience, AudienceBy, Confirmation, Health, Route
+
+FORCE: Final = {AudienceBy.HEADER: "x-canary", AudienceBy.COOKIE: "canary"}
+"""The header and the cookie that ask for a version: `always` the canary, or `never`."""
 
 CAPABILITIES: Final = Capabilities(
     weights=TotalGrid(total=10_000),
     sticky=(StickyBy.HEADER,),
+    forced=(AudienceBy.HEADER, AudienceBy.COOKIE),
+    audiences=(AudienceBy.HEADER, AudienceBy.COOKIE),
+    mirroring=True,
     counts=Counting.ROUTER,
+    users=True,
     instances=True,
     registers=True,
     fence=Fence.LOCK,
@@ -38,6 +45,11 @@ class Fault:
     effect: bool
 
 
+Asks = Mapping[tuple[AudienceBy, str], str]
+"""Headers and cookies of a request, by what they are and their name."""
+NOTHING: Final[Asks] = {}
+
+
 class MemoryRouter:
     """A `Router` that keeps its routes while it lives.
 
@@ -54,6 +66,9 @@ class MemoryRouter:
         self._traffic: dict[str, Route] = {}
         self._faults: deque[Fault] = deque()
         self._down: set[tuple[str, str]] = set()
+        self._users: dict[str, Counter[str]] = defaultdict(Counter)
+        self.copies: dict[str, Counter[str]] = defaultdict(Counter)
+        """Requests that were copied, by service and version."""
 
     @property
     def routing(self) -> Routing:
@@ -75,21 +90,39 @@ class MemoryRouter:
         """Let the next calls of `apply` go wrong so; several faults come in order."""
         self._faults.extend([fault] * times)
 
-    def send(self, service: str, user: str) -> str:
+    def send(self, service: str, user: str, asks: Asks = NOTHING) -> str:
         """Count one request of a user and return the version that answers it.
 
-        A user keeps the version while the weight grows.
+        A user keeps the version while the weight grows. Who asks for a version or is outside of the
+        audience is not counted, and neither is a copy.
+
+        Args:
+            service: that is called.
+            user: who calls.
+            asks: the header or cookie that the request has, by name.
 
         Raises:
             UnknownRoute: no such service.
         """
         route = known(self._traffic.get(service), service)
-        digest = hashlib.sha256(user.encode()).digest()
-        stable, canary = self.capabilities.weights.nearest(route.weight)
-        bucket = int.from_bytes(digest[:8], "big") % (stable + canary)
-        version = route.stable if bucket < stable or route.canary is None else route.canary
+        if route.mirror is not None and _bucket(f"copy/{user}", 100) < route.mirror.share:
+            self.copies[service][route.mirror.version] += 1
+        if route.canary is None:
+            version = route.stable
+        elif (forced := self._forced(asks)) is not None:
+            return route.canary if forced == "always" else route.stable
+        elif not _is_in(route.audience, asks):
+            return route.stable
+        else:
+            parts = self.capabilities.weights.nearest(route.weight)
+            version = route.stable if _bucket(user, sum(parts)) < parts.stable else route.canary
         self._pools[service][version] += 1
+        self._users[service][user] += 1
         return version
+
+    def _forced(self, asks: Asks) -> str | None:
+        wishes = (asks.get((by, FORCE[by])) for by in self.capabilities.forced)
+        return next((wish for wish in wishes if wish in {"always", "never"}), None)
 
     async def locate(self, service: str, version: str) -> str:
         """`payments/2.0.1`."""
@@ -145,7 +178,21 @@ class MemoryRouter:
             for version in self._pools[service]
         }
 
+    async def requests_by_user(self, service: str) -> Mapping[str, int]:
+        """Requests that `requests` counts, by user."""
+        return dict(self._users[service])
+
     async def requests(self, service: str) -> Mapping[str, int]:
         """Requests that `send` has counted per version."""
         known(self._routes.get(service), service)
         return dict(self._pools[service])
+
+
+def _bucket(user: str, total: int) -> int:
+    return int.from_bytes(hashlib.sha256(user.encode()).digest()[:8], "big") % total
+
+
+def _is_in(audience: Audience | None, asks: Asks) -> bool:
+    return audience is None or any(
+        asks.get((match.by, match.name)) == match.value for match in audience.any_of
+    )

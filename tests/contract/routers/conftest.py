@@ -7,8 +7,18 @@ import httpx
 import pytest
 
 from adapters.routers.envoy import EnvoyRouter
+from schemas.route import AudienceBy
+from tests.contract.routers.claims import EVERY, claimed
+from tests.contract.routers.coarse import CoarseGateway
 from tests.contract.routers.live import LiveEnvoy, envoy_binary
-from tests.contract.routers.subjects import EnvoySubject, MemorySubject, Subject
+from tests.contract.routers.subjects import (
+    SUBJECTS,
+    CoarseSubject,
+    EnvoySubject,
+    ExampleSubject,
+    MemorySubject,
+    Subject,
+)
 from tests.contract.routers.wire import Instances
 
 
@@ -52,10 +62,63 @@ def envoy_subject(envoy: LiveEnvoy, client: httpx.AsyncClient) -> EnvoySubject:
     return EnvoySubject(envoy, router)
 
 
-@pytest.fixture(params=["memory", "envoy"])
+@pytest.fixture
+async def coarse_subject(client: httpx.AsyncClient) -> AsyncIterator[CoarseSubject]:
+    async with CoarseGateway() as gateway:
+        yield CoarseSubject(gateway, client)
+
+
+@pytest.fixture
+def memory_subject() -> MemorySubject:
+    return MemorySubject()
+
+
+@pytest.fixture
+def example_subject(tmp_path: Path) -> ExampleSubject:
+    return ExampleSubject(tmp_path)
+
+
+@pytest.fixture
 def subject(request: pytest.FixtureRequest) -> Subject:
-    """Every member of the port."""
-    if request.param == "memory":
-        return MemorySubject()
-    live: EnvoySubject = request.getfixturevalue("envoy_subject")
-    return live
+    """A router that claims what the module is about; every router where it is about the core."""
+    found: Subject = request.getfixturevalue(f"{request.param}_subject")
+    return found
+
+
+@pytest.fixture
+def stranger(request: pytest.FixtureRequest) -> Subject:
+    """A router that does not claim it: what it must refuse."""
+    found: Subject = request.getfixturevalue(f"{request.param}_subject")
+    return found
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a module of the suite with the routers that claim what it is about (`CLAIM`)."""
+    claim: str | None = getattr(metafunc.module, "CLAIM", None)
+    for fixture, wanted in (("subject", True), ("stranger", False)):
+        if fixture not in metafunc.fixturenames:
+            continue
+        if "by" in metafunc.fixturenames:
+            pairs = [
+                (name, by)
+                for name, can in SUBJECTS.items()
+                for by in AudienceBy
+                if (f"{claim} by {by}" in claimed(can)) is wanted
+            ]
+            metafunc.parametrize((fixture, "by"), pairs, indirect=[fixture])
+        else:
+            names = [
+                name
+                for name, can in SUBJECTS.items()
+                if ((claim is None or claim in claimed(can)) is wanted)
+            ]
+            metafunc.parametrize(fixture, names, indirect=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Count what was not run, for it was not claimed."""
+    terminalreporter.section("router contract: claims")
+    for name, can in SUBJECTS.items():
+        without = ", ".join(sorted(EVERY - claimed(can))) or "nothing"
+        counted = f"{len(claimed(can))} of {len(EVERY)}"
+        terminalreporter.line(f"{name}: {counted}; refuses, and is not asked for: {without}")

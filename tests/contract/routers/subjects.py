@@ -4,70 +4,189 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Final, Protocol
 
-from adapters.ports import Instances, Registrar, RequestCounts, Router, VersionLocator
+import httpx
+
+from adapters.ports import Routing
+from adapters.routers import envoy
 from adapters.routers.envoy import EnvoyRouter
 from adapters.routers.envoy_fleet import Pool
-from adapters.routers.memory import MemoryRouter
+from adapters.routers.envoy_names import resource_file
+from adapters.routers.files import read_document, write_whole
+from adapters.routers.memory import NOTHING, Asks, MemoryRouter
+from schemas.capabilities import Capabilities
+from schemas.route import AudienceBy, Route
+from tests.contract.routers.coarse import CAPABILITIES, TOTAL, CoarseGateway, CoarseRouter
+from tests.contract.routers.example import FolderProxy, FolderRouter
 from tests.contract.routers.live import LiveEnvoy, free_port
 from tests.contract.routers.wire import Caller
 
+_names = itertools.count(1)
 
-class Registering(Router, VersionLocator, RequestCounts, Instances, Registrar, Protocol):
-    """A router with all that a router may be able to do."""
+
+def new_name(length: int = 0) -> str:
+    """Of a service that nobody has used yet, at least so long."""
+    return f"svc-{next(_names)}".ljust(length, "x")
 
 
 class Subject(Protocol):
     """One member of the port, under test."""
 
     @property
-    def router(self) -> Registering: ...
+    def routing(self) -> Routing: ...
 
     def put_up(self, *versions: str, length: int = 0) -> str:
-        """Start a new service in these versions and return its name; it has no route yet.
+        """Start a new service in these versions; return its name, which has at least that length.
 
-        The name has at least that length.
+        It has a route, all to the first version, unless the router can be given one.
         """
 
-    async def call(self, service: str, users: Iterable[str]) -> Mapping[str, str]:
-        """Send one request of each user; return the version that each got."""
+    async def call(
+        self, service: str, users: Iterable[str], asks: Asks = NOTHING
+    ) -> Mapping[str, str]:
+        """Send one request of each user, with a header or cookie; return the version of each."""
+
+    async def change_by_hand(self, service: str, weight: float) -> None:
+        """Give the canary another weight as somebody else would, in the platform's own terms."""
+
+
+class Mortal(Subject, Protocol):
+    """One whose router knows instances."""
 
     async def take_down(self, service: str, version: str) -> None:
         """Have all instances of a version die."""
 
 
+class Copying(Subject, Protocol):
+    """One whose router copies requests."""
+
+    async def copies(self, service: str) -> Mapping[str, int]:
+        """How many copies each version has got."""
+
+
 class MemorySubject:
     def __init__(self) -> None:
-        self.router = MemoryRouter()
-        self._names = itertools.count(1)
+        self._router = MemoryRouter()
+        self.routing = self._router.routing
 
     def put_up(self, *versions: str, length: int = 0) -> str:
-        service = f"svc-{next(self._names)}".ljust(length, "x")
+        service = new_name(length)
         for version in versions:
-            self.router.add_pool(service, version)
+            self._router.add_pool(service, version)
         return service
 
-    async def call(self, service: str, users: Iterable[str]) -> Mapping[str, str]:
-        return {user: self.router.send(service, user) for user in users}
+    async def call(
+        self, service: str, users: Iterable[str], asks: Asks = NOTHING
+    ) -> Mapping[str, str]:
+        return {user: self._router.send(service, user, asks) for user in users}
+
+    async def change_by_hand(self, service: str, weight: float) -> None:
+        now = await self._router.read(service)
+        self._router.change(_with_weight(now, weight))
 
     async def take_down(self, service: str, version: str) -> None:
-        self.router.take_down(service, version)
+        self._router.take_down(service, version)
+
+    async def copies(self, service: str) -> Mapping[str, int]:
+        return self._router.copies[service]
 
 
 class EnvoySubject:
-    def __init__(self, envoy: LiveEnvoy, router: EnvoyRouter) -> None:
-        self.envoy = envoy
+    def __init__(self, live: LiveEnvoy, router: EnvoyRouter) -> None:
+        self.envoy = live
         self.router = router
+        self.routing = Routing.of(router, envoy.CAPABILITIES)
 
     def put_up(self, *versions: str, length: int = 0) -> str:
         return self.envoy.add_service(*versions, length=length)
 
-    async def call(self, service: str, users: Iterable[str]) -> Mapping[str, str]:
+    async def call(
+        self, service: str, users: Iterable[str], asks: Asks = NOTHING
+    ) -> Mapping[str, str]:
+        headers = {name: value for (by, name), value in asks.items() if by is AudienceBy.HEADER}
+        cookies = [f"{name}={value}" for (by, name), value in asks.items() if name not in headers]
+        if cookies:
+            headers["cookie"] = "; ".join(cookies)
         async with Caller(self.envoy.port, service) as caller:
-            return await caller.users(users)
+            return await caller.users(users, **headers)
+
+    async def change_by_hand(self, service: str, weight: float) -> None:
+        path = self.envoy.fleet.routes_path
+        (config,) = read_document(path)["resources"]
+        (host,) = [one for one in config["virtual_hosts"] if one["name"] == service]
+        canary = round(weight * 100)
+        for entry in host["routes"]:
+            weighted = entry["route"].get("weighted_clusters", {}).get("clusters", ())
+            for cluster, parts in zip(weighted, (10_000 - canary, canary), strict=False):
+                cluster["weight"] = parts
+        write_whole(path, resource_file([config]))
 
     async def take_down(self, service: str, version: str) -> None:
         self.envoy.fleet.put_pool(
             Pool(service=service, version=version, endpoints=(("127.0.0.1", free_port()),))
         )
+
+
+class CoarseSubject:
+    def __init__(self, gateway: CoarseGateway, client: httpx.AsyncClient) -> None:
+        self._gateway = gateway
+        self._client = client
+        self._router = CoarseRouter(gateway.port, client)
+        self.routing = Routing.of(self._router, CAPABILITIES)
+
+    def put_up(self, *versions: str, length: int = 0) -> str:
+        service = new_name(length)
+        self._gateway.add(service, *versions)
+        return service
+
+    async def call(
+        self, service: str, users: Iterable[str], asks: Asks = NOTHING
+    ) -> Mapping[str, str]:
+        async with Caller(self._gateway.port, service) as caller:
+            return await caller.users(users, **{name: value for (_, name), value in asks.items()})
+
+    async def change_by_hand(self, service: str, weight: float) -> None:
+        url = f"http://127.0.0.1:{self._gateway.port}/admin/{service}"
+        now: dict[str, Any] = (await self._client.get(url)).json()
+        canary = round(weight * TOTAL / 100)
+        parts = zip(now["weights"], (TOTAL - canary, canary), strict=True)
+        answer = await self._client.put(url, json={"weights": dict(parts)})
+        assert answer.status_code == 200
+
+
+class ExampleSubject:
+    def __init__(self, folder: Path) -> None:
+        self._proxy = FolderProxy(folder)
+        router = FolderRouter(str(folder))
+        self.routing = Routing.of(router, router.capabilities)
+
+    def put_up(self, *versions: str, length: int = 0) -> str:
+        service = new_name(length)
+        self._proxy.add(service, *versions)
+        return service
+
+    async def call(
+        self, service: str, users: Iterable[str], asks: Asks = NOTHING
+    ) -> Mapping[str, str]:
+        return {user: self._proxy.send(service) for user in users}
+
+    async def change_by_hand(self, service: str, weight: float) -> None:
+        now = await self.routing.router.read(service)
+        self._proxy.write(_with_weight(now, weight))
+
+
+def _with_weight(now: Route, weight: float) -> Route:
+    return Route.split(
+        now.service, now.stable, now.canary, weight, generation=now.generation, owner=now.owner
+    )
+
+
+SUBJECTS: Final[dict[str, Capabilities]] = {
+    "memory": MemoryRouter().capabilities,
+    "envoy": envoy.CAPABILITIES,
+    "coarse": CAPABILITIES,
+    "example": FolderRouter(".").capabilities,
+}
+"""Every router there is, one with coarse weights, and the one of the documentation."""

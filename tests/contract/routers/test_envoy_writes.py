@@ -10,6 +10,7 @@ import pytest
 
 from adapters.errors import Retryable, Terminal
 from adapters.routers.envoy import EnvoyRouter, Pace
+from adapters.routers.envoy_routes import is_changed
 from adapters.routers.files import read_document
 from schemas.route import Confirmation, Route
 from tests.contract.routers.live import LiveEnvoy, free_port
@@ -87,6 +88,7 @@ async def test_after_a_rejection_the_file_is_what_envoy_serves(
 
     after = read_document(fleet.routes_path)["resources"][0]["virtual_hosts"]
     assert {h["name"]: h["metadata"] for h in after} == {h["name"]: h["metadata"] for h in before}
+    assert [h["name"] for h in after if is_changed(h)] == [], "and nobody else's change"
 
 
 async def test_a_good_route_in_a_rejected_file_is_not_blamed(

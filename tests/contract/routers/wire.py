@@ -57,11 +57,11 @@ class Caller:
             await self._hang_up()
             return Answer(0)
 
-    async def users(self, users: Iterable[str]) -> dict[str, str]:
+    async def users(self, users: Iterable[str], **headers: str) -> dict[str, str]:
         """The version that each user gets; fails if one gets none."""
         got = {}
         for user in users:
-            answer = await self.get(x_user_id=user)
+            answer = await self.get(x_user_id=user, **headers)
             assert answer.status == 200, f"user {user}: {answer}"
             got[user] = answer.version
         return got

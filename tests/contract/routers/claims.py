@@ -1,0 +1,40 @@
+"""What a router claims to be able to do: by that, the modules of the suite are run with it."""
+
+from __future__ import annotations
+
+from schemas.capabilities import Capabilities, Counting, Fence, can_do
+
+EVERY = frozenset(
+    {
+        "any weight",
+        "fence",
+        "counts",
+        "users",
+        "sticky",
+        "forced by header",
+        "forced by cookie",
+        "audience by header",
+        "audience by cookie",
+        "mirroring",
+        "instances",
+        "registers",
+    }
+)
+
+
+def claimed(can: Capabilities) -> frozenset[str]:
+    """The claims, by name."""
+    said = {
+        "any weight": all(can_do(can.weights, share / 100) for share in range(10_001)),
+        "fence": can.fence in {Fence.COMPARE, Fence.LOCK},
+        "counts": can.counts is not Counting.NONE,
+        "users": can.users,
+        "sticky": bool(can.sticky),
+        "mirroring": can.mirroring,
+        "instances": can.instances,
+        "registers": can.registers,
+    }
+    by = {f"forced by {one}" for one in can.forced} | {
+        f"audience by {one}" for one in can.audiences
+    }
+    return frozenset({name for name, is_so in said.items() if is_so} | by)

@@ -1,0 +1,37 @@
+"""What each router claims: a claim that is lost would silently take its tests along."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from tests.contract.routers.claims import EVERY, claimed
+from tests.contract.routers.subjects import SUBJECTS
+
+LACKING = {
+    "memory": set(),
+    "envoy": {"users", "audience by header", "audience by cookie", "mirroring"},
+    "coarse": EVERY - {"fence"},
+    "example": EVERY - {"counts"},
+}
+
+
+def test_each_router_claims_what_it_did_before() -> None:
+    assert {name: EVERY - claimed(can) for name, can in SUBJECTS.items()} == LACKING
+
+
+def test_every_claim_has_a_router_that_makes_it_and_one_that_does_not() -> None:
+    assert frozenset().union(*(claimed(can) for can in SUBJECTS.values())) == EVERY
+    assert frozenset().union(*(EVERY - claimed(can) for can in SUBJECTS.values())) == EVERY
+
+
+def test_every_claim_has_a_module() -> None:
+    modules = Path(__file__).parent.glob("test_*.py")
+    trees = [ast.parse(path.read_text()) for path in modules]
+    named = {
+        str(ast.literal_eval(node.value))
+        for tree in trees
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CLAIM"
+    }
+    assert {claim.partition(" by ")[0] for claim in EVERY} == named
