@@ -43,14 +43,21 @@ demo: install ## Three releases on the embedded stack, under four minutes (KEEP=
 	@$(PY) -m aviary local demo $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 .PHONY: test
-test: install ## Run every test and print coverage (PYTEST_ARGS="-k plan" passes through)
-	$(call say,test: every group of tests, one a core at a time)
+test: install ## Run every test, in groups side by side (PYTEST_ARGS="-k plan" passes through)
+	$(call say,test: every group of tests, some side by side)
 	@$(PY) -m tests $(PYTEST_ARGS)
+
+.PHONY: coverage
+coverage: install ## The same with coverage, which takes half as long again
+	$(call say,coverage: every group of tests, and the lines that they ran)
+	@$(PY) -m tests --cov $(PYTEST_ARGS)
 
 .PHONY: chaos
 chaos: install ## Every fault on every release: table, and .cache/chaos.json (CHAOS_ARGS="--every 5")
 	$(call say,chaos: ingestion, rollback order, outages, and every kill point of four releases)
 	@$(PY) -m tests.chaos --json .cache/chaos.json $(CHAOS_ARGS)
+	$(call say,chaos: the long matrices of tests/workflows)
+	@$(PY) -m pytest -m long tests/workflows
 
 .PHONY: fuzz
 fuzz: $(STAMP) ## Try many thousand odd inputs of each kind (FUZZ_ARGS="-k alerts")

@@ -38,7 +38,7 @@ _COVERAGE: Final = (sys.executable, "-m", "coverage")
 class Told:
     """What the command line says."""
 
-    jobs: int = max(1, len(os.sched_getaffinity(0)))
+    jobs: int = len(os.sched_getaffinity(0)) + 1  # each waits for its servers half of the time
     group: list[str] = field(default_factory=list)
 
 
@@ -58,8 +58,9 @@ class Run:
         folder = self.folder / group
         (folder / "tmp").mkdir(parents=True)
         command = (
-            *(*_PYTEST, *arguments(group), "--cov", "--cov-report=", *self.passed_on),
+            *(*_PYTEST, *arguments(group), "-m", "not long", *self.passed_on),
             *("-o", f"cache_dir=.pytest_cache/{group}", f"--junitxml={folder / 'results.xml'}"),
+            *(["--cov-report="] if any(map(_is_coverage, self.passed_on)) else []),
         )
         began = time.monotonic()
         with (folder / "output.txt").open("wb") as output:
@@ -91,6 +92,10 @@ class Run:
                 time.sleep(0.1)
 
 
+def _is_coverage(word: str) -> bool:
+    return word.partition("=")[0] == "--cov"
+
+
 def _environment(group: str, folder: Path) -> dict[str, str]:
     first = FIRST_PORT + PORTS_EACH * list(GROUPS).index(group)
     return {
@@ -103,14 +108,14 @@ def _environment(group: str, folder: Path) -> dict[str, str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests", allow_abbrev=False)
-    parser.add_argument("--jobs", type=int, help="groups at the same time (default: one a core)")
+    parser.add_argument("--jobs", type=int, help="groups at the same time (default: cores + 1)")
     parser.add_argument(
         "--group", choices=GROUPS, action="append", help="only this group (repeatable)"
     )
     told, passed_on = parser.parse_known_args(namespace=Told())
     os.chdir(ROOT)
     if any(names_tests(word) for word in passed_on):
-        os.execv(sys.executable, [*_PYTEST, "--cov", "--cov-report=term", *passed_on])
+        os.execv(sys.executable, [*_PYTEST, *passed_on])
     folder = Path(tempfile.mkdtemp(prefix="aviary-tests-"))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     code = run_all(Run(folder, passed_on, Event()), told.group or list(GROUPS), told.jobs)
@@ -155,7 +160,7 @@ def _say(text: str) -> None:
 def _report_coverage(files: Sequence[Path]) -> None:
     """One table over all groups; the data is left where `coverage` looks for it."""
     found = [str(file) for file in files if file.exists()]
-    if found:  # none with --no-cov
+    if found:  # where it was asked for
         subprocess.run([*_COVERAGE, "combine", "--quiet", *found], check=True)
         subprocess.run([*_COVERAGE, "report"], check=True)
 

@@ -12,17 +12,24 @@ ROOT: Final = Path(__file__).parents[1]
 
 # The longest first: what is short fills the gaps at the end.
 GROUPS: Final[dict[str, tuple[str, ...]]] = {
-    "workflows": ("tests/workflows",),
-    "kafka": ("tests/contract/kafka",),
     "chaos": ("tests/chaos",),
-    "e2e": ("tests/e2e",),
+    "workflows": ("tests/workflows",),
+    "rollbacks": (
+        "tests/workflows/test_drift.py",
+        "tests/workflows/test_resets.py",
+        "tests/workflows/test_reverts.py",
+        "tests/workflows/test_rollback.py",
+        "tests/workflows/test_vanished.py",
+    ),
     "unit": ("tests/unit", "tests/test_imports.py"),
+    "e2e": ("tests/e2e",),
+    "kafka": ("tests/contract/kafka",),
     "fuzz": ("tests/fuzz",),
     "durability": ("tests/durability",),
-    "telemetry": ("tests/telemetry", "tests/replay"),
-    "contract": ("tests/contract",),
     "browser": ("tests/browser",),
     "house": ("tests/house",),
+    "contract": ("tests/contract",),
+    "telemetry": ("tests/telemetry", "tests/replay"),
 }
 
 

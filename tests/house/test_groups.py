@@ -26,6 +26,11 @@ def test_has_its_own_folder_and_ports(tmp_path):
 @pytest.mark.skip(reason="not here")
 def test_skipped():
     pass
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")
+def test_of_a_long_matrix():
+    assert False
 """
 BAD = """
 import pytest
@@ -83,7 +88,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[
 
 
 def _run(tmp_path: Path, *groups: str, more: tuple[str, ...] = ()) -> int:
-    return run_all(Run(tmp_path / "run", ["--no-cov", "-ra", *more], Event()), groups, jobs=2)
+    return run_all(Run(tmp_path / "run", ["-ra", *more], Event()), groups, jobs=2)
 
 
 def test_every_file_of_tests_is_run_by_the_group_that_it_belongs_to() -> None:
@@ -144,7 +149,7 @@ def test_a_group_with_nothing_to_run_is_no_failure_but_all_are(
 def test_an_interrupt_ends_the_groups_in_good_order(tmp_path: Path) -> None:
     (tmp_path / "test_hangs.py").write_text(HANGS)
     with subprocess.Popen(
-        [sys.executable, "-c", INTERRUPT, "--no-cov", str(tmp_path / "test_hangs.py")],
+        [sys.executable, "-c", INTERRUPT, str(tmp_path / "test_hangs.py")],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stdout=subprocess.DEVNULL,

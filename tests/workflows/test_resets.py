@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from functools import partial
+from itertools import product
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from activities.drift import DriftInput, DriftReport
 from schemas.ids import SIGNAL_ROLLBACK, canary_workflow_id
 from schemas.release import CanaryPhase, CauseKind, ReleasePhase, ReleaseStatus
 from schemas.verdict import VerdictKind
+from tests.long import one_in
 from tests.replay.test_replay import replayer
 from tests.workflows.kit import Release, World, eventually
 from tests.workflows.test_admission import block, queued
@@ -166,8 +168,9 @@ async def test_a_canary_that_was_reset_is_heard_though_it_has_said_less(world: W
     await on_versions(world, a="0", b="0")
 
 
-@pytest.mark.parametrize("point", [FIRST, SECOND, LAST])
-@pytest.mark.parametrize("phase", ["baking", "holding"])
+@pytest.mark.parametrize(
+    ("phase", "point"), one_in(5, product(["baking", "holding"], [FIRST, SECOND, LAST]))
+)
 async def test_a_release_goes_back_as_a_whole(world: World, phase: str, point: int) -> None:
     if phase == "baking":
         world.judge.blocked = {(world.service("b"), 50)}
@@ -217,9 +220,7 @@ async def finalizing(world: World, stuck: str) -> Release:
 POINTS = [FIRST, HALF, LAST]
 
 
-@pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("stuck", ["a", "b"])
-@pytest.mark.parametrize("who", ["a", "b"])
+@pytest.mark.parametrize(("who", "stuck", "point"), one_in(5, product("ab", "ab", POINTS)))
 async def test_a_canary_that_is_reset_while_its_release_finalizes_finalizes(
     world: World, who: str, stuck: str, point: float
 ) -> None:
@@ -237,7 +238,7 @@ async def test_a_canary_that_is_reset_while_its_release_finalizes_finalizes(
     await nothing_runs(world)
 
 
-@pytest.mark.parametrize("point", [FIRST, HALF, LAST])
+@pytest.mark.parametrize("point", one_in(2, product(POINTS)))
 async def test_a_canary_that_is_reset_without_its_messages_finalizes(
     world: World, point: float
 ) -> None:
@@ -260,8 +261,7 @@ async def test_a_canary_that_went_back_while_its_release_finalizes_is_brought_fo
     await on_versions(world, a="2", b="2")
 
 
-@pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("stuck", ["a", "b"])
+@pytest.mark.parametrize(("stuck", "point"), one_in(4, product("ab", POINTS)))
 async def test_a_release_that_is_reset_while_it_finalizes_finalizes(
     world: World, stuck: str, point: float
 ) -> None:
@@ -275,7 +275,7 @@ async def test_a_release_that_is_reset_while_it_finalizes_finalizes(
     await nothing_runs(world)
 
 
-@pytest.mark.parametrize("point", [FIRST, LAST])
+@pytest.mark.parametrize("point", one_in(2, product([FIRST, LAST])))
 async def test_a_release_that_is_reset_twice_while_it_finalizes_finalizes(
     world: World, point: float
 ) -> None:
@@ -303,7 +303,7 @@ async def test_release_and_canary_are_reset_while_it_finalizes(world: World) -> 
     await on_versions(world, a="2", b="2")
 
 
-@pytest.mark.parametrize("point", [FIRST, HALF, LAST])
+@pytest.mark.parametrize("point", one_in(2, product(POINTS)))
 async def test_a_finalized_release_that_is_reset_stays_finalized(
     world: World, point: float
 ) -> None:
