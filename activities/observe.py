@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from temporalio import activity
 
@@ -13,10 +14,12 @@ from activities.policy import Policy, forever, may_come_back, rest, terminal_err
 from adapters.errors import Retryable, UnknownRoute
 from adapters.ports import RequestCounts, Routing
 from analysis.explain import percent
-from analysis.sample_ratio import ONE_BY_ONE, UNKNOWN, Crowd, judge_sample_ratio
+from analysis.sample_ratio import ONE_BY_ONE, UNKNOWN, Bucket, Crowd, judge_sample_ratio
 from schemas.base import Duration, Model, ServiceName, Version
 from schemas.catalog import RouterSpec
 from schemas.verdict import SampleRatio
+
+_Key = TypeVar("_Key", bound=Hashable)
 
 SEE_BACK: Final = "aviary.traffic.see_back"
 
@@ -49,14 +52,14 @@ class Seen(Model):
     """Requests that started on any version in the last window."""
 
 
-class Counter:
+class Counter(Generic[_Key]):
     """Requests per version since a beginning; a count that shrinks (a restart) begins anew."""
 
-    def __init__(self, first: Mapping[str, int]) -> None:
+    def __init__(self, first: Mapping[_Key, int]) -> None:
         self._last = dict(first)
-        self._sums: dict[str, int] = dict.fromkeys(first, 0)
+        self._sums: dict[_Key, int] = dict.fromkeys(first, 0)
 
-    def add(self, now: Mapping[str, int]) -> None:
+    def add(self, now: Mapping[_Key, int]) -> None:
         """Take the next reading."""
         for version, count in now.items():
             before = self._last.get(version, 0)
@@ -64,7 +67,7 @@ class Counter:
             self._sums[version] = self._sums.get(version, 0) + grown
         self._last = dict(now)
 
-    def of(self, version: str) -> int:
+    def of(self, version: _Key) -> int:
         """Requests of one version."""
         return self._sums.get(version, 0)
 
@@ -74,9 +77,9 @@ class Counter:
         return sum(self._sums.values())
 
     @property
-    def counts(self) -> Sequence[int]:
+    def counts(self) -> Mapping[_Key, int]:
         """Requests of each."""
-        return tuple(self._sums.values())
+        return self._sums
 
 
 class SampleRatioCheck:
@@ -98,8 +101,8 @@ class SampleRatioCheck:
         self._canary = canary
         self._weight = weight
         self._crowd = crowd
-        self._counter: Counter | None = None
-        self._users: Counter | None = None
+        self._counter: Counter[str] | None = None
+        self._users: Counter[tuple[str, str]] | None = None
 
     async def look(self) -> SampleRatio:
         """Take a reading; call first when the weight has had time to reach every request."""
@@ -119,17 +122,31 @@ class SampleRatioCheck:
         self._counter.add(now)
         self._users.add(users)
         canary, total = self.seen
-        crowd = self._crowd._replace(counted=tuple(self._users.counts))
+        crowd = self._crowd._replace(counted=self._buckets(self._users.counts))
         return judge_sample_ratio(canary, total, self._weight, crowd=crowd)
 
-    async def _by_user(self) -> Mapping[str, int]:
-        users = self._routing.users
-        return {} if users is None else await users.requests_by_user(self._service)
+    async def _by_user(self) -> Mapping[tuple[str, str], int]:
+        if self._routing.users is None:
+            return {}
+        buckets = await self._routing.users.requests_by_user(self._service)
+        return {
+            (bucket, version): count
+            for bucket, versions in buckets.items()
+            for version, count in versions.items()
+        }
+
+    def _buckets(self, counts: Mapping[tuple[str, str], int]) -> tuple[Bucket, ...]:
+        totals: dict[str, int] = defaultdict(int)
+        for (bucket, _), count in counts.items():
+            totals[bucket] += count
+        return tuple(
+            Bucket(counts.get((bucket, self._canary), 0), total) for bucket, total in totals.items()
+        )
 
     @property
     def seen(self) -> tuple[int, int]:
         """Requests that started on the canary, and on any version, since the first reading."""
-        counter = self._counter or Counter({})
+        counter = self._counter or Counter[str]({})
         return counter.of(self._canary), counter.total
 
     @property

@@ -19,10 +19,18 @@ DEFAULT_CLUSTER = 50
 DEFAULT_DOUBT = 1e-6
 """Chance below which an obedient router is no longer believed."""
 _FULL = 0.99
-_MOST_USERS = 200
-_FLATTEST, _STEEPEST = 1e-3, 40.0
-"""Tilts that are tried, of the heaviest and of the lightest user: beyond, nothing changes."""
-_STEPS = 40
+_UNEVEN = 2.0
+"""The same users may ask for one version so many times as often as for the other."""
+_STAKES = (0.1, 0.25, 0.5, 0.75, 0.95)
+_ALIKE = 0.1
+"""Counts by user explain what was seen where their own share differs from it by no more."""
+
+
+class Bucket(NamedTuple):
+    """Requests of a user, or of users who are in no other bucket: all of them, or a sample."""
+
+    canary: float
+    total: float
 
 
 class Crowd(NamedTuple):
@@ -32,8 +40,8 @@ class Crowd(NamedTuple):
     """Share of the requests that a few users may have, wherever they are."""
     users: float
     """The others are as even as this number of users, at least."""
-    counted: tuple[float, ...] = ()
-    """Requests of each user, or of each bucket of users, where those are known."""
+    counted: tuple[Bucket, ...] = ()
+    """Requests of users, where those are counted."""
 
 
 ONE_BY_ONE: Final = Crowd(heavy=0.0, users=math.inf)
@@ -79,17 +87,29 @@ def judge_sample_ratio(  # noqa: PLR0913 - the counts, and what is taken for gra
     p = min(weight / 100, _FULL)
     draws = total / cluster
     if _tail(canary / cluster, draws, p) < doubt:
-        explained = p < _FULL and _by_users(canary / total, draws, p, crowd) >= doubt
+        explained = p < _FULL and _explained(canary / total, draws, p, crowd) >= doubt
         return SampleRatio.EXPLAINED if explained else SampleRatio.MISMATCH
     wrong = (0.0,) if p == _FULL else (0.0, draws)
     blind = any(_tail(extreme, draws, p) >= doubt for extreme in wrong)
     return SampleRatio.TOO_LITTLE if blind else SampleRatio.MATCH
 
 
+def _explained(share: float, draws: float, p: float, crowd: Crowd) -> float:
+    """Bound on the chance of such a share, by all that is known of the users."""
+    buckets = [bucket for bucket in crowd.counted if bucket.total > 0]
+    if not buckets:
+        return _by_users(share, draws, p, crowd)
+    counted = math.fsum(one.canary for one in buckets) / math.fsum(one.total for one in buckets)
+    chance = _by_buckets(buckets, p)
+    promised = crowd.heavy == 0
+    if promised or abs(counted - share) > _ALIKE:
+        # In the second case requests went elsewhere than their users were sent.
+        chance = min(chance, _by_users(share, draws, p, crowd))
+    return chance
+
+
 def _by_users(share: float, draws: float, p: float, crowd: Crowd) -> float:
     """Bound on the chance of such a share, with the heavy users where they explain it best."""
-    if sum(crowd.counted) > 0:
-        return _by_counts(share, p, crowd.counted)
     rest = 1 - crowd.heavy
     low, high = max(0.0, (share - crowd.heavy) / rest), min(1.0, share / rest)
     nearest = min(max(p, low), high)
@@ -108,33 +128,22 @@ def _tail(k: float, n: float, p: float) -> float:
     return min(1.0, 2 * math.exp(-n * divergence))
 
 
-def _by_counts(share: float, p: float, counted: Sequence[float]) -> float:
-    """Chernoff's bound for users whose requests are known: the smallest over its parameter.
+def _by_buckets(buckets: Sequence[Bucket], p: float) -> float:
+    """Bound on the chance that the users of so many buckets are on the canary so often.
 
-    Those after the first 200 are taken for fewer that are as heavy as the 200th, which explains
-    more, and not less (Hoeffding 1963).
+    Whatever a bucket's users ask for, its expected share is the weight, as each of them is on the
+    canary with that chance; by a version that is asked for twice as often as the other, its odds
+    are doubled at most (by Jensen). So a stake on each bucket's share has an expectation of 1 at
+    most, and so has their product, since no user is in two of them: it exceeds 1/x with chance x
+    at most (Markov). That holds for both sides and all stakes together, as their mean.
     """
-    total = math.fsum(counted)
-    parts = sorted((requests / total for requests in counted if requests > 0), reverse=True)
-    first, rest = parts[:_MOST_USERS], math.fsum(parts[_MOST_USERS:])
-    side = 1.0 if share > p else -1.0
-
-    def exponent(size: float) -> float:
-        """Of the bound, which has one smallest value."""
-        tilt = side * math.exp(size)
-        of_first = math.fsum(_log_mean(tilt * part, p) for part in first)
-        of_rest = rest / first[-1] * _log_mean(tilt * first[-1], p)
-        return of_first + of_rest - tilt * share
-
-    low, high = math.log(_FLATTEST / first[0]), math.log(_STEEPEST / first[-1])
-    for _ in range(_STEPS):
-        left, right = low + (high - low) / 3, high - (high - low) / 3
-        low, high = (low, right) if exponent(left) <= exponent(right) else (left, high)
-    return min(1.0, 2 * math.exp(min(0.0, exponent(low))))
-
-
-def _log_mean(tilt: float, p: float) -> float:
-    """log(1 - p + p·exp(tilt)), for any tilt."""
-    if tilt > 0:
-        return tilt + math.log(p + (1 - p) * math.exp(-tilt))
-    return math.log1p(p * math.expm1(tilt))
+    high, low = _UNEVEN * p / (1 - p + _UNEVEN * p), p / (p + _UNEVEN * (1 - p))
+    shares = [one.canary / one.total for one in buckets]
+    wealth = [
+        math.fsum(math.log1p(stake * (share / expected - 1)) for share in side)
+        for side, expected in ((shares, high), ([1 - share for share in shares], 1 - low))
+        for stake in _STAKES
+    ]
+    most = max(wealth)
+    mean = most + math.log(math.fsum(math.exp(one - most) for one in wealth) / len(wealth))
+    return math.exp(-max(0.0, mean))

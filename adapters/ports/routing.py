@@ -99,10 +99,11 @@ class RequestCounts(Protocol):
 class UserCounts(Protocol):
     """Knows, beside `RequestCounts`, how requests are shared among users."""
 
-    async def requests_by_user(self, service: str) -> Mapping[str, int]:
-        """Requests so far of each user, or of each bucket of users, by any name.
+    async def requests_by_user(self, service: str) -> Mapping[str, Mapping[str, int]]:
+        """Requests so far of each user, or of each bucket of users by any name, by version.
 
-        Empty where nothing is known. The counts begin again as those of `RequestCounts` do.
+        All requests of a user are in the same bucket. The counts may be of a sample that is drawn
+        by chance. Empty where nothing is known. They begin again as those of `RequestCounts` do.
 
         Raises:
             Retryable: the router could not be asked.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,6 +147,19 @@ class EnvoyRouter:
         asked = (admin.requests(service, versions) for admin in self._admins)
         counts = await asyncio.gather(*asked)
         return {version: sum(count[version] for count in counts) for version in sorted(versions)}
+
+    async def requests_by_user(self, service: str) -> Mapping[str, Mapping[str, int]]:
+        """Requests of a sample, by bucket of users and version, over all Envoys.
+
+        Counted when they are answered, and by the split: one that fell back counts for the canary.
+        """
+        versions = await asyncio.to_thread(self._file.versions, service)
+        asked = (admin.requests_by_user(service, versions) for admin in self._admins)
+        sums: dict[str, Counter[str]] = defaultdict(Counter)
+        for one in await asyncio.gather(*asked):
+            for bucket, counts in one.items():
+                sums[bucket].update(counts)
+        return sums
 
     async def instances(self, service: str) -> Mapping[str, Health] | None:
         """The instances of each pool, as the Envoy sees them that sees the fewest healthy."""

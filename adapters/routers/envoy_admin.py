@@ -16,6 +16,7 @@ import httpx
 from adapters.errors import Retryable
 from adapters.routers.envoy_names import ROUTES_NAME, STAT_PREFIX, pool_name
 from adapters.routers.envoy_routes import route_in
+from adapters.routers.envoy_sampling import PREFIX
 from schemas.route import Health, Route
 
 _HTTP_OK = 200
@@ -84,6 +85,19 @@ class EnvoyAdmin:
         counters = await self._counters(pattern)
         names = {v: f"cluster.{pool_name(service, v)}.upstream_rq_total" for v in versions}
         return {version: counters.get(name, 0) for version, name in names.items()}
+
+    async def requests_by_user(
+        self, service: str, versions: frozenset[str]
+    ) -> dict[str, dict[str, int]]:
+        """How many requests of each bucket of users it has counted, by version: of a sample."""
+        pattern = rf"^cluster\.{re.escape(service)}@[^/.]+\.{PREFIX}\d+\.upstream_rq_completed$"
+        of = {pool_name(service, version): version for version in versions}
+        found: dict[str, dict[str, int]] = {}
+        for name, count in (await self._counters(pattern)).items():
+            _, pool, bucket, _ = name.split(".")
+            if pool in of:
+                found.setdefault(bucket, {})[of[pool]] = count
+        return found
 
     async def instances(self, service: str, versions: frozenset[str]) -> dict[str, Health]:
         """How many instances of each version it knows, and how many it finds healthy.

@@ -13,6 +13,7 @@ from itertools import groupby, permutations
 from pathlib import Path
 from typing import Any
 
+from adapters.routers import envoy_sampling
 from adapters.routers.envoy_names import (
     CLUSTER_TYPE,
     LISTENER_TYPE,
@@ -49,6 +50,7 @@ def bootstrap(directory: Path, admin_host: str, admin_port: int) -> dict[str, An
             "cds_config": watched(directory / "cds.yaml"),
             "lds_config": watched(directory / "lds.yaml"),
         },
+        "stats_config": envoy_sampling.stats_config(),
         # Otherwise a scrape sees histograms that are up to five seconds old.
         "stats_flush_on_admin": True,
     }
@@ -63,7 +65,10 @@ def listener(
         "@type": f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": stat_prefix,
         "rds": {"route_config_name": routes, "config_source": source},
-        "http_filters": [{"name": "router", "typed_config": {"@type": router}}],
+        "http_filters": [
+            *envoy_sampling.filters(),
+            {"name": "router", "typed_config": {"@type": router}},
+        ],
     }
     return {
         "@type": LISTENER_TYPE,

@@ -33,12 +33,11 @@ from adapters.routers.envoy_names import (
     tag_of,
     tagged,
 )
+from adapters.routers.envoy_sampling import USER_COOKIE, USER_HEADER
 from schemas.capabilities import TotalGrid
 from schemas.outside import cut
 from schemas.route import Route
 
-USER_HEADER = "x-user-id"
-USER_COOKIE = "aviary-user"
 FORCE_HEADER = "x-canary"
 FORCE_COOKIE = "canary"
 

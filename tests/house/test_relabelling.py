@@ -21,6 +21,8 @@ METRICS = """\
 envoy_cluster_upstream_rq_completed{envoy_cluster_name="payments@2~0~1-rc~1"} 7
 envoy_cluster_upstream_rq_completed{envoy_cluster_name="cart@12"} 5
 envoy_cluster_upstream_rq_completed{envoy_cluster_name="payments@2~0~1/forced"} 3
+# TYPE envoy_cluster_users_7_upstream_rq_completed counter
+envoy_cluster_users_7_upstream_rq_completed{envoy_cluster_name="cart@12"} 1
 """
 
 
@@ -79,10 +81,11 @@ async def test_pools_get_the_labels_that_alerts_need(tmp_path: Path) -> None:
             await envoy.scraped_again.wait()
         async with httpx.AsyncClient(base_url=address) as client:
             answer = await client.get(
-                "/api/v1/query", params={"query": "envoy_cluster_upstream_rq_completed"}
+                "/api/v1/query", params={"query": '{__name__=~"envoy_cluster_.*"}'}
             )
     series = [one["metric"] for one in answer.json()["data"]["result"]]
     found = {one["envoy_cluster_name"]: (one.get("service"), one.get("version")) for one in series}
+    assert {one["__name__"] for one in series} == {"envoy_cluster_upstream_rq_completed"}
     assert found == {
         "payments@2~0~1-rc~1": ("payments", "2.0.1-rc.1"),
         "cart@12": ("cart", "12"),

@@ -315,11 +315,13 @@ async def test_nothing_passes_that_got_no_request_by_the_router_s_count() -> Non
 
 
 class Knowing(Counting):
-    """A router that counts the requests of each user: one has 30 %."""
+    """A router that counts the requests of each user: one has 30 %, and is on the canary."""
 
-    async def requests_by_user(self, service: str) -> Mapping[str, int]:
+    async def requests_by_user(self, service: str) -> Mapping[str, Mapping[str, int]]:
         sent = 200_000 * (self._shop.now - T0).total_seconds()
-        return {"0": int(sent * 0.3)} | {str(n): int(sent / 1000) for n in range(1, 701)}
+        on_canary = round(1000 * self._shop.share) - 300
+        others = {str(n): {"2" if n < on_canary else "1": int(sent / 1000)} for n in range(700)}
+        return {"heavy": {"2": int(sent * 0.3)}} | others
 
 
 @pytest.mark.parametrize(("share", "kind"), [(0.307, VerdictKind.PASS), (0.6, VerdictKind.FAIL)])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
-from analysis.sample_ratio import UNKNOWN, crowd_of, judge_sample_ratio
+from analysis.sample_ratio import UNKNOWN, Bucket, Crowd, crowd_of, judge_sample_ratio
 from schemas.verdict import SampleRatio
 
 
@@ -41,6 +44,8 @@ def test_sticky_users_are_never_taken_for_disobedience() -> None:
             total += 10 * users
             assert judge_sample_ratio(canary, total, weight) is not SampleRatio.MISMATCH
 
+
+Floats = npt.NDArray[np.float64]
 
 UNIFORM = [1.0]
 
@@ -145,32 +150,107 @@ def test_what_is_known_of_users_sharpens_the_check() -> None:
     assert judge_sample_ratio(30_000, 100_000, 5, crowd=crowd_of(0.01)) is SampleRatio.MISMATCH
 
 
+def _counted(*users: tuple[float, float]) -> Crowd:
+    """Of each user, or bucket of users: requests on the canary, and all."""
+    return UNKNOWN._replace(counted=tuple(Bucket(*user) for user in users))
+
+
 def test_counts_of_users_say_what_they_explain() -> None:
-    heavy = UNKNOWN._replace(counted=(30_000, *([100] * 700)))
-    assert judge_sample_ratio(33_500, 100_000, 5, crowd=heavy) is SampleRatio.EXPLAINED
-    assert judge_sample_ratio(60_000, 100_000, 5, crowd=heavy) is SampleRatio.MISMATCH
-    assert judge_sample_ratio(0, 100_000, 5, crowd=heavy) is SampleRatio.MISMATCH
-    even = UNKNOWN._replace(counted=(100,) * 1000)
-    assert judge_sample_ratio(33_500, 100_000, 5, crowd=even) is SampleRatio.MISMATCH
-    alone = UNKNOWN._replace(counted=(100_000,))
+    heavy = (30_000, 30_000)
+    found = judge_sample_ratio(33_500, 100_000, 5, crowd=_counted(heavy, *EVEN[:35], *OTHERS[:665]))
+    assert found is SampleRatio.EXPLAINED
+    crowd = _counted(heavy, *EVEN[:300], *OTHERS[:400])
+    assert judge_sample_ratio(60_000, 100_000, 5, crowd=crowd) is SampleRatio.MISMATCH
+    crowd = _counted((0, 30_000), *OTHERS[:700])
+    assert judge_sample_ratio(0, 100_000, 5, crowd=crowd) is SampleRatio.MISMATCH
+    crowd = _counted(*EVEN[:335], *OTHERS[:665])
+    assert judge_sample_ratio(33_500, 100_000, 5, crowd=crowd) is SampleRatio.MISMATCH
+    alone = _counted((100_000, 100_000))
     assert judge_sample_ratio(100_000, 100_000, 5, crowd=alone) is SampleRatio.EXPLAINED
-    assert (
-        judge_sample_ratio(100_000, 100_000, 5, crowd=UNKNOWN._replace(counted=(0,)))
-        is SampleRatio.MISMATCH
-    )
+    assert judge_sample_ratio(100_000, 100_000, 5, crowd=_counted((0, 0))) is SampleRatio.MISMATCH
 
 
-@pytest.mark.parametrize("kind", [*CROWDS, "pareto 0.8 300", "equal 3", "lognormal 3 50"])
-def test_no_router_is_blamed_where_users_are_counted(kind: str) -> None:
-    rng = random.Random(3)
-    for _ in range(60):
-        weight = rng.choice([1, 5, 25, 50, 75])
-        counts = [1e6 * rate for rate in _rates(kind, rng)]
-        canary = sum(count for count in counts if rng.random() < weight / 100)
-        crowd = UNKNOWN._replace(counted=tuple(counts))
-        assert (
-            judge_sample_ratio(canary, sum(counts), weight, crowd=crowd) is not SampleRatio.MISMATCH
-        )
+EVEN = [(100.0, 100.0)] * 1000
+OTHERS = [(0.0, 100.0)] * 1000
+
+
+def test_users_who_were_sent_elsewhere_than_their_requests_went_explain_nothing() -> None:
+    """Half of the users are on the canary, whose instances are away: stable has every request."""
+    crowd = _counted(*EVEN[:50], *OTHERS[:50])
+    assert judge_sample_ratio(0, 20_000, 50, crowd=crowd) is SampleRatio.MISMATCH
+
+
+def test_counts_of_users_take_nothing_from_what_is_promised_of_them() -> None:
+    counted = _counted((30_000, 30_000), (1000, 70_000)).counted
+    crowd = crowd_of(0.01)._replace(counted=counted)
+    assert judge_sample_ratio(31_000, 100_000, 5, crowd=crowd) is SampleRatio.MISMATCH
+
+
+LOOKS = (500, 2000, 5000, 20_000, 200_000)
+BUCKETS, SAMPLED = 64, 1 / 16
+"""As Envoy counts them."""
+
+
+def _looks(
+    rates: list[float], weight: float, on: Floats, rng: np.random.Generator, uneven: float = 1
+) -> list[SampleRatio]:
+    """What is found of a rollout at each look, where a sample of requests is counted by buckets.
+
+    Args:
+        rates: of the users.
+        weight: the canary's, percent.
+        on: the chance with which a request of each user goes to the canary.
+        rng: draws requests, sample and buckets.
+        uneven: how much more often the same user asks the canary.
+    """
+    shares, bucket = np.array(rates), rng.integers(0, BUCKETS, len(rates))
+    chances = np.concatenate([shares * on * uneven, shares * (1 - on)])
+    seen, sample, found = np.zeros(len(chances)), np.zeros(len(chances)), []
+    for before, now in pairwise((0, *LOOKS)):
+        new = rng.multinomial(now - before, chances / chances.sum())
+        seen += new
+        sample += rng.binomial(new, SAMPLED)
+        canary, stable = (np.bincount(bucket, half, BUCKETS) for half in np.split(sample, 2))
+        crowd = _counted(*zip(canary.tolist(), (canary + stable).tolist(), strict=True))
+        on_canary = float(seen[: len(rates)].sum())
+        found.append(judge_sample_ratio(on_canary, now, weight, crowd=crowd))
+    return found
+
+
+@pytest.mark.parametrize("kind", [*CROWDS, "equal 10", "pareto 0.8 300", "lognormal 3 50"])
+def test_no_obedient_router_is_blamed_where_a_sample_is_counted(kind: str) -> None:
+    """500 rollouts, each looked at five times; a version may be asked for more than the other."""
+    for seed in range(500):
+        rng, draw = np.random.default_rng(seed), random.Random(seed)
+        rates = _rates(kind, draw)
+        weight, uneven = draw.choice([1, 5, 25, 50, 75]), draw.choice([0.5, 1, 2])
+        on = (rng.random(len(rates)) < weight / 100).astype(float)
+        assert SampleRatio.MISMATCH not in _looks(rates, weight, on, rng, uneven)
+
+
+@pytest.mark.parametrize("kind", [*CROWDS, "pareto 1.1 500"])
+def test_a_router_that_half_obeys_is_found_whatever_the_users_rates(kind: str) -> None:
+    """Half of the requests at a weight of 5 %, drawn one by one: found after 5,000 in 9 of 10."""
+    found = 0
+    for seed in range(40):
+        rng, rates = np.random.default_rng(seed), _rates(kind, random.Random(seed))
+        looks = _looks(rates, 5, np.full(len(rates), 0.5), rng)
+        assert looks[LOOKS.index(20_000)] is SampleRatio.MISMATCH
+        found += looks[LOOKS.index(5_000)] is SampleRatio.MISMATCH
+    assert found >= (36 if kind != "heavy 0.9 1000" else 15)
+
+
+@pytest.mark.parametrize(("weight", "share"), [(5, 50), (50, 5), (5, 25), (25, 75), (1, 10)])
+@pytest.mark.parametrize("sticky", [False, True])
+def test_with_a_thousand_users_a_wrong_weight_is_found(
+    weight: float, share: float, *, sticky: bool
+) -> None:
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        chance = np.full(1000, share / 100)
+        on = (rng.random(1000) < chance).astype(float) if sticky else chance
+        found = _looks(UNIFORM * 1000, weight, on, rng)
+        assert found[LOOKS.index(20_000)] is SampleRatio.MISMATCH
 
 
 def test_a_largest_user_holds_what_it_promises() -> None:
