@@ -180,7 +180,9 @@ class Capabilities(Model):
     )
     mirroring: bool = Field(default=False, description="Whether it can copy requests.")
     counts: Counting = Field(default=Counting.NONE, description="Who counts requests.")
-    users: bool = Field(default=False, description="Whether requests are counted by user.")
+    users: bool = Field(
+        default=False, description="Whether requests, or a sample, are counted by user."
+    )
     instances: bool = Field(default=False, description="Whether it knows healthy instances.")
     registers: bool = Field(
         default=False, description="Whether it can give a service its first route."

@@ -32,6 +32,7 @@ CAPABILITIES: Final = Capabilities(
     sticky=(StickyBy.HEADER, StickyBy.COOKIE),
     forced=(AudienceBy.HEADER, AudienceBy.COOKIE),
     counts=Counting.ROUTER,
+    users=True,
     instances=True,
     registers=True,
     fence=Fence.LOCK,

@@ -66,7 +66,7 @@ class MemoryRouter:
         self._traffic: dict[str, Route] = {}
         self._faults: deque[Fault] = deque()
         self._down: set[tuple[str, str]] = set()
-        self._users: dict[str, Counter[str]] = defaultdict(Counter)
+        self._users: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
         self.copies: dict[str, Counter[str]] = defaultdict(Counter)
         """Requests that were copied, by service and version."""
 
@@ -117,7 +117,7 @@ class MemoryRouter:
             parts = self.capabilities.weights.nearest(route.weight)
             version = route.stable if _bucket(user, sum(parts)) < parts.stable else route.canary
         self._pools[service][version] += 1
-        self._users[service][user] += 1
+        self._users[service][user][version] += 1
         return version
 
     def _forced(self, asks: Asks) -> str | None:
@@ -178,9 +178,9 @@ class MemoryRouter:
             for version in self._pools[service]
         }
 
-    async def requests_by_user(self, service: str) -> Mapping[str, int]:
-        """Requests that `requests` counts, by user."""
-        return dict(self._users[service])
+    async def requests_by_user(self, service: str) -> Mapping[str, Mapping[str, int]]:
+        """Requests that `requests` counts, by user and version."""
+        return {user: dict(counts) for user, counts in self._users[service].items()}
 
     async def requests(self, service: str) -> Mapping[str, int]:
         """Requests that `send` has counted per version."""
