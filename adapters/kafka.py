@@ -332,7 +332,14 @@ class Sender:
 class Writer(Protocol):
     """What writes records: a `Sender`."""
 
-    async def send(self, records: Sequence[Outgoing]) -> None: ...
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        """Return once all records are durable.
+
+        Raises:
+            Retryable: some may not be; sending all of them again is right.
+            Terminal: Kafka will never take one of them.
+        """
+        ...
 
 
 class KafkaEventLog:

@@ -54,9 +54,13 @@ _ANSWERS: Final = {
 class AlertWriter(Protocol):
     """What the webhook asks of Kafka."""
 
-    async def send(self, records: Sequence[Outgoing]) -> None: ...
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        """Return once all records are durable. Raises `Retryable` or `Terminal`."""
+        ...
 
-    async def check(self) -> None: ...
+    async def check(self) -> None:
+        """Return if Kafka would take records now. Raises `Retryable`."""
+        ...
 
 
 @dataclass(frozen=True)

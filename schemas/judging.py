@@ -8,11 +8,10 @@ times stable's rate a canary may have before that counts against it.
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, WithJsonSchema, model_validator
 
@@ -107,7 +106,12 @@ def render(template: str, variables: Mapping[str, str]) -> str:
     return _VARIABLE.sub(fill, template)
 
 
-class _Metric(Model, ABC):
+class _Metric(Model):
+    part_names: ClassVar[tuple[str, ...]]
+    """The parts whose raw series make up one reading, required ones first."""
+    required_parts: ClassVar[tuple[str, ...]]
+    """The parts that own PromQL must give."""
+
     name: MetricName
     query: str | None = Field(
         default=None,
@@ -130,25 +134,15 @@ class _Metric(Model, ABC):
     @property
     def templates(self) -> dict[str, str]:
         """PromQL template per part; empty until the pack's query is filled in."""
-        parts = {part: getattr(self, part) for part in self.part_names()}
+        parts = {part: getattr(self, part) for part in self.part_names}
         return {part: text for part, text in parts.items() if text is not None}
-
-    @classmethod
-    @abstractmethod
-    def part_names(cls) -> tuple[str, ...]:
-        """The parts whose raw series make up one reading, required ones first."""
-
-    @classmethod
-    def required_parts(cls) -> tuple[str, ...]:
-        """The parts that own PromQL must give."""
-        return cls.part_names()
 
     @model_validator(mode="before")
     @classmethod
     def _query_is_named_like_the_metric(cls, data: Any) -> Any:
         if not isinstance(data, dict) or "name" not in data:
             return data
-        given = [part for part in ("query", *cls.part_names()) if data.get(part) is not None]
+        given = [part for part in ("query", *cls.part_names) if data.get(part) is not None]
         return data if given else {**data, "query": data["name"]}
 
     @model_validator(mode="after")
@@ -158,7 +152,7 @@ class _Metric(Model, ABC):
             raise ValueError(
                 f"metric {self.name}: give query or own PromQL ({', '.join(own)}), not both"
             )
-        missing = [part for part in self.required_parts() if own and part not in own]
+        missing = [part for part in self.required_parts if own and part not in own]
         if missing:
             raise ValueError(f"metric {self.name}: own PromQL also needs {', '.join(missing)}")
         for text in own.values():
@@ -206,13 +200,8 @@ class RatioMetric(_Metric):
         default=None, gt=0, lt=1, description="Judge against this share instead of stable."
     )
 
-    @classmethod
-    def part_names(cls) -> tuple[str, ...]:
-        return ("bad", "total", "shown_by")
-
-    @classmethod
-    def required_parts(cls) -> tuple[str, ...]:
-        return ("bad", "total")
+    part_names: ClassVar[tuple[str, ...]] = ("bad", "total", "shown_by")
+    required_parts: ClassVar[tuple[str, ...]] = ("bad", "total")
 
 
 class HistogramMetric(_Metric):
@@ -247,13 +236,8 @@ class HistogramMetric(_Metric):
         default=None, gt=0, lt=1, description="Largest share slower than the one edge."
     )
 
-    @classmethod
-    def part_names(cls) -> tuple[str, ...]:
-        return ("buckets", "total")
-
-    @classmethod
-    def required_parts(cls) -> tuple[str, ...]:
-        return ("buckets",)
+    part_names: ClassVar[tuple[str, ...]] = ("buckets", "total")
+    required_parts: ClassVar[tuple[str, ...]] = ("buckets",)
 
     @model_validator(mode="after")
     def _edges_fit(self) -> Self:
@@ -278,9 +262,8 @@ class GaugeMetric(_Metric):
         description="Instead of the judge's margin; instances differ, so at least 1.2.",
     )
 
-    @classmethod
-    def part_names(cls) -> tuple[str, ...]:
-        return ("value",)
+    part_names: ClassVar[tuple[str, ...]] = ("value",)
+    required_parts: ClassVar[tuple[str, ...]] = ("value",)
 
 
 class ThresholdMetric(_Metric):
@@ -293,9 +276,8 @@ class ThresholdMetric(_Metric):
     limit: float = Field(allow_inf_nan=False, description="The last value that is still good.")
     checks: int = Field(default=1, ge=1, description="Checks in a row beyond the limit that fail.")
 
-    @classmethod
-    def part_names(cls) -> tuple[str, ...]:
-        return ("value",)
+    part_names: ClassVar[tuple[str, ...]] = ("value",)
+    required_parts: ClassVar[tuple[str, ...]] = ("value",)
 
 
 MetricSpec = Annotated[

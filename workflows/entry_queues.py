@@ -14,6 +14,7 @@ Place = tuple[datetime, datetime, str]
 
 
 def place_of(entry: Entry) -> Place:
+    """What entries are sorted by: their place, then since when they wait, then their name."""
     return entry.place, entry.since, entry.release
 
 
@@ -30,21 +31,26 @@ class EntryQueue:
         return (release for _, _, release in self._places)
 
     def add(self, entry: Entry) -> int:
+        """Put in an entry; returns at which index it is."""
         insort(self._places, place_of(entry))
         return self.index(entry)
 
     def remove(self, entry: Entry) -> int:
+        """Take out an entry that is there; returns at which index it was."""
         at = self.index(entry)
         del self._places[at]
         return at
 
     def index(self, entry: Entry) -> int:
+        """Where an entry is, or would be: how many are before it."""
         return bisect_left(self._places, place_of(entry))
 
     def at(self, index: int) -> str:
+        """The release at an index. Raises `IndexError` beyond the end."""
         return self._places[index][2]
 
     def slice(self, start: int, end: int) -> list[str]:
+        """The releases from `start` up to, not including, `end`; fewer where there are no more."""
         return [release for _, _, release in self._places[start:end]]
 
 
@@ -61,9 +67,11 @@ class EntryQueues(Generic[_K]):
         return self._queues.get(key) or EntryQueue()
 
     def add(self, key: _K, entry: Entry) -> int:
+        """Put an entry into a key's queue; returns at which index it is."""
         return self._queues.setdefault(key, EntryQueue()).add(entry)
 
     def remove(self, key: _K, entry: Entry) -> int:
+        """Take an entry out of a key's queue, where it is; returns at which index it was."""
         queue = self._queues[key]
         at = queue.remove(entry)
         if not queue:

@@ -178,7 +178,7 @@ def _unfit(name: str, pack: Pack, metric: MetricSpec) -> tuple[str, str] | None:
         return None
     query = pack.queries.get(metric.query)
     if query is None:
-        own = " and ".join(metric.required_parts())
+        own = " and ".join(metric.required_parts)
         hint = nearest(metric.query, pack.queries)
         expected = f"{listed(pack.queries)}, or own PromQL in {own}{hint}"
         return f"pack {name} has no query {metric.query}", expected

@@ -31,11 +31,22 @@ PACE_S: Final = 0.2
 class Signaller(Protocol):
     """Knows canaries, and tells them."""
 
-    async def canary(self, service: str) -> str | None: ...
+    async def canary(self, service: str) -> str | None:
+        """The run id of a service's canary; None where none runs. Raises `Retryable`."""
+        ...
 
-    async def running(self) -> Sequence[str]: ...
+    async def running(self) -> Sequence[str]:
+        """The services whose canaries run. Raises `Retryable`."""
+        ...
 
-    async def signal(self, service: str, alerts: Sequence[Alert], request_id: str) -> bool: ...
+    async def signal(self, service: str, alerts: Sequence[Alert], request_id: str) -> bool:
+        """Send some alerts to a service's canary in one signal; False where none runs.
+
+        Raises:
+            Retryable: Temporal did not say yes; the same call again has one effect.
+            Rejected: Temporal will never take it.
+        """
+        ...
 
 
 @dataclass

@@ -38,7 +38,14 @@ _SHORT: Final = 16 * 1024
 class Starter(Protocol):
     """Starts releases."""
 
-    async def start(self, plan: ReleasePlan, digest: str, request_id: str) -> bool: ...
+    async def start(self, plan: ReleasePlan, digest: str, request_id: str) -> bool:
+        """Start a release; False where it is known, and was asked for with the same digest.
+
+        Raises:
+            Retryable: Temporal did not say yes; the same call again has one effect.
+            Rejected: the release is known with another digest, or will never be taken.
+        """
+        ...
 
 
 class Deploys:

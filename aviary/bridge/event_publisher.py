@@ -19,7 +19,9 @@ _LONGEST: Final = 500
 class EventLog(Protocol):
     """Keeps events."""
 
-    async def publish(self, events: Sequence[CloudEvent]) -> None: ...
+    async def publish(self, events: Sequence[CloudEvent]) -> None:
+        """Return once all are durable. Raises `Retryable` or `Terminal`."""
+        ...
 
 
 class EventPublisher:

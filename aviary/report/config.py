@@ -122,7 +122,7 @@ def _metrics(metrics: tuple[MetricSpec, ...]) -> Markup:
 
 def _metric(metric: MetricSpec) -> list[Child]:
     plain = _plain(metric)
-    left_out = {"name", "kind", "query", *metric.part_names()}
+    left_out = {"name", "kind", "query", *metric.part_names}
     unset: tuple[Any, ...] = (None, [], False)
     settings = {k: v for k, v in plain.items() if k not in left_out and v not in unset}
     queries: list[Child] = [

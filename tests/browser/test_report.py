@@ -66,8 +66,8 @@ async def test_the_charts_are_there(
         await chart.scroll_into_view_if_needed()
         await expect(chart.locator("svg.main-svg").first).to_be_visible()
         assert await chart.locator("path.js-line").count() >= 1
-    ground = await page.evaluate("getComputedStyle(document.body).backgroundColor")
-    red, green, blue = map(int, re.findall(r"\d+", ground)[:3])
+    background = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+    red, green, blue = map(int, re.findall(r"\d+", background)[:3])
     assert (red + green + blue < 3 * 64) is (scheme == "dark")
     assert complaints == []
 

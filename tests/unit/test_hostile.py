@@ -26,7 +26,7 @@ _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 # --- reports ---
 
 
-def story_of(text: str) -> Timeline:
+def timeline_of(text: str) -> Timeline:
     moments = tuple(
         every(Moment, text, kind=kind, at=AT, cause=every(Cause, text, text=f"{text} {kind}"))
         for kind in MomentKind
@@ -39,9 +39,9 @@ def story_of(text: str) -> Timeline:
 
 @hostile
 def test_a_report_has_no_element_but_its_own(text: str) -> None:
-    page = render(story_of(text), AT)
+    page = render(timeline_of(text), AT)
     harmless(page, wrapped=True)
-    plain = Page(render(story_of("word"), AT))
+    plain = Page(render(timeline_of("word"), AT))
     assert [name for name, _ in Page(page).attributes if name in {"script", "img", "b"}] == [
         name for name, _ in plain.attributes if name in {"script", "img", "b"}
     ]
@@ -49,7 +49,7 @@ def test_a_report_has_no_element_but_its_own(text: str) -> None:
 
 @hostile
 def test_a_chart_s_texts_are_no_tags(text: str) -> None:
-    for shown in strings(figures_of(story_of(text), AT)):
+    for shown in strings(figures_of(timeline_of(text), AT)):
         left = shown.replace("<br>", "").replace("<extra>", "").replace("</extra>", "")
         assert "<" not in harmless(left, wrapped=True)
 

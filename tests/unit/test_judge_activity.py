@@ -241,7 +241,7 @@ async def test_where_judges_are_many_no_reading_is_a_heartbeat(
 @pytest.mark.parametrize(
     ("scheduled", "paced"), [(None, 30), (timedelta(seconds=5), 5)], ids=["by us", "before us"]
 )
-async def test_it_beats_in_time_for_the_time_out_it_was_scheduled_with(
+async def test_a_heartbeat_comes_in_time_for_the_time_out_it_was_scheduled_with(
     scheduled: timedelta | None, paced: int
 ) -> None:
     environment = ActivityEnvironment()

@@ -30,7 +30,9 @@ def test_a_judge_is_lost_after_two_readings(interval: float, expected: float) ->
 
 
 @given(st.integers(1, 10_000), st.floats(0.1, 3600))
-def test_every_judge_beats_well_before_it_is_taken_for_lost(judges: int, interval: float) -> None:
+def test_every_judge_is_heard_well_before_it_is_taken_for_lost(
+    judges: int, interval: float
+) -> None:
     each = timedelta(seconds=interval)
     with _with(judges) as shared_heartbeat:
         assert shared_heartbeat.pause(lost_after(each)) <= 0.7 * lost_after(each).total_seconds()

@@ -71,7 +71,7 @@ async def test_a_release_that_runs_tells_what_its_judge_has_seen(
         await release.result()
 
 
-async def test_a_lost_canary_and_the_run_that_mends_it_are_one_story(world: World) -> None:
+async def test_a_lost_canary_and_the_run_that_mends_it_are_one_timeline(world: World) -> None:
     ledger = world.service("ledger")
     release = await world.release({"ledger": []}, strategy=HOLD)
     await release.until(ledger="holding")
@@ -89,7 +89,7 @@ async def test_a_lost_canary_and_the_run_that_mends_it_are_one_story(world: Worl
     assert terminated.reason == "by mistake"
 
 
-async def test_two_releases_of_one_service_have_each_their_own_story(world: World) -> None:
+async def test_two_releases_of_one_service_have_each_their_own_timeline(world: World) -> None:
     ledger = world.service("ledger")
     first = await world.release({"ledger": []}, metrics=False, strategy={"steps": [100]})
     await first.result()

@@ -362,7 +362,7 @@ ALL: list[MetricSpec] = [
 step = st.tuples(st.integers(0, 20), st.integers(0, 60), st.booleans(), st.integers(0, 200))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(step, min_size=2, max_size=12), st.sampled_from(Method), st.data())
 def test_a_judge_taken_up_anywhere_goes_on_the_same(
     steps: list[tuple[int, int, bool, int]], method: Method, data: st.DataObject

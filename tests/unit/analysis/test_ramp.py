@@ -140,7 +140,7 @@ def test_the_smallest_budget_is_one_with_which_a_healthy_canary_ends() -> None:
     st.sampled_from([0.0005, 0.001, 0.005]),
     st.sampled_from([5.0, 25.0, 50.0, 90.0]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_called_feasible_ends_with_everything(
     rate: float, rps: float, tolerance: float, cap: float
 ) -> None:

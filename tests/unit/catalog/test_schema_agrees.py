@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
@@ -120,13 +120,11 @@ def test_both_take_what_is_right() -> None:
     SCHEMA.validate(BASE)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(places(BASE)), VALUES)
 def test_a_changed_value(path: tuple[Any, ...], value: Any) -> None:
     agree(changed(path, value))
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([path for path in places(BASE) if isinstance(path[-1], str)]),
     st.sampled_from(FIELDS),
@@ -140,7 +138,6 @@ def test_an_added_field(path: tuple[Any, ...], name: str, value: Any) -> None:
         agree(changed(path, {**node, name: value}))
 
 
-@settings(deadline=None)
 @given(st.sampled_from([path for path in places(BASE) if isinstance(path[-1], str)]))
 def test_a_field_that_is_left_out(path: tuple[Any, ...]) -> None:
     document = copy.deepcopy(BASE)

@@ -8,7 +8,7 @@ import zlib
 from base64 import b64encode
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -72,7 +72,6 @@ def test_a_plan_of_few_is_written_for_people() -> None:
     assert "shared" not in written
 
 
-@settings(deadline=None)
 @given(st.integers(1, 3 * FEW), st.integers(1, 4), st.integers(0, 3))
 def test_a_plan_survives_the_way_through_json(count: int, kinds: int, queries: int) -> None:
     services = {

@@ -57,7 +57,7 @@ def look_of(text: str, phase: ReleasePhase) -> Look:
     return Look(status_of(text, phase), {text: canary_of(text)}, sights)
 
 
-def story_of(text: str) -> Timeline:
+def timeline_of(text: str) -> Timeline:
     moments = tuple(
         every(Moment, text, kind=kind, at=AT, cause=every(Cause, text, text=f"{text} {kind}"))
         for kind in MomentKind
@@ -94,7 +94,7 @@ class Outside:
         return {}
 
     async def timeline(self, _: str) -> Timeline:
-        return story_of(self.text)
+        return timeline_of(self.text)
 
     async def find(self, *_: Any) -> list[Found]:
         running = [status_of(self.text, phase) for phase in ReleasePhase]
@@ -113,7 +113,7 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> type[Outside]:
         pass
 
     async def told(*_: object) -> Timeline:
-        return story_of(Told.text)
+        return timeline_of(Told.text)
 
     monkeypatch.setattr(remote, "Releases", Told)
     monkeypatch.setattr(report_command, "_timeline", told)
@@ -236,7 +236,7 @@ def test_a_tree_stays_within_its_width(text: str, width: int) -> None:
 
 @hostile
 def test_a_timeline_and_changes_are_lines_of_text(text: str) -> None:
-    lines = [line.plain for line in Explanation(80).lines(story_of(text))]
+    lines = [line.plain for line in Explanation(80).lines(timeline_of(text))]
     lines += Changes().of(look_of(text, ReleasePhase.RUNNING))
     assert not [line for line in lines if "\n" in harmless(line, wrapped=True)]
 
@@ -288,6 +288,6 @@ def test_rich_s_own_console_shows_a_timeline_as_text() -> None:
     """Lines that are laid out are safe wherever they are printed."""
     console = Console(width=80, no_color=True)
     with console.capture() as captured:
-        console.print(Group(*Explanation(80).lines(story_of("[/red] \x1b[2J"))))
+        console.print(Group(*Explanation(80).lines(timeline_of("[/red] \x1b[2J"))))
     assert "[/red]" in captured.get()
     assert "\x1b[2J" not in captured.get()

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
@@ -238,7 +238,6 @@ def test_another_environment_s_event_is_refused_by_plan_and_start(run: Run, tmp_
         assert "got 'production', expected the catalog's environment 'staging'" in result.stderr
 
 
-@settings(deadline=None)
 @given(
     st.text("x(){}[]=~!\"'`,.:@#-+*/^<> \n\\1m5abyorndsumte", max_size=60) | st.text(max_size=40),
     st.booleans(),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aviary.bridge.batch import AT_MOST, AT_MOST_BYTES, Item, Reach, chunks, request_id
@@ -23,7 +23,6 @@ def _item(offset: int, index: int = 0, size: int = 0) -> Item:
     return Item(Record(b"", topic=ids.TOPIC_ALERTS, offset=offset), index, "checkout", alert)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([0, 1_000, 7_000]), max_size=250))
 def test_signals_have_all_alerts_in_order_and_keep_their_limits(sizes: list[int]) -> None:
     items = [_item(offset, size=size) for offset, size in enumerate(sizes)]

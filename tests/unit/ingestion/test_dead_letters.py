@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_cut_and_says_so(large: Record, most: int) -> None:
     assert told.get("kept", "y") == "y"
 
 
-def test_a_letter_of_a_batch_says_which_offsets_it_stands_for() -> None:
+def test_a_dead_letter_of_a_batch_says_which_offsets_it_stands_for() -> None:
     fault = Fault(RejectReason.UNREADABLE, "no", 19, "batch")
     message = dead_letter(record(b"raw", fault=fault), fault.reason, fault.text)
     told = dict(message.headers)
