@@ -126,18 +126,9 @@ def judge(  # noqa: PLR0913, PLR0917 - one argument per option
         threshold=_limits(method, max_error_ratio, window),
         **_given(interval=step, pack=pack),
     )
+    past = {"from": begin, "to": end, "service": service, "canary": canary, "stable": stable}
     if prometheus is None:
-        _needs_prometheus(
-            **{"from": begin},
-            to=end,
-            service=service,
-            canary=canary,
-            stable=stable,
-            step=step,
-            pack=pack,
-            query=query,
-            catalog=catalog,
-        )
+        _needs_prometheus(**past, step=step, pack=pack, query=query, catalog=catalog)
         from aviary.cli.judge_lines import judge_lines, lines_of  # noqa: PLC0415 - fast --help
 
         with _opened(file) as opened:
@@ -145,19 +136,24 @@ def judge(  # noqa: PLR0913, PLR0917 - one argument per option
     else:
         from aviary.cli.judge_past import Past, judge_past  # noqa: PLC0415
 
-        if file is not None:
-            raise CommandError(
-                ExitCode.BAD_INPUT, f"FILE: got {file}, expected none beside --prometheus"
-            )
+        _check_past(ctx, file, catalog)
         queries = tuple(query or ["errors"])
         asked = Past(prometheus, service, begin, end, canary, stable, queries, catalog)
-        given = [] if catalog is None else [n for n in _NOT_BESIDE_CATALOG if _is_given(ctx, n)]
-        if given:
-            option = "--" + given[0].replace("_", "-")
-            raise CommandError(ExitCode.BAD_INPUT, f"{option}: not expected beside --catalog")
         results = [judge_past(asked, spec, watch=watch)]
     for result in results:
         print_json(result, indent=None)
+
+
+def _check_past(ctx: typer.Context, file: Path | None, catalog: Path | None) -> None:
+    """Refuse what is not for the past, and beside a catalog what the catalog says."""
+    if file is not None:
+        raise CommandError(
+            ExitCode.BAD_INPUT, f"FILE: got {file}, expected none beside --prometheus"
+        )
+    given = [] if catalog is None else [n for n in _NOT_BESIDE_CATALOG if _is_given(ctx, n)]
+    if given:
+        option = "--" + given[0].replace("_", "-")
+        raise CommandError(ExitCode.BAD_INPUT, f"{option}: not expected beside --catalog")
 
 
 def ramp(  # noqa: PLR0913, PLR0917 - one argument per option

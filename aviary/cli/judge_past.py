@@ -10,11 +10,15 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from adapters.errors import AdapterError
+from adapters.http_access import HttpAccess, HttpxAuth
 from adapters.metrics.answers import warned_of
 from adapters.metrics.packs import Pack, load_pack, resolve_metric
 from analysis.judge import Judge
+from aviary.access_settings import http_access
 from aviary.cli.failing import CommandError, ExitCode
 from aviary.plugins import load_with_plugins
+from aviary.settings import load_settings
 from schemas.catalog_check import listed, nearest
 from schemas.judging import (
     Arm,
@@ -129,7 +133,10 @@ class PrometheusRange:
         try:
             answer = self._client.get("/api/v1/query_range", params=asked)
             data = answer.json()
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
+        except (
+            *(httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError),
+            AdapterError,
+        ) as error:
             problem = f"{type(error).__name__}: {error}"[:_SHOWN]
             raise CommandError(ExitCode.FAILURE, f"{self._where}: {problem}") from None
         if not isinstance(data, dict) or data.get("status") != "success":
@@ -211,11 +218,32 @@ def _from_catalog(path: Path, service: str) -> tuple[JudgeSpec, Sequence[MetricS
 
 
 def _client(url: str) -> httpx.Client:
+    """A client with the credentials of the settings, where they are of this very server.
+
+    Raises:
+        CommandError: the address is none, or a file of certificates can't be read.
+        SettingsError: the settings are wrong.
+    """
+    settings = load_settings()
+    access = HttpAccess()
     try:
-        return httpx.Client(base_url=url, timeout=_TIMEOUT)
+        asked = httpx.URL(url)
+        if not asked.userinfo and _origin(asked) == _origin(httpx.URL(settings.prometheus_url)):
+            access = http_access(settings, "prometheus")
+        auth = None if asked.userinfo else HttpxAuth(access)
+        return httpx.Client(
+            base_url=asked, auth=auth, verify=access.tls.context(), timeout=_TIMEOUT
+        )
+    except OSError as error:
+        raise _bad(f"AVIARY_PROMETHEUS_CA_FILE or its like: {error}") from None
     except (httpx.InvalidURL, ValueError) as error:
         expected = "an address such as http://prometheus:9090"
         raise _bad(f"--prometheus: got {hide_user(url)}, expected {expected}: {error}") from None
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    """Who is asked: credentials are for one scheme, host and port."""
+    return url.scheme, url.host, url.port
 
 
 def _replay(

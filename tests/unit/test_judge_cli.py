@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlparse
 
 import pytest
@@ -250,7 +250,10 @@ def test_a_rehearsal_stops_where_the_budget_allows_no_more(app: typer.Typer) -> 
 class Past(BaseHTTPRequestHandler):
     """A Prometheus that remembers one release: 0.1 % errors on 1.0, 5 % on 1.1 from minute 5."""
 
+    authorizations: ClassVar[list[str | None]] = []
+
     def do_GET(self) -> None:
+        self.authorizations.append(self.headers["Authorization"])
         asked = {k: v[0] for k, v in parse_qs(urlparse(self.path).query).items()}
         start, end, step = (float(asked[k]) for k in ("start", "end", "step"))
         times = [start + i * step for i in range(int((end - start) / step) + 1)]
@@ -279,6 +282,7 @@ class Past(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def prometheus() -> Iterator[str]:
+    Past.authorizations.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Past) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -300,6 +304,47 @@ def test_the_past_is_judged(app: typer.Typer, prometheus: str) -> None:
     assert told["sentence"].startswith("shop 1.1 fails 4.7 % of requests against 0.11 %")
     same = CliRunner().invoke(app, [*command, "--stable", "1.0", "--canary", "1.1"])
     assert json.loads(same.stdout) == told
+
+
+@pytest.mark.parametrize(
+    ("configured", "sent"),
+    [
+        ("{url}", "Bearer s3cret"),
+        ("{url}/", "Bearer s3cret"),
+        ("http://127.0.0.1:1", None),
+        ("http://localhost:{port}", None),
+        ("https://127.0.0.1:{port}", None),
+    ],
+)
+def test_the_credentials_of_the_settings_go_to_their_own_server_alone(
+    app: typer.Typer,
+    prometheus: str,
+    monkeypatch: pytest.MonkeyPatch,
+    configured: str,
+    sent: str | None,
+) -> None:
+    port = prometheus.rpartition(":")[2]
+    configured = configured.format(url=prometheus, port=port)
+    monkeypatch.setenv("AVIARY_PROMETHEUS_URL", configured)
+    monkeypatch.setenv("AVIARY_PROMETHEUS_TOKEN", "s3cret")
+    at = ["--from", "2026-01-31T12:00:00Z", "--to", str(START + 1800)]
+    command = ["judge", "--prometheus", prometheus, "--service", "shop", *at]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert set(Past.authorizations) == {sent}
+
+
+def test_a_secret_that_cant_be_read_is_named_and_not_shown(
+    app: typer.Typer, prometheus: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AVIARY_PROMETHEUS_URL", prometheus)
+    monkeypatch.setenv("AVIARY_PROMETHEUS_TOKEN_FILE", str(tmp_path / "token"))
+    at = ["--from", "2026-01-31T12:00:00Z", "--to", str(START + 1800)]
+    result = CliRunner().invoke(
+        app, ["judge", "--prometheus", prometheus, "--service", "shop", *at]
+    )
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'token'}: expected a readable secret" in result.stderr
 
 
 def test_the_past_needs_what_it_needs(app: typer.Typer, prometheus: str) -> None:
