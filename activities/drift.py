@@ -18,11 +18,12 @@ from activities.policy import Policy, forever, rest
 from adapters.errors import Retryable, Terminal, UnknownRoute
 from adapters.ports import Routing
 from schemas.base import Duration, Model, ReleaseId, ServiceName
-from schemas.catalog import Catalog, RouterSpec
+from schemas.catalog import Catalog
 from schemas.fitting import size_of
 from schemas.ids import canary_workflow_id, release_workflow_id
 from schemas.release import ServicePlan, Tuning
 from schemas.route import Route
+from schemas.router_spec import RouterSpec
 
 LOOK: Final = "aviary.drift.look"
 

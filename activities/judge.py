@@ -31,7 +31,8 @@ from analysis.judge import Judge
 from analysis.ramp import bound_cluster
 from analysis.sample_ratio import ONE_BY_ONE, UNKNOWN, Crowd, crowd_of
 from schemas.base import Model, Percent, ServiceName, Version
-from schemas.catalog import Bake, RouterSpec, is_sticky
+from schemas.capabilities import Capabilities
+from schemas.catalog import Bake
 from schemas.judging import JudgeSpec, MetricSpec, render
 from schemas.reading import (
     ArmReading,
@@ -42,6 +43,7 @@ from schemas.reading import (
     partial_of,
     shown,
 )
+from schemas.router_spec import RouterSpec
 from schemas.verdict import Reason, SampleRatio, Verdict, VerdictKind
 
 JUDGE: Final = "aviary.judge"
@@ -208,7 +210,7 @@ class JudgeActivities:
     ) -> Verdict:
         interval = request.spec.interval.total_seconds()
         routing = self._router_for(request.router)
-        crowd = _crowd(request)
+        crowd = _crowd(request, routing.capabilities)
         sample_ratio = SampleRatioCheck(
             routing, request.service, request.canary, request.weight, crowd
         )
@@ -368,9 +370,9 @@ def _until_end(request: JudgeRequest, now: datetime, interval: float) -> float:
     return min(ahead, default=interval)
 
 
-def _crowd(request: JudgeRequest) -> Crowd:
+def _crowd(request: JudgeRequest, can: Capabilities) -> Crowd:
     """What the rates of users may explain, of what is known beforehand."""
-    if not is_sticky(request.router):
+    if not can.sticky:
         return ONE_BY_ONE
     largest = request.spec.largest_user
     return UNKNOWN if largest is None else crowd_of(largest / 100)

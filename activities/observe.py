@@ -16,7 +16,7 @@ from adapters.ports import RequestCounts, Routing
 from analysis.explain import percent
 from analysis.sample_ratio import ONE_BY_ONE, UNKNOWN, Bucket, Crowd, judge_sample_ratio
 from schemas.base import Duration, Model, ServiceName, Version
-from schemas.catalog import RouterSpec
+from schemas.router_spec import RouterSpec
 from schemas.verdict import SampleRatio
 
 _Key = TypeVar("_Key", bound=Hashable)

@@ -18,9 +18,9 @@ from adapters.ports import MetricsSource, RequestCounts, Routing
 from analysis.ramp import Decision, Ramp, bound_cluster, feasibility
 from schemas.base import Model, Percent, ServiceName, Version
 from schemas.capabilities import Grid, at_most
-from schemas.catalog import RouterSpec
 from schemas.judging import Direction, JudgeSpec, MetricSpec, RampSpec, is_acting_ratio, render
 from schemas.reading import Fault, partial_of
+from schemas.router_spec import RouterSpec
 
 BEGIN_RAMP: Final = "aviary.ramp.begin"
 

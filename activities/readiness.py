@@ -20,8 +20,8 @@ from activities.policy import Policy, forever, rest
 from adapters.errors import AdapterError, UnknownRoute
 from adapters.ports import Routing
 from schemas.base import Duration, Model, ServiceName, Version
-from schemas.catalog import RouterSpec
 from schemas.outside import TEXT_MOST, cut
+from schemas.router_spec import RouterSpec
 
 READY: Final = "aviary.traffic.ready"
 MOST_SERVICES: Final = 100

@@ -16,8 +16,8 @@ from activities.traffic import ATTEMPT
 from adapters.errors import AdapterError, UnknownRoute
 from adapters.ports import Instances, Router, Routing
 from schemas.base import Duration, Model, ServiceName, Version
-from schemas.catalog import RouterSpec
 from schemas.route import Health, Route
+from schemas.router_spec import RouterSpec
 
 STAND: Final = "aviary.traffic.stand"
 FIRST: Final = "aviary.traffic.first"

@@ -19,8 +19,8 @@ from activities.policy import Policy, forever, terminal_errors
 from adapters.errors import Retryable, UnknownRoute
 from adapters.ports import Routing
 from schemas.base import Model, ServiceName
-from schemas.catalog import RouterSpec
 from schemas.route import Confirmation, Route
+from schemas.router_spec import RouterSpec
 
 READ: Final = "aviary.traffic.read"
 APPLY: Final = "aviary.traffic.apply"

@@ -8,58 +8,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx
-from pydantic import SecretStr
 from requests import PreparedRequest, Session
 from requests.auth import AuthBase
 
-from adapters.errors import Retryable
+from adapters.secrets import Secret
 from adapters.tls import TlsFiles
-
-
-@dataclass(frozen=True)
-class Secret:
-    """A secret that is given, or one in a file, which is read anew at each use: tokens rotate."""
-
-    given: SecretStr | None = None
-    file: Path | None = None
-    is_password: bool = False
-    """Anything else goes into a header as it is, which must be ASCII."""
-
-    def read(self) -> str:
-        """The secret, without white space around it.
-
-        Raises:
-            Retryable: its file can't be read, is empty, or has what no client could send (whose
-                error would show it); names the file alone.
-        """
-        text = self._read()
-        if why := unsendable(text, is_password=self.is_password):
-            raise Retryable(f"{self.file or 'a secret'}: {why}")
-        return text
-
-    def _read(self) -> str:
-        if self.file is None:
-            return self.given.get_secret_value() if self.given else ""
-        try:
-            text = self.file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise Retryable(f"{self.file}: expected a readable secret ({why})") from None
-        if not text:
-            raise Retryable(f"{self.file}: empty, expected a secret")
-        return text
-
-
-def unsendable(secret: str, *, is_password: bool) -> str:
-    """Why a secret can't be sent, which does not show it; empty if it can be."""
-    if not secret.isprintable():
-        return "expected one line of printable characters"
-    if not is_password and not (secret.isascii() and " " not in secret):
-        return "expected ASCII without white space"
-    return ""
 
 
 @dataclass(frozen=True)

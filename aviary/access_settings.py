@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from adapters.http_access import HttpAccess, Secret, unsendable
+from adapters.http_access import HttpAccess
+from adapters.secrets import Secret, unsendable
 from adapters.tls import TlsFiles
 
 HTTP_PARTS: Final = ("prometheus", "alertmanager")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
-from aviary.plugins import load_with_plugins
+from adapters.connections import Connection
+from aviary.catalogs import read_catalog
+from aviary.routers import NO_CONNECTIONS
 from schemas.catalog import Catalog
 from schemas.catalog_file import CatalogError
 
@@ -19,16 +22,27 @@ _log = structlog.get_logger("aviary.catalog")
 class CatalogWatch:
     """Gives the newest valid catalog; safe to ask from several threads."""
 
-    def __init__(self, path: Path, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        path: Path,
+        registry: CollectorRegistry,
+        connections: Mapping[str, Connection] = NO_CONNECTIONS,
+    ) -> None:
         """Read the catalog.
+
+        Args:
+            path: its file.
+            registry: where it is shown whether the file is valid.
+            connections: of the settings, by name.
 
         Raises:
             CatalogError: it is not valid; there is no older one to go on with.
         """
         self._path = path
+        self._connections = connections
         self._lock = threading.Lock()
         self._seen = _mark(path)
-        self._catalog = load_with_plugins(path)
+        self._catalog = read_catalog(path, connections)
         self._valid = Gauge(
             "aviary_catalog_valid",
             "1 if the catalog file as it is now is valid; 0 while an older one is in use.",
@@ -59,11 +73,11 @@ class CatalogWatch:
 
     def _read(self) -> None:
         try:
-            self._catalog = load_with_plugins(self._path)
+            self._catalog = read_catalog(self._path, self._connections)
         except CatalogError as error:
             self._valid.set(0)
             _log.error("catalog_invalid", path=str(self._path), problems=str(error), kept="old")
-        except Exception:  # noqa: BLE001 - a plugin's fault: what runs must not stand still for it
+        except Exception:  # noqa: BLE001 - a package's fault: what runs must not stand still for it
             self._valid.set(0)
             _log.exception("catalog_fault", path=str(self._path), kept="old")
         else:

@@ -62,8 +62,14 @@ class Settings(AccessSettings):
     topic_partitions: int = Field(default=12, ge=1, le=1000)
     topic_replication: int = Field(default=1, ge=1, le=10)
 
+    connections_file: Path | None = Field(
+        default=None, description="YAML: addresses and credentials of platforms, by name."
+    )
     metrics_source: str = Field(
-        default="prometheus", description="What answers the judge: prometheus, or a plugin's name."
+        default="prometheus", description="What answers the judge: a kind of metrics source."
+    )
+    metrics_connection: str | None = Field(
+        default=None, description="Its connection, in place of AVIARY_PROMETHEUS_URL and the like."
     )
     prometheus_url: str = Field(
         default="http://127.0.0.1:9090", description="Address of the metrics source."

@@ -19,6 +19,7 @@ from adapters.kafka import Sender
 from aviary.access_settings import http_access, is_loopback, secret_of
 from aviary.catalog_watch import CatalogWatch
 from aviary.connect import kafka_options
+from aviary.connections import read_connections
 from aviary.http import add_health, listen, make_app, serve
 from aviary.notifications import ServiceOf
 from aviary.receiver import AlertWriter, Receiver
@@ -136,7 +137,7 @@ async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
         OSError: the address is taken.
     """
     registry = new_registry("webhook")
-    catalog = CatalogWatch(settings.catalog, registry)
+    catalog = CatalogWatch(settings.catalog, registry, read_connections(settings))
     deciding = DecidingLabels()
 
     def service_of(labels: dict[str, str]) -> str | None:

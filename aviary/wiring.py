@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -26,25 +26,26 @@ from activities.report_delivery import ReportSender
 from activities.standing import StandingActivities
 from activities.traffic import TrafficActivities
 from adapters.alertmanager import AlertmanagerAlerts
+from adapters.connections import Connection
 from adapters.errors import Retryable
 from adapters.http_access import open_client
 from adapters.kafka import KafkaEventLog, Sender
+from adapters.kinds import Shared
 from adapters.memory import MemoryAlertSource
 from adapters.metrics.batching import BatchedMetrics
-from adapters.metrics.packs import resolve_metric
-from adapters.metrics.prometheus import PrometheusMetrics
 from adapters.ports import AlertSource, MetricsSource, ReportWriter, Routing
-from adapters.routers import envoy, memory
-from adapters.routers.envoy import EnvoyRouter
-from adapters.routers.trial import TrialRouter
 from aviary.access_settings import http_access
 from aviary.catalog_watch import CatalogWatch
 from aviary.channels import make_notifier
 from aviary.connect import kafka_options
+from aviary.connections import read_connections
 from aviary.history.fetch import fetch_timeline
-from aviary.plugins import make_router, make_source
+from aviary.kinds import registry as known_kinds
+from aviary.metrics_source import make_source
 from aviary.queues import ActivitySet
+from aviary.registry import Registry
 from aviary.report.folder import ReportFolder
+from aviary.routers import make_router
 from aviary.schedules import is_running, plan_back
 from aviary.settings import Settings
 from aviary.telemetry.ports import (
@@ -55,28 +56,38 @@ from aviary.telemetry.ports import (
     WorkerMetrics,
 )
 from schemas import ids
-from schemas.catalog import (
-    Catalog,
-    EnvoyRouterSpec,
-    MemoryRouterSpec,
-    PluginRouterSpec,
-    RouterSpec,
-)
+from schemas.catalog import Catalog
 from schemas.catalog_file import CatalogError
+from schemas.router_spec import RouterSpec
 
 
 class Routers:
-    """One router per specification, made when it is first asked for, with what is beside it."""
+    """One router per specification, made when it is first asked for, with what is beside it.
 
-    def __init__(self, client: httpx.AsyncClient, metrics: WorkerMetrics) -> None:
-        self._client = client
+    Args:
+        registry: the kinds that there are.
+        connections: of the settings, by name.
+        shared: what all routers share.
+        metrics: what is counted of them.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        connections: Mapping[str, Connection],
+        shared: Shared,
+        metrics: WorkerMetrics,
+    ) -> None:
+        self._registry = registry
+        self._connections = connections
+        self._shared = shared
         self._metrics = metrics
         self._made: dict[RouterSpec, Routing] = {}
 
     def __call__(self, spec: RouterSpec) -> Routing:
         """The router of a specification; its writes are measured."""
         if spec not in self._made:
-            made = self._make(spec)
+            made = make_router(spec, self._registry, self._connections, self._shared)
             measured = MeasuredRouter(made.router, spec.kind, self._metrics)
             self._made[spec] = replace(made, router=measured)
         return self._made[spec]
@@ -86,23 +97,16 @@ class Routers:
         for made in self._made.values():
             await made.router.aclose()
 
-    def _make(self, spec: RouterSpec) -> Routing:
-        match spec:
-            case EnvoyRouterSpec(directory=directory, admin=admin):
-                router = EnvoyRouter(Path(directory), admin, client=self._client)
-                return Routing.of(router, envoy.CAPABILITIES)
-            case MemoryRouterSpec():
-                return Routing.of(TrialRouter(), memory.CAPABILITIES)
-            case PluginRouterSpec():
-                return make_router(spec)
-
 
 class LateCatalog:
     """The catalog, read when it is first asked for: no rollback must wait for a valid file."""
 
-    def __init__(self, path: Path, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, path: Path, registry: CollectorRegistry, connections: Mapping[str, Connection]
+    ) -> None:
         self._path = path
         self._registry = registry
+        self._connections = connections
         self._watch: CatalogWatch | None = None
 
     def __call__(self) -> Catalog:
@@ -112,7 +116,7 @@ class LateCatalog:
             Retryable: there never was one.
         """
         try:
-            self._watch = self._watch or CatalogWatch(self._path, self._registry)
+            self._watch = self._watch or CatalogWatch(self._path, self._registry, self._connections)
         except CatalogError as error:
             raise Retryable(f"{self._path}: {error}") from error
         return self._watch.current()
@@ -126,9 +130,12 @@ async def wire(
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=5.0))
         counts = WorkerMetrics(registry)
-        routers = Routers(http, counts)
+        kinds = known_kinds()
+        packs = kinds.packs()
+        connections = read_connections(settings)
+        routers = Routers(kinds, connections, Shared(http), counts)
         stack.push_async_callback(routers.aclose)
-        metrics = _metrics(settings, counts, stack)
+        metrics = _metrics(settings, kinds, connections, counts, stack)
         sender = Sender(kafka_options(settings), (ids.TOPIC_EVENTS,))
         sender.start()
         stack.push_async_callback(sender.close)
@@ -136,10 +143,10 @@ async def wire(
         observe = ObserveActivities(routers)
         standing = StandingActivities(routers)
         judge = JudgeActivities(
-            metrics, routers, resolve_metric, ReportSender(client), missed=counts.missed
+            metrics, routers, packs.resolve, ReportSender(client), missed=counts.missed
         )
-        ramp = RampActivities(metrics, routers, resolve_metric)
-        catalog = LateCatalog(settings.catalog, registry)
+        ramp = RampActivities(metrics, routers, packs.resolve)
+        catalog = LateCatalog(settings.catalog, registry, connections)
         notifier = make_notifier(settings, catalog)
         log = MeasuredLog(KafkaEventLog(TracedWriter(sender)), counts)
         announce = AnnounceActivities(log, notifier, cdevents=settings.cdevents)
@@ -174,12 +181,18 @@ async def wire(
         )
 
 
-def _metrics(settings: Settings, counts: WorkerMetrics, stack: AsyncExitStack) -> MetricsSource:
-    source = make_source(settings)
+def _metrics(
+    settings: Settings,
+    kinds: Registry,
+    connections: Mapping[str, Connection],
+    counts: WorkerMetrics,
+    stack: AsyncExitStack,
+) -> MetricsSource:
+    kind, source = make_source(settings, kinds, connections)
     stack.callback(source.close)
     measured = MeasuredSource(source, counts)
-    if not isinstance(source, PrometheusMetrics):
-        return measured  # it may not speak the language in which queries are joined
+    if not kind.joins:
+        return measured
     batched = BatchedMetrics(measured)
     stack.push_async_callback(batched.close)
     return batched

@@ -14,6 +14,7 @@ from typing import Final
 
 import yaml
 
+from aviary.catalogs import make_catalog
 from aviary.local import parts
 from bench import testbed
 from bench.figures import Figure, Spec
@@ -145,7 +146,7 @@ def _plans(runs: int) -> list[Figure]:
     figures = []
     for (shape, size), spec in PLANS.items():
         needs = graph(shape, size)
-        catalog = Catalog.model_validate(testbed.catalog(needs, {"steps": [10, 50]}))
+        catalog = make_catalog(testbed.catalog(needs, {"steps": [10, 50]}))
         few = 1 if size == SIZES[-1] and runs == QUICK else runs
         ours, floor = [], []
         for _ in range(few):

@@ -21,6 +21,7 @@ from temporalio.service import RPCError
 from adapters.kafka import KafkaOptions, ensure_topics
 from adapters.routers.envoy import EnvoyRouter
 from adapters.routers.envoy_fleet import EnvoyFleet, Pool
+from aviary.catalogs import make_catalog
 from aviary.converter import DATA_CONVERTER
 from aviary.local import parts, probes
 from aviary.local.ports import LOOPBACK, FreePorts
@@ -108,7 +109,7 @@ async def started(
     folder.mkdir(parents=True)  # noqa: ASYNC240 - before anything is measured
     ports = parts.Ports.choose(FreePorts())
     token = secrets.token_urlsafe(16)
-    checked = Catalog.model_validate(described(ports))
+    checked = make_catalog(described(ports))
     (folder / "catalog.yaml").write_text(yaml.safe_dump(dict(described(ports))))
     async with AsyncExitStack() as stack:
         supervisor = await stack.enter_async_context(Supervisor(folder))

@@ -17,7 +17,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     JsonValue,
-    field_validator,
+    PrivateAttr,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -35,6 +35,7 @@ from schemas.base import (
     SomePercent,
     parse_duration,
 )
+from schemas.capabilities import Capabilities
 from schemas.catalog_check import (
     MOST_FINDINGS,
     Finding,
@@ -43,16 +44,15 @@ from schemas.catalog_check import (
     check_outline,
     check_weights,
 )
-from schemas.fitting import size_of
-from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RampSpec, RatioMetric
+from schemas.judging import JudgeSpec, MetricSpec, RampSpec
 from schemas.notice import NoticeRule
+from schemas.router_spec import RouterFacts, RouterKinds, RouterSpec, kinds_of
 
 _DURATION_SCHEMA: JsonSchemaValue = {
     **DURATION_SCHEMA,
     "description": "A duration: min = max.",
 }
 _FULL = 100.0
-_MOST_OPTIONS = 20_000
 
 
 def _refuse(title: str, every: Iterable[Finding]) -> None:
@@ -74,69 +74,6 @@ def _refuse(title: str, every: Iterable[Finding]) -> None:
                 for found in findings
             ],
         )
-
-
-class MemoryRouterSpec(Model):
-    """A router that keeps routes in memory: for tests, dry runs and first steps."""
-
-    kind: Literal["memory"]
-
-
-_Admin = Annotated[
-    str,
-    Field(
-        pattern=r"^https?://[^/\s@]+/?$",
-        description="An Envoy's admin address, such as http://127.0.0.1:9901.",
-    ),
-]
-
-
-class EnvoyRouterSpec(Model):
-    """Envoy with routes from the file system (RDS), one file for each service."""
-
-    kind: Literal["envoy"]
-    directory: str = Field(
-        min_length=1, max_length=4096, description="Folder of the route files Envoy watches."
-    )
-    admin: tuple[_Admin, ...] = Field(
-        min_length=1, max_length=1000, description="Admin addresses of all Envoys."
-    )
-
-
-class PluginRouterSpec(Model):
-    """A router of your own, found by its name among the plugins that are installed."""
-
-    kind: Literal["plugin"]
-    plugin: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="The plugin's name.")
-    options: dict[str, JsonValue] = Field(
-        default_factory=dict, description="What the plugin is made with, by name."
-    )
-    sticky: bool = Field(
-        default=True,
-        description="Whether a user stays with a version; false: each request is drawn anew.",
-    )
-
-    @field_validator("options")
-    @classmethod
-    def _small(cls, options: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        if size_of(options) > _MOST_OPTIONS:
-            raise ValueError(f"expected at most {_MOST_OPTIONS:,} bytes of options as JSON")
-        return options
-
-    def __hash__(self) -> int:
-        """Equal specifications are one router; options may be lists and the like."""
-        return hash((self.plugin, self.sticky, repr(sorted(self.options.items()))))
-
-
-RouterSpec = Annotated[
-    MemoryRouterSpec | EnvoyRouterSpec | PluginRouterSpec, Field(discriminator="kind")
-]
-"""Which router carries a service; `kind` says which."""
-
-
-def is_sticky(router: RouterSpec) -> bool:
-    """Whether the weight is a share of users: each of them is all on one version."""
-    return router.sticky if isinstance(router, PluginRouterSpec) else True
 
 
 class Bake(Model):
@@ -276,6 +213,11 @@ class Strategy(Model):
         return self
 
     @property
+    def bakes(self) -> bool:
+        """Whether a weight is held for some time, in which it is judged."""
+        return any((step.bake or self.bake).max > timedelta(0) for step in self.steps)
+
+    @property
     def full_steps(self) -> tuple[FullStep, ...]:
         """The steps as they are carried out: defaults filled in, ending at 100 without a bake."""
         steps = [
@@ -320,7 +262,7 @@ class Defaults(Model):
     router: RouterSpec | None = None
     strategy: str = "standard"
     metrics: tuple[MetricSpec, ...] | None = Field(
-        default=None, description="Left out: the router's own errors and latency, if it has any."
+        default=None, description="Left out: those of the router's kind; [] judges by time alone."
     )
     judge: JudgeSpec = JudgeSpec()
     alerts: AlertPolicy = AlertPolicy()
@@ -344,9 +286,12 @@ class ResolvedService(Model):
     router: RouterSpec
     strategy_name: str
     strategy: Strategy
-    metrics: tuple[MetricSpec, ...]
+    metrics: tuple[MetricSpec, ...] | None
+    """None: neither the catalog nor the router's kind names any."""
     judge: JudgeSpec
     alerts: AlertPolicy
+    capabilities: Capabilities
+    """Of the router's kind."""
 
 
 STANDARD = Strategy.model_validate(
@@ -356,13 +301,6 @@ STANDARD = Strategy.model_validate(
 
 BUILT_IN: dict[str, Strategy] = {"standard": STANDARD}
 """Strategies that every catalog has."""
-
-ROUTER_METRICS: dict[str, tuple[MetricSpec, ...]] = {
-    "memory": (),
-    "envoy": (RatioMetric(name="errors"), HistogramMetric(name="latency")),
-    "plugin": (),
-}
-"""By kind of router: the metrics of a service when the catalog names none."""
 
 
 def _no_bool(value: Any) -> Any:
@@ -412,6 +350,13 @@ class Catalog(Model):
         default=None, description="Who is told what; left out: every channel is told everything."
     )
 
+    _kinds: RouterKinds | None = PrivateAttr(default=None)
+    _judges: dict[tuple[int, str], JudgeSpec] = PrivateAttr(default_factory=dict)
+
+    def model_post_init(self, context: Any) -> None:
+        """Keep the kinds that the catalog was read with: `resolve` asks for their defaults."""
+        self._kinds = kinds_of(context)
+
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
         _refuse("Catalog", check_outline(self._outline()))
@@ -437,6 +382,42 @@ class Catalog(Model):
         """Return a strategy of this catalog, or else a built-in one; None if neither has it."""
         return self.strategies.get(name) or BUILT_IN.get(name)
 
+    @property
+    def has_kinds(self) -> bool:
+        """Whether the routers were held against their kinds, whose defaults are known then."""
+        return self._kinds is not None
+
+    def router(self, spec: ServiceSpec) -> RouterSpec | None:
+        """A service's router: its own, or the catalog's; None without one."""
+        return spec.router or self.defaults.router
+
+    def facts(self, spec: ServiceSpec) -> RouterFacts | None:
+        """What is known of a service's router; None without one, or without kinds."""
+        router = self.router(spec)
+        return None if router is None or self._kinds is None else self._kinds.facts(router.kind)
+
+    def metrics(self, spec: ServiceSpec) -> tuple[MetricSpec, ...] | None:
+        """A service's metrics: its own, the catalog's, or those of its router's kind."""
+        for named in (spec.metrics, self.defaults.metrics):
+            if named is not None:
+                return named
+        facts = self.facts(spec)
+        return None if facts is None else facts.metrics
+
+    def judge(self, spec: ServiceSpec) -> JudgeSpec:
+        """A service's judge, with the pack of its router's kind where it names none.
+
+        One object for all services that have the same.
+        """
+        judge = spec.judge or self.defaults.judge
+        facts = self.facts(spec)
+        if judge.pack is not None or facts is None or facts.pack is None:
+            return judge
+        key = (id(judge), facts.pack)
+        if key not in self._judges:
+            self._judges[key] = judge.model_copy(update={"pack": facts.pack})
+        return self._judges[key]
+
     def resolve(self, service: str, strategy: str | None = None) -> ResolvedService:
         """Fill in what a service leaves out.
 
@@ -446,21 +427,25 @@ class Catalog(Model):
 
         Raises:
             KeyError: the catalog has no such service, or no such strategy.
+            ValueError: the catalog was read without kinds of routers, whose defaults it needs.
         """
         spec, defaults = self.services[service], self.defaults
         name = strategy or spec.strategy or defaults.strategy
-        router = spec.router or defaults.router
+        router = self.router(spec)
         found = self.strategy(name)
         if found is None or router is None:
             raise KeyError(name)
-        metrics = spec.metrics if spec.metrics is not None else defaults.metrics
+        facts = self.facts(spec)
+        if facts is None:
+            raise ValueError("expected a catalog that was read with kinds of routers")
         return ResolvedService(
             service=service,
             depends_on=spec.depends_on,
             router=router,
             strategy_name=name,
             strategy=found,
-            metrics=metrics if metrics is not None else ROUTER_METRICS[router.kind],
-            judge=spec.judge or defaults.judge,
+            metrics=self.metrics(spec),
+            judge=self.judge(spec),
             alerts=spec.alerts or defaults.alerts,
+            capabilities=facts.capabilities,
         )

@@ -29,6 +29,7 @@ from schemas.catalog_fit import check_fit
 from schemas.document import Document, read_yaml
 from schemas.files import UnreadableError, decoded, read_bounded
 from schemas.problems import Problem, document_path, explain, show_path, show_value
+from schemas.router_spec import KINDS, RouterKinds
 
 MOST_SHOWN: Final = 100
 """Problems of one file that are told one by one; the others are a number."""
@@ -66,8 +67,10 @@ class CatalogError(ValueError):
         return "\n".join(lines)
 
 
-def load_catalog(path: Path, checks: Iterable[Check] = ()) -> Catalog:
-    """Read and check a catalog file.
+def load_catalog(
+    path: Path, checks: Iterable[Check] = (), kinds: RouterKinds | None = None
+) -> Catalog:
+    """Read and check a catalog file (see `parse_catalog`).
 
     Raises:
         CatalogError: the file can't be read, is no YAML, or is no valid catalog.
@@ -77,22 +80,28 @@ def load_catalog(path: Path, checks: Iterable[Check] = ()) -> Catalog:
     except UnreadableError as error:
         problem = Problem(str(path), None, "", show_value(str(path)), str(error))
         raise CatalogError((problem,)) from None
-    return parse_catalog(text, str(path), checks)
+    return parse_catalog(text, str(path), checks, kinds)
 
 
-def parse_catalog(text: str, file: str = "catalog", checks: Iterable[Check] = ()) -> Catalog:
+def parse_catalog(
+    text: str,
+    file: str = "catalog",
+    checks: Iterable[Check] = (),
+    kinds: RouterKinds | None = None,
+) -> Catalog:
     """Read and check a catalog from its text.
 
     Args:
         text: the YAML (or JSON) document.
         file: what to call it in errors.
         checks: what a catalog that is valid by itself must hold to as well.
+        kinds: the kinds of routers that there are; without them, options are only bounded.
 
     Raises:
         CatalogError: the text is no YAML, or no valid catalog.
     """
     document = read_yaml(text)
-    found = _Found(file, document)
+    found = _Found(file, document, kinds)
     for complaint in document.complaints:
         found.add(Finding(complaint.path, complaint.value, complaint.expected), complaint.line)
     if document.place is None and document.complaints:
@@ -112,6 +121,7 @@ class _Found:
 
     file: str
     document: Document
+    kinds: RouterKinds | None = None
     problems: list[Problem] = field(default_factory=list)
     more: int = 0
     wrong: bool = False
@@ -122,6 +132,14 @@ class _Found:
     @property
     def any(self) -> bool:
         return bool(self.wrong or self.problems or self.more)
+
+    @property
+    def context(self) -> dict[str, Any] | None:
+        return None if self.kinds is None else {KINDS: self.kinds}
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return _schema() if self.kinds is None else self.kinds.schema()
 
     @property
     def room(self) -> int:
@@ -154,7 +172,7 @@ class _Found:
         every = [one for one in error.errors(include_url=False) if _tells(one)]
         for details in every[: self.room]:
             details["loc"] = (*prefix, *details["loc"])
-            found = explain(details, self.document.data, _schema())
+            found = explain(details, self.document.data, self.schema)
             self.add(found, self.document.line(found.path))
         self.more += len(every[self.room :]) if not self.room else 0
 
@@ -178,7 +196,7 @@ def _read(document: Document, found: _Found) -> Catalog | None:
         }
     catalog = None
     try:
-        catalog = Catalog.model_validate(data)
+        catalog = Catalog.model_validate(data, context=found.context)
     except ValidationError as error:
         found.take_errors(error)
         found.take(check_outline(_outline(document.data)))
@@ -205,7 +223,7 @@ def _section(
         repeated = isinstance(value, dict | list)
         if not (repeated and id(value) in known):
             try:
-                known[id(value)] = model.model_validate(value)
+                known[id(value)] = model.model_validate(value, context=found.context)
             except ValidationError as error:
                 found.take_errors(error, name, key)
                 known[id(value)] = filler

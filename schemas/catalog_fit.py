@@ -7,11 +7,12 @@ is told where the more particular of the two stands.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from schemas.catalog import ROUTER_METRICS, Catalog, ServiceSpec
-from schemas.catalog_check import Finding, Path, listed, nearest
+from schemas.capability_check import check_able
+from schemas.catalog import Catalog, ServiceSpec
+from schemas.catalog_check import MISSING, Finding, Path, listed, nearest
 from schemas.judging import (
     HistogramMetric,
     JudgeSpec,
@@ -33,16 +34,72 @@ NEEDS_RATIO: Final = (
 )
 
 
+NEEDS_METRICS: Final = (
+    "metrics, since a router of kind {kind} has none of its own; [] lets them pass by time alone"
+)
+
+
 def check_fit(catalog: Catalog) -> Iterator[Finding]:
     """Give what the services lack, as far as the catalog itself tells."""
     yield from check_judged(catalog, _unfit)
+    yield from _beyond_routers(catalog)
+    unjudged: dict[str, list[str]] = {}
     for name, spec in catalog.services.items():
         strategy = spec.strategy or catalog.defaults.strategy
-        found = catalog.strategy(strategy)
-        if found is None or found.ramp is None:
+        found, metrics = catalog.strategy(strategy), catalog.metrics(spec)
+        if found is None:
             continue
-        if not any(map(is_acting_ratio, _metrics(catalog, spec))):
+        if found.ramp is not None and not any(map(is_acting_ratio, metrics or ())):
             yield Finding(("services", name, "strategy"), strategy, NEEDS_RATIO)
+        elif metrics is None and found.bakes and (router := catalog.router(spec)):
+            unjudged.setdefault(router.kind, []).append(name)
+    if catalog.has_kinds:
+        yield from _without_metrics(catalog, unjudged)
+
+
+def _beyond_routers(catalog: Catalog) -> Iterator[Finding]:
+    """Give what strategies ask for and routers can't do, each pair once, where the strategy is."""
+    seen: set[tuple[str, str]] = set()
+    for name, spec in catalog.services.items():
+        strategy = spec.strategy or catalog.defaults.strategy
+        found, router, facts = catalog.strategy(strategy), catalog.router(spec), catalog.facts(spec)
+        if found is None or router is None or facts is None or (strategy, router.kind) in seen:
+            continue
+        seen.add((strategy, router.kind))
+        own: Path = ("strategies", strategy) if strategy in catalog.strategies else ()
+        for lacks in check_able(found, facts.capabilities, router.kind, own):
+            yield (
+                lacks if own else Finding(("services", name, "strategy"), strategy, built_in(lacks))
+            )
+
+
+def built_in(lacks: Finding) -> str:
+    """What a service is told whose router can't do a strategy that is in no document."""
+    where = ".".join(map(str, lacks.path))
+    return f"one whose steps its router can do; {where} is {lacks.value}, expected {lacks.expected}"
+
+
+def _without_metrics(catalog: Catalog, by_kind: Mapping[str, list[str]]) -> Iterator[Finding]:
+    """Name the services that nothing would be measured of, where their router stands."""
+    for kind, names in by_kind.items():
+        expected = NEEDS_METRICS.format(kind=kind)
+        common = [name for name in names if catalog.services[name].router is None]
+        if common:
+            yield Finding(("defaults", "metrics"), MISSING, f"{expected} (for {listed(common)})")
+        for name in names:
+            if catalog.services[name].router is not None:
+                yield Finding(("services", name, "metrics"), MISSING, expected)
+
+
+def by_time_alone(catalog: Catalog) -> tuple[str, ...]:
+    """The services whose bakes pass by time alone, as their catalog says itself."""
+    return tuple(
+        name
+        for name, spec in catalog.services.items()
+        if catalog.metrics(spec) == ()
+        and (found := catalog.strategy(spec.strategy or catalog.defaults.strategy))
+        and found.bakes
+    )
 
 
 def check_judged(catalog: Catalog, look: Judged) -> Iterator[Finding]:
@@ -50,32 +107,22 @@ def check_judged(catalog: Catalog, look: Judged) -> Iterator[Finding]:
 
     The defaults by themselves are no pair where each service has something of its own.
     """
-    defaults = catalog.defaults
     common = ServiceSpec()
-    both = (id(defaults.judge), id(_metrics(catalog, common)))
+    both = (id(catalog.judge(common)), id(catalog.metrics(common)))
     seen: set[tuple[int, int]] = set()
     told: set[tuple[Path, str]] = set()
     for name, spec in catalog.services.items() or (("", common),):
-        judge, metrics = spec.judge or defaults.judge, _metrics(catalog, spec)
+        judge, metrics = catalog.judge(spec), catalog.metrics(spec)
         pair = (id(judge), id(metrics))
         if pair in seen:
             continue
         seen.add(pair)
         place = ("", common) if pair == both else (name, spec)
-        for found in look(judge, metrics):
+        for found in look(judge, metrics or ()):
             path = _place(found.path, *place)
             if (path, found.expected) not in told:
                 told.add((path, found.expected))
                 yield Finding(path, found.value, found.expected)
-
-
-def _metrics(catalog: Catalog, spec: ServiceSpec) -> tuple[MetricSpec, ...]:
-    if spec.metrics is not None:
-        return spec.metrics
-    if catalog.defaults.metrics is not None:
-        return catalog.defaults.metrics
-    router = spec.router or catalog.defaults.router
-    return () if router is None else ROUTER_METRICS[router.kind]
 
 
 def _place(path: Path, name: str, spec: ServiceSpec) -> Path:

@@ -341,10 +341,13 @@ class JudgeSpec(Model):
     """How the metrics of a canary are judged. Every field has a default that is safe to keep."""
 
     method: Method = Method.SHARE
-    pack: str = Field(default="envoy", description="The metric pack that names queries.")
+    pack: str | None = Field(
+        default=None,
+        description="The metric pack that names queries; left out: that of the router's kind.",
+    )
     language: Literal["promql", "other"] = Field(
         default="promql",
-        description="Of own queries; other (MetricsQL, a plugin's) is asked as it is, unchecked.",
+        description="Of own queries; other (such as MetricsQL) is asked as it is, unchecked.",
     )
     alpha: float = Field(
         default=0.05,

@@ -87,7 +87,7 @@ def explain(error: ErrorDetails, data: Any, schema: Mapping[str, Any]) -> Findin
         schema: JSON Schema of the document, asked for known names and descriptions.
     """
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
-    path = document_path(error["loc"], data, missing=kind == "missing")
+    path = document_path(error["loc"], data, missing=kind == "missing" or value is MISSING)
     if kind == "missing":
         meaning = _description(schema, path, data)
         return Finding(path, MISSING, f"a value ({meaning})" if meaning else "a value")

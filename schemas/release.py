@@ -24,7 +24,8 @@ from schemas.admission import AdmissionPolicy
 from schemas.alert import Alert
 from schemas.alert_policy import AlertPolicy
 from schemas.base import Duration, Model, Percent, ReleaseId, ServiceName, Version
-from schemas.catalog import RouterSpec, Strategy
+from schemas.capabilities import Capabilities
+from schemas.catalog import Strategy
 from schemas.fitting import fit, fitted, size_of
 from schemas.judging import JudgeSpec, MetricSpec
 from schemas.outside import TEXT_MOST, Name, Text, cut
@@ -32,6 +33,7 @@ from schemas.phases import CanaryPhase as CanaryPhase  # noqa: PLC0414 - part of
 from schemas.phases import CauseKind as CauseKind  # noqa: PLC0414
 from schemas.phases import ReleasePhase as ReleasePhase  # noqa: PLC0414
 from schemas.route import Route
+from schemas.router_spec import RouterSpec
 from schemas.sharing import FEW, share, unshare
 from schemas.verdict import Verdict
 
@@ -123,6 +125,7 @@ class ServicePlan(Model):
         default=(), description="Services of this release that must hold first (transitively)."
     )
     router: RouterSpec
+    capabilities: Capabilities = Field(description="Of the router's kind.")
     strategy_name: str
     strategy: Strategy
     judge: JudgeSpec

@@ -18,8 +18,10 @@ from pydantic import TypeAdapter
 
 from schemas.alert_policy import AlertPolicy
 from schemas.base import Model
-from schemas.catalog import RouterSpec, Strategy
+from schemas.capabilities import Capabilities
+from schemas.catalog import Strategy
 from schemas.judging import METRIC, JudgeSpec
+from schemas.router_spec import RouterSpec
 
 FEW: Final = 10
 """Services of a plan that is written as it is."""
@@ -29,6 +31,7 @@ _MOST: Final = 100_000_000
 """Bytes that a compressed plan may become again."""
 _SECTIONS: Final[Mapping[str, TypeAdapter[Any]]] = {
     "router": TypeAdapter(RouterSpec),
+    "capabilities": TypeAdapter(Capabilities),
     "strategy_name": TypeAdapter(str),
     "strategy": TypeAdapter(Strategy),
     "judge": TypeAdapter(JudgeSpec),

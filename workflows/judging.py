@@ -14,7 +14,8 @@ with workflow.unsafe.imports_passed_through():
     from activities.judge import JudgeResult
     from activities.ramp import RampState
     from activities.report_delivery import PendingReport
-    from schemas.catalog import Bake, MemoryRouterSpec
+    from schemas.capabilities import Counting
+    from schemas.catalog import Bake
     from schemas.fitting import fitted
     from schemas.release import VERDICT_BYTES, ServicePlan
     from schemas.verdict import Verdict, VerdictKind
@@ -102,9 +103,9 @@ class Judging:
 
     @property
     def watched(self) -> bool:
-        """Whether there is a canary to look at, by metrics or by a router with real traffic."""
-        seen = bool(self._plan.metrics) or not isinstance(self._plan.router, MemoryRouterSpec)
-        return seen and self._traffic.weight > 0
+        """Whether there is a canary to look at: by metrics, or by requests that are counted."""
+        counted = self._plan.capabilities.counts is not Counting.NONE
+        return (bool(self._plan.metrics) or counted) and self._traffic.weight > 0
 
     async def _let_time_pass(self, bake: Bake | None, until: Callable[[], bool]) -> Verdict | None:
         """A bake without anything to look at: a timer instead of an activity."""

@@ -8,9 +8,10 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
+from schemas.capability_check import check_able
 from schemas.catalog import BUILT_IN, Catalog, ServiceSpec
 from schemas.catalog_check import listed, nearest
-from schemas.catalog_fit import NEEDS_RATIO
+from schemas.catalog_fit import NEEDS_METRICS, NEEDS_RATIO, built_in
 from schemas.deploy import DeployRequested
 from schemas.graph import levels
 from schemas.judging import is_acting_ratio
@@ -188,18 +189,28 @@ def _service_plan(
     catalog: Catalog, name: str, version: str, needs: Iterable[str], strategy: str | None
 ) -> ServicePlan:
     resolved = catalog.resolve(name, strategy)
-    if resolved.strategy.ramp is not None and not any(map(is_acting_ratio, resolved.metrics)):
-        text = f"services.{name}: got strategy {resolved.strategy_name!r}, expected {NEEDS_RATIO}"
+    metrics = resolved.metrics
+    lacks = ""
+    if resolved.strategy.ramp is not None and not any(map(is_acting_ratio, metrics or ())):
+        lacks = NEEDS_RATIO
+    elif metrics is None and resolved.strategy.bakes:
+        lacks = NEEDS_METRICS.format(kind=resolved.router.kind)
+    else:
+        can, kind = resolved.capabilities, resolved.router.kind
+        lacks = "; ".join(map(built_in, check_able(resolved.strategy, can, kind)))
+    if lacks:
+        text = f"services.{name}: got strategy {resolved.strategy_name!r}, expected {lacks}"
         raise PlanError(PlanReason.UNFIT_STRATEGY, text)
     return ServicePlan(
         service=name,
         version=version,
         depends_on=tuple(sorted(needs)),
         router=resolved.router,
+        capabilities=resolved.capabilities,
         strategy_name=resolved.strategy_name,
         strategy=resolved.strategy,
         judge=resolved.judge,
-        metrics=resolved.metrics,
+        metrics=metrics or (),
         alerts=resolved.alerts,
         service_labels=catalog.alert_labels.service,
     )

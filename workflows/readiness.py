@@ -13,10 +13,10 @@ from temporalio.exceptions import ActivityError, ApplicationError
 with workflow.unsafe.imports_passed_through():
     from activities.readiness import MOST_SERVICES, READY, READY_POLICY, Lacking, Ready
     from schemas.base import format_duration
-    from schemas.catalog import RouterSpec
     from schemas.ids import waiting_queue
     from schemas.outside import TEXT_MOST, cut
     from schemas.release import Cause, CauseKind, ReleasePlan, Tuning
+    from schemas.router_spec import RouterSpec
 
 _NAMED = 5
 _NOT_THERE = "NotFoundError"

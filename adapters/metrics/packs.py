@@ -6,10 +6,11 @@ All queries ask for raw series, one per instance: counting is the judge's busine
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
-from typing import Annotated, Literal, Self
+from importlib.resources.abc import Traversable
+from types import MappingProxyType
+from typing import Annotated, Final, Literal, Self
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -110,66 +111,93 @@ class Pack(Model):
     queries: dict[MetricName, Query]
 
 
-def pack_names() -> tuple[str, ...]:
-    """All packs, by name."""
-    folder = files("adapters.metrics") / "packs"
-    names = (entry.name for entry in folder.iterdir())
-    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
-
-
-@cache
-def load_pack(name: str) -> Pack:
-    """Read and check one pack.
+def read_pack(file: Traversable) -> Pack:
+    """Read and check one pack, of Aviary's own or of a package beside it.
 
     Raises:
-        ValueError: there is no such pack, or it is wrong.
+        ValueError: it is wrong.
     """
-    if name not in pack_names():
-        raise ValueError(f"judge.pack: unknown pack {name}, expected {_known_packs(name)}")
-    text = (files("adapters.metrics") / "packs" / f"{name}.yaml").read_text(encoding="utf-8")
     try:
-        return Pack.model_validate(yaml.safe_load(text))
+        return Pack.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
     except ValidationError as error:
-        raise ValueError(f"pack {name}: {error}") from error
+        raise ValueError(f"pack {file.name}: {error}") from error
 
 
-def _known_packs(name: str) -> str:
-    return f"{', '.join(pack_names())}{nearest(name, pack_names())}"
+class Packs:
+    """The packs in `packs/*.yaml`, and those that kinds of routers bring along.
 
-
-def resolve_metric(spec: JudgeSpec, metric: MetricSpec) -> MetricSpec:
-    """The metric with its PromQL filled in from the judge's pack; one with its own stays.
-
-    Raises:
-        ValueError: the pack has no such query, or it is of another kind.
+    Args:
+        more: packs of other packages, by name.
     """
-    if metric.query is None:
-        return metric
-    pack = load_pack(spec.pack)
-    if unfit := _unfit(spec.pack, pack, metric):
-        why, expected = unfit
-        raise ValueError(f"metric {metric.name}: {why}, expected {expected}")
-    query = pack.queries[metric.query]
-    filled: dict[str, str | None] = {**query.parts, "query": None}
-    if isinstance(metric, HistogramMetric) and isinstance(query, HistogramQuery):
-        filled["unit"] = query.unit
-    return metric.model_copy(update=filled)
 
+    def __init__(self, more: Mapping[str, Pack] = MappingProxyType({})) -> None:
+        self._folder = files("adapters.metrics") / "packs"
+        own = (entry.name for entry in self._folder.iterdir())
+        self._own = {name.removesuffix(".yaml") for name in own if name.endswith(".yaml")}
+        self._read: dict[str, Pack] = dict(more)
+        self.names = tuple(sorted(self._own | more.keys()))
 
-def check_packs(catalog: Catalog) -> Iterator[Finding]:
-    """Give every pack and query that a catalog names and that is not there, or does not fit."""
-    return check_judged(catalog, _lacking)
+    def load(self, name: str) -> Pack:
+        """Give one pack, read when it is first asked for.
 
+        Raises:
+            ValueError: there is no such pack, or it is wrong.
+        """
+        if name not in self.names:
+            raise ValueError(f"judge.pack: unknown pack {name}, expected {self._known(name)}")
+        if name not in self._read:
+            self._read[name] = read_pack(self._folder / f"{name}.yaml")
+        return self._read[name]
 
-def _lacking(spec: JudgeSpec, metrics: Sequence[MetricSpec]) -> Iterator[Finding]:
-    if spec.pack not in pack_names():
-        yield Finding(("judge", "pack"), spec.pack, _known_packs(spec.pack))
-        return
-    pack = load_pack(spec.pack)
-    for at, metric in enumerate(metrics):
+    def resolve(self, spec: JudgeSpec, metric: MetricSpec) -> MetricSpec:
+        """The metric with its PromQL filled in from the judge's pack; one with its own stays.
+
+        Raises:
+            ValueError: there is no pack, it has no such query, or it is of another kind.
+        """
+        if metric.query is None:
+            return metric
+        if spec.pack is None:
+            raise ValueError(f"metric {metric.name}: expected {_needs_pack(metric, self.names)}")
+        pack = self.load(spec.pack)
         if unfit := _unfit(spec.pack, pack, metric):
             why, expected = unfit
-            yield Finding(("metrics", at, "query"), metric.query, f"{expected} ({why})")
+            raise ValueError(f"metric {metric.name}: {why}, expected {expected}")
+        query = pack.queries[metric.query]
+        filled: dict[str, str | None] = {**query.parts, "query": None}
+        if isinstance(metric, HistogramMetric) and isinstance(query, HistogramQuery):
+            filled["unit"] = query.unit
+        return metric.model_copy(update=filled)
+
+    def check(self, catalog: Catalog) -> Iterator[Finding]:
+        """Give every pack and query that a catalog names and that is not there, or does not fit."""
+        return check_judged(catalog, self._lacking)
+
+    def _lacking(self, spec: JudgeSpec, metrics: Sequence[MetricSpec]) -> Iterator[Finding]:
+        if spec.pack is not None and spec.pack not in self.names:
+            yield Finding(("judge", "pack"), spec.pack, self._known(spec.pack))
+            return
+        pack = None if spec.pack is None else self.load(spec.pack)
+        for at, metric in enumerate(metrics):
+            path = ("metrics", at, "query")
+            if pack is None or spec.pack is None:
+                if metric.query is not None:
+                    yield Finding(path, metric.query, _needs_pack(metric, self.names))
+            elif unfit := _unfit(spec.pack, pack, metric):
+                why, expected = unfit
+                yield Finding(path, metric.query, f"{expected} ({why})")
+
+    def _known(self, name: str) -> str:
+        return f"{', '.join(self.names)}{nearest(name, self.names)}"
+
+
+BUILT_IN: Final = Packs()
+"""Aviary's own packs."""
+
+
+def _needs_pack(metric: MetricSpec, names: Sequence[str]) -> str:
+    own = " and ".join(metric.required_parts)
+    return f"own PromQL in {own}, or a pack with this query in judge.pack: {', '.join(names)}"
 
 
 def _unfit(name: str, pack: Pack, metric: MetricSpec) -> tuple[str, str] | None:

@@ -14,34 +14,18 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import httpx
 
 from adapters.errors import Retryable
 from adapters.routers.envoy_admin import EnvoyAdmin
+from adapters.routers.envoy_capabilities import CAPABILITIES
 from adapters.routers.envoy_file import RouteFile
 from adapters.routers.envoy_names import pool_name
-from adapters.routers.envoy_routes import WEIGHTS, Domains, clusters_of, local_domains
+from adapters.routers.envoy_routes import Domains, clusters_of, local_domains
 from adapters.routers.fence import check_able, overtaken
-from schemas.capabilities import Capabilities, Counting, Fence, PlatformError, StickyBy
-from schemas.route import AudienceBy, Confirmation, Health, Route
-
-CAPABILITIES: Final = Capabilities(
-    weights=WEIGHTS,
-    sticky=(StickyBy.HEADER, StickyBy.COOKIE),
-    forced=(AudienceBy.HEADER, AudienceBy.COOKIE),
-    counts=Counting.ROUTER,
-    users=True,
-    instances=True,
-    registers=True,
-    fence=Fence.LOCK,
-    platform_errors=(
-        PlatformError(status=503, when="no instance took the request, or it broke", counted=True),
-        PlatformError(status=504, when="no instance answered in time", counted=True),
-        PlatformError(status=404, when="no service has the host that was asked for", counted=False),
-    ),
-)
+from schemas.route import Confirmation, Health, Route
 
 
 @dataclass(frozen=True)

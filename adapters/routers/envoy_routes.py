@@ -20,11 +20,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from pydantic import ValidationError
 
 from adapters.errors import Retryable
+from adapters.routers.envoy_capabilities import WEIGHTS
 from adapters.routers.envoy_names import (
     TYPES,
     forced_name,
@@ -34,7 +35,6 @@ from adapters.routers.envoy_names import (
     tagged,
 )
 from adapters.routers.envoy_sampling import USER_COOKIE, USER_HEADER
-from schemas.capabilities import TotalGrid
 from schemas.outside import cut
 from schemas.route import Route
 
@@ -42,9 +42,6 @@ FORCE_HEADER = "x-canary"
 FORCE_COOKIE = "canary"
 
 Domains = Callable[[str], Sequence[str]]
-
-WEIGHTS: Final = TotalGrid(total=10_000)
-"""The total of a split: 0.01 percent is one part. It never changes, or users would move."""
 
 _DIGEST = "digest"
 _SAID_MOST = 200

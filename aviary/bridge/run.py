@@ -30,6 +30,7 @@ from aviary.connect import (
     retry_until_available,
     unless,
 )
+from aviary.connections import read_connections
 from aviary.http import Ready, add_health, listen, make_app, serve
 from aviary.settings import Settings
 from aviary.telemetry.readiness import told
@@ -51,7 +52,7 @@ class _Bridge:
         self.registry = new_registry("bridge")
         self._settings = settings
         self._options = kafka_options(settings)
-        self._catalog = CatalogWatch(settings.catalog, self.registry)
+        self._catalog = CatalogWatch(settings.catalog, self.registry, read_connections(settings))
         self._metrics = BridgeMetrics(self.registry)
         self._client: Client | None = None
         self._consumption: Consumption | None = None

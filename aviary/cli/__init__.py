@@ -18,6 +18,7 @@ def build_app() -> typer.Typer:
         processes,
         releases,
         report,
+        routers,
     )
 
     app = typer.Typer(
@@ -36,5 +37,6 @@ def build_app() -> typer.Typer:
     judge.register(app)
     local.register(app)
     notices.register(app)
+    routers.register(app)
     completion.register(app)
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,12 +39,14 @@ def plan(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Show what a release would do: order, stages, steps. Needs no server."""
+    from aviary.catalogs import read_catalog  # noqa: PLC0415
     from aviary.cli.events import read_event  # noqa: PLC0415 - keeps --help fast
-    from aviary.plugins import load_with_plugins  # noqa: PLC0415
+    from aviary.connections import read_connections  # noqa: PLC0415
     from aviary.settings import load_settings  # noqa: PLC0415
     from workflows.planning import plan_release  # noqa: PLC0415
 
-    found = load_with_plugins(load_settings(catalog=catalog).catalog)
+    settings = load_settings(catalog=catalog)
+    found = read_catalog(settings.catalog, read_connections(settings))
     asked = read_event(event)
     planned = plan_release(found, asked.deploy, source=asked.source, environment=asked.environment)
     if output is Format.JSON:
@@ -94,23 +97,32 @@ def validate(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Check catalogs and tell everything that is wrong with them; exit code 2 if anything is."""
-    from aviary.plugins import load_with_plugins  # noqa: PLC0415
+    from aviary.catalogs import read_catalog  # noqa: PLC0415
+    from aviary.connections import read_connections  # noqa: PLC0415
+    from aviary.settings import load_settings  # noqa: PLC0415
+    from schemas.catalog_check import listed  # noqa: PLC0415
     from schemas.catalog_file import CatalogError  # noqa: PLC0415
+    from schemas.catalog_fit import by_time_alone  # noqa: PLC0415
 
+    connections = read_connections(load_settings())
     valid = True
-    results = []
+    results: list[dict[str, Any]] = []
     for path in catalogs:
         try:
-            count = len(load_with_plugins(path).services)
+            found = read_catalog(path, connections)
+            count, by_time = len(found.services), by_time_alone(found)
         except CatalogError as error:
             valid = False
             results.append({"file": str(path), "valid": False, **_problems(error)})
             if output is Format.TABLE:
                 echo(str(error), err=True)
         else:
-            results.append({"file": str(path), "valid": True, "services": count, "problems": []})
+            good = {"valid": True, "services": count, "problems": [], "by_time_alone": by_time}
+            results.append({"file": str(path), **good})
             if output is Format.TABLE:
                 echo(f"{path}: valid, {count} service{'' if count == 1 else 's'}")
+                if by_time:
+                    echo(f"{path}: judged by time alone (metrics: []): {listed(by_time)}")
     if output is Format.JSON:
         print_json(results)
     if not valid:
@@ -144,11 +156,10 @@ def schema(
 
 def schema_text() -> str:
     """The JSON Schema of catalogs, as `docs/catalog.schema.json` has it."""
-    from adapters.metrics.packs import pack_names  # noqa: PLC0415
-    from schemas.catalog import Catalog  # noqa: PLC0415
+    from aviary.kinds import registry  # noqa: PLC0415
+    from aviary.routers import CatalogKinds  # noqa: PLC0415
 
-    schema = Catalog.model_json_schema()
-    schema["$defs"]["JudgeSpec"]["properties"]["pack"]["enum"] = list(pack_names())
+    schema = deepcopy(CatalogKinds(registry()).schema())
     _write_durations(schema)
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -59,9 +59,7 @@ StableOption = Annotated[str | None, typer.Option(help="The past: the old versio
 StepOption = Annotated[
     str | None, typer.Option(help="The past: length of an interval; default 15s.")
 ]
-PackOption = Annotated[
-    str | None, typer.Option(help=f"The past: metric pack; default {_DEFAULT.pack}.")
-]
+PackOption = Annotated[str | None, typer.Option(help="The past: metric pack; default envoy.")]
 CatalogOption = Annotated[
     Path | None,
     typer.Option(help="The past: judge and metrics of the service, from this catalog."),

@@ -13,11 +13,13 @@ import httpx
 from adapters.errors import AdapterError
 from adapters.http_access import HttpAccess, HttpxAuth
 from adapters.metrics.answers import warned_of
-from adapters.metrics.packs import Pack, load_pack, resolve_metric
+from adapters.metrics.packs import Pack
 from analysis.judge import Judge
 from aviary.access_settings import http_access
+from aviary.catalogs import read_catalog
 from aviary.cli.failing import CommandError, ExitCode
-from aviary.plugins import load_with_plugins
+from aviary.connections import read_connections
+from aviary.kinds import registry
 from aviary.settings import load_settings
 from schemas.catalog_check import listed, nearest
 from schemas.judging import (
@@ -38,6 +40,8 @@ _MOST_POINTS = 10_000
 """Prometheus refuses more than 11,000 points per series and query."""
 _MOST_READINGS = 100_000
 _TIMEOUT = 60.0
+DEFAULT_PACK = "envoy"
+"""Of judges that name none, and whose router is not known."""
 _SHOWN = 200
 _KINDS: dict[str, type[RatioMetric | HistogramMetric | GaugeMetric]] = {
     "ratio": RatioMetric,
@@ -174,13 +178,12 @@ def judge_past(asked: Past, spec: JudgeSpec, *, watch: bool) -> dict[str, Any]:
     wanted: Sequence[MetricSpec] | None = None
     if asked.catalog is not None:
         spec, wanted = _from_catalog(asked.catalog, asked.service)
+    packs = registry().packs()
+    spec = spec.model_copy(update={"pack": spec.pack or DEFAULT_PACK})
     try:
-        pack = load_pack(spec.pack)
-        metrics = (
-            _metrics(asked.queries, pack, spec)
-            if wanted is None
-            else tuple(resolve_metric(spec, metric) for metric in wanted)
-        )
+        pack = packs.load(spec.pack or DEFAULT_PACK)
+        asked_for = _metrics(asked.queries, pack) if wanted is None else wanted
+        metrics = tuple(packs.resolve(spec, metric) for metric in asked_for)
     except ValueError as error:
         raise _bad(str(error)) from None
     if (end - begin) / spec.interval > _MOST_READINGS:
@@ -207,14 +210,14 @@ def _from_catalog(path: Path, service: str) -> tuple[JudgeSpec, Sequence[MetricS
         CommandError: the catalog has no such service.
         CatalogError: it can't be read, or is not valid.
     """
-    catalog = load_with_plugins(path)
+    catalog = read_catalog(path, read_connections(load_settings()))
     try:
         resolved = catalog.resolve(service)
     except KeyError:
         expected = f"one of the catalog's: {listed(catalog.services)}"
         expected += nearest(service, catalog.services)
         raise _bad(f"--service: got {service}, expected {expected}") from None
-    return resolved.judge, resolved.metrics
+    return resolved.judge, resolved.metrics or ()
 
 
 def _client(url: str) -> httpx.Client:
@@ -292,14 +295,14 @@ def _result(judge: Judge, verdict: Verdict, decided: int | None, *, rules: bool)
     }
 
 
-def _metrics(queries: Sequence[str], pack: Pack, spec: JudgeSpec) -> tuple[MetricSpec, ...]:
+def _metrics(queries: Sequence[str], pack: Pack) -> tuple[MetricSpec, ...]:
     metrics: list[MetricSpec] = []
     for name in queries:
         if name not in pack.queries:
             raise ValueError(
                 f"--query: got {name}, expected one of {', '.join(sorted(pack.queries))}"
             )
-        metrics.append(resolve_metric(spec, _KINDS[pack.queries[name].kind](name=name)))
+        metrics.append(_KINDS[pack.queries[name].kind](name=name))
     return tuple(metrics)
 
 

@@ -184,10 +184,11 @@ def _asked(
 
 
 def _planned(settings: Settings, asked: Asked) -> ReleasePlan:
-    from aviary.plugins import load_with_plugins  # noqa: PLC0415
+    from aviary.catalogs import read_catalog  # noqa: PLC0415
+    from aviary.connections import read_connections  # noqa: PLC0415
     from workflows.planning import plan_release  # noqa: PLC0415
 
-    catalog = load_with_plugins(settings.catalog)
+    catalog = read_catalog(settings.catalog, read_connections(settings))
     return plan_release(catalog, asked.deploy, source=asked.source, environment=asked.environment)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
@@ -12,6 +12,7 @@ from aviary.cli.border import new_console, plain, show
 from aviary.cli.ways import may
 from schemas.base import format_duration
 from schemas.catalog import FullStep, Strategy
+from schemas.catalog_check import listed
 from schemas.release import (
     CanaryStatus,
     Cause,
@@ -67,8 +68,27 @@ def print_plan(plan: ReleasePlan) -> None:
             after = ", ".join(service.depends_on)
             row = (str(number), name, short(service.version), after, service.strategy_name, steps)
             _row(table, *row)
+    by_time = [
+        name for name, one in plan.services.items() if one.strategy.bakes and not one.metrics
+    ]
+    judged = f"Judged by time alone (metrics: []): {listed(by_time)}." if by_time else ""
     first = "A service without a route yet gets all requests at once, when an instance is healthy."
-    show(plain(title, "bold"), table, plain(first, "dim"))
+    notes = [plain(note, "dim") for note in (judged, first) if note]
+    show(plain(title, "bold"), table, *notes)
+
+
+def print_routers(routers: Sequence[Mapping[str, Any]]) -> None:
+    """Print what kinds of routers can do: one row a kind."""
+    table = _table("kind", "smallest weight", "users stay by", "asked for by", "counted by")
+    broken = []
+    for one in routers:
+        if "broken" in one:
+            broken.append(plain(f"{one['kind']}: can't be used: {one['broken']}", "red"))
+            continue
+        can = one["capabilities"]
+        by = (", ".join(can[name]) or "-" for name in ("sticky", "forced"))
+        _row(table, one["kind"], f"{can['smallest']:g} %", *by, can["counts"])
+    show(table, *broken)
 
 
 def steps_of(strategy: Strategy) -> str:

@@ -16,6 +16,7 @@ from temporalio.client import WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
+from aviary.catalogs import make_catalog
 from schemas import ids
 from schemas.alert import Alert, AlertStatus
 from schemas.catalog import Catalog
@@ -155,7 +156,7 @@ class Running:
                 names["payments"]: {"strategy": "payments", "depends_on": [names["ledger"]]},
             },
         }
-        return Catalog.model_validate(document)
+        return make_catalog(document)
 
     def _follow(self, history: str, workflow: str, run: str | None) -> None:
         if history not in self._followed:

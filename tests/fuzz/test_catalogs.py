@@ -10,13 +10,14 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.metrics.packs import check_packs
+from adapters.metrics.packs import BUILT_IN
 from schemas.catalog import Catalog
-from schemas.catalog_file import MOST_SHOWN, CatalogError, parse_catalog
+from schemas.catalog_file import MOST_SHOWN, CatalogError
 from schemas.deploy import DeployRequested
 from schemas.files import UnreadableError, decoded
 from schemas.outside import visible
 from schemas.release import ReleasePlan
+from tests.catalogs import parse
 from workflows.planning import PlanError, plan_release
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +40,7 @@ _CUT = st.tuples(st.integers(0, 10_000), st.integers(0, 60), st.sampled_from([*P
 def read(text: str) -> Catalog | None:
     """What the command line and the bridge do with a catalog."""
     try:
-        return parse_catalog(text, "c.yaml", (check_packs,))
+        return parse(text, "c.yaml", (BUILT_IN.check,))
     except CatalogError as error:
         told = str(error)
     lines = told.split("\n")
@@ -51,7 +52,7 @@ def read(text: str) -> Catalog | None:
 def told(text: str) -> None:
     """Each problem says where, and what was expected."""
     try:
-        parse_catalog(text, "c.yaml", (check_packs,))
+        parse(text, "c.yaml", (BUILT_IN.check,))
     except CatalogError as error:
         for problem in error.shown:
             assert problem.expected

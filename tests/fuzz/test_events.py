@@ -8,15 +8,15 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.catalog import Catalog
+from aviary.catalogs import make_catalog
 from schemas.deploy import DEPLOY_TYPE, parse_deploy
 from schemas.rejection import Rejected
 from workflows.planning import PlanError, plan_release
 
-_CATALOG = Catalog.model_validate(
+_CATALOG = make_catalog(
     {
         "version": 1,
-        "defaults": {"router": {"kind": "memory"}},
+        "defaults": {"router": {"kind": "memory"}, "metrics": []},
         "services": {"checkout": {}, "cart": {"depends_on": ["checkout"]}},
     }
 )

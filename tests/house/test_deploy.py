@@ -7,10 +7,11 @@ import pytest
 import yaml
 
 from adapters.routers.envoy_fleet import EnvoyFleet
+from adapters.routers.envoy_kind import EnvoyOptions
+from aviary.catalogs import read_catalog
 from aviary.local import debian, parts, probes
 from aviary.local.ports import FreePorts
 from aviary.local.process import ChildSpec, Supervisor
-from schemas.catalog_file import load_catalog
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -78,12 +79,13 @@ async def test_envoys_health_check_tells_ready_from_not(tmp_path: Path) -> None:
 
 
 def test_catalog_of_the_stack_is_valid_and_names_its_parts() -> None:
-    catalog = load_catalog(DEPLOY / "catalog.yaml")
+    catalog = read_catalog(DEPLOY / "catalog.yaml")
     router = catalog.resolve("checkout").router
     assert router.kind == "envoy"
-    assert router.directory == "/var/lib/aviary/envoy"
+    assert router.options["directory"] == "/var/lib/aviary/envoy"
+    admin = EnvoyOptions.model_validate(router.options).admin or ()
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    assert [url for url in router.admin if url.split("//")[1].split(":")[0] in compose["services"]]
+    assert [url for url in admin if url.split("//")[1].split(":")[0] in compose["services"]]
 
 
 @pytest.mark.parametrize("name", ["schema.sh", "namespace.sh"])

@@ -21,7 +21,7 @@ START_S = 240.0
 ROOT = Path(__file__).parents[2]
 CATALOG = """\
 version: 1
-defaults: {router: {kind: memory}, strategy: quick}
+defaults: {router: {kind: memory}, metrics: [], strategy: quick}
 strategies:
   quick: {steps: [50], bake: {min: 100ms, max: 200ms}, soak: 0s}
   long: {steps: [50], bake: {min: 10m, max: 20m}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,11 +16,14 @@ from temporalio.testing import ActivityEnvironment
 from activities.judge import JudgeActivities, JudgeRequest, JudgeResult
 from activities.shared_heartbeat import SharedHeartbeat
 from adapters.errors import Retryable, Terminal, Unanswered, UnknownRoute
+from adapters.ports import Routing
 from adapters.routers.trial import TrialRouter
-from schemas.catalog import Bake, MemoryRouterSpec, PluginRouterSpec
+from schemas.catalog import Bake
 from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
 from schemas.reading import Answer, Fault, Series
+from schemas.router_spec import RouterSpec
 from schemas.verdict import Reason, VerdictKind
+from tests.catalogs import MEMORY
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 ERRORS = RatioMetric(name="errors", bad="bad {{version}}", total="total {{version}}")
@@ -75,7 +79,7 @@ def _resolve(_: JudgeSpec, metric: MetricSpec) -> MetricSpec:
 
 def _request(metric: MetricSpec = ERRORS, **over: Any) -> JudgeRequest:
     asked = {
-        "router": MemoryRouterSpec(kind="memory"),
+        "router": MEMORY,
         "service": "payments",
         "stable": "1",
         "canary": "2",
@@ -89,6 +93,18 @@ def _request(metric: MetricSpec = ERRORS, **over: Any) -> JudgeRequest:
     return JudgeRequest.model_validate(asked | over)
 
 
+DICE = RouterSpec(kind="dice")
+"""A router that draws each request anew."""
+
+
+def _routing(shop: Shop, spec: RouterSpec) -> Routing:
+    routing = Counting(shop).routing
+    if spec != DICE:
+        return routing
+    drawn = routing.capabilities.model_copy(update={"sticky": ()})
+    return replace(routing, capabilities=drawn)
+
+
 async def _judge(
     shop: Shop,
     request: JudgeRequest,
@@ -97,7 +113,7 @@ async def _judge(
 ) -> JudgeResult:
     activities = JudgeActivities(
         shop,
-        lambda _: Counting(shop).routing,
+        lambda spec: _routing(shop, spec),
         _resolve,
         clock=shop.clock,
         sleep=shop.sleep,
@@ -275,7 +291,6 @@ async def test_a_router_that_does_not_do_what_it_confirmed_is_found_and_named() 
 
 
 LONG = Bake(min=timedelta(seconds=60), max=timedelta(seconds=600))
-PLUGIN = PluginRouterSpec(kind="plugin", plugin="dice", sticky=False)
 
 
 async def test_one_heavy_user_fails_no_healthy_version() -> None:
@@ -289,7 +304,7 @@ async def test_one_heavy_user_fails_no_healthy_version() -> None:
 @pytest.mark.parametrize(
     ("share", "over"),
     [
-        (0.335, {"router": PLUGIN}),
+        (0.335, {"router": DICE}),
         (0.335, {"spec": JudgeSpec(interval=timedelta(seconds=1), largest_user=1)}),
         (1.0, {}),
         (0.0, {"weight": 50}),

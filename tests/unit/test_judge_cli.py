@@ -384,8 +384,8 @@ def test_a_past_with_warnings_is_judged_where_the_catalog_accepts_them(
 ) -> None:
     catalog = tmp_path / "catalog.yaml"
     catalog.write_text(
-        "version: 1\ndefaults: {router: {kind: memory}}\nservices:\n  half:\n"
-        f"    judge: {{accept_warnings: {json.dumps(accepted)}}}\n"
+        "version: 1\ndefaults: {router: {kind: memory}, metrics: []}\nservices:\n  half:\n"
+        f"    judge: {{pack: envoy, accept_warnings: {json.dumps(accepted)}}}\n"
         "    metrics: [{kind: ratio, name: errors}]\n"
     )
     times = ["--from", str(START), "--to", str(START + 60), "--stable", "1.0", "--canary", "1.1"]

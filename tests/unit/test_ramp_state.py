@@ -16,9 +16,9 @@ from adapters.errors import Retryable, UnknownRoute
 from adapters.memory import MemoryMetricsSource
 from adapters.routers.trial import TrialRouter
 from schemas.capabilities import TotalGrid
-from schemas.catalog import MemoryRouterSpec
 from schemas.judging import JudgeSpec, MetricSpec, RampSpec, RatioMetric
 from schemas.reading import Series
+from tests.catalogs import MEMORY
 
 FINE = TotalGrid(total=10_000)
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -132,7 +132,7 @@ async def _begin(
         Growing(), lambda _: users.routing, _resolve, clock=lambda: T0, sleep=at_once
     )
     request = BeginRamp(
-        router=MemoryRouterSpec(kind="memory"),
+        router=MEMORY,
         service="payments",
         stable="1",
         spec=JudgeSpec(),

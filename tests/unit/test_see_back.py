@@ -13,8 +13,8 @@ from temporalio.testing import ActivityEnvironment
 from activities.observe import ObserveActivities, SeeBack, Seen
 from adapters.errors import UnknownRoute
 from adapters.routers.trial import TrialRouter
-from schemas.catalog import MemoryRouterSpec
 from schemas.verdict import SampleRatio
+from tests.catalogs import MEMORY
 
 
 class Leaky(TrialRouter):
@@ -43,7 +43,7 @@ async def _see(router: Leaky) -> Seen:
         await asyncio.sleep(0)
 
     request = SeeBack(
-        router=MemoryRouterSpec(kind="memory"),
+        router=MEMORY,
         service="payments",
         version="2",
         quiet=timedelta(seconds=1),

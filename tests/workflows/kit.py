@@ -28,8 +28,10 @@ from activities.report import ReportActivities
 from activities.report_delivery import ReportSender
 from activities.standing import StandingActivities
 from activities.traffic import TrafficActivities
+from adapters.connections import Connection
 from adapters.errors import Retryable, UnknownRoute
 from adapters.memory import MemoryAlertSource, MemoryEventLog, MemoryNotifier
+from adapters.ports import Routing
 from adapters.routers.trial import FIRST_STABLE, TrialRouter
 from aviary.queues import STICKY_TIMEOUT, WORKFLOWS
 from aviary.sandbox import sandbox
@@ -58,7 +60,9 @@ from schemas.release import (
     Tuning,
 )
 from schemas.route import Confirmation, Health, Route
+from schemas.router_spec import RouterSpec
 from schemas.verdict import Reason, Verdict, VerdictKind
+from tests.catalogs import make
 from workflows.guard import GuardInterceptor
 from workflows.planning import plan_release
 
@@ -240,6 +244,8 @@ class World:
         self.client = client
         self.queue = f"test-{uuid4()}"
         self.router = RecordingRouter()
+        self.connections: Mapping[str, Connection] = {}
+        self.router_for: Callable[[RouterSpec], Routing] = lambda _: self.router.routing
         self.judge = ScriptedJudge(client)
         self.log = MemoryEventLog()
         self.notifier = MemoryNotifier()
@@ -254,13 +260,13 @@ class World:
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Run the workers of all queues."""
-        traffic = TrafficActivities(lambda _: self.router.routing, self.heals_within)
+        traffic = TrafficActivities(self.router_for, self.heals_within)
         announce = AnnounceActivities(self.log, self.notifier)
         preflight = PreflightActivities(self.alerts)
-        observe = ObserveActivities(lambda _: self.router.routing)
-        standing = StandingActivities(lambda _: self.router.routing)
+        observe = ObserveActivities(self.router_for)
+        standing = StandingActivities(self.router_for)
         known = Known(self.runs, partial(went_final, self.client))
-        drift = DriftActivities(lambda _: self.router.routing, self.known_catalog, plan_back, known)
+        drift = DriftActivities(self.router_for, self.known_catalog, plan_back, known)
         admission = AdmissionActivities(self.client)
         quick: dict[str, Any] = {
             "max_heartbeat_throttle_interval": timedelta(milliseconds=50),
@@ -310,7 +316,7 @@ class World:
                 activities=[
                     admission.wait_for_end,
                     preflight.preflight,
-                    ReadinessActivities(lambda _: self.router.routing).ready,
+                    ReadinessActivities(self.router_for).ready,
                 ],
                 max_concurrent_activities=1000,
                 **quick,
@@ -353,7 +359,7 @@ class World:
         document = {
             "version": 1,
             "defaults": {
-                "router": {"kind": "memory"},
+                "router": {"kind": "counting" if "ramp" in (strategy or {}) else "memory"},
                 "metrics": [METRIC] if metrics else [],
                 "strategy": "test",
                 **catalog.pop("defaults", {}),
@@ -376,7 +382,7 @@ class World:
                 "labels": dict(labels or {}),
             }
         )
-        self.catalog = Catalog.model_validate(document)
+        self.catalog = make(document, self.connections)
         plan = plan_release(self.catalog, deploy)
         handle = await self.client.start_workflow(
             RELEASE_WORKFLOW,
@@ -402,7 +408,7 @@ class World:
             resume: what an earlier run handed over.
         """
         service = self.service("ledger")
-        catalog = Catalog.model_validate(
+        catalog = make(
             {
                 "version": 1,
                 "defaults": {"router": {"kind": "memory"}, "metrics": [], "strategy": "test"},

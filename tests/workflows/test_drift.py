@@ -12,9 +12,9 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.drift import DriftInput, DriftReport
 from adapters.errors import Retryable
+from aviary.catalogs import make_catalog
 from aviary.schedules import DRIFT_SCHEDULE, ensure_drift_schedule
 from aviary.settings import Settings
-from schemas.catalog import Catalog
 from schemas.events import EventType
 from schemas.ids import canary_workflow_id
 from schemas.notice import NoticeKind
@@ -71,7 +71,7 @@ class Drifting(World):
             "defaults": {"router": {"kind": "memory"}, "metrics": [METRIC]},
             "services": {one: {} for one in [*known, *map(self.service, names)]},
         }
-        self.catalog = Catalog.model_validate(document)
+        self.catalog = make_catalog(document)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aviary.bridge.temporal import TemporalGateway
-from schemas.catalog import Catalog
+from aviary.catalogs import make_catalog
 from schemas.deploy import DeployRequested
 from schemas.ids import release_workflow_id
 from schemas.release import CanaryPhase, ReleasePhase, ReleasePlan, ReleaseStatus
@@ -32,7 +32,7 @@ def _metrics(service: str) -> list[dict[str, Any]]:
 
 def _plan(world: World) -> ReleasePlan:
     names = [world.service(f"s{at}") for at in range(SERVICES)]
-    catalog = Catalog.model_validate(
+    catalog = make_catalog(
         {
             "version": 1,
             "defaults": {"router": {"kind": "memory"}, "strategy": "test"},

@@ -17,10 +17,11 @@ from adapters.alertmanager import AlertmanagerAlerts
 from adapters.errors import AdapterError
 from adapters.http_access import open_client
 from aviary.access_settings import http_access
+from aviary.kinds import registry
 from aviary.local import debian
 from aviary.local.ports import LOOPBACK, FreePorts
 from aviary.local.process import ChildSpec, NotReady, Supervisor
-from aviary.plugins import make_source
+from aviary.metrics_source import make_source
 from aviary.settings import load_settings
 from tests.contract.doors.conftest import Pem
 
@@ -89,7 +90,7 @@ async def _ask(part: str, port: int, told: dict[str, Any]) -> Any:
     named = {f"{part}_{name}": value for name, value in told.items()}
     settings = load_settings(**{f"{part}_url": f"https://{LOOPBACK}:{port}"}, **named)
     if part == "prometheus":
-        source = make_source(settings)
+        _, source = make_source(settings, registry(), {})
         try:
             return await source.query("vector(1)", datetime.now(UTC))
         finally:

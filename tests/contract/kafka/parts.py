@@ -33,7 +33,7 @@ from schemas.alert import Alert
 
 CATALOG = """\
 version: 1
-defaults: {router: {kind: memory}}
+defaults: {router: {kind: memory}, metrics: []}
 services:
   ledger: {}
   cart: {depends_on: [ledger]}

@@ -11,8 +11,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from adapters.errors import Retryable
 from aviary.bridge.temporal import TemporalGateway
+from aviary.catalogs import make_catalog
 from schemas.alert import Alert, AlertStatus
-from schemas.catalog import Catalog
 from schemas.deploy import DeployRequested, ServiceVersion
 from schemas.rejection import Rejected
 from schemas.release import ReleaseInput, ReleasePlan
@@ -98,10 +98,10 @@ async def test_a_release_from_before_digests_is_known(client: Client) -> None:
 
 async def test_a_large_plan_is_written_beside_the_event_loop(client: Client) -> None:
     names = [f"s{number}" for number in range(300)]
-    catalog = Catalog.model_validate(
+    catalog = make_catalog(
         {
             "version": 1,
-            "defaults": {"router": {"kind": "memory"}},
+            "defaults": {"router": {"kind": "memory"}, "metrics": []},
             "services": {name: {} for name in names},
         }
     )

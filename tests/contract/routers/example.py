@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from adapters.kinds import RouterKind
 from schemas.route import Route
 
 PAGE = Path(__file__).parents[3] / "docs/contributing.md"
@@ -23,7 +24,9 @@ def _read() -> ModuleType:
     return module
 
 
-FolderRouter: Callable[[str], Any] = _read().FolderRouter
+_PAGE = _read()
+FolderRouter: Callable[[str], Any] = _PAGE.FolderRouter
+FOLDER: RouterKind[Any, Any] = _PAGE.FOLDER
 
 
 class FolderProxy:

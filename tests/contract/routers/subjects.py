@@ -10,8 +10,8 @@ from typing import Any, Final, Protocol
 import httpx
 
 from adapters.ports import Routing
-from adapters.routers import envoy
 from adapters.routers.envoy import EnvoyRouter
+from adapters.routers.envoy_capabilities import CAPABILITIES as ENVOY_CAPABILITIES
 from adapters.routers.envoy_fleet import Pool
 from adapters.routers.envoy_names import resource_file
 from adapters.routers.files import read_document, write_whole
@@ -19,7 +19,7 @@ from adapters.routers.memory import NOTHING, Asks, MemoryRouter
 from schemas.capabilities import Capabilities
 from schemas.route import AudienceBy, Route
 from tests.contract.routers.coarse import CAPABILITIES, TOTAL, CoarseGateway, CoarseRouter
-from tests.contract.routers.example import FolderProxy, FolderRouter
+from tests.contract.routers.example import FOLDER, FolderProxy, FolderRouter
 from tests.contract.routers.live import LiveEnvoy, free_port
 from tests.contract.routers.wire import Caller
 
@@ -97,7 +97,7 @@ class EnvoySubject:
     def __init__(self, live: LiveEnvoy, router: EnvoyRouter) -> None:
         self.envoy = live
         self.router = router
-        self.routing = Routing.of(router, envoy.CAPABILITIES)
+        self.routing = Routing.of(router, ENVOY_CAPABILITIES)
 
     def put_up(self, *versions: str, length: int = 0) -> str:
         return self.envoy.add_service(*versions, length=length)
@@ -160,7 +160,7 @@ class ExampleSubject:
     def __init__(self, folder: Path) -> None:
         self._proxy = FolderProxy(folder)
         router = FolderRouter(str(folder))
-        self.routing = Routing.of(router, router.capabilities)
+        self.routing = Routing.of(router, FOLDER.capabilities)
 
     def put_up(self, *versions: str, length: int = 0) -> str:
         service = new_name(length)
@@ -185,8 +185,8 @@ def _with_weight(now: Route, weight: float) -> Route:
 
 SUBJECTS: Final[dict[str, Capabilities]] = {
     "memory": MemoryRouter().capabilities,
-    "envoy": envoy.CAPABILITIES,
+    "envoy": ENVOY_CAPABILITIES,
     "coarse": CAPABILITIES,
-    "example": FolderRouter(".").capabilities,
+    "example": FOLDER.capabilities,
 }
 """Every router there is, one with coarse weights, and the one of the documentation."""

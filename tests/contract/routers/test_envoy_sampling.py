@@ -9,7 +9,7 @@ import pytest
 
 from activities.observe import SampleRatioCheck
 from adapters.ports import Routing
-from adapters.routers.envoy import CAPABILITIES
+from adapters.routers.envoy_capabilities import CAPABILITIES
 from adapters.routers.envoy_sampling import BUCKETS
 from adapters.routers.files import write_whole
 from analysis.sample_ratio import UNKNOWN

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.metrics.packs import GaugeQuery, PoolName, RatioQuery, load_pack, pack_names
-from adapters.metrics.packs import resolve_metric as resolve
+from adapters.metrics.packs import BUILT_IN as PACKS
+from adapters.metrics.packs import GaugeQuery, PoolName, RatioQuery
 from adapters.routers.envoy_names import pool_name
 from schemas.judging import (
     GaugeMetric,
@@ -20,7 +20,7 @@ VARIABLES = {"service": "checkout", "version": "1.4.2", "pool": "checkout@1~4~2"
 
 
 def test_all_packs_are_there() -> None:
-    assert set(pack_names()) == {
+    assert set(PACKS.names) == {
         "envoy",
         "haproxy",
         "istio",
@@ -31,9 +31,9 @@ def test_all_packs_are_there() -> None:
     }
 
 
-@pytest.mark.parametrize("name", pack_names())
+@pytest.mark.parametrize("name", PACKS.names)
 def test_a_pack_counts_errors_and_latency_of_one_version(name: str) -> None:
-    pack = load_pack(name)
+    pack = PACKS.load(name)
     assert pack.queries["errors"].kind == "ratio"
     assert pack.queries["latency"].kind in {"histogram", "gauge"}
     for query in pack.queries.values():
@@ -46,31 +46,31 @@ def test_a_pack_counts_errors_and_latency_of_one_version(name: str) -> None:
 
 
 def test_a_metric_gets_its_queries_from_the_pack() -> None:
-    errors = resolve(JudgeSpec(), RatioMetric(name="errors", slo=0.01))
+    errors = PACKS.resolve(JudgeSpec(), RatioMetric(name="errors", slo=0.01))
     assert render(errors.templates["total"], VARIABLES) == (
         'envoy_cluster_upstream_rq_completed{envoy_cluster_name="checkout@1~4~2"}'
     )
     assert isinstance(errors, RatioMetric)
     assert errors.slo == 0.01
-    latency = resolve(JudgeSpec(), HistogramMetric(name="slow", query="latency"))
+    latency = PACKS.resolve(JudgeSpec(), HistogramMetric(name="slow", query="latency"))
     assert isinstance(latency, HistogramMetric)
     assert (latency.name, latency.unit) == ("slow", "ms")
-    assert resolve(JudgeSpec(), latency) == latency
+    assert PACKS.resolve(JudgeSpec(), latency) == latency
 
 
 def test_what_a_pack_does_not_have_is_an_error() -> None:
     with pytest.raises(ValueError, match="unknown pack nope, expected envoy"):
-        resolve(JudgeSpec(pack="nope"), RatioMetric(name="errors"))
+        PACKS.resolve(JudgeSpec(pack="nope"), RatioMetric(name="errors"))
     with pytest.raises(ValueError, match="no query oops, expected client_errors"):
-        resolve(JudgeSpec(), RatioMetric(name="errors", query="oops"))
+        PACKS.resolve(JudgeSpec(), RatioMetric(name="errors", query="oops"))
     with pytest.raises(ValueError, match="is a histogram, expected a ratio"):
-        resolve(JudgeSpec(), RatioMetric(name="latency"))
+        PACKS.resolve(JudgeSpec(), RatioMetric(name="latency"))
 
 
 def test_a_limit_can_watch_a_gauge_of_the_pack() -> None:
     spec = JudgeSpec(pack="haproxy")
-    limit = resolve(spec, ThresholdMetric(name="latency", limit=0.5))
-    assert limit.templates == resolve(spec, GaugeMetric(name="latency")).templates
+    limit = PACKS.resolve(spec, ThresholdMetric(name="latency", limit=0.5))
+    assert limit.templates == PACKS.resolve(spec, GaugeMetric(name="latency")).templates
 
 
 def test_a_query_must_ask_for_raw_series() -> None:
@@ -88,6 +88,6 @@ def test_a_pool_name_can_be_read_back() -> None:
 
 def test_envoys_pack_names_pools_as_the_router_does() -> None:
     for version in ("1.4.2", "v1.3.0+build.7", f"sha256:{'ab' * 32}"):
-        pool = load_pack("envoy").pool
+        pool = PACKS.load("envoy").pool
         assert pool.of("checkout", version) == pool_name("checkout", version)
         assert pool.version(pool.of("", version).removeprefix("@")) == version

@@ -7,16 +7,17 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from aviary.catalogs import make_catalog
 from schemas.catalog import Catalog
 from schemas.deploy import DeployRequested
 
-MEMORY = {"router": {"kind": "memory"}}
+MEMORY = {"router": {"kind": "memory"}, "metrics": []}
 
 
 def catalog(services: Mapping[str, Any], **sections: Any) -> Catalog:
     """A catalog with the memory router unless `defaults` says otherwise."""
     document = {"version": 1, "defaults": MEMORY, "services": dict(services), **sections}
-    return Catalog.model_validate(document)
+    return make_catalog(document)
 
 
 def graph_catalog(graph: Mapping[str, Sequence[str]], **sections: Any) -> Catalog:

@@ -3,15 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from schemas.catalog_file import CatalogError, load_catalog, parse_catalog
+from schemas.catalog_file import CatalogError, load_catalog
+from tests.catalogs import parse
 
-HEAD = "version: 1\ndefaults: {router: {kind: memory}}\n"
+HEAD = "version: 1\ndefaults: {router: {kind: memory}, metrics: []}\n"
 
 
 def problems(text: str) -> list[str]:
     """What is wrong, one line each, without the file's name."""
     with pytest.raises(CatalogError) as caught:
-        parse_catalog(text, "c")
+        parse(text, "c")
     return [str(problem).removeprefix("c:") for problem in caught.value.problems]
 
 
@@ -20,13 +21,14 @@ def services(text: str) -> list[str]:
 
 
 def test_the_smallest_catalog() -> None:
-    found = parse_catalog(f"{HEAD}services: {{ledger: {{depends_on: []}}, cart: null}}")
+    found = parse(f"{HEAD}services: {{ledger: {{depends_on: []}}, cart: null}}")
     assert set(found.services) == {"ledger", "cart"}
 
 
 def test_json_is_a_catalog_too() -> None:
-    found = parse_catalog(
-        '{"version": 1, "defaults": {"router": {"kind": "memory"}}, "services": {"a": {}}}'
+    found = parse(
+        '{"version": 1, "defaults": {"router": {"kind": "memory"}, "metrics": []}, '
+        '"services": {"a": {}}}'
     )
     assert set(found.services) == {"a"}
 
@@ -91,7 +93,7 @@ def test_json_is_a_catalog_too() -> None:
             "  a: {router: {kind: envy}}\n",
             (
                 "4: services.a.router.kind: got 'envy', "
-                "expected one of memory, envoy, plugin; did you mean 'envoy'?"
+                "expected one of envoy, memory; did you mean 'envoy'?"
             ),
         ),
         (
@@ -181,7 +183,7 @@ def test_one_mistake_in_a_strategy_is_one_line(strategy: str, line: str) -> None
     [
         (HEAD.replace("1", "2") + "services: {a: }", "1: version: got 2, expected 1"),
         (
-            "defaults: {router: {kind: memory}}\nservices: {a: }",
+            "defaults: {router: {kind: memory}, metrics: []}\nservices: {a: }",
             "1: version: missing, expected a value (version of the format)",
         ),
         (
@@ -271,7 +273,7 @@ def test_a_file_that_is_not_there_or_not_text(
 
 def test_problems_are_plain_data_as_well() -> None:
     with pytest.raises(CatalogError) as caught:
-        parse_catalog(f"{HEAD}services: {{a: {{depends_on: [b]}}}}", "c.yaml")
+        parse(f"{HEAD}services: {{a: {{depends_on: [b]}}}}", "c.yaml")
     [problem] = caught.value.problems
     assert problem.to_json() == {
         "file": "c.yaml",

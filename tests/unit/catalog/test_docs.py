@@ -8,8 +8,8 @@ import pytest
 from schemas.admission import AdmissionPolicy
 from schemas.alert_policy import AlertPolicy
 from schemas.catalog import Catalog, Defaults, ServiceSpec, Step, Strategy
-from schemas.catalog_file import parse_catalog
 from schemas.notice import SEVERITIES, NoticeRule
+from tests.catalogs import parse
 
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = (ROOT / "docs/reference/catalog.md").read_text(encoding="utf-8")
@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", REFERENCE + README, re.DOTALL))
 def test_every_example_is_a_valid_catalog(text: str) -> None:
-    assert parse_catalog(text).services
+    assert parse(text).services
 
 
 @pytest.mark.parametrize(

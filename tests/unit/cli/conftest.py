@@ -18,7 +18,7 @@ Run = Callable[..., Result]
 
 CATALOG = """\
 version: 1
-defaults: {router: {kind: memory}}
+defaults: {router: {kind: memory}, metrics: []}
 services:
   ledger:
   cart: {depends_on: [ledger]}

@@ -138,6 +138,7 @@ OWN_INPUT = {
     "plan",
     "validate",
     "schema",
+    "routers",
     "version",
     "judge",
     "ramp",

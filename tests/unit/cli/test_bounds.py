@@ -23,7 +23,7 @@ from schemas.graph import find_cycles
 from tests.unit.cli.conftest import ROOT, Run
 
 MEGABYTE = 1_000_000
-HEAD = "version: 1\ndefaults: {router: {kind: memory}}\n"
+HEAD = "version: 1\ndefaults: {router: {kind: memory}, metrics: []}\n"
 _RUN = """
 import resource, sys
 from aviary.cli import build_app

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from aviary.catalog_watch import CatalogWatch
-from aviary.plugins import load_with_plugins
+from aviary.catalogs import read_catalog
 from schemas.catalog_file import CatalogError
 from schemas.judging import render
 from schemas.promql import fault
@@ -157,7 +157,7 @@ def test_every_way_in_refuses_it(run: Run, tmp_path: Path, services: str, says: 
 def test_what_can_be_judged_is_taken(tmp_path: Path, services: str) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(HEAD + services)
-    assert set(load_with_plugins(path).services) == {"a"}
+    assert set(read_catalog(path).services) == {"a"}
 
 
 def test_what_defaults_lack_is_told_once_and_there(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_what_defaults_lack_is_told_once_and_there(tmp_path: Path) -> None:
         "  judge: {pack: nope}\nservices: {a: , b: , c: {metrics: []}}\n"
     )
     with pytest.raises(CatalogError) as caught:
-        load_with_plugins(path)
+        read_catalog(path)
     assert [problem.path for problem in caught.value.problems] == [
         "defaults.metrics[0].bad",
         "defaults.judge.pack",
@@ -192,7 +192,7 @@ def test_defaults_are_held_to_nothing_but_what_services_make_of_them(
 ) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(HEAD.replace('9901"]}}', f'9901"]}}, {defaults}}}') + services)
-    assert set(load_with_plugins(path).services) == {"a"}
+    assert set(read_catalog(path).services) == {"a"}
 
 
 def test_an_unknown_strategy_of_a_release_has_a_hint(run: Run, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.cli.conftest import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")  # Apprise's
-BASE = "version: 1\ndefaults: {router: {kind: memory}}\nservices: {a: , b: }\n"
+BASE = "version: 1\ndefaults: {router: {kind: memory}, metrics: []}\nservices: {a: , b: }\n"
 RULES = "notices: [{channel: oncall, services: [a], at_least: failure, kinds: [stuck]}]\n"
 
 

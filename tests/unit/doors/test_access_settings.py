@@ -11,8 +11,9 @@ from pydantic import SecretStr
 
 from adapters.alertmanager import AlertmanagerAlerts
 from adapters.errors import Retryable
-from adapters.http_access import HttpAccess, Secret, open_client
+from adapters.http_access import HttpAccess, open_client
 from adapters.metrics.prometheus import PrometheusMetrics
+from adapters.secrets import Secret
 from adapters.tls import TlsFiles
 from aviary.access_settings import http_access, is_loopback, secret_of
 from aviary.settings import SettingsError, load_settings

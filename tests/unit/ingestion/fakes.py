@@ -18,7 +18,7 @@ from schemas.release import ReleasePlan
 
 CATALOG = """\
 version: 1
-defaults: {router: {kind: memory}}
+defaults: {router: {kind: memory}, metrics: []}
 services:
   ledger: {}
   cart: {depends_on: [ledger]}

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from aviary.catalog_watch import CatalogWatch
-from aviary.plugins import load_with_plugins
+from aviary.catalogs import read_catalog
 from schemas.catalog import Catalog
 from schemas.catalog_file import CatalogError
 from tests.unit.ingestion.fakes import CATALOG
@@ -36,11 +36,11 @@ async def test_the_newest_is_read_beside_the_event_loop_and_only_after_a_change(
     watch = CatalogWatch(path, CollectorRegistry())
     read_in = []
 
-    def read(path: Path) -> Catalog:
+    def read(path: Path, _: object = None) -> Catalog:
         read_in.append(threading.current_thread())
-        return load_with_plugins(path)
+        return read_catalog(path)
 
-    monkeypatch.setattr("aviary.catalog_watch.load_with_plugins", read)
+    monkeypatch.setattr("aviary.catalog_watch.read_catalog", read)
     before = await watch.newest()
     assert await watch.newest() is before
     assert read_in == []
@@ -59,11 +59,11 @@ async def test_a_fault_of_a_plugin_keeps_the_old_one_and_is_not_met_again(
     before = await watch.newest()
     tried = []
 
-    def read(path: Path) -> Catalog:
+    def read(path: Path, _: object = None) -> Catalog:
         tried.append(path)
         raise KeyError("TOKEN")
 
-    monkeypatch.setattr("aviary.catalog_watch.load_with_plugins", read)
+    monkeypatch.setattr("aviary.catalog_watch.read_catalog", read)
     path.write_text(CATALOG + "  search: {}\n")
     assert [await watch.newest() for _ in range(3)] == [before] * 3
     assert len(tried) == 1

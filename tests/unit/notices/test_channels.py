@@ -22,7 +22,7 @@ from schemas.catalog_file import parse_catalog
 from schemas.notice import Notice, NoticeKind
 
 AT = datetime(2026, 1, 1, 10, tzinfo=UTC)
-BASE = "version: 1\ndefaults: {router: {kind: memory}}\nservices: {a: , b: }\n"
+BASE = "version: 1\ndefaults: {router: {kind: memory}, metrics: []}\nservices: {a: , b: }\n"
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 from markdown_it import MarkdownIt
 
+from aviary.catalogs import make_catalog
 from schemas.admission import Entry
-from schemas.catalog import Catalog
 from schemas.deploy import DeployRequested
 from schemas.release import (
     CanaryInput,
@@ -57,7 +57,7 @@ def plan_of(count: int) -> ReleasePlan:
     }
     services = [{"service": name, "version": "2.0"} for name in names]
     deploy = DeployRequested.model_validate({"release": "shop-42", "services": services})
-    return plan_release(Catalog.model_validate(document), deploy)
+    return plan_release(make_catalog(document), deploy)
 
 
 def report(phase: CanaryPhase, *, paused: bool = False, step: int = 0) -> CanaryReport:

@@ -14,11 +14,12 @@ from analysis.judge import Judge
 from aviary.history.timeline import build
 from schemas.alert import Alert, AlertStatus
 from schemas.alert_policy import AlertAction, AlertPolicy
-from schemas.catalog import MemoryRouterSpec, Strategy
+from schemas.catalog import Strategy
 from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
 from schemas.release import CanaryPhase, Cause, CauseKind, ReleasePhase, ReleasePlan, ServicePlan
 from schemas.timeline import CanaryRun, Judging, Moment, MomentKind, ServiceTimeline, Timeline
 from schemas.verdict import Verdict
+from tests.catalogs import MEMORY, capabilities
 from tests.unit.history import recorded as histories
 
 START = datetime(2026, 3, 4, 14, 0, tzinfo=UTC)
@@ -40,7 +41,8 @@ def plan_of(service: str, depends_on: tuple[str, ...] = ()) -> ServicePlan:
         service=service,
         version="2.0.1",
         depends_on=depends_on,
-        router=MemoryRouterSpec(kind="memory"),
+        router=MEMORY,
+        capabilities=capabilities(),
         strategy_name="gentle",
         strategy=Strategy.model_validate({"steps": [5, 25, 50], "bake": "30m"}),
         judge=JudgeSpec(),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.errors import Retryable
-from adapters.routers import envoy_routes
+from adapters.routers import envoy_capabilities
 from adapters.routers.envoy_names import forced_name, guarded_name, pool_name
 from adapters.routers.envoy_routes import clusters_of, local_domains, route_in, virtual_host
 from schemas.route import Route
@@ -50,7 +50,7 @@ def test_a_route_is_read_back_as_it_was(route: Route) -> None:
 
 @given(WEIGHTS)
 def test_a_split_is_whole_and_exact(weight: float) -> None:
-    stable, canary = envoy_routes.WEIGHTS.nearest(weight)
+    stable, canary = envoy_capabilities.WEIGHTS.nearest(weight)
     assert stable + canary == 10_000
     assert canary == pytest.approx(weight * 100)
 
@@ -58,7 +58,7 @@ def test_a_split_is_whole_and_exact(weight: float) -> None:
 @given(any_route().filter(lambda route: route.canary is not None))
 def test_stable_comes_first_and_the_canary_falls_back_to_it(route: Route) -> None:
     assert route.canary is not None
-    stable, canary = envoy_routes.WEIGHTS.nearest(route.weight)
+    stable, canary = envoy_capabilities.WEIGHTS.nearest(route.weight)
     expected = [
         (pool_name(route.service, route.stable), stable),
         (guarded_name(route.service, route.canary, route.stable), canary),

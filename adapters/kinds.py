@@ -1,0 +1,101 @@
+"""Descriptions: what a package says of the kind of router, metrics source or notifier it brings.
+
+One value each, for the one table of `aviary.kinds`, or for an entry point of a package of its own.
+Importing a description imports no client library: what is heavy is imported as one is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from adapters.connections import Connection
+from adapters.metrics.packs import Pack
+from adapters.ports import MetricsSource, Notifier, Router
+from schemas.base import Model
+from schemas.capabilities import Capabilities
+from schemas.catalog_check import Finding
+from schemas.judging import MetricSpec
+
+if TYPE_CHECKING:
+    import httpx
+
+    from adapters.notifiers.message import Links
+
+O = TypeVar("O", bound=Model)  # noqa: E741 - options
+C = TypeVar("C", bound=Connection)
+
+
+class NoOptions(Model):
+    """A kind that needs to be told nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind(Generic[C]):
+    """What every description says."""
+
+    name: str
+    """As a catalog or the settings write it."""
+    text: str
+    """What it is, in a line of the documentation."""
+    connection: type[Connection] | None = None
+    """What reaches its platform; None: it takes no connection."""
+    needs_connection: bool = False
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the adapters of one process share; its owner closes it."""
+
+    http: httpx.AsyncClient
+
+
+def _fits(_: Any, __: Any) -> Iterable[Finding]:
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouterKind(Kind[C], Generic[O, C]):
+    """A kind of router.
+
+    Secrets are fields of its connection and never of its options, which stand in catalogs, plans
+    and histories.
+    """
+
+    make: Callable[[O, C | None, Shared], Router]
+    """Makes a router. Raises ValueError or an adapter's error where what it is told is wrong."""
+    capabilities: Capabilities
+    options: type[Model] = NoOptions
+    """What a catalog may write beside `kind`; unknown fields must be errors of it."""
+    check: Callable[[O, C | None], Iterable[Finding]] = _fits
+    """What the fields can't say of themselves; paths begin at the router."""
+    metrics: tuple[MetricSpec, ...] | None = None
+    """Of services whose catalog names none; None: such a service can't be judged."""
+    pack: str | Pack | None = None
+    """Of judges that name none: one of Aviary's, or its own, which then bears the kind's name."""
+
+
+class Source(MetricsSource, Protocol):
+    """A metrics source that holds connections."""
+
+    def close(self) -> None:
+        """Let them go."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricsKind(Kind[C]):
+    """A kind of metrics source."""
+
+    make: Callable[[C, float], Source]
+    """Makes a source of its connection, and the longest wait in seconds."""
+    joins: bool = False
+    """Whether queries may be joined with PromQL's `or`, many in one request."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotifierKind(Kind[C]):
+    """A kind of notifier: one channel, or one address of a channel."""
+
+    make: Callable[[str, C, Links], Notifier]
+    """Makes a notifier of the channel's name, its connection and the pages to link to."""

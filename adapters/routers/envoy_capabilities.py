@@ -1,0 +1,27 @@
+"""What Envoy can do, as Aviary sets it up."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from schemas.capabilities import Capabilities, Counting, Fence, PlatformError, StickyBy, TotalGrid
+from schemas.route import AudienceBy
+
+WEIGHTS: Final = TotalGrid(total=10_000)
+"""The total of a split: 0.01 percent is one part. It never changes, or users would move."""
+
+CAPABILITIES: Final = Capabilities(
+    weights=WEIGHTS,
+    sticky=(StickyBy.HEADER, StickyBy.COOKIE),
+    forced=(AudienceBy.HEADER, AudienceBy.COOKIE),
+    counts=Counting.ROUTER,
+    users=True,
+    instances=True,
+    registers=True,
+    fence=Fence.LOCK,
+    platform_errors=(
+        PlatformError(status=503, when="no instance took the request, or it broke", counted=True),
+        PlatformError(status=504, when="no instance answered in time", counted=True),
+        PlatformError(status=404, when="no service has the host that was asked for", counted=False),
+    ),
+)

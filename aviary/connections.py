@@ -1,0 +1,122 @@
+"""Connections: addresses and credentials of platforms, by name, from a file of the settings.
+
+    prod-eu:
+      kind: envoy
+      admin: [http://10.0.0.7:9901]
+    metrics:
+      kind: prometheus
+      url: https://prometheus.example
+      token_file: /run/secrets/prometheus
+
+The file may hold secrets: of what is wrong with it, no value is ever told but names and kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from adapters.connections import Connection
+from aviary.kinds import registry
+from aviary.settings import Settings, SettingsError
+from schemas.catalog_check import listed, nearest
+from schemas.document import Document, read_yaml
+from schemas.files import UnreadableError, decoded, read_bounded
+from schemas.outside import visible
+from schemas.problems import show_path
+from schemas.router_spec import ConnectionName
+
+VARIABLE: Final = "AVIARY_CONNECTIONS_FILE"
+_MOST_BYTES: Final = 1_000_000
+_MOST: Final = 1000
+_MOST_TOLD: Final = 20
+_NAME: Final[TypeAdapter[str]] = TypeAdapter(ConnectionName)
+
+
+def read_connections(settings: Settings) -> Mapping[str, Connection]:
+    """Read the connections of the settings; none where no file is set.
+
+    Raises:
+        SettingsError: the file can't be read, or is wrong; one line for each fault, without any
+            value that may be a secret.
+    """
+    path = settings.connections_file
+    if path is None:
+        return {}
+    try:
+        document = read_yaml(decoded(read_bounded(path, _MOST_BYTES)))
+    except UnreadableError as error:
+        raise SettingsError(f"{VARIABLE}: '{path}': expected {error}") from None
+    found: dict[str, Connection] = {}
+    faults = list(_read(document, found))
+    if faults:
+        lines = [f"{VARIABLE}: {_at(path, line)}: {text}" for line, text in faults[:_MOST_TOLD]]
+        if more := len(faults) - _MOST_TOLD:
+            lines += [f"{VARIABLE}: and {more:,} more"] if more > 0 else []
+        raise SettingsError("\n".join(lines))
+    return found
+
+
+def _at(path: Path, line: int | None) -> str:
+    return str(path) if line is None else f"{path}:{line}"
+
+
+_Fault = tuple[int | None, str]
+
+
+def _read(document: Document, found: dict[str, Connection]) -> Iterator[_Fault]:
+    """Fill in `found`; give what is wrong."""
+    for complaint in document.complaints:
+        place = show_path(complaint.path)
+        text = "expected readable YAML, each key once and as text (not shown: it may be a secret)"
+        yield complaint.line, f"{visible(place)}: {text}" if place else text
+    if document.complaints:
+        return
+    data = document.data
+    if not isinstance(data, dict) or not 0 < len(data) <= _MOST:
+        yield 1, f"expected a mapping of 1 to {_MOST:,} connections by name"
+        return
+    models = registry().connections()
+    for name, written in data.items():
+        line = document.line((name,))
+        try:
+            _NAME.validate_python(name)
+        except ValidationError:
+            text = "lower-case letters, digits, _ and -, at most 63"
+            yield line, f"{visible(name)[:100]}: expected a name of {text}"
+            continue
+        kind = written.get("kind") if isinstance(written, dict) else None
+        if not isinstance(kind, str) or kind not in models:
+            hint = nearest(kind, models) if isinstance(kind, str) else ""
+            yield line, f"{name}.kind: expected one of {listed(models)}{hint}"
+            continue
+        fields = {field: value for field, value in written.items() if field != "kind"}
+        try:
+            found[name] = models[kind].model_validate(fields)
+        except ValidationError as error:
+            for details in error.errors(include_url=False, include_input=False):
+                path = (name, *details["loc"])
+                yield document.line(path), f"{show_path(path)}: {_text(details, models[kind])}"
+
+
+def _text(details: ErrorDetails, model: type[Connection]) -> str:
+    """What was expected, and nothing of what was there."""
+    if details["type"] == "missing":
+        return "missing, expected a value"
+    if details["type"] == "extra_forbidden":
+        known = sorted(model.model_fields)
+        secrets = [f"{name}_file" for name in model.secret_fields()]
+        hint = nearest(str(details["loc"][-1]), [*known, *secrets])
+        return f"expected one of the fields {', '.join(sorted([*known, *secrets]))}{hint}"
+    if details["type"] == "string_pattern_mismatch":
+        field: Any = model.model_fields.get(str(details["loc"][0]))
+        described = field.description if field is not None else None
+        return f"expected {described}" if described else "expected text of another form"
+    message = details["msg"]
+    for prefix in ("Value error, ", "Input should be "):
+        message = message.removeprefix(prefix)
+    return message if message.startswith("expected") else f"expected {message}"

@@ -1,0 +1,28 @@
+"""The one table of everything that Aviary can drive: a new kind is a line here.
+
+Of a package of its own, it is an entry point instead (`aviary.registry`), and nothing here changes.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+from adapters.metrics.prometheus_kind import PROMETHEUS
+from adapters.notifiers.apprise_kind import APPRISE
+from adapters.routers.envoy_kind import ENVOY
+from adapters.routers.memory_kind import MEMORY
+from aviary.registry import Registry
+
+ROUTERS: Final = (
+    ENVOY,
+    MEMORY,
+)
+METRICS: Final = (PROMETHEUS,)
+NOTIFIERS: Final = (APPRISE,)
+
+
+@cache
+def registry() -> Registry:
+    """Everything that is there for this process: these, and what is installed beside them."""
+    return Registry(ROUTERS, METRICS, NOTIFIERS)

@@ -1,0 +1,198 @@
+"""Routers of a catalog held against their kinds, and made of what was checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache, cached_property
+from types import MappingProxyType
+from typing import Any, Literal
+
+from pydantic import BaseModel, JsonValue, ValidationError, create_model
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from adapters.connections import Connection
+from adapters.errors import Retryable, Terminal
+from adapters.kinds import RouterKind, Shared
+from adapters.ports import Routing
+from aviary.catalog_schema import catalog_schema
+from aviary.discreet import discreet
+from aviary.registry import BrokenKindError, Registry
+from schemas.catalog_check import MISSING, Finding, listed, nearest
+from schemas.outside import hide_user
+from schemas.router_spec import ConnectionName, RouterFacts, RouterSpec
+
+NO_CONNECTIONS: Mapping[str, Connection] = MappingProxyType({})
+
+
+class CatalogKinds:
+    """The kinds of routers and the connections of a process, as `schemas` asks for them.
+
+    Args:
+        registry: the kinds that there are.
+        connections: of the settings, by name.
+    """
+
+    def __init__(
+        self, registry: Registry, connections: Mapping[str, Connection] = NO_CONNECTIONS
+    ) -> None:
+        self._registry = registry
+        self._connections = connections
+        self._documents = _documents(registry)
+
+    def checked(self, written: Mapping[str, Any]) -> dict[str, JsonValue]:
+        """A router as a catalog writes it, held against its kind (see the protocol)."""
+        kind = self._kind(written)
+        found = self._documents.model(kind).model_validate(written)
+        name = getattr(found, "connection", None)
+        connection = None if name is None else self._connection(kind, name)
+        if name is None and kind.needs_connection:
+            expected = f"a connection of kind {_kind_of(kind)}"
+            _refuse([Finding(("connection",), MISSING, expected)])
+        _refuse(kind.check(found, connection))
+        plain = found.model_dump(mode="json")
+        _refuse(_with_users(plain, ()))
+        return plain
+
+    def facts(self, kind: str) -> RouterFacts:
+        """What a catalog must know of a kind that `checked` has taken."""
+        found = self._registry.routers.get(kind)
+        pack = found.pack if found.pack is None or isinstance(found.pack, str) else found.name
+        return RouterFacts(capabilities=found.capabilities, metrics=found.metrics, pack=pack)
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of a catalog, with the options of every kind."""
+        return self._documents.schema
+
+    def _kind(self, written: Mapping[str, Any]) -> RouterKind[Any, Any]:
+        name, known = written.get("kind"), self._registry.routers
+        if name is None:
+            _refuse([Finding((), dict(written), "a mapping with the field kind")])
+        if not isinstance(name, str) or name not in known.names:
+            hint = nearest(str(name), known.names)
+            _refuse([Finding(("kind",), name, f"one of {listed(known.names)}{hint}")])
+        try:
+            return known.get(str(name))
+        except BrokenKindError as error:
+            _refuse([Finding(("kind",), name, f"a kind that can be used ({error})")])
+            raise
+
+    def _connection(self, kind: RouterKind[Any, Any], name: str) -> Connection:
+        fitting = [
+            known
+            for known, one in self._connections.items()
+            if kind.connection is not None and isinstance(one, kind.connection)
+        ]
+        if name not in fitting:
+            names = listed(fitting) or "there is none"
+            what = f"a connection of kind {_kind_of(kind)} of AVIARY_CONNECTIONS_FILE"
+            expected = f"{what} ({names}){nearest(name, fitting)}"
+            if name in self._connections:
+                expected += f"; it is of kind {self._connections[name].connection_kind}"
+            _refuse([Finding(("connection",), name, expected)])
+        return self._connections[name]
+
+
+class _Documents:
+    """What a catalog may write of the kinds of a registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._models: dict[str, type[BaseModel]] = {}
+
+    def model(self, kind: RouterKind[Any, Any]) -> type[BaseModel]:
+        """A kind's options with what stands beside them."""
+        if kind.name not in self._models:
+            beside: dict[str, Any] = {"kind": (Literal[kind.name], ...)}
+            if kind.connection is not None:
+                needed, optional = (ConnectionName, ...), (ConnectionName | None, None)
+                beside["connection"] = needed if kind.needs_connection else optional
+            self._models[kind.name] = create_model(
+                f"{_camel(kind.name)}Router", __base__=kind.options, __doc__=kind.text, **beside
+            )
+        return self._models[kind.name]
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of a catalog."""
+        models = {kind.name: self.model(kind) for kind in self._registry.routers.usable()}
+        return catalog_schema(models, self._registry.packs().names)
+
+
+@cache
+def _documents(registry: Registry) -> _Documents:
+    return _Documents(registry)
+
+
+def make_router(
+    spec: RouterSpec, registry: Registry, connections: Mapping[str, Connection], shared: Shared
+) -> Routing:
+    """Make the router of a plan, and find what else it can do.
+
+    Raises:
+        Terminal: its kind is not installed (any more), or does not take its options.
+        Retryable: its connection is not among those of the settings (any more).
+    """
+    known = registry.routers
+    if spec.kind not in known.names:
+        raise Terminal(f"router kind {spec.kind}: not installed")
+    try:
+        kind = known.get(spec.kind)
+        options = kind.options.model_validate(spec.options)
+    except BrokenKindError as error:
+        raise Terminal(f"router kind {spec.kind}: {error}") from error
+    except ValidationError as error:
+        raise Terminal(f"router kind {spec.kind}: options: {error}") from error
+    connection = None
+    if spec.connection is not None:
+        connection = connections.get(spec.connection)
+        if kind.connection is None or not isinstance(connection, kind.connection):
+            expected = f"expected a connection {spec.connection} in AVIARY_CONNECTIONS_FILE"
+            raise Retryable(f"router kind {spec.kind}: {expected}")
+    try:
+        made = discreet(kind.make(options, connection, shared), connection)
+        return Routing.of(made, kind.capabilities)
+    except Exception as error:  # noqa: BLE001 - other people's code, which may raise anything
+        text = f"router kind {spec.kind}: {error}"
+        text = connection.hide(text) if connection else text
+        # Not with its cause, whose text may hold a secret.
+        raise (Retryable if isinstance(error, Retryable) else Terminal)(text) from None
+
+
+def _kind_of(kind: RouterKind[Any, Any]) -> str:
+    return kind.connection.connection_kind if kind.connection else "none"
+
+
+def _camel(name: str) -> str:
+    return "".join(part.capitalize() for part in name.replace("_", "-").split("-"))
+
+
+def _with_users(value: Any, path: tuple[str | int, ...]) -> Iterator[Finding]:
+    """Addresses with a user or a password, which are secrets."""
+    if isinstance(value, str):
+        if hide_user(value) != value:
+            expected = "an address without user or password: a connection is for that"
+            yield Finding(path, value, expected)
+        return
+    inner: Iterable[tuple[str | int, Any]] = ()
+    if isinstance(value, dict):
+        inner = value.items()
+    elif isinstance(value, list):
+        inner = enumerate(value)
+    for part, one in inner:
+        yield from _with_users(one, (*path, part))
+
+
+def _refuse(findings: Iterable[Finding]) -> None:
+    """Raise findings as errors of a model validator, at their places below the router."""
+    details = [
+        InitErrorDetails(
+            type=PydanticCustomError(
+                "aviary_router", "expected {expected}", {"expected": found.expected}
+            ),
+            loc=found.path,
+            input=found.value,
+        )
+        for found in findings
+    ]
+    if details:
+        raise ValidationError.from_exception_data("router", details)

@@ -1,0 +1,1 @@
+"""The registry of kinds, and the connections of the settings."""

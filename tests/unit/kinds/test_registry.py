@@ -1,0 +1,240 @@
+"""A kind of an installed package has the rights of Aviary's own, and can break nobody else's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from adapters.errors import Retryable, Terminal
+from adapters.kinds import Shared
+from adapters.ports import Router
+from aviary.catalogs import make_catalog, read_catalog
+from aviary.connections import read_connections
+from aviary.kinds import registry
+from aviary.registry import Broken
+from aviary.routers import make_router
+from aviary.settings import Settings
+from schemas.catalog import Catalog
+from schemas.catalog_file import CatalogError
+from schemas.deploy import DeployRequested
+from schemas.router_spec import MOST_OPTIONS, RouterSpec
+from tests.packages import ROUTER, Packages
+from workflows.planning import plan_release
+
+
+def catalog(tmp_path: Path, router: str, more: str = "") -> Catalog:
+    path = tmp_path / "catalog.yaml"
+    path.write_text(f"version: 1\nservices:\n  ledger:\n    router: {{{router}}}\n{more}")
+    return read_catalog(path)
+
+
+def refused(tmp_path: Path, router: str, more: str = "") -> list[str]:
+    with pytest.raises(CatalogError) as caught:
+        catalog(tmp_path, router, more)
+    return [str(one).partition("services.ledger.")[2] for one in caught.value.problems]
+
+
+async def made(spec: RouterSpec) -> Router:
+    async with httpx.AsyncClient() as client:
+        return make_router(spec, registry(), {}, Shared(client)).router
+
+
+async def test_an_installed_kind_is_one_like_our_own(tmp_path: Path, packages: Packages) -> None:
+    packages.haproxy()
+    found = catalog(tmp_path, "kind: haproxy, backend: web, hosts: [a]")
+    resolved = found.resolve("ledger")
+    assert [metric.name for metric in resolved.metrics or ()] == ["errors"]
+    assert resolved.judge.pack == "haproxy"
+    services = [{"service": "ledger", "version": "2"}]
+    deploy = DeployRequested.model_validate({"release": "r", "services": services})
+    plan = plan_release(found, deploy).services["ledger"]
+    assert plan.router.options == {"backend": "web", "hosts": ["a"], "weight_limit": 10}
+    assert plan.capabilities.sticky == ("cookie",)
+    router = await made(plan.router)
+    assert getattr(router, "options").hosts == ("a",)  # noqa: B009 - a class of the package's own
+
+
+@pytest.mark.parametrize(
+    ("router", "says"),
+    [
+        ("kind: haprox", "router.kind: got 'haprox', expected one of envoy, haproxy, memory; did"),
+        ("kind: [haproxy]", "router.kind: got ['haproxy'], expected one of envoy, haproxy, memory"),
+        ("backend: web", "router: got {'backend': 'web'}, expected a mapping with the field kind"),
+        ("kind: haproxy", "router.backend: missing, expected a value (name of the backend)"),
+        ("kind: haproxy, backend: 5", "router.backend: got 5, expected text: YAML reads this as"),
+        (
+            "kind: haproxy, backend: web, weight_limit: 101",
+            "router.weight_limit: got 101, expected less than or equal to 100",
+        ),
+        (
+            "kind: haproxy, backend: web, host: [a]",
+            (
+                "router.host: got 'host', expected one of the fields backend, connection, hosts, "
+                "kind, weight_limit; did you mean 'hosts'?"
+            ),
+        ),
+        ("kind: memory, connection: prod", "router.connection: got 'connection', expected one of"),
+        (
+            "kind: haproxy, backend: web, connection: prod",
+            (
+                "router.connection: got 'prod', expected a connection of kind haproxy of "
+                "AVIARY_CONNECTIONS_FILE (there is none)"
+            ),
+        ),
+        (
+            "kind: haproxy, backend: 'http://u:hidden-pw@x'",
+            "router.backend: got 'http://(hidden)@x', expected an address without user or password",
+        ),
+        ("kind: envoy, directory: /srv", "router.admin: missing, expected a value (admin addre"),
+    ],
+)
+def test_what_does_not_fit_is_told_at_its_place(
+    tmp_path: Path, packages: Packages, router: str, says: str
+) -> None:
+    packages.haproxy()
+    (problem,) = refused(tmp_path, router, "    metrics: []\n")
+    assert problem.startswith(says)
+
+
+def test_faults_of_a_router_are_told_with_all_others(tmp_path: Path, packages: Packages) -> None:
+    packages.haproxy()
+    problems = refused(tmp_path, "kind: haproxy, backnd: web", "    strategy: nope\n")
+    assert [one.split(":")[0] for one in problems] == [
+        *("router.backend", "router.backnd", "strategy"),
+    ]
+
+
+def test_options_are_bounded(tmp_path: Path, packages: Packages) -> None:
+    packages.haproxy()
+    (problem,) = refused(tmp_path, f"kind: haproxy, backend: {'x' * MOST_OPTIONS}")
+    assert "expected at most 50,000 bytes of options as JSON" in problem
+
+
+def _with(field: str) -> str:
+    """The package's code with one more option."""
+    code = ROUTER.replace("    weight_limit: int", f"    {field}\n    weight_limit: int")
+    named = code.replace('"haproxy",\n    text', '"broken",\n    text')
+    return f"from pydantic import SecretStr\n{named}"
+
+
+_SECRETS = [
+    "deep: list[dict[str, SecretStr]] = []",
+    "deep: Secret | None = None",
+    "access_token: str = ''",
+    "password: str = ''",
+]
+
+
+@pytest.mark.parametrize(
+    ("code", "point", "says"),
+    [
+        ("import no_such_module", "broken:KIND", "ModuleNotFoundError"),
+        ("raise SystemError('\\x1b[2J')", "broken:KIND", "broken:KIND: SystemError"),
+        ("KIND = 5", "broken:KIND", "expected a RouterKind, got <class 'int'>"),
+        ("", "broken:KIND", "AttributeError"),
+        (ROUTER, "broken:HAPROXY", "expected the name broken in it, got 'haproxy'"),
+        (
+            ROUTER.replace('name="haproxy"', 'name="broken"').replace('pack="haproxy"', 'pack="x"'),
+            "broken:HAPROXY",
+            "pack: got 'x', expected a Pack, or one of envoy, haproxy",
+        ),
+        *(
+            (
+                _with(field),
+                "broken:HAPROXY",
+                "expected no secret: it would stand in plans and histories",
+            )
+            for field in _SECRETS
+        ),
+        (
+            ROUTER.replace('name="haproxy"', 'name="broken"').replace("hosts", "connection"),
+            "broken:HAPROXY",
+            "options.connection: expected another name",
+        ),
+        (
+            ROUTER.replace('name="haproxy"', 'name="broken"').replace(
+                'says."""', 'says."""\n    model_config = {"extra": "ignore"}'
+            ),
+            "broken:HAPROXY",
+            "options: expected a model that forbids unknown fields",
+        ),
+    ],
+)
+def test_a_kind_that_can_not_be_used_is_told_where_it_is_named(
+    tmp_path: Path, packages: Packages, code: str, point: str, says: str
+) -> None:
+    packages.install("broken", code, {"broken": point})
+    (problem,) = refused(tmp_path, "kind: broken")
+    assert problem.startswith("router.kind: got 'broken', expected a kind that can be used")
+    assert says in problem
+    assert "\x1b" not in problem
+    assert catalog(tmp_path, "kind: memory", "    metrics: []\n").services
+    assert [one.name for one in registry().routers.every() if isinstance(one, Broken)] == ["broken"]
+
+
+def test_two_packages_with_one_kind_are_both_refused(tmp_path: Path, packages: Packages) -> None:
+    packages.haproxy()
+    packages.install("other", ROUTER, {"haproxy": "other:HAPROXY"})
+    (problem,) = refused(tmp_path, "kind: haproxy, backend: web")
+    assert "more than one kind of this name is installed" in problem
+
+
+def test_no_package_takes_the_place_of_our_own(tmp_path: Path, packages: Packages) -> None:
+    code = ROUTER.replace('name="haproxy"', 'name="memory"')
+    packages.install("evil", code, {"memory": "evil:HAPROXY"})
+    assert catalog(tmp_path, "kind: memory", "    metrics: []\n").services
+    (told,) = [one for one in registry().routers.every() if isinstance(one, Broken)]
+    assert (told.name, told.why) == ("memory", "evil:HAPROXY: the name of a kind of Aviary's own")
+
+
+async def test_what_can_not_be_made_of_a_plan_is_an_adapters_error(packages: Packages) -> None:
+    spec = RouterSpec.model_validate({"kind": "haproxy", "backend": "nowhere"})
+    with pytest.raises(Terminal, match="router kind haproxy: not installed"):
+        await made(spec)
+    packages.haproxy()
+    with pytest.raises(Terminal, match="router kind haproxy: no backend nowhere"):
+        await made(spec)
+    with pytest.raises(Terminal, match="router kind haproxy: options: "):
+        await made(RouterSpec(kind="haproxy"))
+    away = RouterSpec.model_validate({"kind": "haproxy", "backend": "web", "connection": "prod"})
+    with pytest.raises(Retryable, match="expected a connection prod in AVIARY_CONNECTIONS_FILE"):
+        await made(away)
+
+
+async def test_an_error_of_a_package_never_tells_a_secret(
+    tmp_path: Path, packages: Packages
+) -> None:
+    packages.haproxy()
+    file = tmp_path / "connections.yaml"
+    file.write_text("prod: {kind: haproxy, url: 'http://x', token: hush-hush-hush}\n")
+    connections = read_connections(Settings(connections_file=file))
+    spec = RouterSpec.model_validate(
+        {"kind": "haproxy", "backend": "nowhere", "connection": "prod"}
+    )
+    async with httpx.AsyncClient() as client:
+        with pytest.raises(Terminal, match=r"for token \(hidden\)$") as caught:
+            make_router(spec, registry(), connections, Shared(client))
+    assert caught.value.__cause__ is None
+
+
+def test_equal_specifications_are_one_router() -> None:
+    def spec(**options: object) -> RouterSpec:
+        return RouterSpec.model_validate({"kind": "mine", **options})
+
+    one, same = spec(hosts=["a"], directory="/b"), spec(directory="/b", hosts=["a"])
+    assert {one: 1}[same] == 1
+    assert one != spec(directory="/c", hosts=["a"])
+    assert one != spec(hosts=["a"], directory="/b", connection="prod")
+    deep, swapped = spec(a={"x": 1, "y": 2}), spec(a={"y": 2, "x": 1})
+    assert (deep == swapped, hash(deep) == hash(swapped)) == (True, True)
+
+
+def test_a_plan_is_read_again_as_it_was_written(packages: Packages) -> None:
+    packages.haproxy()
+    router = {"kind": "haproxy", "backend": "web"}
+    found = make_catalog({"version": 1, "services": {"a": {"router": router}}})
+    spec = found.resolve("a").router
+    assert RouterSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert "connection" not in spec.model_dump()
