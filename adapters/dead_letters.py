@@ -31,11 +31,20 @@ def dead_letter(
         most: bytes that the message may have; a larger one is cut and says so.
     """
     added = _added(record, reason, text)
-    whole = Outgoing(ids.TOPIC_DEADLETTERS, record.value, record.key, (*record.headers, *added))
+    key = _key(record)
+    whole = Outgoing(ids.TOPIC_DEADLETTERS, record.value, key, (*record.headers, *added))
     was_cut = record.fault is not None and record.fault.length is not None
     if _size(whole) + _FRAME <= most and not was_cut:
         return whole
     return _cut(record, added, most)
+
+
+def _key(record: Any) -> bytes:
+    """Its own, or where it was: a topic that is compacted takes no record without a key."""
+    if record.key is not None:
+        own: bytes = record.key
+        return own
+    return f"{record.topic}/{record.partition}/{record.offset}".encode()
 
 
 def _added(record: Any, reason: RejectReason, text: str) -> list[tuple[str, bytes]]:
@@ -46,6 +55,8 @@ def _added(record: Any, reason: RejectReason, text: str) -> list[tuple[str, byte
         "aviary-source-partition": str(record.partition),
         "aviary-source-offset": str(record.offset),
     }
+    if record.key is None:
+        why["aviary-no-key"] = "true"
     fault = record.fault
     if fault is not None and fault.last_offset != record.offset:
         why["aviary-source-last-offset"] = str(fault.last_offset)
@@ -57,15 +68,15 @@ def _added(record: Any, reason: RejectReason, text: str) -> list[tuple[str, byte
 def _cut(record: Any, added: list[tuple[str, bytes]], most: int) -> Outgoing:
     """A message without what is too large: the value first, then headers, then the key."""
     fault = record.fault
-    value, key = record.value or b"", record.key
+    value, key = record.value or b"", _key(record)
     length = len(value) if fault is None or fault.length is None else fault.length
     known = fault.sha256 if fault is not None else ""
     digest = known or hashlib.sha256(value).hexdigest()
     added = [*added, ("aviary-cut", f"{length} bytes, sha256 {digest}".encode())]
-    if key is not None and len(key) > _SMALL:
+    if len(key) > _SMALL:
         added.append(("aviary-key-bytes", str(len(key)).encode()))
         key = key[:_SMALL]
-    left = max(0, most - _FRAME - len(key or b"") - _headers_size(added))
+    left = max(0, most - _FRAME - len(key) - _headers_size(added))
     headers, dropped = _fitting(record.headers, left // 2)
     if dropped:
         added.append(("aviary-headers-cut", str(dropped).encode()))

@@ -73,15 +73,18 @@ def _record(single: WebhookPayload, service_of: ServiceOf, headers: Headers) -> 
 
 def _dead_letter(unfit: UnfitAlert, headers: Headers) -> Outgoing:
     value = unfit.wire()
+    digest = hashlib.sha256(value).hexdigest()
     why = {
         "content-type": JSON_CONTENT_TYPE,
         "aviary-reason": RejectReason.INVALID_DATA.value,
         "aviary-error": unfit.why,
         "aviary-source": "webhook",
         "aviary-source-topic": ids.TOPIC_ALERTS,
+        "aviary-no-key": "true",
     }
     if len(value) > DEAD_LETTER_BYTES:
-        digest = hashlib.sha256(value).hexdigest()
         why["aviary-cut"] = f"{len(value)} bytes, sha256 {digest}"
     told = [(name, text.encode("utf-8", "backslashreplace")) for name, text in why.items()]
-    return Outgoing(ids.TOPIC_DEADLETTERS, value[:DEAD_LETTER_BYTES], None, (*told, *headers))
+    # A topic that is compacted takes no record without a key.
+    key = f"sha256/{digest}".encode()
+    return Outgoing(ids.TOPIC_DEADLETTERS, value[:DEAD_LETTER_BYTES], key, (*told, *headers))

@@ -13,8 +13,15 @@ from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 
 from adapters.errors import AdapterError, Retryable
-from adapters.kafka import DEADLETTER_MAX_BYTES, Sender, close, ensure_topics, make_raw_consumer
-from adapters.kafka_limits import largest_record
+from adapters.kafka import (
+    DEADLETTER_MAX_BYTES,
+    TOPICS,
+    Sender,
+    close,
+    ensure_topics,
+    make_raw_consumer,
+)
+from adapters.kafka_limits import compacted, largest_record
 from aviary.attributes import ensure_attributes
 from aviary.bridge.accept import Acceptor
 from aviary.bridge.consume import Consumption
@@ -89,6 +96,7 @@ class _Bridge:
         if created:
             _log.info("topics_created", topics=created)
         most = await self._dead_letter_most()
+        await self._tell_compacted()
         self._sender = Sender(self._options)
         self._sender.start()
         client = self._client
@@ -120,6 +128,21 @@ class _Bridge:
                 means="larger dead letters are kept cut; set max.message.bytes of the topic",
             )
         return most
+
+    async def _tell_compacted(self) -> None:
+        """Say it where a topic of ours keeps only the last record of each key."""
+        try:
+            found = await compacted(self._options, TOPICS)
+        except AdapterError as error:
+            _log.warning("cleanup_policy_unknown", error=str(error))
+            return
+        for topic in found:
+            _log.error(
+                "topic_is_compacted",
+                topic=topic,
+                expected="cleanup.policy=delete",
+                means="a record replaces those before it with the same key, read or not",
+            )
 
     async def _consume(self, acceptor: Acceptor, stop: asyncio.Event) -> None:
         """Consume until `stop`, or until the consumer is of no more use."""

@@ -12,9 +12,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 
-from adapters.kafka import DEADLETTER_MAX_BYTES, KafkaOptions, ensure_topics
+from adapters.kafka import DEADLETTER_MAX_BYTES, TOPICS, KafkaOptions, ensure_topics
 from adapters.kafka_batches import Record
-from adapters.kafka_limits import largest_record
+from adapters.kafka_limits import compacted, largest_record
 from aviary.bridge.dead_letters import DeadLetters
 from aviary.bridge.metrics import BridgeMetrics
 from schemas import ids
@@ -56,13 +56,16 @@ def _options(kafka: Cluster) -> KafkaOptions:
 
 
 async def _topics(kafka: Cluster) -> None:
-    """The topics, with that of dead letters made by hand: as small as Kafka makes them."""
+    """The topics, with that of dead letters made by hand: as small as Kafka makes it, compacted."""
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
     try:
         if ids.TOPIC_DEADLETTERS not in await admin.list_topics():
             by_hand = NewTopic(
-                ids.TOPIC_DEADLETTERS, 1, 1, topic_configs={"max.message.bytes": "1048588"}
+                ids.TOPIC_DEADLETTERS,
+                1,
+                1,
+                topic_configs={"max.message.bytes": "1048588", "cleanup.policy": "compact"},
             )
             await admin.create_topics([by_hand])
     finally:
@@ -97,7 +100,8 @@ async def test_whatever_is_on_the_topic_the_good_is_done_and_the_rest_is_kept(
     misspelt = sealed(batch([(b"k", b"{}", [("spelt", b"x")])]).replace(b"spelt", b"sp\xfflt"))
     large = batch([(b"large", b"x" * 1_048_400, [("h", b"v")]), _given("behind")])
     larger = batch([(b"larger", b" " * 6_000_000, []), _given("behind the larger")], CODECS["gzip"])
-    for partition, data in ((0, misspelt), (1, large), (2, larger)):
+    keyless = batch([(None, b"{", [])])
+    for partition, data in ((0, keyless), (0, misspelt), (1, large), (2, larger)):
         await produce(kafka.bootstrap, topic, partition, data)
     good += ["behind", "last"]
     await produce(kafka.bootstrap, topic, 0, batch([_given("last")]))
@@ -106,7 +110,7 @@ async def test_whatever_is_on_the_topic_the_good_is_done_and_the_rest_is_kept(
     try:
         await bridge.ready()
         await _released(client, good)
-        dead_letters = await _dead_letters(kafka, 4)
+        dead_letters = await _dead_letters(kafka, 5)
         await bridge.ready()
         log = (tmp_path / "bridge.log").read_text()
     finally:
@@ -117,9 +121,13 @@ async def test_whatever_is_on_the_topic_the_good_is_done_and_the_rest_is_kept(
     assert dead_letters["larger"]["aviary-reason"] == "too_large"
     assert dead_letters["larger"]["aviary-cut"].startswith("6000000 bytes, sha256 ")
     assert dead_letters["behind the larger"]["aviary-reason"] == "invalid_data"
+    [placed] = [key for key in dead_letters if key.startswith("aviary.deploys/0/")]
+    assert dead_letters[placed]["aviary-no-key"] == "true"
+    assert "topic_is_compacted" in log
     assert "dead_letter_topic_too_small" in log
     assert str(DEADLETTER_MAX_BYTES) in log
     assert await largest_record(_options(kafka), ids.TOPIC_DEADLETTERS) == 1048588
+    assert await compacted(_options(kafka), TOPICS) == (ids.TOPIC_DEADLETTERS,)
 
 
 async def _dead_letters(kafka: Cluster, count: int) -> dict[str, dict[str, str]]:

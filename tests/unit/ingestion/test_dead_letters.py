@@ -56,6 +56,15 @@ def test_what_fits_is_whole(value: bytes | None) -> None:
     assert "aviary-cut" not in dict(message.headers)
 
 
+@pytest.mark.parametrize("most", [DEADLETTER_MAX_BYTES, 10_000])
+def test_a_record_without_a_key_has_its_place_for_one(most: int) -> None:
+    """Which a compacted topic needs, and which no other dead letter has."""
+    message = dead_letter(record(b"x" * 50_000, key=None), WHY.reason, WHY.text, most)
+    assert message.key == b"aviary.deploys/3/7"
+    assert dict(message.headers)["aviary-no-key"] == b"true"
+    assert "aviary-no-key" not in dict(dead_letter(record(b"x"), WHY.reason, WHY.text).headers)
+
+
 @pytest.mark.parametrize("most", [4_000_000, 1_048_588, 100_000, 10_000])
 @pytest.mark.parametrize(
     "large",

@@ -234,6 +234,8 @@ async def test_each_alert_of_a_notification_is_taken_by_itself(writer: FakeWrite
     assert headers["aviary-reason"] == b"invalid_data"
     assert headers["aviary-error"] == b"alerts[1].startsAt: missing, expected a value"
     assert headers["aviary-source-topic"] == ids.TOPIC_ALERTS.encode()
+    assert (bad.key or b"").startswith(b"sha256/")
+    assert bad.key != large.key
     assert len(large.value or b"") < 300_000
     assert (dict(large.headers)["aviary-cut"] or b"").startswith(b"1000032 bytes, sha256 ")
     assert "aviary_webhook_dead_letters_total 2.0" in metrics
