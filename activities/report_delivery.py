@@ -16,6 +16,7 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from adapters.backoff import doubling
 from schemas.base import Model
 from schemas.ids import SIGNAL_REPORT
 from schemas.release import CanaryReport
@@ -71,8 +72,7 @@ class ReportSender:
 
     async def _deliver(self, pending: PendingReport) -> None:
         release = self._client.get_workflow_handle(pending.workflow_id)
-        pause = _FIRST_PAUSE_S
-        while True:
+        for pause in doubling(_FIRST_PAUSE_S, _CAP_PAUSE_S):
             try:
                 await release.signal(SIGNAL_REPORT, pending.report, rpc_timeout=_RPC)
             except RPCError as error:
@@ -82,7 +82,6 @@ class ReportSender:
                     return
                 activity.logger.warning("the release could not be told", extra=extra)
                 await self._sleep(pause)
-                pause = min(pause * 2, _CAP_PAUSE_S)
             else:
                 return
 

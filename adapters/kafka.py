@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import errors as kafka_errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from adapters.backoff import doubling
 from adapters.errors import AdapterError, Retryable, Terminal
 from adapters.kafka_options import KafkaOptions as KafkaOptions  # noqa: PLC0414 - public here
 from adapters.kafka_reading import RawConsumer
@@ -23,8 +24,6 @@ from schemas import ids
 from schemas.events import STRUCTURED_CONTENT_TYPE, CloudEvent
 
 TOPICS: Final = (ids.TOPIC_DEPLOYS, ids.TOPIC_ALERTS, ids.TOPIC_EVENTS, ids.TOPIC_DEADLETTERS)
-FIRST_BACKOFF_S: Final = 0.1
-CAP_BACKOFF_S: Final = 2.0
 DEADLETTER_MAX_BYTES: Final = 4 * 1024 * 1024
 """What `aviary.deadletters` must take in one record, and the most that is ever written."""
 _FETCH_MOST: Final = 16 * 1024 * 1024
@@ -226,8 +225,7 @@ class Sender:
         self._connecting = asyncio.create_task(self._connect(), name="kafka-connect")
 
     async def _connect(self) -> None:
-        delay = FIRST_BACKOFF_S
-        while True:
+        for delay in doubling():
             try:
                 self._producer = await self._attempt()
             except AdapterError as error:
@@ -237,7 +235,6 @@ class Sender:
             else:
                 return
             await asyncio.sleep(delay)
-            delay = min(delay * 2, CAP_BACKOFF_S)
 
     async def _attempt(self) -> Any:
         if self._topics:

@@ -13,8 +13,9 @@ from temporalio.client import Client, Interceptor
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, TLSConfig
 
+from adapters.backoff import doubling
 from adapters.errors import Retryable
-from adapters.kafka import CAP_BACKOFF_S, FIRST_BACKOFF_S, KafkaOptions
+from adapters.kafka import KafkaOptions
 from aviary.access_settings import secret_of
 from aviary.converter import DATA_CONVERTER
 from aviary.settings import Settings
@@ -114,14 +115,14 @@ def kafka_options(settings: Settings) -> KafkaOptions:
 
 async def retry_until_available(what: str, attempt: Callable[[], Awaitable[_T]]) -> _T:
     """Repeat an attempt with a capped backoff until it does not raise `Retryable`."""
-    delay = FIRST_BACKOFF_S
+    delays = doubling()
     while True:
         try:
             return await attempt()
         except Retryable as error:
+            delay = next(delays)
             _log.warning("waiting", waits_for=what, error=str(error), delay_s=delay)
         await asyncio.sleep(delay)
-        delay = min(delay * 2, CAP_BACKOFF_S)
 
 
 async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, _T]) -> _T | None:

@@ -23,6 +23,7 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.drift import DriftInput
+from adapters.backoff import doubling
 from adapters.errors import Retryable
 from aviary.settings import Settings
 from schemas.catalog import Catalog
@@ -41,14 +42,12 @@ _log = structlog.get_logger("aviary.schedules")
 
 async def keep_drift_schedule(client: Client, settings: Settings) -> None:
     """See to it that the schedule is there and has this interval, however long that takes."""
-    delay = _FIRST_BACKOFF_S
-    while True:
+    for delay in doubling(_FIRST_BACKOFF_S, _CAP_BACKOFF_S):
         try:
             await ensure_drift_schedule(client, settings)
         except RPCError as error:
             _log.warning("waiting", waits_for="schedule", error=f"{error.status}: {error.message}")
             await asyncio.sleep(delay)
-            delay = min(delay * 2, _CAP_BACKOFF_S)
         else:
             return
 

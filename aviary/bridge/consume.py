@@ -10,6 +10,7 @@ import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
+from adapters.backoff import doubling
 from adapters.errors import Retryable
 from adapters.kafka import close
 from adapters.kafka_reading import Fetched, FetchingEndedError
@@ -148,7 +149,7 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
         _log.info("assigned", partitions=len(ours))
 
     async def _poll_for_ever(self) -> None:
-        delay = FIRST_BACKOFF_S
+        delays = doubling(FIRST_BACKOFF_S, CAP_BACKOFF_S)
         while True:
             try:
                 found = await self._consumer.fetched(POLL_S)
@@ -157,11 +158,10 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
             except KafkaError as error:
                 self._polls_fail = f"{type(error).__name__}: {error}"
                 _log.warning("kafka_poll_failed", error=self._polls_fail)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, CAP_BACKOFF_S)
+                await asyncio.sleep(next(delays))
             else:
                 self._take(found)
-                self._polls_fail, delay = "", FIRST_BACKOFF_S
+                self._polls_fail, delays = "", doubling(FIRST_BACKOFF_S, CAP_BACKOFF_S)
 
     def _take(self, found: Iterable[Fetched]) -> None:
         for each in found:
@@ -212,19 +212,19 @@ class Consumption(ConsumerRebalanceListener):  # type: ignore[misc]
         return processor
 
     async def _commit_for_ever(self) -> None:
-        delay = FIRST_BACKOFF_S
+        delays = doubling(FIRST_BACKOFF_S, CAP_BACKOFF_S)
         while True:
             await self._dirty.wait()
             await asyncio.sleep(GATHER_S)
             self._dirty.clear()
             self._tell_lag()
             if await self._commit(self._offsets(self._processors)):
-                delay, self._commits_fail_since = FIRST_BACKOFF_S, None
+                delays = doubling(FIRST_BACKOFF_S, CAP_BACKOFF_S)
+                self._commits_fail_since = None
                 continue
             if self._commits_fail_since is None:
                 self._commits_fail_since = asyncio.get_running_loop().time()
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, CAP_BACKOFF_S)
+            await asyncio.sleep(next(delays))
             self._dirty.set()
 
     def _offsets(self, processors: Mapping[Any, PartitionProcessor]) -> dict[Any, int]:

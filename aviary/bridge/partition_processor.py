@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import structlog
 
+from adapters.backoff import doubling
 from adapters.errors import Retryable
 
 _log = structlog.get_logger("aviary.bridge")
@@ -121,7 +122,7 @@ class PartitionProcessor:
     async def _finish(self, records: Sequence[Any]) -> bool:
         """Repeat these records until they are done; False if it is closed before that."""
         faults = 0
-        delay = FIRST_BACKOFF_S
+        delays = doubling(FIRST_BACKOFF_S, CAP_BACKOFF_S)
         while True:
             fault = await self._attempt(records, give_up=faults >= FAULTS)
             if not self.problem:
@@ -133,9 +134,8 @@ class PartitionProcessor:
                 # One of them brings it out: each by itself, so that the others are done.
                 return await self._finish_each(records)
             faults += fault
-            if await self._closes_within(delay):
+            if await self._closes_within(next(delays)):
                 return False
-            delay = min(delay * 2, CAP_BACKOFF_S)
 
     async def _finish_each(self, records: Sequence[Any]) -> bool:
         for record in records:

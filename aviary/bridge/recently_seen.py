@@ -10,7 +10,10 @@ REMEMBERED: Final = 20_000
 
 
 class RecentlySeen:
-    """A set that forgets what was not met for longest."""
+    """A set that forgets what was not met for longest.
+
+    A dict does it in a few lines; cachetools' LRUCache would not take `in` for a use.
+    """
 
     def __init__(self, most: int = REMEMBERED) -> None:
         """Hold at most so many entries."""

@@ -128,6 +128,11 @@ def _await_end(records: Iterable[Record], seconds: float) -> None:
 
 
 def _started(pid: int) -> int | None:
+    """When a process began, in the kernel's own ticks; None where it does not run.
+
+    With its id this is a name that never comes again. psutil makes a time of day of the ticks, and
+    that moves when the clock is set.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -3,6 +3,9 @@
 Release ids, labels, reasons and alert texts are other people's words: `tag` escapes whatever is not
 `Markup` already, so that forgetting to escape is not possible. Characters that act on how the text
 around them is read, such as those that turn its direction, are spelt out.
+
+No template engine, for safety: Jinja escapes what HTML takes for markup, but not those characters,
+and only as long as no template says `safe`.
 """
 
 from __future__ import annotations
