@@ -114,7 +114,7 @@ class EnvoyRouter:
         """Write the route, and return once every Envoy serves it (see the port)."""
         check_able(route, CAPABILITIES)
         deadline = self._clock() + self._pace.confirm_within
-        if route.weight > 0:
+        if route.weight > 0 or route.mirror is not None:
             await asyncio.to_thread(self._file.check, route, over)
             await self._await_clusters(route, deadline)
         before = await asyncio.to_thread(self._file.write, route, over)

@@ -18,7 +18,7 @@ from adapters.routers.envoy_names import (
     CLUSTER_TYPE,
     LISTENER_TYPE,
     TYPES,
-    forced_name,
+    apart_name,
     guarded_name,
     pool_name,
     tagged,
@@ -91,7 +91,7 @@ def for_pools(pools: Mapping[tuple[str, str], Described]) -> list[dict[str, Any]
             endpoints, health_path = pools[service, version]
             found.append(_pool(service, version, endpoints, health_path))
             # No health check of its own: who asks for this version gets it, or its error.
-            found.append(_instances(forced_name(service, version), endpoints))
+            found.append(_instances(apart_name(service, version), endpoints))
         found += [_guarded(service, one, other) for one, other in permutations(versions, 2)]
     return found
 

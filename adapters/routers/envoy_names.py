@@ -5,8 +5,9 @@ Envoy splits its metric names at dots and writes colons as `_`. Neither sign is 
 name can be read back. Two more clusters stand beside each pool; `/` is in no pool's name, so
 neither can be taken for one:
 
-- `<pool>/forced`: the same instances for requests that ask for this version by header or cookie.
-  They are counted apart and change neither the measured share nor what a canary is judged by.
+- `<pool>/apart`: the same instances for what no split sent there: requests that ask for this
+  version by header or cookie, those of everybody whom the canary is not for, and copies. They are
+  counted apart and change neither the measured share nor what a canary is judged by.
 - `<pool>/<fallback pool>`: an aggregate that turns to the fallback while the pool has no healthy
   instance. Envoy counts each of its requests in the pool that really had it.
 """
@@ -38,9 +39,9 @@ def pool_name(service: str, version: str) -> str:
     return f"{service}@{version.translate(_SIGNS)}"
 
 
-def forced_name(service: str, version: str) -> str:
-    """Name of the cluster for requests that ask for this version: `payments@2~0~1/forced`."""
-    return f"{pool_name(service, version)}/forced"
+def apart_name(service: str, version: str) -> str:
+    """Name of the cluster for requests that no split sends there: `payments@2~0~1/apart`."""
+    return f"{pool_name(service, version)}/apart"
 
 
 def guarded_name(service: str, version: str, fallback: str) -> str:

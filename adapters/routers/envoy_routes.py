@@ -11,6 +11,10 @@ In one virtual host, first match first:
 2. the split, for methods that may safely be repeated (`GET`, `HEAD`, `OPTIONS`);
 3. the split, for all others, which are repeated only if no instance has seen the request.
 
+Where the canary is for an audience, 2 and 3 stand once for each of its matches, and stable for
+everybody else comes last, in a cluster that is counted apart, or the share would not be that of the
+audience. Copies are made of all but what asks for a version, and are counted apart, too.
+
 Stable stands first in the split, the total is always 10,000, and the bucket is a hash of the user:
 so users keep their version while the weight grows, and the same ones come back when it shrinks.
 """
@@ -28,7 +32,7 @@ from adapters.errors import Retryable
 from adapters.routers.envoy_capabilities import WEIGHTS
 from adapters.routers.envoy_names import (
     TYPES,
-    forced_name,
+    apart_name,
     guarded_name,
     pool_name,
     tag_of,
@@ -36,7 +40,7 @@ from adapters.routers.envoy_names import (
 )
 from adapters.routers.envoy_sampling import USER_COOKIE, USER_HEADER
 from schemas.outside import cut
-from schemas.route import Route
+from schemas.route import AudienceBy, Mirror, Route
 
 FORCE_HEADER = "x-canary"
 FORCE_COOKIE = "canary"
@@ -57,15 +61,10 @@ def local_domains(service: str) -> Sequence[str]:
 
 def virtual_host(route: Route, domains: Domains) -> dict[str, Any]:
     """Describe a route to Envoy."""
-    safe = {":method": {"safe_regex": {"regex": _SAFE_METHODS}}}
     host = {
         "name": route.service,
         "domains": list(domains(route.service)),
-        "routes": [
-            *_forced(route),
-            _split(route, safe, f"{_UNSEEN},reset"),
-            _split(route, {}, _UNSEEN),
-        ],
+        "routes": [*_forced(route), *_by_audience(route)],
     }
     return sealed({**host, "metadata": tagged(_tag(route))})
 
@@ -78,9 +77,11 @@ def sealed(host: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tag(route: Route) -> dict[str, Any]:
     tag = route.model_dump(mode="json", exclude_none=True)
+    # A bare 5.0 comes back as text, since Envoy reads YAML; written as text it stays the same.
     for arm in tag["arms"]:
-        # A bare 5.0 comes back as text, since Envoy reads YAML; written as text it stays the same.
         arm["weight"] = f"{arm['weight']}%"
+    if "mirror" in tag:
+        tag["mirror"]["share"] = f"{tag['mirror']['share']}%"
     return tag
 
 
@@ -118,12 +119,13 @@ def split_in(host: Mapping[str, Any]) -> str:
 
 def clusters_of(route: Route) -> frozenset[str]:
     """Name every cluster that the virtual host of a route sends requests to."""
-    stable = pool_name(route.service, route.stable)
-    if route.canary is None:
-        return frozenset({stable})
-    guarded = guarded_name(route.service, route.canary, route.stable)
-    forced = (forced_name(route.service, version) for version in (route.stable, route.canary))
-    return frozenset({stable, guarded, *forced})
+    found = {pool_name(route.service, route.stable)}
+    if route.mirror is not None:
+        found.add(apart_name(route.service, route.mirror.version))
+    if route.canary is not None:
+        found.add(guarded_name(route.service, route.canary, route.stable))
+        found |= {apart_name(route.service, one) for one in (route.stable, route.canary)}
+    return frozenset(found)
 
 
 def route_in(config: Mapping[str, Any], service: str) -> Route | None:
@@ -157,45 +159,71 @@ def _forced(route: Route) -> list[dict[str, Any]]:
     if route.canary is None:
         return []
     wishes = {
-        "always": forced_name(route.service, route.canary),
-        "never": forced_name(route.service, route.stable),
+        "always": apart_name(route.service, route.canary),
+        "never": apart_name(route.service, route.stable),
     }
-    by_header = [
-        ({"headers": _headers({FORCE_HEADER: {"exact": wish}})}, cluster)
-        for wish, cluster in wishes.items()
-    ]
-    by_cookie = [
-        ({"cookies": [{"name": FORCE_COOKIE, "string_match": {"exact": wish}}]}, cluster)
-        for wish, cluster in wishes.items()
-    ]
     return [
-        {"match": {"prefix": "/", **match}, "route": {"cluster": cluster, **_sticky()}}
-        for match, cluster in (*by_header, *by_cookie)
+        {
+            "match": {"prefix": "/", **_exactly(by, name, wish)},
+            "route": {"cluster": cluster, **_sticky()},
+        }
+        for by, name in ((AudienceBy.HEADER, FORCE_HEADER), (AudienceBy.COOKIE, FORCE_COOKIE))
+        for wish, cluster in wishes.items()
     ]
 
 
-def _split(route: Route, headers: Mapping[str, Any], retry_on: str) -> dict[str, Any]:
-    action: dict[str, Any] = {**_sticky(), "retry_policy": _retries(retry_on)}
-    if route.canary is None:
-        action["cluster"] = pool_name(route.service, route.stable)
-    else:
-        stable, canary = WEIGHTS.nearest(route.weight)
-        guarded = guarded_name(route.service, route.canary, route.stable)
-        action["weighted_clusters"] = {
-            "use_hash_policy": True,
-            "clusters": [
-                {"name": pool_name(route.service, route.stable), "weight": stable},
-                {"name": guarded, "weight": canary},
-            ],
+def _exactly(by: AudienceBy, name: str, value: str) -> dict[str, Any]:
+    match = {"name": name, "string_match": {"exact": value}}
+    return {"headers": [match]} if by is AudienceBy.HEADER else {"cookies": [match]}
+
+
+def _by_audience(route: Route) -> list[dict[str, Any]]:
+    """The split, for the audience or for everybody; and stable for everybody else."""
+    split = _split(route)
+    if route.audience is None:
+        return _both({}, split)
+    copied = {} if route.mirror is None else _copied(route.service, route.mirror)
+    others = {"cluster": apart_name(route.service, route.stable), **copied}
+    return [
+        entry
+        for match in route.audience.any_of
+        for entry in _both(_exactly(match.by, match.name, match.value), split)
+    ] + _both({}, others)
+
+
+def _both(match: Mapping[str, Any], action: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """An action for methods that may safely be repeated, and for the others."""
+    safe = {"name": ":method", "string_match": {"safe_regex": {"regex": _SAFE_METHODS}}}
+    repeated = {**match, "headers": [*match.get("headers", ()), safe]}
+    return [
+        {
+            "match": {"prefix": "/", **matched},
+            "route": {**_sticky(), "retry_policy": _retries(retry_on), **action},
         }
-    match: dict[str, Any] = {"prefix": "/"}
-    if headers:
-        match["headers"] = _headers(headers)
-    return {"match": match, "route": action}
+        for matched, retry_on in ((repeated, f"{_UNSEEN},reset"), (match, _UNSEEN))
+    ]
 
 
-def _headers(matches: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"name": name, "string_match": match} for name, match in matches.items()]
+def _split(route: Route) -> dict[str, Any]:
+    copied = {} if route.mirror is None else _copied(route.service, route.mirror)
+    if route.canary is None:
+        return {"cluster": pool_name(route.service, route.stable), **copied}
+    stable, canary = WEIGHTS.nearest(route.weight)
+    guarded = guarded_name(route.service, route.canary, route.stable)
+    clusters = [
+        {"name": pool_name(route.service, route.stable), "weight": stable},
+        {"name": guarded, "weight": canary},
+    ]
+    return {"weighted_clusters": {"use_hash_policy": True, "clusters": clusters}, **copied}
+
+
+def _copied(service: str, mirror: Mirror) -> dict[str, Any]:
+    share = {"numerator": WEIGHTS.nearest(mirror.share).canary, "denominator": "TEN_THOUSAND"}
+    policy = {
+        "cluster": apart_name(service, mirror.version),
+        "runtime_fraction": {"default_value": share},
+    }
+    return {"request_mirror_policies": [policy]}
 
 
 def _sticky() -> dict[str, Any]:

@@ -60,7 +60,7 @@ _CASES: dict[str, tuple[list[dict[str, str]], list[dict[str, Any]]]] = {
         [],
     ),
     "requests that ask for a version are not counted": (
-        _series(f"{_POOL}/forced", "0 20 40 60 80 100", None),
+        _series(f"{_POOL}/apart", "0 20 40 60 80 100", None),
         [],
     ),
 }

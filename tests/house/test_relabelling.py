@@ -20,7 +20,7 @@ METRICS = """\
 # TYPE envoy_cluster_upstream_rq_completed counter
 envoy_cluster_upstream_rq_completed{envoy_cluster_name="payments@2~0~1-rc~1"} 7
 envoy_cluster_upstream_rq_completed{envoy_cluster_name="cart@12"} 5
-envoy_cluster_upstream_rq_completed{envoy_cluster_name="payments@2~0~1/forced"} 3
+envoy_cluster_upstream_rq_completed{envoy_cluster_name="payments@2~0~1/apart"} 3
 # TYPE envoy_cluster_users_7_upstream_rq_completed counter
 envoy_cluster_users_7_upstream_rq_completed{envoy_cluster_name="cart@12"} 1
 """
@@ -89,5 +89,5 @@ async def test_pools_get_the_labels_that_alerts_need(tmp_path: Path) -> None:
     assert found == {
         "payments@2~0~1-rc~1": ("payments", "2.0.1-rc.1"),
         "cart@12": ("cart", "12"),
-        "payments@2~0~1/forced": (None, None),
+        "payments@2~0~1/apart": (None, None),
     }

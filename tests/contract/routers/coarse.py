@@ -34,10 +34,11 @@ class CoarseGateway:
         self._draw = random.Random(7)
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self.port = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -51,7 +52,8 @@ class CoarseGateway:
         self._server.close()
         for writer in self._open:
             writer.close()
-        await self._server.wait_closed()
+        while self._serving:
+            await asyncio.wait(self._serving)
 
     def add(self, service: str, *versions: str) -> None:
         """Put up a service, all on its first version."""
@@ -61,6 +63,11 @@ class CoarseGateway:
             "versions": versions,
             "tag": 0,
         }
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._connected(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
@@ -78,6 +85,8 @@ class CoarseGateway:
                 await writer.drain()
         self._open.discard(writer)
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
     def _answer(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes

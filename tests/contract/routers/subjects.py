@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -122,6 +123,16 @@ class EnvoySubject:
             for cluster, parts in zip(weighted, (10_000 - canary, canary), strict=False):
                 cluster["weight"] = parts
         write_whole(path, resource_file([config]))
+
+    async def copies(self, service: str) -> Mapping[str, int]:
+        pattern = f"^cluster.{service}@.*/apart.upstream_rq_total"
+        answer = self.envoy.ask(f"/stats?format=json&type=Counters&filter={pattern}")
+        stats = json.loads(answer)["stats"]
+        return {
+            one["name"].split("@")[1].split("/")[0].replace("~", "."): one["value"]
+            for one in stats
+            if one
+        }
 
     async def take_down(self, service: str, version: str) -> None:
         self.envoy.fleet.put_pool(

@@ -10,7 +10,7 @@ from tests.contract.routers.subjects import SUBJECTS
 
 LACKING = {
     "memory": set(),
-    "envoy": {"audience by header", "audience by cookie", "mirroring"},
+    "envoy": set(),
     "coarse": EVERY - {"fence"},
     "example": EVERY - {"counts"},
 }

@@ -72,7 +72,7 @@ class FakeEnvoy:
     def _clusters(self, request: httpx.Request) -> list[dict[str, Any]]:
         pattern = re.compile(request.url.params["name_regex"])
         assert len(pattern.pattern) < 90, "Envoy refuses longer ones"
-        names = ("cart@1", "cart@1/forced", "cart@2/cart@1", "cart@2/forced", "other@1")
+        names = ("cart@1", "cart@1/apart", "cart@2/cart@1", "cart@2/apart", "other@1")
         return [
             {"cluster": {"name": name}}
             for name in names

@@ -10,18 +10,33 @@ from hypothesis import strategies as st
 
 from adapters.errors import Retryable
 from adapters.routers import envoy_capabilities
-from adapters.routers.envoy_names import forced_name, guarded_name, pool_name
-from adapters.routers.envoy_routes import clusters_of, local_domains, route_in, virtual_host
-from schemas.route import Route
+from adapters.routers.envoy_names import apart_name, guarded_name, pool_name
+from adapters.routers.envoy_routes import (
+    clusters_of,
+    is_changed,
+    local_domains,
+    route_in,
+    virtual_host,
+)
+from schemas.route import Audience, AudienceBy, Match, Mirror, Route
 
 VERSIONS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,8}", fullmatch=True)
 SERVICES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,6}[a-z0-9])?", fullmatch=True)
 WEIGHTS = st.integers(0, 10_000).map(lambda share: share / 100)
 
+MATCHES = st.builds(
+    Match,
+    by=st.sampled_from(AudienceBy),
+    name=st.from_regex(r"[A-Za-z0-9_-]{1,9}", fullmatch=True),
+    value=st.from_regex(r"[!-~]([ -~]{0,9}[!-~])?", fullmatch=True),
+)
+AUDIENCES = st.builds(Audience, any_of=st.lists(MATCHES, min_size=1, max_size=3).map(tuple))
+
 
 @st.composite
 def any_route(draw: st.DrawFn) -> Route:
     stable = draw(VERSIONS)
+    mirrors = st.builds(Mirror, version=VERSIONS, share=WEIGHTS.filter(bool))
     canary = draw(st.none() | VERSIONS.filter(lambda version: version != stable))
     return Route.split(
         service=draw(SERVICES),
@@ -30,6 +45,8 @@ def any_route(draw: st.DrawFn) -> Route:
         weight=draw(WEIGHTS) if canary is not None else 0,
         generation=draw(st.integers(0, 2**53)),
         owner=draw(st.text(max_size=5)),
+        audience=draw(st.none() | AUDIENCES) if canary is not None else None,
+        mirror=draw(st.none() | mirrors.filter(lambda one: one.version != stable)),
     )
 
 
@@ -63,8 +80,16 @@ def test_stable_comes_first_and_the_canary_falls_back_to_it(route: Route) -> Non
         (pool_name(route.service, route.stable), stable),
         (guarded_name(route.service, route.canary, route.stable), canary),
     ]
-    # One for methods that may be repeated, one for the others.
-    assert splits(virtual_host(route, local_domains)) == [expected, expected]
+    # One for methods that may be repeated, one for the others; that for each of the audience.
+    times = 1 if route.audience is None else len(route.audience.any_of)
+    assert splits(virtual_host(route, local_domains)) == [expected, expected] * times
+
+
+@given(any_route())
+def test_what_was_written_is_nobodys_change(route: Route) -> None:
+    host = virtual_host(route, local_domains)
+    assert not is_changed(host)
+    assert is_changed({**host, "domains": [*host["domains"], "else"]})
 
 
 @given(any_route())
@@ -74,6 +99,7 @@ def test_every_cluster_of_a_virtual_host_is_named(route: Route) -> None:
         action = entry["route"]
         found |= {c["name"] for c in action.get("weighted_clusters", {}).get("clusters", [])}
         found |= {action["cluster"]} if "cluster" in action else set()
+        found |= {policy["cluster"] for policy in action.get("request_mirror_policies", [])}
     assert found == clusters_of(route)
 
 
@@ -86,7 +112,7 @@ def test_without_canary_all_goes_to_stable(route: Route) -> None:
 
 @given(st.lists(st.tuples(SERVICES, VERSIONS), unique=True, max_size=6))
 def test_no_two_clusters_have_one_name(pools: list[tuple[str, str]]) -> None:
-    names = [pool_name(*pool) for pool in pools] + [forced_name(*pool) for pool in pools]
+    names = [pool_name(*pool) for pool in pools] + [apart_name(*pool) for pool in pools]
     names += [guarded_name(s, v, w) for s, v in pools for t, w in pools if s == t and v != w]
     assert len(set(names)) == len(names)
     assert not any("." in name for name in names)
