@@ -26,7 +26,9 @@ from schemas.alert_policy import AlertPolicy
 from schemas.base import Duration, Model, Percent, ReleaseId, ServiceName, Version
 from schemas.capabilities import Capabilities
 from schemas.catalog import Strategy
+from schemas.decisions import DecisionRecord
 from schemas.fitting import fit, fitted, size_of
+from schemas.interning import interned
 from schemas.judging import JudgeSpec, MetricSpec
 from schemas.outside import TEXT_MOST, Name, Text, cut
 from schemas.phases import CanaryPhase as CanaryPhase  # noqa: PLC0414 - part of what this says
@@ -35,6 +37,7 @@ from schemas.phases import ReleasePhase as ReleasePhase  # noqa: PLC0414
 from schemas.route import Route
 from schemas.router_spec import RouterSpec
 from schemas.sharing import FEW, share, unshare
+from schemas.stages import Stage
 from schemas.verdict import Verdict
 
 LABELS_BYTES = 16 * 1024
@@ -127,7 +130,12 @@ class ServicePlan(Model):
     router: RouterSpec
     capabilities: Capabilities = Field(description="Of the router's kind.")
     strategy_name: str
-    strategy: Strategy
+    strategy: Annotated[Strategy, AfterValidator(interned)] = Field(
+        description="As the catalog has it: for people."
+    )
+    stages: Annotated[tuple[Stage, ...], AfterValidator(interned)] = Field(
+        description="What its canary does, made from the strategy."
+    )
     judge: JudgeSpec
     metrics: tuple[MetricSpec, ...] = ()
     alerts: AlertPolicy
@@ -244,12 +252,12 @@ class CanaryState(Model):
 
     phase: CanaryPhase
     step: int | None
-    progress: tuple[int, int] = Field(description="Step, and which part of it was under way.")
+    at: int = Field(ge=0, description="Index from 0 of the stage that was under way.")
     sequence: int
     route: Route | None
     weight: Percent
     before: Version | None
-    touched: bool
+    touched: tuple[int, ...] = Field(description="Stages that are to be undone should it go back.")
     first: bool = False
     began_at: datetime | None
     confirmed_at: datetime | None
@@ -259,12 +267,16 @@ class CanaryState(Model):
     verdict: Verdict | None
     alerts: tuple[str, ...] = Field(description="Identities of the alerts seen, oldest first.")
     alerts_seen: int
-    trouble: Cause | None
-    pause_text: Text | None
+    alerted: bool = False
+    cause: Cause | None
+    pause: Text | None
     approved: bool
     doubt: Text | None = None
     skip: bool
+    let_by: bool = False
+    overrule: bool = False
     finalize: bool
+    decisions: tuple[DecisionRecord, ...] = ()
 
 
 class CanaryInput(Model):
@@ -314,6 +326,9 @@ class CanaryReport(Model):
     ends_by: tuple[str, ...] = Field(
         default=(), description="Commands that end what it waits for, where only some would."
     )
+    decisions: tuple[DecisionRecord, ...] = Field(
+        default=(), description="The newest of what it heard, and what each did, oldest first."
+    )
     at: datetime
 
 
@@ -334,6 +349,9 @@ class CanaryOutcome(Model):
     phase: CanaryPhase = Field(description="FINALIZED or ROLLED_BACK.")
     cause: Cause | None = None
     version: Version | None = Field(default=None, description="The version that serves now.")
+    decisions: tuple[DecisionRecord, ...] = Field(
+        default=(), description="What it heard, and what each did, oldest first; the newest 20."
+    )
 
 
 class ServiceStatus(Model):

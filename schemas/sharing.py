@@ -1,9 +1,9 @@
 """Writes the services of a plan small: what many have in common stands there once.
 
 Temporal takes 2 MB in one piece. A release of few services is written as it is, for people to read
-in Temporal's UI; of more, routers, strategies, judges, metrics and alert policies are written once
-each, and services refer to them by number; what is large even so is compressed. Read again, those
-that have something in common share one object.
+in Temporal's UI; of more, routers, strategies and their stages, judges, metrics and alert policies
+are written once each, and services refer to them by number; what is large even so is compressed.
+Read again, those that have something in common share one object.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from schemas.capabilities import Capabilities
 from schemas.catalog import Strategy
 from schemas.judging import METRIC, JudgeSpec
 from schemas.router_spec import RouterSpec
+from schemas.stages import Stage
 
 FEW: Final = 10
 """Services of a plan that is written as it is."""
@@ -34,6 +35,7 @@ _SECTIONS: Final[Mapping[str, TypeAdapter[Any]]] = {
     "capabilities": TypeAdapter(Capabilities),
     "strategy_name": TypeAdapter(str),
     "strategy": TypeAdapter(Strategy),
+    "stages": TypeAdapter(tuple[Stage, ...]),
     "judge": TypeAdapter(JudgeSpec),
     "metrics": METRIC,
     "alerts": TypeAdapter(AlertPolicy),

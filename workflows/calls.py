@@ -1,186 +1,290 @@
-"""The activity calls of a canary, each with its policy, queue and summary."""
+"""The activity calls of a canary: one table of policies, and how a call is made.
+
+A call hands back its answer, or what stopped it: nothing is raised for a turn of the way.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.decided import DECIDED, DECIDED_POLICY, Decided
-    from activities.judge import JUDGE, JudgeRequest, JudgeResult, judge_policy
-    from activities.observe import SEE_BACK, SEE_POLICY, SeeBack, Seen
+    from activities.judge import JUDGE, JudgeResult, judge_policy
+    from activities.observe import SEE_BACK, SEE_POLICY, Seen
     from activities.policy import Policy
-    from activities.preflight import PREFLIGHT, PREFLIGHT_POLICY, Firing, Preflight
-    from activities.ramp import BEGIN_POLICY, BEGIN_RAMP, BeginRamp, RampState
-    from activities.report_delivery import PendingReport
-    from schemas.base import format_duration
-    from schemas.catalog import Bake
+    from activities.preflight import PREFLIGHT, PREFLIGHT_POLICY, Firing
+    from activities.ramp import BEGIN_POLICY, BEGIN_RAMP, RampState
+    from activities.standing import (
+        FIRST,
+        LOOK_POLICY,
+        REGISTER,
+        STAND,
+        WAIT_POLICY,
+        FirstLook,
+        Stand,
+        Standing,
+    )
+    from activities.traffic import APPLY, READ, traffic_policy
     from schemas.ids import effects_queue, judging_queue, waiting_queue
-    from schemas.judging import RampSpec
-    from schemas.release import ServicePlan, Tuning
-    from workflows.traffic import Traffic
-    from workflows.trying import Told, for_ever
+    from schemas.release import Cause, CauseKind, ServicePlan, Tuning
+    from schemas.route import Confirmation, Route
+    from workflows import describe
+    from workflows.canary_plan import Failed, Stopped
+    from workflows.trying import Told, only_out_of_attempts, rounds
+
+Stop = Callable[[], Stopped | None]
+"""Says what stops a wait; None while nothing does."""
 
 
-async def ask_preflight(
-    plan: ServicePlan, tuning: Tuning, stable: str | None, known: Firing | None, told: Told
-) -> Firing:
-    """The alerts that hold the service back, once they are others than `known`."""
-    policy = plan.alerts
-    request = Preflight(
-        service=plan.service,
-        labels=plan.service_labels,
-        version_labels=policy.version_labels,
-        version=plan.version,
-        stable=None if policy.stable_holds else stable,
-        poll=tuning.preflight_poll,
-        known=known,
-    )
-    queue = waiting_queue(workflow.info().task_queue)
-    summary = f"{plan.service}: does an alert fire?"
-    firing: Firing = await _tried(
-        PREFLIGHT, request, Firing, PREFLIGHT_POLICY, queue, summary, told
-    )
-    return firing
+def never() -> None:
+    """Nothing stops a way back, nor what is past the point of no return."""
 
 
-async def _tried(  # noqa: PLR0913, PLR0917 - what a call is
-    name: str, request: Any, answer: Any, policy: Policy, queue: str, summary: str, told: Told
-) -> Any:
-    """Call an activity for as long as it takes, and tell why it fails on the way."""
-    return await for_ever(
-        lambda retry: workflow.execute_activity(
-            name,
-            request,
-            result_type=answer,
-            task_queue=queue,
-            start_to_close_timeout=policy.start_to_close,
-            heartbeat_timeout=policy.heartbeat,
-            retry_policy=retry,
-            summary=summary,
-        ),
-        policy.retry,
-        told,
-    )
+def not_yet() -> bool:
+    """The answer stays needed."""
+    return False
 
 
-async def begin_ramp(plan: ServicePlan, traffic: Traffic, spec: RampSpec, told: Told) -> RampState:
-    """The first weight of a ramp.
+class Call(StrEnum):
+    """What a canary may call."""
 
-    Raises:
-        ActivityError: the ramp can't end within its budget; the cause says which budget would do.
-    """
-    if traffic.stable is None:
-        raise RuntimeError("the route must be read before a ramp begins")
-    request = BeginRamp(
-        router=plan.router,
-        service=plan.service,
-        stable=traffic.stable,
-        spec=plan.judge,
-        metrics=plan.metrics,
-        ramp=spec,
-    )
-    queue = judging_queue(workflow.info().task_queue)
-    summary = f"{plan.service}: measure stable, find the first weight"
-    state: RampState = await _tried(
-        BEGIN_RAMP, request, RampState, BEGIN_POLICY, queue, summary, told
-    )
-    return state
-
-
-async def see_back(plan: ServicePlan, tuning: Tuning, told: Told) -> Seen:
-    """Whether requests still start on the version that was taken back."""
-    request = SeeBack(
-        router=plan.router,
-        service=plan.service,
-        version=plan.version,
-        quiet=tuning.see_quiet,
-        within=tuning.see_within,
-    )
-    queue = judging_queue(workflow.info().task_queue)
-    summary = f"{plan.service}: does a request still start on {plan.version}?"
-    seen: Seen = await _tried(SEE_BACK, request, Seen, SEE_POLICY, queue, summary, told)
-    return seen
+    READ_ROUTE = "read_route"
+    APPLY_ROUTE = "apply_route"
+    REGISTER_ROUTE = "register_route"
+    ASK_ALERTS = "ask_alerts"
+    FIND_FIRST = "find_first"
+    BEGIN_RAMP = "begin_ramp"
+    JUDGE = "judge"
+    SEE_BACK = "see_back"
+    LOOK_AT_INSTANCES = "look_at_instances"
+    AWAIT_INSTANCES = "await_instances"
+    ASK_DECIDED = "ask_decided"
 
 
 @dataclass(frozen=True)
-class Carried:
-    """What judging is given beside the step itself."""
+class CallSpec:
+    """How one activity is called."""
 
-    evidence: dict[str, Any] | None
-    """Of the steps before."""
-    ramp: RampState | None
-    exposure: float
-    """Share of requests, 0 to 1, that the canary gets next."""
-    report: PendingReport | None
-    """What the release is told as judging begins."""
+    activity: str
+    answer: Any
+    """The type of its answer."""
+    policy: Callable[[Any, ServicePlan, Tuning], Policy]
+    """From the request, the plan and its times."""
+    queue: Callable[[str], str]
+    """The task queue, from that of the workflow."""
+    for_ever: bool = True
+    """Whether it is called again until it succeeds, its last failure told meanwhile."""
+    writes: bool = False
+    """Whether it changes something outside; what only looks may be done twice."""
+    cancellation: workflow.ActivityCancellationType = workflow.ActivityCancellationType.TRY_CANCEL
 
 
-def start_judging(
-    plan: ServicePlan,
-    traffic: Traffic,
-    bake: Bake | None,
-    carried: Carried,
-    within: timedelta | None,
-) -> workflow.ActivityHandle[JudgeResult]:
-    """Begin to judge the weight that is confirmed now; without a bake, until cancelled.
+def _own(queue: str) -> str:
+    """Router writes begin with the answer of the workflow task that decides them."""
+    return queue
 
-    It ends `within` that time whatever becomes of the activity: hung, failing, or with no worker
-    that takes it.
 
-    Cancelled, it still hands back its evidence (`WAIT_CANCELLATION_COMPLETED`); a rollback does not
-    wait for that.
-    """
-    policy = judge_policy(plan.judge)
-    request = _judge_request(plan, traffic, bake, carried)
-    return workflow.start_activity(
+def _traffic(_: Any, __: ServicePlan, tuning: Tuning) -> Policy:
+    return traffic_policy(tuning.retry_cap)
+
+
+def _judging(_: Any, plan: ServicePlan, __: Tuning) -> Policy:
+    return judge_policy(plan.judge)
+
+
+def _looking(request: Stand, _: ServicePlan, __: Tuning) -> Policy:
+    """One look, and as much longer as the instances may take."""
+    longer = request.within or timedelta(0)
+    return replace(
+        LOOK_POLICY,
+        start_to_close=LOOK_POLICY.start_to_close + longer,
+        schedule_to_close=(LOOK_POLICY.schedule_to_close or timedelta(0)) + longer,
+    )
+
+
+def _fixed(policy: Policy) -> Callable[[Any, ServicePlan, Tuning], Policy]:
+    return lambda _, __, ___: policy
+
+
+CALLS: Final[Mapping[Call, CallSpec]] = {
+    Call.READ_ROUTE: CallSpec(READ, Route | None, _traffic, _own),
+    Call.APPLY_ROUTE: CallSpec(APPLY, Confirmation, _traffic, _own, writes=True),
+    Call.REGISTER_ROUTE: CallSpec(REGISTER, Route, _traffic, _own, writes=True),
+    Call.ASK_ALERTS: CallSpec(PREFLIGHT, Firing, _fixed(PREFLIGHT_POLICY), waiting_queue),
+    Call.FIND_FIRST: CallSpec(FIRST, FirstLook, _fixed(WAIT_POLICY), judging_queue),
+    Call.BEGIN_RAMP: CallSpec(BEGIN_RAMP, RampState, _fixed(BEGIN_POLICY), judging_queue),
+    # Cancelled, it still hands back its evidence; a rollback does not wait for that.
+    Call.JUDGE: CallSpec(
         JUDGE,
-        request,
-        result_type=JudgeResult,
-        task_queue=judging_queue(workflow.info().task_queue),
-        schedule_to_close_timeout=within,
-        start_to_close_timeout=policy.start_to_close,
-        heartbeat_timeout=policy.heartbeat,
-        retry_policy=policy.retry,
-        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        summary=_judging(f"{plan.service} at {request.weight:g} %", bake),
-    )
+        JudgeResult,
+        _judging,
+        judging_queue,
+        for_ever=False,
+        cancellation=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    ),
+    Call.SEE_BACK: CallSpec(SEE_BACK, Seen, _fixed(SEE_POLICY), judging_queue),
+    Call.LOOK_AT_INSTANCES: CallSpec(STAND, Standing, _looking, judging_queue, for_ever=False),
+    Call.AWAIT_INSTANCES: CallSpec(
+        STAND, Standing, _fixed(WAIT_POLICY), judging_queue, for_ever=False
+    ),
+    Call.ASK_DECIDED: CallSpec(
+        DECIDED, bool, _fixed(DECIDED_POLICY), effects_queue, for_ever=False
+    ),
+}
+"""The only place that says how a canary's activities are called."""
 
 
-def _judge_request(
-    plan: ServicePlan, traffic: Traffic, bake: Bake | None, carried: Carried
-) -> JudgeRequest:
-    route, changed_at = traffic.route, traffic.confirmed_at
-    if route is None or route.canary is None or changed_at is None:
-        raise RuntimeError("there is no confirmed canary to judge")
-    return JudgeRequest(
-        router=plan.router,
-        service=plan.service,
-        stable=route.stable,
-        canary=route.canary,
-        spec=plan.judge,
-        metrics=plan.metrics,
-        weight=route.weight,
-        weight_changed_at=changed_at,
-        bake=bake,
-        exposure=carried.exposure,
-        evidence=carried.evidence,
-        ramp=carried.ramp,
-        report=carried.report,
-        started_at=workflow.now() if carried.ramp else changed_at,
-    )
+class Calls:
+    """Makes the calls of one canary.
+
+    Args:
+        plan: of its service.
+        tuning: its times.
+        told: hears why a call fails that is made again.
+    """
+
+    def __init__(self, plan: ServicePlan, tuning: Tuning, told: Told) -> None:
+        self._plan = plan
+        self._tuning = tuning
+        self._told = told
+
+    def start(
+        self,
+        call: Call,
+        request: Any,
+        summary: str,
+        *,
+        retry: RetryPolicy | None = None,
+        within: timedelta | None = None,
+    ) -> workflow.ActivityHandle[Any]:
+        """Begin a call.
+
+        Args:
+            call: which.
+            request: its input.
+            summary: in a few words, for the timeline.
+            retry: in place of its policy's.
+            within: ends it that time from now whatever becomes of it: hung, failing, or with no
+                worker that takes it.
+        """
+        spec = CALLS[call]
+        policy = spec.policy(request, self._plan, self._tuning)
+        return workflow.start_activity(
+            spec.activity,
+            request,
+            result_type=spec.answer,
+            task_queue=spec.queue(workflow.info().task_queue),
+            schedule_to_close_timeout=within or policy.schedule_to_close,
+            start_to_close_timeout=policy.start_to_close,
+            heartbeat_timeout=policy.heartbeat,
+            retry_policy=retry or policy.retry,
+            cancellation_type=spec.cancellation,
+            summary=summary,
+        )
+
+    async def make(  # noqa: PLR0913 - each is one thing that a call needs
+        self,
+        call: Call,
+        request: Any,
+        summary: str,
+        *,
+        stop: Stop = never,
+        unless: Callable[[], bool] = not_yet,
+        told: Told | None = None,
+        within: timedelta | None = None,
+    ) -> Any:
+        """Call, and wait for the answer.
+
+        Args:
+            call: which.
+            request: its input.
+            summary: in a few words, for the timeline.
+            stop: ends the wait, and cancels what is under way.
+            unless: makes the answer unneeded.
+            told: in place of the canary's.
+            within: as in `start`.
+
+        Returns:
+            The answer; what stopped the wait, or the failure; None when it became unneeded.
+        """
+        told, for_ever = told or self._told, CALLS[call].for_ever
+        policy = CALLS[call].policy(request, self._plan, self._tuning)
+        for retry in rounds(policy.retry):
+            again = retry if for_ever else policy.retry
+            handle = self.start(call, request, summary, retry=again, within=within)
+            stopped = await until_done(handle, stop, unless)
+            if not handle.done():
+                handle.cancel()
+                return stopped
+            error = failure_of(handle)
+            if error is None:
+                if for_ever:
+                    told("")
+                return handle.result()
+            if not for_ever or not only_out_of_attempts(error):
+                return Failed(self.cause_of(error), type_of(error))
+            told(describe.failure(error))
+        raise AssertionError("rounds has no end")
+
+    def cause_of(self, error: FailureError) -> Cause:
+        """Why something goes back whose call failed for good."""
+        return Cause(
+            kind=CauseKind.ERROR,
+            service=self._plan.service,
+            text=describe.failure(error),
+            at=workflow.now(),
+        )
 
 
-def _judging(what: str, bake: Bake | None) -> str:
-    """In a few words, for the timeline."""
-    if bake is None:
-        return f"watch {what} while it waits"
-    most = f", {format_duration(bake.max)} at most" if bake.max != timedelta.max else ""
-    return f"judge {what}{most}"
+async def until_done(
+    handle: workflow.ActivityHandle[Any], stop: Stop, unless: Callable[[], bool] = not_yet
+) -> Stopped | None:
+    """Wait for a call, until it is stopped or no longer needed."""
+    handle.add_done_callback(_seen)
+    await workflow.wait_condition(lambda: handle.done() or unless() or stop() is not None)
+    return None if handle.done() or unless() else stop()
+
+
+async def rest(length: timedelta, stop: Stop) -> Stopped | None:
+    """Let that time pass, unless the wait is stopped."""
+    try:
+        await workflow.wait_condition(lambda: stop() is not None, timeout=length)
+    except TimeoutError:
+        return None
+    return stop()
+
+
+def failure_of(handle: workflow.ActivityHandle[Any]) -> FailureError | None:
+    """Why a call that is done has failed; None when it has not.
+
+    Raises:
+        BaseException: it is a bug; the workflow task fails, and is retried until it is mended.
+    """
+    error = handle.exception()
+    if error is None or isinstance(error, FailureError):
+        return error
+    raise error
+
+
+def type_of(error: FailureError) -> str:
+    """The type that an activity gave its failure; empty where it gave none."""
+    cause = error.cause
+    return (cause.type or "") if isinstance(cause, ApplicationError) else ""
+
+
+def _seen(handle: asyncio.Task[Any]) -> None:
+    """The failure of a call that nobody waits for any more says nothing."""
+    if not handle.cancelled():
+        handle.exception()
 
 
 async def decided(release: str, *, before_reset: bool = False) -> bool:
@@ -192,16 +296,16 @@ async def decided(release: str, *, before_reset: bool = False) -> bool:
         release: its workflow's id.
         before_reset: ask the run that was reset, and not the newest one.
     """
-    request = Decided(workflow_id=release, before_reset=before_reset)
+    spec, policy = CALLS[Call.ASK_DECIDED], DECIDED_POLICY
     try:
         answer: bool = await workflow.execute_activity(
-            DECIDED,
-            request,
+            spec.activity,
+            Decided(workflow_id=release, before_reset=before_reset),
             result_type=bool,
-            task_queue=effects_queue(workflow.info().task_queue),
-            start_to_close_timeout=DECIDED_POLICY.start_to_close,
-            schedule_to_close_timeout=DECIDED_POLICY.schedule_to_close,
-            retry_policy=DECIDED_POLICY.retry,
+            task_queue=spec.queue(workflow.info().task_queue),
+            start_to_close_timeout=policy.start_to_close,
+            schedule_to_close_timeout=policy.schedule_to_close,
+            retry_policy=policy.retry,
             summary="had the release begun to finalize?",
         )
     except ActivityError as error:

@@ -1,63 +1,116 @@
-"""The canary of one service: shift, bake, gate, hold; back to stable when anything is wrong.
+"""The canary of one service: its stages, one after the other, and the way back.
 
 The workflow id `canary/<service>` is the lock of the service, and the address of alerts about it.
-Handlers only record; `run` acts.
+Handlers only record; `workflows.canary_plan` decides what is next; `run` carries it out.
 """
 
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
-from functools import partial
+from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.preflight import Firing
     from activities.ramp import RampState
-    from schemas.base import format_duration
-    from schemas.catalog import Bake, FullStep, OnInconclusive
+    from schemas.alert import Alert
+    from schemas.alert_policy import AlertAction
+    from schemas.decisions import OUTCOME_MOST, DecisionRecord, Did, Heard
+    from schemas.fitting import fitted
     from schemas.ids import (
         CANARY_WORKFLOW,
+        QUERY_STATUS,
+        SIGNAL_ALERT,
+        SIGNAL_ALERTS,
+        SIGNAL_FINALIZE,
+        SIGNAL_ORDER_END,
+        SIGNAL_ORDER_ROLLBACK,
     )
-    from schemas.judging import RampSpec
+    from schemas.outside import NAME_MOST, cut
     from schemas.release import (
+        CAUSE_BYTES,
         CanaryInput,
         CanaryOutcome,
         CanaryPhase,
+        CanaryState,
+        CanaryStatus,
         Cause,
         CauseKind,
+        Command,
+        EndOrder,
     )
-    from schemas.verdict import Reason, Verdict, VerdictKind
     from workflows import describe
-    from workflows.calls import ask_preflight, begin_ramp, decided
-    from workflows.commands import CommandKind
-    from workflows.going_back import GoingBack
-    from workflows.judging import BakeFailed, TooLong
-    from workflows.reset import resets
-    from workflows.standing import find_first
-    from workflows.traffic import run_to_end
+    from workflows.alerts import SeenAlerts, alerts_in, decide
+    from workflows.calls import Calls
+    from workflows.canary_plan import (
+        INTERRUPTED,
+        Action,
+        AskRelease,
+        Do,
+        End,
+        HandOver,
+        Interrupt,
+        Keep,
+        Outcome,
+        Pause,
+        Undo,
+        Way,
+    )
+    from workflows.canary_reporter import CanaryReporter
+    from workflows.commands import CommandKind, Commands
+    from workflows.decisions import Decisions
+    from workflows.judging import Judging
+    from workflows.outbox import Reports
+    from workflows.stages import STAGES, between
+    from workflows.stages.context import Answers, Context
+    from workflows.stages.preflight import ENDS_BY as LETS_BY
+    from workflows.traffic import Traffic
+    from workflows.waiting import run_to_end
 
-_BEFORE_HOLD = {
-    CanaryPhase.PREFLIGHT,
-    CanaryPhase.SHIFTING,
-    CanaryPhase.BAKING,
-    CanaryPhase.GATED,
-    CanaryPhase.PAUSED,
+ALERT_BYTES = 16 * 1024
+"""Of an alert, in the cause that it is."""
+_DID = {
+    CommandKind.PAUSE: Did.PAUSED,
+    CommandKind.RESUME: Did.RESUMED,
+    CommandKind.APPROVE: Did.APPROVED,
+    CommandKind.SKIP: Did.SKIPPED,
+    CommandKind.KEEP: Did.KEPT,
 }
 
 
 @workflow.defn(name=CANARY_WORKFLOW)
-class CanaryWorkflow(GoingBack):
+class CanaryWorkflow(Commands):
     """One canary, from before its first request until it is finalized or rolled back."""
 
     @workflow.init
     def __init__(self, start: CanaryInput) -> None:
-        super().__init__(start)
-        self._too_long = False
+        self._start = start
+        self._plan = plan = start.plan
+        resume = start.resume
+        self._reports = Reports()
+        calls = Calls(plan, start.tuning, self._note_failure)
+        self._traffic = Traffic(start.release, plan, start.tuning, calls, self._note_failure)
+        self._judging = Judging(plan, self._traffic, calls, start.tuning.judge_late)
+        self._alerts = SeenAlerts(resume.alerts, resume.alerts_seen) if resume else SeenAlerts()
+        self._answers = Answers()
+        if resume is not None:
+            self._take_over(resume)
+        self._decisions = Decisions(start, self._traffic, self._reports)
+        self._reporter = CanaryReporter(
+            start, self._traffic, self._judging, self._decisions, self._reports
+        )
+        self._context = Context(
+            start=start,
+            calls=calls,
+            traffic=self._traffic,
+            judging=self._judging,
+            decisions=self._decisions,
+            reporter=self._reporter,
+            alerts=self._alerts,
+            answers=self._answers,
+        )
 
-    # --- what it tells ---
+    # --- what it does ---
 
     @workflow.run
     async def run(self, _: CanaryInput) -> CanaryOutcome:
@@ -67,299 +120,273 @@ class CanaryWorkflow(GoingBack):
             How it ended. Trouble never raises: a canary that goes back is an outcome.
         """
         self._reports.start()
-        if self._abort is None:
-            await self._go_forward()
-        if self._too_long:
-            await self._go_on_in_another_run()
-        if self._abort is not None:
-            await run_to_end(asyncio.create_task(self._go_back(self._abort)))
-        await run_to_end(asyncio.create_task(self._reports.delivered()))
-        await workflow.wait_condition(workflow.all_handlers_finished)
-        return CanaryOutcome(
-            summary=describe.canary_summary(self._plan, self._phase, self._abort),
-            service=self._plan.service,
-            phase=self._phase,
-            cause=self._abort,
-            version=self._traffic.stable,
-        )
-
-    async def _go_forward(self) -> None:
-        """Release until finalized, or until there is a cause to go back."""
-        self._forward = forward = asyncio.create_task(self._release())
-        while not forward.done() and self._abort is None:
-            try:
-                await workflow.wait_condition(partial(self._stirs, forward))
-                if self._hurried:
-                    forward = self._hurry(forward)
-                elif self._left_alone:
-                    await self._decide_alone()
-            except asyncio.CancelledError:
-                self._in_trouble(self._cause(CauseKind.CANCELLED, "the canary was cancelled"))
-        if self._phase in {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED}:
-            self._abort = None
-            await run_to_end(forward)
-        elif forward.done():
-            error = forward.exception()
-            self._too_long = isinstance(error, TooLong) and self._abort is None
-            if not self._too_long:
-                self._abort = self._abort or self._cause_of(error)
-        else:
-            forward.cancel()
-
-    async def _go_on_in_another_run(self) -> None:
-        """Hand over to a run with an empty history; returns only when there is a cause to go back.
-
-        No message is lost: one that comes too late for this run makes the server refuse its end.
-        """
-        try:
-            await self._reports.delivered()
-            await workflow.wait_condition(workflow.all_handlers_finished)
-        except asyncio.CancelledError:
-            self._in_trouble(self._cause(CauseKind.CANCELLED, "the canary was cancelled"))
-        if self._abort is None:
-            state = self._hand_over()
-            workflow.continue_as_new(self._start.model_copy(update={"resume": state}))
-
-    def _stirs(self, forward: asyncio.Task[None]) -> bool:
-        """Whether there is something to decide on the way forward."""
-        return forward.done() or self._abort is not None or self._left_alone or self._hurried
-
-    def _hurry(self, forward: asyncio.Task[None]) -> asyncio.Task[None]:
-        """Finalize from wherever it is."""
-        forward.cancel()
-        self._left = forward
-        self._forward = asyncio.create_task(self._become_stable())
-        return self._forward
-
-    async def _decide_alone(self) -> None:
-        """In trouble, and the release is gone: back, unless it had begun to finalize."""
-        parent = workflow.info().parent
-        if parent is not None:
-            asking = asyncio.create_task(decided(parent.workflow_id))
-            await run_to_end(asking)
-            self._finalize = self._abort is None and asking.result()
-        if not self._finalize:
-            self._abort = self._abort or self._trouble
-
-    @property
-    def _hurried(self) -> bool:
-        """Told to finalize on the way to holding: it has held before, and then was reset."""
-        return self._finalize and resets() > 0 and self._phase in _BEFORE_HOLD
-
-    @property
-    def _left_alone(self) -> bool:
-        """In trouble while holding, with no release left that could order the rollback."""
-        return self._trouble is not None and self._reports.orphaned and not self._finalize
-
-    def _cause_of(self, error: BaseException | None) -> Cause:
-        if isinstance(error, BakeFailed):
-            return self._judged(error.verdict)
-        if isinstance(error, FailureError):
-            return self._cause(CauseKind.ERROR, describe.failure(error))
-        if error is None:
-            raise RuntimeError("a canary ended without being finalized")
-        raise error  # a bug: fail the workflow task, which is retried until it is mended
-
-    async def _release(self) -> None:
-        if not self._start.promote:
-            await self._bring_to_hold()
-        await self._become_stable()
-
-    async def _become_stable(self) -> None:
-        self._enter(CanaryPhase.FINALIZING)
-        await self._traffic.make_stable()
-        self._enter(CanaryPhase.FINALIZED)
-
-    async def _bring_to_hold(self) -> None:
-        if self._start.resume is None:
-            await self._traffic.look()
-            if await self._preflight():
-                await self._traffic.look()  # a wait may have been long
-            while self._traffic.route is None:
-                await (self._await_route() if self._start.routed else self._deploy_first())
-            await self._traffic.take()
-        if not self._traffic.unchanged:
-            if self._plan.strategy.ramp is not None and self._progress < (0, 0):
-                await self._ramp(self._plan.strategy.ramp)
-            for index, step in enumerate(self._steps):
-                for part, do in enumerate((self._shift, self._bake, self._gate)):
-                    if (index, part) >= self._progress:
-                        self._progress = (index, part)
-                        await do(index, step)
-        await self._hold()
-
-    # --- its parts ---
-
-    async def _preflight(self) -> bool:
-        """Wait until no alert holds the version back, or a person lets it go on all the same.
-
-        Returns:
-            Whether it waited: the route may have changed meanwhile.
-        """
-        firing: Firing | None = None
-        self._asks_alerts = True
-        while firing is None or firing.count:
-            self._asks_again = False
-            asked = asyncio.create_task(self._ask_preflight(firing))
-            try:
-                await workflow.wait_condition(lambda: asked.done() or self._let_by)  # noqa: B023
-            finally:
-                asked.cancel()
-            if self._let_by:
+        while True:
+            await run_to_end(asyncio.create_task(self._carry_out()), self._cancelled)
+            if not isinstance(self._decisions.now().under_way, HandOver):
                 break
-            firing = await asked
-            self._alerts.remember(firing.identities)
-            if firing.count:
-                text = f"alerts on {self._plan.service} to end: {firing.sentence}"
-                text += "; `skip` or `approve` goes on all the same"
-                self._enter(
-                    CanaryPhase.PREFLIGHT, text, ends_by=(CommandKind.APPROVE, CommandKind.SKIP)
+            if self._decisions.goes_on:
+                workflow.continue_as_new(
+                    self._start.model_copy(update={"resume": self._hand_over()})
                 )
-        self._asks_alerts = False
-        return self._sequence > 0
+            self._decisions.end(INTERRUPTED)
+        await run_to_end(asyncio.create_task(self._finish()), self._cancelled)
+        return self._outcome()
 
-    async def _ask_preflight(self, known: Firing | None) -> Firing:
-        stable, told = self._traffic.stable, self._note_failure
-        return await ask_preflight(self._plan, self._start.tuning, stable, known, told)
-
-    async def _await_route(self) -> None:
-        """It was there when the release began: that it is missing makes no first deployment."""
-        text = f"its route, which {self._plan.service} had when the release began, to be there"
-        self._enter(CanaryPhase.PREFLIGHT, text)
-        await find_first(self._plan, None, self._note_failure)
-        await self._traffic.look()
-
-    async def _deploy_first(self) -> None:
-        """A service without a route: no canary is possible, and all goes to the new version."""
-        plan, tuning = self._plan, self._start.tuning
-        text = (
-            f"{plan.version} to have a healthy instance: {plan.service} has no route yet, so this "
-            f"is its first deployment, if none comes within {format_duration(tuning.absent_for)}"
-        )
-        self._enter(CanaryPhase.PREFLIGHT, text)
-        found = await find_first(plan, tuning.absent_for, self._note_failure)
-        self._stop_if_going_back()
-        if self._pause_text is not None:  # looked at anew when it goes on: pauses may be long
-            self._enter(CanaryPhase.PAUSED, f"resume: {self._pause_text}")
-            await workflow.wait_condition(lambda: self._pause_text is None)
-        elif self._asks_again:
-            await self._preflight()
-        elif found.route is None:
-            await self._traffic.begin_first()
-        else:
-            await self._traffic.look()
-
-    async def _shift(self, index: int, step: FullStep) -> None:
-        await self._pause_if_told()
-        self._step = index
-        await self._shift_to(step.weight)
-
-    async def _shift_to(self, weight: float, *, overrule: bool = False) -> None:
-        self._stop_if_going_back()
-        if self._asks_again and self._traffic.began_at is None:
-            await self._preflight()
-            self._stop_if_going_back()
-        self._phase = CanaryPhase.SHIFTING
-        self._waits_for = f"the router to confirm {weight:g} %"
-        change = await self._traffic.shift(weight, overrule=overrule)
-        self._waits_for = ""
-        if change is not None:  # a person decides whether it is written over
-            self._pause_text = self._pause_text or f"{change}; going on writes over that"
-            await self._pause_if_told()
-            await self._shift_to(weight, overrule=True)
-
-    async def _ramp(self, spec: RampSpec) -> None:
-        """Grow the weight as far as the budget of extra failures allows, until it is accepted."""
-        state = await self._begin_ramp(spec)
-        began = self._judging.ramp_began = self._judging.ramp_began or workflow.now()
-        ends = began + spec.hold_after
-        while not state.full:
-            await self._pause_if_told()
-            if state.weight <= 0 or workflow.now() >= ends:
-                await self._shift_to(0)  # waiting must cost nothing of the budget
-                await self._undecided(describe.undecided(state.sentence, workflow.now()))
+    async def _carry_out(self) -> None:
+        """Do what is next, until there is nothing left, or another run is to go on."""
+        while True:
+            action = self._decisions.next_action()
+            if isinstance(action, End):
+                self._end(action)
                 return
-            if state.weight != self._traffic.weight:
-                await self._shift_to(state.weight)
-            text = f"the next decision of the ramp: {state.sentence}"
-            self._enter(CanaryPhase.BAKING, text, by_judge=True)
-            bake = Bake(min=spec.interval, max=spec.interval)
-            verdict = await self._judging.judge(bake, self._is_skipped)
-            self._skip = False
-            if verdict is not None and verdict.reason is Reason.NOT_JUDGED:
-                await self._shift_to(0)  # unseen, it may cost more than the budget
-                await self._undecided(verdict)
+            if action is None or isinstance(action, Interrupt):
+                raise RuntimeError("an action was begun beside another")
+            self._decisions.begin(action)
+            outcome = await self._do(action)
+            if outcome is None:
                 return
-            state = self._judging.ramp or state
+            self._decisions.end(outcome)
 
-    async def _begin_ramp(self, spec: RampSpec) -> RampState:
-        """Where the ramp is: at its beginning, or where an earlier run of the canary was."""
-        if self._judging.ramp is None:
-            self._enter(CanaryPhase.PREFLIGHT, "an interval of stable's traffic to be measured")
-            self._judging.ramp = await begin_ramp(
-                self._plan, self._traffic, spec, self._note_failure
+    async def _do(self, action: Action) -> Outcome | None:
+        """Carry out one action; None when another run is to go on."""
+        context = self._context
+        match action:
+            case Do(index):
+                stage = self._plan.stages[index]
+                return await STAGES[stage.kind].do(context, stage)
+            case Undo(index):
+                undo = STAGES[self._plan.stages[index].kind].undo
+                if undo is None:
+                    raise RuntimeError("a stage with an effect has no undo")
+                return await undo(context)
+            case Pause():
+                return await between.pause(context)
+            case Keep():
+                return await between.keep(context)
+            case AskRelease():
+                return await between.ask_release(context)
+            case HandOver():
+                return await context.until(self._all_is_said, context.halt)
+
+    def _all_is_said(self) -> bool:
+        """No message is lost: for one that comes too late the server refuses the run's end."""
+        return self._reports.all_delivered and workflow.all_handlers_finished()
+
+    def _end(self, end: End) -> None:
+        if end.phase is CanaryPhase.FINALIZED and self._traffic.first:
+            service, version = self._plan.service, self._plan.version
+            self._decisions.explain(
+                f"{version} stays, as the first version of {service}: nothing is to go back to"
             )
-        return self._judging.ramp
+        self._reporter.enter(end.phase)
 
-    def _is_skipped(self) -> bool:
-        return self._skip
+    async def _finish(self) -> None:
+        await workflow.wait_condition(self._all_is_said)
 
-    async def _bake(self, _: int, step: FullStep) -> None:
-        if step.bake.max == timedelta(0):
-            return
-        ends = (self._traffic.confirmed_at or workflow.now()) + step.bake.max
-        text = f"the bake of step {self._place}, until {ends:%H:%M:%S} UTC at the latest"
-        self._enter(CanaryPhase.BAKING, text, by_judge=True)
-        after = self._steps[min((self._step or 0) + 1, len(self._steps) - 1)]
-        verdict = await self._judging.judge(
-            step.bake, self._is_skipped, exposure=after.weight / 100
+    def _outcome(self) -> CanaryOutcome:
+        state = self._decisions.now()
+        cause = state.cause if state.way is Way.BACK else None
+        return CanaryOutcome(
+            summary=describe.canary_summary(self._plan, self._reporter.phase, cause),
+            service=self._plan.service,
+            phase=self._reporter.phase,
+            cause=cause,
+            version=self._traffic.stable,
+            decisions=self._decisions.records[-OUTCOME_MOST:],
         )
-        self._skip = False
-        self._doubt = None
-        if verdict is not None and verdict.kind is VerdictKind.INCONCLUSIVE:
-            if step.gate is not None and not self._falls_back:
-                self._doubt = verdict.sentence  # the gate that comes next asks, once for both
-            else:
-                await self._undecided(verdict)
 
-    async def _undecided(self, verdict: Verdict) -> None:
-        """Never on by silence: back, or a person's yes."""
-        if self._falls_back:
-            raise BakeFailed(verdict)
-        await self._wait_for_approval(verdict.sentence)
+    # --- from one run to the next ---
 
-    @property
-    def _falls_back(self) -> bool:
-        return self._plan.strategy.on_inconclusive is OnInconclusive.ROLL_BACK
+    def _take_over(self, state: CanaryState) -> None:
+        self._traffic.take_over(state)
+        self._judging.evidence = state.evidence
+        self._judging.verdict = state.verdict
+        self._judging.ramp = RampState.model_validate(state.ramp) if state.ramp else None
+        self._judging.ramp_began = state.ramp_began
+        self._answers = Answers(
+            approved=state.approved,
+            skip=state.skip,
+            asks_alerts=self._plan.stages[state.at].kind == "preflight",
+            let_by=state.let_by,
+            overrule=state.overrule,
+            doubt=state.doubt,
+        )
 
-    async def _gate(self, _: int, step: FullStep) -> None:
-        if step.gate is None:
+    def _hand_over(self) -> CanaryState:
+        traffic, judging, answers = self._traffic, self._judging, self._answers
+        state, ramp = self._decisions.now(), self._judging.ramp
+        return CanaryState(
+            phase=self._reporter.phase,
+            step=self._reporter.step,
+            at=state.at,
+            sequence=self._reporter.sequence,
+            route=traffic.route,
+            weight=traffic.weight,
+            before=traffic.before,
+            touched=tuple(sorted(state.touched)),
+            first=traffic.first,
+            began_at=traffic.began_at,
+            confirmed_at=traffic.confirmed_at,
+            evidence=judging.evidence,
+            ramp=ramp.model_dump(mode="json") if ramp else None,
+            ramp_began=judging.ramp_began,
+            verdict=judging.verdict,
+            alerts=self._alerts.identities,
+            alerts_seen=self._alerts.count,
+            alerted=state.alerted,
+            cause=state.cause,
+            pause=state.pause,
+            approved=answers.approved,
+            doubt=answers.doubt,
+            skip=answers.skip,
+            let_by=answers.let_by,
+            overrule=answers.overrule,
+            finalize=state.finalize,
+            decisions=self._decisions.records,
+        )
+
+    # --- what comes in ---
+
+    def _cancelled(self) -> None:
+        self._in_trouble(self._cause(CauseKind.CANCELLED, "the canary was cancelled"))
+
+    @workflow.signal(
+        name=SIGNAL_ALERT, description="Not for people: from the bridge, an alert on this service."
+    )
+    def alert(self, alert: Alert | None = None) -> None:
+        """Act on an alert, once; the catalog says how."""
+        if alert is not None:
+            self._take_alert(alert)
+
+    @workflow.signal(
+        name=SIGNAL_ALERTS, description="Not for people: from the bridge, a list of alerts."
+    )
+    def alerts(self, value: Any = None) -> None:
+        """Act on each alert of a batch; one that is malformed hides none of the others."""
+        alerts, wrong = alerts_in(value)
+        for error in wrong:
+            workflow.logger.warning("dropped a malformed alert", extra={"error": error})
+        for alert in alerts:
+            self._take_alert(alert)
+
+    def _take_alert(self, alert: Alert) -> None:
+        began_at = self._traffic.began_at
+        if alert.lost and began_at is None:
+            return  # and not remembered either: the next loss of that hour may be of what matters
+        if not self._alerts.is_new(alert):
             return
-        text = step.gate.text or f"the gate of step {self._place}"
-        if self._doubt is not None:
-            text += f"; and to go on although the bake was inconclusive: {self._doubt}"
-        await self._wait_for_approval(text)
-        self._doubt = None
+        self._decisions.alerted()
+        decided = decide(alert, self._plan, began_at=began_at, stable=self._traffic.stable)
+        workflow.logger.info(
+            "alert",
+            extra={"alert": alert.name, "action": decided.action, "why": decided.text},
+        )
+        name, identity = alert.name, cut(alert.identity, NAME_MOST)
+        if decided.action is AlertAction.ROLLBACK:
+            cause = self._cause(CauseKind.ALERT, decided.text, alert=fitted(alert, ALERT_BYTES))
+            self._in_trouble(cause, name=name, identity=identity)
+            return
+        did = Did.RECORDED
+        if decided.action is AlertAction.PAUSE:
+            did = Did.KNOWN if self._decisions.now().pause is not None else Did.PAUSED
+        self._note(Heard.ALERT, did, decided.text, name=name, identity=identity)
+        if did is Did.PAUSED:
+            self._decisions.pause(decided.text)
+            self._reporter.tell()
 
-    async def _wait_for_approval(self, text: str) -> None:
-        self._enter(CanaryPhase.GATED, f"approval: {text}")
-        await self._judging.judge(None, lambda: self._approved)
-        self._approved = False  # not before: a run that goes on may have heard it at its start
+    @workflow.signal(
+        name=SIGNAL_ORDER_ROLLBACK, description="Not for people: from the release, roll back now."
+    )
+    def order_rollback(self, value: Any = None) -> None:
+        """The release's order, which a canary obeys while holding, too; whatever comes with it."""
+        default = self._cause(CauseKind.RELEASE, "the release goes back")
+        self._decisions.ordered_back(Cause.of(value, default))
 
-    async def _pause_if_told(self) -> None:
-        if self._pause_text is not None:
-            self._enter(CanaryPhase.PAUSED, f"resume: {self._pause_text}")
-            await self._judging.judge(None, lambda: self._pause_text is None)
+    @workflow.signal(
+        name=SIGNAL_FINALIZE, description="Not for people: from the release, become stable."
+    )
+    def finalize(self, _: Any = None) -> None:
+        """The release's order, once all of its services hold."""
+        self._decisions.ordered_final()
 
-    async def _hold(self) -> None:
-        known = "; this version is stable already" if self._traffic.unchanged else ""
-        self._enter(CanaryPhase.HOLDING, f"the rest of the release{known}")
-        try:
-            await self._judging.judge(None, lambda: self._finalize)
-        except (BakeFailed, ActivityError) as error:
-            # The release's to act on: dependents go back first, and nothing once it is finalized.
-            self._in_trouble(self._cause_of(error))
-        await workflow.wait_condition(lambda: self._finalize)
+    @workflow.signal(
+        name=SIGNAL_ORDER_END, description="Not for people: from the release, after a reset of it."
+    )
+    def order_end(self, order: EndOrder | None = None) -> None:
+        """The order of a release that was reset, if it is this canary's."""
+        if order is None or order.release != self._start.release:
+            return
+        if order.cause is None:
+            self._decisions.ordered_final()
+        else:
+            self._decisions.ordered_back(fitted(order.cause, CAUSE_BYTES))
 
-    def _judged(self, verdict: Verdict) -> Cause:
-        return self._cause(CauseKind.VERDICT, verdict.sentence, verdict=verdict)
+    @workflow.query(name=QUERY_STATUS, description="Where this canary is, and why. No input.")
+    def status(self, _: Any = None) -> CanaryStatus:
+        """Where this canary is."""
+        report = {**dict(self._reporter.report()), "decisions": self._decisions.records}
+        return CanaryStatus(
+            **report,
+            release=self._start.release,
+            version=self._plan.version,
+            route=self._traffic.route,
+            alerts_seen=self._alerts.count,
+        )
+
+    def _refusal(self, kind: CommandKind, _: Command) -> str | None:
+        reporter = self._reporter
+        where = describe.phase(reporter.phase, reporter.step, reporter.steps)
+        return describe.canary_refusal(
+            kind,
+            reporter.phase,
+            paused=self._decisions.now().pause is not None,
+            ends_by=LETS_BY if self._answers.asks_alerts else reporter.ends_by,
+            at=f"{self._plan.service} is {where}",
+        )
+
+    def _obey(self, kind: CommandKind, command: Command) -> str:
+        said = describe.command(kind, command)
+        service = self._plan.service
+        match kind:
+            case CommandKind.PAUSE:
+                self._decisions.pause(said)
+                answer = f"{service} goes no further than {self._traffic.weight:g} %"
+            case CommandKind.RESUME:
+                self._decisions.pause(None)
+                answer = f"{service} goes on"
+            case CommandKind.APPROVE | CommandKind.SKIP if self._answers.asks_alerts:
+                self._answers.let_by = True
+                answer = f"{service} goes on, whatever fires"
+            case CommandKind.APPROVE:
+                self._answers.approved = True
+                answer = f"the gate of {service} is open"
+            case CommandKind.SKIP:
+                self._answers.skip = True
+                answer = f"the bake of {service} ends"
+            case CommandKind.KEEP:
+                self._decisions.keep(said)
+                answer = f"{service} gets all requests on {self._plan.version}, and keeps it"
+            case CommandKind.ROLLBACK:
+                answer = f"{service} goes back, and the release with it"
+        workflow.logger.info("command", extra={"command": kind, "by": command.by})
+        if kind is CommandKind.ROLLBACK:
+            self._in_trouble(self._cause(CauseKind.COMMAND, said, by=command.by), name=kind)
+        else:
+            self._note(Heard.COMMAND, _DID[kind], said, name=kind, by=command.by)
+        if kind in {CommandKind.PAUSE, CommandKind.RESUME}:
+            self._reporter.tell()
+        return answer
+
+    def _in_trouble(self, cause: Cause, **of: str) -> None:
+        if self._decisions.trouble(cause, **of) is Did.TOLD:
+            self._reporter.tell()
+
+    def _cause(self, kind: CauseKind, text: str, **more: Any) -> Cause:
+        return Cause(kind=kind, service=self._plan.service, text=text, at=workflow.now(), **more)
+
+    def _note(self, heard: Heard, did: Did, text: str, **more: str) -> None:
+        record = DecisionRecord(at=workflow.now(), heard=heard, did=did, text=text, **more)
+        self._decisions.note(record)
+
+    def _note_failure(self, text: str) -> None:
+        self._reporter.note_failure(text)

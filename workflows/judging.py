@@ -3,46 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, RetryState, TimeoutType, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    FailureError,
+    RetryState,
+    TimeoutType,
+    is_cancelled_exception,
+)
 from temporalio.exceptions import TimeoutError as TimeoutFailure
 
 with workflow.unsafe.imports_passed_through():
-    from activities.judge import JudgeResult
+    from activities.judge import JudgeRequest, JudgeResult
     from activities.ramp import RampState
     from activities.report_delivery import PendingReport
+    from schemas.base import format_duration
     from schemas.capabilities import Counting
     from schemas.catalog import Bake
     from schemas.fitting import fitted
-    from schemas.release import VERDICT_BYTES, ServicePlan
+    from schemas.release import VERDICT_BYTES, Cause, CauseKind, ServicePlan
     from schemas.verdict import Verdict, VerdictKind
     from workflows import describe
-    from workflows.calls import Carried, start_judging
+    from workflows.calls import Call, Calls, Stop, failure_of, until_done
+    from workflows.canary_plan import Failed, Stopped
     from workflows.traffic import Traffic
 
 
-class BakeFailed(Exception):  # noqa: N818 - an outcome, not an error
-    """The judge said FAIL, or was silent where the strategy takes that as one."""
+@dataclass(frozen=True)
+class Stops:
+    """What ends judging before its time."""
 
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict.sentence)
-        self.verdict = verdict
-
-
-class TooLong(Exception):  # noqa: N818 - an outcome, not an error
-    """The history has become long: another run goes on."""
+    stop: Stop
+    """Nothing of this run is to go on."""
+    halt: Stop
+    """Likewise, but for a history that is too long: its evidence is still waited for."""
+    until: Callable[[], bool]
+    """What it is done for has come."""
 
 
 class Judging:
-    """Judges one canary, step after step."""
+    """Judges one canary, step after step.
 
-    def __init__(self, plan: ServicePlan, traffic: Traffic, late: timedelta) -> None:
-        """`late`: how long after a bake's end its last reading may take."""
+    Args:
+        plan: of its service.
+        traffic: which weight is judged.
+        calls: makes the calls.
+        late: how long after a bake's end its last reading may take.
+    """
+
+    def __init__(self, plan: ServicePlan, traffic: Traffic, calls: Calls, late: timedelta) -> None:
         self._plan = plan
         self._traffic = traffic
+        self._calls = calls
         self._late = late
         self.evidence: dict[str, Any] | None = None
         """Of the steps so far."""
@@ -55,51 +71,33 @@ class Judging:
         """What the release is told as the next judging begins."""
 
     async def judge(
-        self, bake: Bake | None, until: Callable[[], bool], *, exposure: float = 1.0
-    ) -> Verdict | None:
-        """Judge for a bake, or without one until told; None when `until` came first.
+        self, bake: Bake | None, stops: Stops, *, exposure: float = 1.0
+    ) -> Verdict | Stopped | None:
+        """Judge the weight that is confirmed now, for a bake, or without one until told.
 
         Args:
             bake: how long.
-            until: told to stop.
-            exposure: share of requests that the canary gets next.
+            stops: what ends it before its time.
+            exposure: share of requests, 0 to 1, that the canary gets next.
 
-        Raises:
-            BakeFailed: the verdict is FAIL.
-            TooLong: the history is too long to go on in this run; the evidence is kept.
+        Returns:
+            The verdict; what stopped it, FAIL among them; None when what it waited for has come.
         """
         if not self.watched:
-            return await self._let_time_pass(bake, until)
-        carried = Carried(
-            evidence=self.evidence, ramp=self.ramp, exposure=exposure, report=self.report
-        )
-        self.report = None
+            return await self._let_time_pass(bake, stops)
         within = self._left(bake.max) + self._late if bake else None
-        judging = start_judging(self._plan, self._traffic, bake, carried, within)
-        unasked = False
-        try:
-            await workflow.wait_condition(lambda: judging.done() or until() or _too_long())
-            unasked = not judging.done()
-        finally:
+        request = self._request(bake, exposure)
+        self.report = None
+        what = _summary(f"{self._plan.service} at {request.weight:g} %", bake)
+        judging = self._calls.start(Call.JUDGE, request, what, within=within)
+        await until_done(judging, stops.stop, stops.until)
+        unasked = not judging.done()
+        if unasked:
             judging.cancel()
-        try:
-            result = await _result_of(judging, unasked=unasked)
-        except ActivityError as error:
-            if bake is None or not _out_of_time(error):
-                raise
-            return self._not_judged(error)
-        if result is None:
-            _check_length(until)
-            return None
-        self.evidence = result.evidence
-        self.ramp = result.ramp or self.ramp
-        if not result.verdict.final:
-            _check_length(until)
-            return None
-        self.verdict = verdict = fitted(result.verdict, VERDICT_BYTES)
-        if verdict.kind is VerdictKind.FAIL:
-            raise BakeFailed(verdict)
-        return verdict
+            # Its evidence is handed back; a rollback does not wait for that.
+            if (halted := await until_done(judging, stops.halt)) is not None:
+                return halted
+        return self._answered(judging, bake, stops, unasked=unasked)
 
     @property
     def watched(self) -> bool:
@@ -107,23 +105,87 @@ class Judging:
         counted = self._plan.capabilities.counts is not Counting.NONE
         return (bool(self._plan.metrics) or counted) and self._traffic.weight > 0
 
-    async def _let_time_pass(self, bake: Bake | None, until: Callable[[], bool]) -> Verdict | None:
+    def _answered(
+        self,
+        judging: workflow.ActivityHandle[JudgeResult],
+        bake: Bake | None,
+        stops: Stops,
+        *,
+        unasked: bool,
+    ) -> Verdict | Stopped | None:
+        """What the judge said.
+
+        Args:
+            judging: the activity, which is done.
+            bake: how long it was to judge.
+            stops: what may have ended it.
+            unasked: its word is not wanted any more. However it ends then (its worker may have
+                died with it, which is a time-out and not a cancellation), that is no reason to go
+                back: the release may be past the point of no return.
+        """
+        error = failure_of(judging)
+        if error is not None:
+            if unasked or is_cancelled_exception(error):
+                return _too_long(stops)
+            if bake is None or not _out_of_time(error):
+                return Failed(self._calls.cause_of(error))
+            return self._not_judged(error)
+        result = judging.result()
+        self.evidence = result.evidence
+        self.ramp = result.ramp or self.ramp
+        if not result.verdict.final:
+            return _too_long(stops)
+        self.verdict = verdict = fitted(result.verdict, VERDICT_BYTES)
+        return Failed(self.cause(verdict)) if verdict.kind is VerdictKind.FAIL else verdict
+
+    def cause(self, verdict: Verdict) -> Cause:
+        """Why something goes back that was judged so."""
+        return Cause(
+            kind=CauseKind.VERDICT,
+            service=self._plan.service,
+            text=verdict.sentence,
+            verdict=verdict,
+            at=workflow.now(),
+        )
+
+    def _request(self, bake: Bake | None, exposure: float) -> JudgeRequest:
+        plan, route = self._plan, self._traffic.route
+        changed_at = self._traffic.confirmed_at
+        if route is None or route.canary is None or changed_at is None:
+            raise RuntimeError("there is no confirmed canary to judge")
+        return JudgeRequest(
+            router=plan.router,
+            service=plan.service,
+            stable=route.stable,
+            canary=route.canary,
+            spec=plan.judge,
+            metrics=plan.metrics,
+            weight=route.weight,
+            weight_changed_at=changed_at,
+            bake=bake,
+            exposure=exposure,
+            evidence=self.evidence,
+            ramp=self.ramp,
+            report=self.report,
+            started_at=workflow.now() if self.ramp else changed_at,
+        )
+
+    async def _let_time_pass(self, bake: Bake | None, stops: Stops) -> Verdict | Stopped | None:
         """A bake without anything to look at: a timer instead of an activity."""
         try:
             await workflow.wait_condition(
-                lambda: until() or _too_long(),
+                lambda: stops.until() or stops.stop() is not None,
                 timeout=self._left(bake.max) if bake else None,
                 timeout_summary=f"bake {self._plan.service} at {self._traffic.weight:g} %",
             )
         except TimeoutError:
             self.verdict = describe.time_elapsed(self._plan, workflow.now())
             return self.verdict
-        _check_length(until)
-        return None
+        return None if stops.until() else stops.stop()
 
-    def _not_judged(self, error: ActivityError) -> Verdict:
+    def _not_judged(self, error: FailureError) -> Verdict:
         """The bake is over, and the judge said nothing; what it had seen goes on."""
-        cause = error.cause
+        cause = error.__cause__
         if isinstance(cause, TimeoutFailure) and cause.last_heartbeat_details:
             seen = cause.last_heartbeat_details[0]
             self.evidence = {part: one for part, one in seen.items() if part != "evidence_series"}
@@ -137,43 +199,23 @@ class Judging:
         return max(timedelta(0), began + most - workflow.now())
 
 
-def _out_of_time(error: ActivityError) -> bool:
+def _out_of_time(error: FailureError) -> bool:
     """Whether the judge was given up at the end of its bake."""
-    late = isinstance(error.cause, TimeoutFailure) and error.cause.type in {
+    late = isinstance(error.__cause__, TimeoutFailure) and error.__cause__.type in {
         TimeoutType.SCHEDULE_TO_CLOSE,
         TimeoutType.SCHEDULE_TO_START,
     }
-    return late or error.retry_state is RetryState.TIMEOUT
+    return late or (isinstance(error, ActivityError) and error.retry_state is RetryState.TIMEOUT)
 
 
-def _too_long() -> bool:
-    return workflow.info().is_continue_as_new_suggested()
+def _too_long(stops: Stops) -> Stopped | None:
+    """Judging ended without a verdict: what it waited for has come, or this run has to end."""
+    return None if stops.until() else stops.stop()
 
 
-def _check_length(until: Callable[[], bool]) -> None:
-    """Judging ended without a verdict: it was told to, or this run has to end.
-
-    Raises:
-        TooLong: this run has to end.
-    """
-    if not until() and _too_long():
-        raise TooLong
-
-
-async def _result_of(
-    judging: workflow.ActivityHandle[JudgeResult], *, unasked: bool
-) -> JudgeResult | None:
-    """What the judge says; None when it was told to stop and says nothing.
-
-    Args:
-        judging: the activity.
-        unasked: its word is not wanted any more. However it ends then (its worker may have died
-            with it, which is a time-out and not a cancellation), that is no reason to go back: the
-            release may be past the point of no return.
-    """
-    try:
-        return await judging
-    except ActivityError as error:
-        if unasked or is_cancelled_exception(error):
-            return None
-        raise
+def _summary(what: str, bake: Bake | None) -> str:
+    """In a few words, for the timeline."""
+    if bake is None:
+        return f"watch {what} while it waits"
+    most = f", {format_duration(bake.max)} at most" if bake.max != timedelta.max else ""
+    return f"judge {what}{most}"

@@ -62,7 +62,12 @@ class Reports:
 
     async def delivered(self) -> None:
         """Return once what was put is on its way to the release, or nobody hears."""
-        await workflow.wait_condition(lambda: self.orphaned or (self._idle and not self._pending))
+        await workflow.wait_condition(lambda: self.all_delivered)
+
+    @property
+    def all_delivered(self) -> bool:
+        """Whether what was put is on its way to the release, or nobody hears."""
+        return self.orphaned or (self._idle and not self._pending)
 
     def pending(self, report: CanaryReport) -> PendingReport | None:
         """A report for an activity to deliver; None when nobody would hear it."""

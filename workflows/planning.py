@@ -16,6 +16,7 @@ from schemas.deploy import DeployRequested
 from schemas.graph import levels
 from schemas.judging import is_acting_ratio
 from schemas.release import ReleasePlan, ServicePlan
+from schemas.stages import stages_of
 
 ANY_ENVIRONMENT: Final = "default"
 """A catalog of this environment takes the events of every other."""
@@ -209,6 +210,7 @@ def _service_plan(
         capabilities=resolved.capabilities,
         strategy_name=resolved.strategy_name,
         strategy=resolved.strategy,
+        stages=stages_of(resolved.strategy),
         judge=resolved.judge,
         metrics=metrics or (),
         alerts=resolved.alerts,

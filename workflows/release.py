@@ -54,7 +54,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.reset import Reset, order_end, resets
     from workflows.reverting import Reverts
     from workflows.service_states import ServiceStates
-    from workflows.traffic import run_to_end
+    from workflows.waiting import run_to_end
 
 TASK_TIMEOUT = timedelta(seconds=2)
 """With the workers' short sticky time-out, a killed worker delays the next alert by 1 to 2 s."""

@@ -182,7 +182,7 @@ class ReleaseEvents:
 
 
 def _state(report: CanaryReport) -> dict[str, Any]:
-    data = report.model_dump(mode="json", exclude={"sequence", "at", "ends_by"})
+    data = report.model_dump(mode="json", exclude={"sequence", "at", "ends_by", "decisions"})
     return data | {"weight": report.phase.weight(report.weight)}
 
 

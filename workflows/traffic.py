@@ -1,40 +1,28 @@
-"""Traffic during one canary: each do beside its undo, and how an undo is run to its end."""
+"""Traffic during one canary: the writes of its route, forward and back."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from activities.standing import REGISTER, RegisterRoute
-    from activities.traffic import APPLY, READ, ApplyRoute, ReadRoute, traffic_policy
+    from activities.standing import RegisterRoute
+    from activities.traffic import ApplyRoute, ReadRoute
     from adapters.errors import ForeignChange
     from schemas.release import CanaryState, ServicePlan, Tuning
-    from schemas.route import Confirmation, Route
-    from workflows import describe
+    from schemas.route import Route
+    from workflows.calls import Call, Calls, Stop, never, rest
+    from workflows.canary_plan import Failed, Stopped
     from workflows.reset import resets
-    from workflows.trying import Told, for_ever
+    from workflows.trying import Told
 
 
-async def run_to_end(task: asyncio.Task[Any]) -> None:
-    """Wait for a task that a cancellation must not cut short, however often it comes."""
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise
-    task.result()
-
-
-def is_foreign_change(error: ActivityError) -> bool:
+def is_foreign(stopped: Stopped | None) -> bool:
     """Whether a write was refused because somebody else has changed the route."""
-    return isinstance(error.cause, ApplicationError) and error.cause.type == ForeignChange.__name__
+    return isinstance(stopped, Failed) and stopped.error == ForeignChange.__name__
 
 
 class Traffic:
@@ -42,15 +30,24 @@ class Traffic:
 
     Every write is recorded in `route` before it is sent, so that one with an unknown outcome is
     undone as well; each has a larger generation than the one before, so that a late attempt is
-    refused.
+    refused. Whatever goes forward is given `stop`, which is asked right before each write.
+
+    Args:
+        release: that owns what is written.
+        plan: of the service.
+        tuning: its times.
+        calls: makes the calls.
+        told: hears why the router's calls fail, while they do.
     """
 
-    def __init__(self, release: str, plan: ServicePlan, tuning: Tuning, told: Told) -> None:
-        """`told` hears why the router's calls fail, while they do."""
+    def __init__(
+        self, release: str, plan: ServicePlan, tuning: Tuning, calls: Calls, told: Told
+    ) -> None:
         self._told = told
         self._release = release
         self._plan = plan
         self._tuning = tuning
+        self._calls = calls
         self.route: Route | None = None
         """As last read, applied or meant."""
         self.weight = 0.0
@@ -59,24 +56,16 @@ class Traffic:
         """The version that served when this canary began, once it is known."""
         self.first = False
         """Whether this canary gave the service its first route."""
-        self.touched = False
-        """Whether a route with this canary was ever sent."""
         self.began_at: datetime | None = None
         """When the first share of requests was sent to the canary."""
         self.confirmed_at: datetime | None = None
         """When the router confirmed the last write."""
-
-    @property
-    def suspect(self) -> bool:
-        """Whether the canary may have traffic: it was given some, or was reset and can't know."""
-        return self.touched or resets() > 0
 
     def take_over(self, state: CanaryState) -> None:
         """Go on where an earlier run of this canary was."""
         self.route = state.route
         self.weight = state.weight
         self.before = state.before
-        self.touched = state.touched
         self.first = state.first
         self.began_at = state.began_at
         self.confirmed_at = state.confirmed_at
@@ -91,74 +80,80 @@ class Traffic:
         """Whether the version to release already is the stable one."""
         return self.stable == self._plan.version
 
-    async def look(self) -> bool:
-        """Read the route; False where the service has none."""
+    # --- forward ---
+
+    async def look(self, stop: Stop) -> Stopped | None:
+        """Read the route, which the service may not have."""
         request = ReadRoute(
             router=self._plan.router, service=self._plan.service, may_be_missing=True
         )
-        self.route = await self._call(
-            READ, request, Route | None, f"{self._plan.service}: read route"
-        )
-        self.before = self.route.stable if self.route else None
-        return self.route is not None
+        summary = f"{self._plan.service}: read route"
+        answer = await self._calls.make(Call.READ_ROUTE, request, summary, stop=stop)
+        if isinstance(answer, Stopped):
+            return answer
+        self.route = answer
+        self.before = answer.stable if answer else None
+        return None
 
-    async def begin_first(self) -> None:
-        """Do: give a service without a route its first one, all to the new version.
+    async def take(self, stop: Stop) -> Stopped | None:
+        """Clear what an earlier canary may have left on the route, where there is one."""
+        if self.route is None:
+            return None
+        return await self._insist(self._without_canary, "clear an earlier canary", stop)
+
+    async def begin_first(self, stop: Stop) -> Stopped | None:
+        """Give a service without a route its first one, all to the new version.
 
         It has no undo: there is nothing to go back to.
         """
+        if (stopped := stop()) is not None:
+            return stopped
         request = RegisterRoute(
             router=self._plan.router, service=self._plan.service, version=self._plan.version
         )
         summary = f"{self._plan.service}: first route, all to {self._plan.version}"
         self.began_at = workflow.now()
-        self.route = await self._call(REGISTER, request, Route, summary)
+        answer = await self._calls.make(Call.REGISTER_ROUTE, request, summary, stop=stop)
+        if isinstance(answer, Stopped):
+            return answer
+        self.route = route = answer
         self.first = self.unchanged
-        self.before = None if self.first else self.route.stable
-        await self._insist(self._claimed, "confirm its first route")
+        self.before = None if self.first else route.stable
+        return await self._insist(self._claimed, "confirm its first route", stop)
 
-    async def keep(self) -> None:
-        """Instead of going back: the new version has everything, and is stable. Never given up."""
-        await self._insist(self._kept, "keep the new version")
-
-    async def take(self) -> None:
-        """Clear what an earlier canary may have left on the route."""
-        await self._insist(self._without_canary, "clear an earlier canary")
-
-    async def shift(self, weight: float, *, overrule: bool = False) -> str | None:
-        """Do: give the canary a share of the requests, in percent.
+    async def shift(self, weight: float, stop: Stop, *, overrule: bool) -> Stopped | None:
+        """Give the canary a share of the requests, in percent.
 
         Args:
             weight: its share.
+            stop: asked right before the write.
             overrule: whether to write over what somebody else has changed.
 
         Returns:
-            What somebody else has changed, in words: nothing was written. None: it was.
-
-        Raises:
-            ActivityError: the router refused for good.
+            What stopped it; of a change by somebody else `is_foreign`: nothing was written then.
         """
-        route = self._known()
-        stable = route.stable
+        if (stopped := stop()) is not None:
+            return stopped
+        route, began_at = self._known(), self.began_at
         summary = f"{self._plan.service} {route.weight:g} % → {weight:g} %"
-        touched, began_at = self.touched, self.began_at
-        self.touched = True
-        self.began_at = self.began_at or workflow.now()
-        self.route = self._next(stable=stable, canary=self._plan.version, weight=weight)
-        try:
-            await self._apply(self.route, summary, over=None if overrule else route)
-        except ActivityError as error:
-            if not is_foreign_change(error):
-                raise
-            self.route, self.touched, self.began_at = route, touched, began_at
-            return describe.failure(error)
-        return None
+        self.began_at = began_at or workflow.now()
+        self.route = self._next(stable=route.stable, canary=self._plan.version, weight=weight)
+        stopped = await self._apply(self.route, summary, stop, None if overrule else route)
+        if is_foreign(stopped):
+            self.route, self.began_at = route, began_at
+        return stopped
+
+    # --- never given up ---
 
     async def give_back(self) -> None:
-        """Undo: stable has everything again. Never given up."""
+        """Stable has everything again."""
         if self.route is None or resets():
-            self.route = await self._read_in_the_end()
+            await self._read_in_the_end(never)
         await self._insist(self._without_own_canary, "back to stable")
+
+    async def keep(self) -> None:
+        """Instead of going back: the new version has everything, and is stable."""
+        await self._insist(self._kept, "keep the new version")
 
     async def write_again(self) -> None:
         """Have the router apply once more what it confirmed but does not do."""
@@ -172,13 +167,15 @@ class Traffic:
         await self._insist(once_more, "write again")
 
     async def make_stable(self) -> None:
-        """Finalize: the canary's version becomes stable. Never given up.
+        """The canary's version becomes stable.
 
         Also where it went back already: the release is past the point at which it could.
         """
         if self.route is None or resets():
-            self.route = await self._read_in_the_end()
+            await self._read_in_the_end(never)
         await self._insist(self._promoted, "finalize")
+
+    # --- what is written ---
 
     def _without_canary(self, current: Route) -> Route | None:
         return None if current.canary is None else self._next(stable=current.stable)
@@ -215,65 +212,53 @@ class Traffic:
             raise RuntimeError("the route must be read before it is written")
         return self.route
 
-    async def _insist(self, goal: Callable[[Route], Route | None], why: str) -> None:
+    async def _insist(
+        self, goal: Callable[[Route], Route | None], why: str, stop: Stop = never
+    ) -> Stopped | None:
         """Write until the goal has nothing left to write, reading anew after each refusal."""
         while (wanted := goal(self._known())) is not None:
+            if (stopped := stop()) is not None:
+                return stopped
             self.route = wanted
-            try:
-                await self._apply(wanted, f"{self._plan.service}: {why}")
-            except ActivityError as error:
-                if is_cancelled_exception(error):
-                    raise
-                workflow.logger.warning(
-                    "router refused; reading its route anew",
-                    extra={"service": self._plan.service, "error": str(error.cause)},
-                )
-                self._told(describe.failure(error))
+            refused = await self._apply(wanted, f"{self._plan.service}: {why}", stop)
+            if isinstance(refused, Failed):
+                self._note("router refused; reading its route anew", refused)
                 # Its own success mends nothing.
-                self.route = await self._read_in_the_end(lambda _: None)
-                await workflow.sleep(self._tuning.retry_cap)
+                refused = await self._read_in_the_end(stop, lambda _: None)
+                refused = refused or await rest(self._tuning.retry_cap, stop)
+            if refused is not None:
+                return refused
+        return None
 
-    async def _read(self, told: Told | None = None) -> Route:
+    async def _read_in_the_end(self, stop: Stop, told: Told | None = None) -> Stopped | None:
+        """Read the route, however long the router knows of none: what was begun must be ended."""
         request = ReadRoute(router=self._plan.router, service=self._plan.service)
         summary = f"{self._plan.service}: read route"
-        route: Route = await self._call(READ, request, Route, summary, told)
-        return route
-
-    async def _read_in_the_end(self, told: Told | None = None) -> Route:
-        """Read the route, however long the router knows of none: what was begun must be ended."""
         while True:
-            try:
-                return await self._read(told)
-            except ActivityError as error:
-                if is_cancelled_exception(error):
-                    raise
-                workflow.logger.warning(
-                    "the router has no route to read; asking again",
-                    extra={"service": self._plan.service, "error": str(error.cause)},
-                )
-                self._told(describe.failure(error))
-            await workflow.sleep(self._tuning.retry_cap)
+            answer: Any = await self._calls.make(
+                Call.READ_ROUTE, request, summary, stop=stop, told=told
+            )
+            if isinstance(answer, Failed):
+                self._note("the router has no route to read; asking again", answer)
+                answer = await rest(self._tuning.retry_cap, stop)
+            if isinstance(answer, Stopped):
+                return answer
+            if answer is not None:
+                self.route = answer
+                return None
 
-    async def _apply(self, route: Route, summary: str, over: Route | None = None) -> None:
+    def _note(self, what: str, failed: Failed) -> None:
+        text = failed.cause.text
+        workflow.logger.warning(what, extra={"service": self._plan.service, "error": text})
+        self._told(text)
+
+    async def _apply(
+        self, route: Route, summary: str, stop: Stop, over: Route | None = None
+    ) -> Stopped | None:
         request = ApplyRoute(router=self._plan.router, route=route, over=over)
-        await self._call(APPLY, request, Confirmation, summary)
+        answer = await self._calls.make(Call.APPLY_ROUTE, request, summary, stop=stop)
+        if isinstance(answer, Stopped):
+            return answer
         self.confirmed_at = workflow.now()
         self.weight = route.weight
-
-    async def _call(
-        self, name: str, request: Any, answer: Any, summary: str, told: Told | None = None
-    ) -> Any:
-        policy = traffic_policy(self._tuning.retry_cap)
-        return await for_ever(
-            lambda retry: workflow.execute_activity(
-                name,
-                request,
-                result_type=answer,
-                start_to_close_timeout=policy.start_to_close,
-                retry_policy=retry,
-                cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
-                summary=summary,
-            ),
-            policy.retry,
-            told or self._told,
-        )
+        return None

@@ -7,7 +7,7 @@ four times as many: the reason is there within seconds, and a history of days ha
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final, TypeVar
@@ -29,6 +29,27 @@ Told = Callable[[str], None]
 """Takes the last failure in words; empty once the call is done."""
 
 
+def rounds(retry: RetryPolicy) -> Iterator[RetryPolicy]:
+    """The retries of each call of an activity that is called until it succeeds; without end.
+
+    Args:
+        retry: the pauses between attempts.
+    """
+    attempts = FIRST_ATTEMPTS
+    while True:
+        yield replace(retry, maximum_attempts=attempts)
+        retry = replace(retry, initial_interval=_after(retry, attempts))
+        attempts = min(attempts * _MORE, _MOST_ATTEMPTS)
+
+
+def only_out_of_attempts(error: BaseException) -> bool:
+    """Whether another round may succeed."""
+    return (
+        isinstance(error, ActivityError)
+        and error.retry_state is RetryState.MAXIMUM_ATTEMPTS_REACHED
+    )
+
+
 async def for_ever(
     call: Callable[[RetryPolicy], Awaitable[_T]], retry: RetryPolicy, told: Told
 ) -> _T:
@@ -42,19 +63,17 @@ async def for_ever(
     Raises:
         ActivityError: it failed for good, or was cancelled.
     """
-    attempts = FIRST_ATTEMPTS
-    while True:
+    for attempts in rounds(retry):
         try:
-            answer = await call(replace(retry, maximum_attempts=attempts))
+            answer = await call(attempts)
         except ActivityError as error:
-            if error.retry_state is not RetryState.MAXIMUM_ATTEMPTS_REACHED:
+            if not only_out_of_attempts(error):
                 raise
             told(describe.failure(error))
-            retry = replace(retry, initial_interval=_after(retry, attempts))
-            attempts = min(attempts * _MORE, _MOST_ATTEMPTS)
         else:
             told("")
             return answer
+    raise AssertionError("rounds has no end")
 
 
 def _after(retry: RetryPolicy, attempts: int) -> timedelta:

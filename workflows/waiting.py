@@ -1,8 +1,11 @@
-"""Waiting for other workflows to end, at three events however long it takes."""
+"""Waiting: for other workflows, at three events however long it takes, and for what must end."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
@@ -51,3 +54,20 @@ async def one_ended(
             return ()
         raise
     return tuple(gone)
+
+
+async def run_to_end(task: asyncio.Task[Any], cancelled: Callable[[], None] = lambda: None) -> None:
+    """Wait for a task that a cancellation must not cut short, however often it comes.
+
+    Args:
+        task: what is to end by itself.
+        cancelled: told of each cancellation.
+    """
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise
+            cancelled()
+    task.result()

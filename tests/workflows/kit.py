@@ -57,10 +57,12 @@ from schemas.release import (
     CanaryStatus,
     ReleaseInput,
     ReleaseStatus,
+    ServicePlan,
     Tuning,
 )
 from schemas.route import Confirmation, Health, Route
 from schemas.router_spec import RouterSpec
+from schemas.stages import Stage
 from schemas.verdict import Reason, Verdict, VerdictKind
 from tests.catalogs import make
 from workflows.guard import GuardInterceptor
@@ -82,6 +84,12 @@ QUICK = Tuning(
 )
 
 Canary = WorkflowHandle[Any, CanaryOutcome]
+Reshape = Callable[[tuple[Stage, ...]], tuple[Stage, ...]]
+
+
+def reshaped(plan: ServicePlan, reshape: Reshape) -> ServicePlan:
+    """The plan with other stages than those of its strategy."""
+    return plan.model_copy(update={"stages": reshape(plan.stages)})
 
 
 class RecordingRouter(TrialRouter):
@@ -353,6 +361,7 @@ class World:
         version: str = "2",
         labels: Mapping[str, str] | None = None,
         versions: Mapping[str, str] | None = None,
+        reshape: Reshape | None = None,
         **catalog: Any,
     ) -> Release:
         """Start a release of all services of a graph `{service: its dependencies}`."""
@@ -384,6 +393,9 @@ class World:
         )
         self.catalog = make(document, self.connections)
         plan = plan_release(self.catalog, deploy)
+        if reshape is not None:
+            services = {name: reshaped(one, reshape) for name, one in plan.services.items()}
+            plan = plan.model_copy(update={"services": services})
         handle = await self.client.start_workflow(
             RELEASE_WORKFLOW,
             ReleaseInput(plan=plan, tuning=tuning or self.tuning),
@@ -399,6 +411,7 @@ class World:
         strategy: Mapping[str, Any],
         first_word: str | None = None,
         resume: CanaryState | None = None,
+        reshape: Reshape | None = None,
     ) -> Canary:
         """A canary by itself, without a release that orders it.
 
@@ -406,6 +419,7 @@ class World:
             strategy: of the catalog.
             first_word: a signal that it hears before it does anything.
             resume: what an earlier run handed over.
+            reshape: what makes other stages of those of the strategy.
         """
         service = self.service("ledger")
         catalog = make(
@@ -417,12 +431,11 @@ class World:
             }
         )
         asked = {"release": "r", "services": [{"service": service, "version": "2"}]}
-        plan = plan_release(catalog, DeployRequested.model_validate(asked))
+        plan = plan_release(catalog, DeployRequested.model_validate(asked)).services[service]
+        plan = plan if reshape is None else reshaped(plan, reshape)
         return await self.client.start_workflow(
             CANARY_WORKFLOW,
-            CanaryInput(
-                release="r", plan=plan.services[service], tuning=self.tuning, resume=resume
-            ),
+            CanaryInput(release="r", plan=plan, tuning=self.tuning, resume=resume),
             id=canary_workflow_id(service),
             task_queue=self.queue,
             result_type=CanaryOutcome,

@@ -136,9 +136,10 @@ async def test_an_approval_that_the_next_run_hears_first_opens_the_gate(world: W
     service = world.service("ledger")
     route = Route.split(service=service, stable="1", canary="2", weight=10, generation=1, owner="r")
     nothing = dict.fromkeys(CanaryState.model_fields)
-    numbers = {"step": 0, "progress": (0, 2), "sequence": 3, "weight": 10, "alerts_seen": 0}
-    flags = {"touched": True, "first": False, "approved": False, "skip": False, "finalize": False}
-    more = {"phase": "gated", "route": route, "alerts": ()}
+    numbers = {"step": 0, "at": 3, "sequence": 3, "weight": 10, "alerts_seen": 0}
+    flags = {"first": False, "approved": False, "skip": False, "finalize": False}
+    flags |= {"alerted": False, "let_by": False, "overrule": False}
+    more = {"phase": "gated", "route": route, "alerts": (), "touched": (2,), "decisions": ()}
     waits = CanaryState.model_validate({**nothing, **numbers, **flags, **more})
     gate = {"steps": [{"weight": 10, "gate": {"text": "look"}}]}
     canary = await world.canary(gate, first_word=SIGNAL_APPROVE, resume=waits)

@@ -46,11 +46,15 @@ def _state(**over: Any) -> dict[str, Any]:
     empty = dict.fromkeys(CanaryState.model_fields)
     known = {
         "phase": "holding",
-        "progress": [1, 0],
+        "at": 9,
         "sequence": 5,
         "weight": 100,
-        "touched": True,
+        "touched": [2],
         "first": False,
+        "alerted": False,
+        "let_by": False,
+        "overrule": False,
+        "decisions": [],
         "alerts": [],
         "alerts_seen": 0,
         "approved": False,

@@ -17,6 +17,7 @@ from schemas.alert_policy import AlertAction, AlertPolicy
 from schemas.catalog import Strategy
 from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
 from schemas.release import CanaryPhase, Cause, CauseKind, ReleasePhase, ReleasePlan, ServicePlan
+from schemas.stages import stages_of
 from schemas.timeline import CanaryRun, Judging, Moment, MomentKind, ServiceTimeline, Timeline
 from schemas.verdict import Verdict
 from tests.catalogs import MEMORY, capabilities
@@ -24,6 +25,7 @@ from tests.unit.history import recorded as histories
 
 START = datetime(2026, 3, 4, 14, 0, tzinfo=UTC)
 NASTY = "</script><script>alert(1)</script> & \"quoted\" 'text' <img src=x onerror=alert(2)>"
+STRATEGY = Strategy.model_validate({"steps": [5, 25, 50], "bake": "30m"})
 METRICS: tuple[MetricSpec, ...] = (
     RatioMetric(name="errors"),
     HistogramMetric(name="latency", edges=(0.25,)),
@@ -44,7 +46,8 @@ def plan_of(service: str, depends_on: tuple[str, ...] = ()) -> ServicePlan:
         router=MEMORY,
         capabilities=capabilities(),
         strategy_name="gentle",
-        strategy=Strategy.model_validate({"steps": [5, 25, 50], "bake": "30m"}),
+        strategy=STRATEGY,
+        stages=stages_of(STRATEGY),
         judge=JudgeSpec(),
         metrics=METRICS,
         alerts=AlertPolicy(),

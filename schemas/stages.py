@@ -1,0 +1,185 @@
+"""What a canary does, as data: the stages in the plan of its service, in the order of its way.
+
+A stage says what is to be done; `workflows/stages` has a module for each kind that does it, and
+`workflows/canary_plan.py` decides which is next. A new kind is a model here, a module there, and a
+line in each of the two tables.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import ConfigDict, Field
+
+from schemas.base import Model, Percent
+from schemas.catalog import Bake, Gate, OnInconclusive, Strategy
+from schemas.judging import RampSpec
+
+
+class When(StrEnum):
+    """Where a stage is done, and left out otherwise."""
+
+    ALWAYS = "always"
+    UNROUTED = "unrouted"
+    """Only while the service has no route."""
+    CHANGED = "changed"
+    """Only while the version to release is not the stable one."""
+
+
+class Effect(StrEnum):
+    """What a stage changes, and going back undoes: once for all stages that changed it."""
+
+    TRAFFIC = "traffic"
+
+
+UNDONE_FIRST: Final = Effect.TRAFFIC
+"""Nothing stands between a cause to go back and the route; others are undone last done first."""
+
+
+class _Stage(Model):
+    """What every stage says of itself."""
+
+    when: ClassVar[When] = When.ALWAYS
+    moves: ClassVar[bool] = False
+    """Whether it may give the version more requests: a pause holds it, and so does an alert that
+    was heard since preflight last asked, as long as the version has none."""
+    effect: ClassVar[Effect | None] = None
+    """What is undone when the canary goes back; None: nothing."""
+
+    step: int | None = Field(
+        default=None, ge=0, description="Index from 0 of the strategy's step that it belongs to."
+    )
+
+
+class PreflightStage(_Stage):
+    """Read the route, and wait until no alert holds the version back."""
+
+    kind: Literal["preflight"] = "preflight"
+
+
+class FirstDeploymentStage(_Stage):
+    """Wait for the route, or give a service that has none its first one."""
+
+    when: ClassVar[When] = When.UNROUTED
+    moves: ClassVar[bool] = True
+
+    kind: Literal["first_deployment"] = "first_deployment"
+
+
+class RampStage(_Stage):
+    """Grow the weight as far as a budget of extra failed requests allows."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"kind": "ramp", "spec": {"budget": 100}}]}
+    )
+    when: ClassVar[When] = When.CHANGED
+    moves: ClassVar[bool] = True
+    effect: ClassVar[Effect | None] = Effect.TRAFFIC
+
+    kind: Literal["ramp"] = "ramp"
+    spec: RampSpec
+    on_inconclusive: OnInconclusive = OnInconclusive.GATE
+
+
+class ShiftStage(_Stage):
+    """Give the version a share of the requests."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"kind": "shift", "step": 0, "weight": 5}]}
+    )
+    when: ClassVar[When] = When.CHANGED
+    moves: ClassVar[bool] = True
+    effect: ClassVar[Effect | None] = Effect.TRAFFIC
+
+    kind: Literal["shift"] = "shift"
+    weight: Percent = Field(description="Share of the requests, percent.")
+
+
+class BakeStage(_Stage):
+    """Hold the weight, and judge the version against stable."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"kind": "bake", "step": 0, "bake": "1m"}]}
+    )
+    when: ClassVar[When] = When.CHANGED
+
+    kind: Literal["bake"] = "bake"
+    bake: Bake
+    next_weight: Percent = Field(
+        default=100.0, gt=0, description="Share that the version gets next: what is risked."
+    )
+    on_inconclusive: OnInconclusive = OnInconclusive.GATE
+
+
+class GateStage(_Stage):
+    """Ask a person where the strategy does, or where what came before was inconclusive."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"kind": "gate", "step": 0, "gate": "go on?"}]}
+    )
+    when: ClassVar[When] = When.CHANGED
+
+    kind: Literal["gate"] = "gate"
+    gate: Gate | None = Field(
+        default=None, description="The strategy's question; None: only after an inconclusive bake."
+    )
+
+
+class HoldStage(_Stage):
+    """Keep what was reached until the release says that its services become stable."""
+
+    kind: Literal["hold"] = "hold"
+
+
+class PromoteStage(_Stage):
+    """Make the version the stable one: the point of no return."""
+
+    kind: Literal["promote"] = "promote"
+
+
+Stage = Annotated[
+    PreflightStage
+    | FirstDeploymentStage
+    | RampStage
+    | ShiftStage
+    | BakeStage
+    | GateStage
+    | HoldStage
+    | PromoteStage,
+    Field(discriminator="kind"),
+]
+"""One thing that a canary does; `kind` says which."""
+
+KINDS: Final[dict[str, type[_Stage]]] = {
+    "preflight": PreflightStage,
+    "first_deployment": FirstDeploymentStage,
+    "ramp": RampStage,
+    "shift": ShiftStage,
+    "bake": BakeStage,
+    "gate": GateStage,
+    "hold": HoldStage,
+    "promote": PromoteStage,
+}
+"""Every kind, in the order in which a canary comes to it."""
+
+
+def stages_of(strategy: Strategy) -> tuple[Stage, ...]:
+    """The stages of a strategy: what a canary with it does, when nothing goes wrong."""
+    unsure = strategy.on_inconclusive
+    asks = unsure is OnInconclusive.GATE
+    stages: list[Stage] = [PreflightStage(), FirstDeploymentStage()]
+    if strategy.ramp is not None:
+        stages.append(RampStage(spec=strategy.ramp, on_inconclusive=unsure))
+        stages += [GateStage()] if asks else []
+    steps = strategy.full_steps
+    for index, step in enumerate(steps):
+        stages.append(ShiftStage(step=index, weight=step.weight))
+        if step.bake.max:
+            following = steps[min(index + 1, len(steps) - 1)].weight
+            stages.append(
+                BakeStage(step=index, bake=step.bake, next_weight=following, on_inconclusive=unsure)
+            )
+        if step.gate is not None or (asks and step.bake.max):
+            stages.append(GateStage(step=index, gate=step.gate))
+    return (*stages, HoldStage(), PromoteStage())

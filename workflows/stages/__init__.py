@@ -1,0 +1,35 @@
+"""The stages of a canary: one module a kind, its *do* beside its *undo*.
+
+What belongs here: how a kind of stage is done and undone, the calls that it makes, its words for
+people. What does not: which stage is next (`workflows/canary_plan.py`), and anything that a stage
+would have to know of another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from workflows.stages import (
+    bake,
+    first_deployment,
+    gate,
+    hold,
+    preflight,
+    promote,
+    ramp,
+    shift,
+)
+from workflows.stages.context import StageKind
+
+STAGES: Final[Mapping[str, StageKind]] = {
+    "preflight": preflight.KIND,
+    "first_deployment": first_deployment.KIND,
+    "ramp": ramp.KIND,
+    "shift": shift.KIND,
+    "bake": bake.KIND,
+    "gate": gate.KIND,
+    "hold": hold.KIND,
+    "promote": promote.KIND,
+}
+"""Every kind of `schemas.stages.KINDS`, and how it is done."""

@@ -1,0 +1,41 @@
+"""Hold a weight, and judge the version against stable."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from schemas.release import CanaryPhase
+    from schemas.stages import BakeStage
+    from schemas.verdict import VerdictKind
+    from workflows.calls import Call
+    from workflows.canary_plan import AGAIN, DONE, Outcome, Stopped
+    from workflows.commands import CommandKind
+    from workflows.stages.context import Context, StageKind
+
+ENDS_BY: Final = (CommandKind.SKIP,)
+
+
+async def do(context: Context, stage: BakeStage) -> Outcome:
+    """Judge until there is a verdict, or a person skips the rest of the bake."""
+    began = context.traffic.confirmed_at or workflow.now()
+    ends = began + stage.bake.max
+    text = f"the bake of step {context.reporter.place}, until {ends:%H:%M:%S} UTC at the latest"
+    context.enter(CanaryPhase.BAKING, text, by_judge=True)
+    verdict = await context.judge(
+        stage.bake, lambda: context.answers.skip, exposure=stage.next_weight / 100
+    )
+    if isinstance(verdict, Stopped):
+        return verdict
+    if verdict is None and not context.answers.skip:
+        return AGAIN  # the judge ended without a word
+    context.answers.skip = False
+    context.answers.doubt = None
+    if verdict is not None and verdict.kind is VerdictKind.INCONCLUSIVE:
+        return context.undecided(verdict, stage.on_inconclusive)
+    return DONE
+
+
+KIND: Final = StageKind(do=do, calls=frozenset({Call.JUDGE}), most_events=6, ends_by=ENDS_BY)

@@ -1,0 +1,145 @@
+"""What a stage is given: the canary's plan and parts, and waits that end when it is to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from schemas.catalog import Bake, OnInconclusive
+    from schemas.release import CanaryInput, CanaryPhase
+    from schemas.verdict import Verdict
+    from workflows.alerts import SeenAlerts
+    from workflows.calls import Call, Calls, Stop, not_yet
+    from workflows.canary_plan import (
+        DONE,
+        INTERRUPTED,
+        TOO_LONG,
+        Done,
+        Failed,
+        Outcome,
+        Stopped,
+    )
+    from workflows.canary_reporter import CanaryReporter
+    from workflows.commands import CommandKind
+    from workflows.decisions import Decisions
+    from workflows.judging import Judging, Stops
+    from workflows.traffic import Traffic
+
+
+@dataclass
+class Answers:
+    """What people said to the stage that waits for it; forgotten once it was obeyed."""
+
+    approved: bool = False
+    skip: bool = False
+    asks_alerts: bool = False
+    """Preflight asks: both words let the version begin, whatever fires."""
+    let_by: bool = False
+    overrule: bool = False
+    """What somebody else has changed of the route was told: going on writes over it."""
+    doubt: str | None = None
+    """Why the bake before a gate was inconclusive."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """One canary, as its stages see it."""
+
+    start: CanaryInput
+    calls: Calls
+    traffic: Traffic
+    judging: Judging
+    decisions: Decisions
+    reporter: CanaryReporter
+    alerts: SeenAlerts
+    answers: Answers
+
+    # --- whether it goes on ---
+
+    def halt(self) -> Stopped | None:
+        """What stops a write: something else is to be done."""
+        return None if self.decisions.goes_on else INTERRUPTED
+
+    def stop(self) -> Stopped | None:
+        """What stops a wait: likewise, or a history that is too long."""
+        if not self.decisions.goes_on:
+            return INTERRUPTED
+        return TOO_LONG if workflow.info().is_continue_as_new_suggested() else None
+
+    # --- waits ---
+
+    async def until(
+        self, condition: Callable[[], bool], stop: Stop | None = None
+    ) -> Stopped | None:
+        """Wait for a condition; what stopped the wait, if it did."""
+        ends = stop or self.stop
+        await workflow.wait_condition(lambda: condition() or ends() is not None)
+        return None if condition() else ends()
+
+    async def call(
+        self,
+        call: Call,
+        request: Any,
+        summary: str,
+        *,
+        unless: Callable[[], bool] = not_yet,
+    ) -> Any:
+        """Call an activity, as `Calls.make` does; it is cancelled when the stage is to stop."""
+        return await self.calls.make(call, request, summary, stop=self.stop, unless=unless)
+
+    async def judge(
+        self, bake: Bake | None, until: Callable[[], bool], *, exposure: float = 1.0
+    ) -> Verdict | Stopped | None:
+        """Judge, as `Judging.judge` does."""
+        stops = Stops(stop=self.stop, halt=self.halt, until=until)
+        return await self.judging.judge(bake, stops, exposure=exposure)
+
+    async def watch(self, until: Callable[[], bool]) -> Stopped | None:
+        """Wait until told, and judge what has traffic meanwhile."""
+        while True:
+            answer = await self.judge(None, until)
+            if isinstance(answer, Stopped):
+                return answer
+            if until():
+                return None
+
+    # --- what is said and written ---
+
+    def enter(
+        self,
+        phase: CanaryPhase,
+        waits_for: str = "",
+        *,
+        by_judge: bool = False,
+        show_later: bool = False,
+        ends_by: tuple[CommandKind, ...] = (),
+    ) -> None:
+        """Enter a phase, as `CanaryReporter.enter` does."""
+        self.reporter.enter(
+            phase, waits_for, by_judge=by_judge, show_later=show_later, ends_by=ends_by
+        )
+
+    def undecided(self, verdict: Verdict, then: OnInconclusive) -> Outcome:
+        """Never on by silence: back, or the gate that follows asks a person."""
+        if then is OnInconclusive.ROLL_BACK:
+            return Failed(self.judging.cause(verdict))
+        self.answers.doubt = verdict.sentence
+        return DONE
+
+
+@dataclass(frozen=True)
+class StageKind:
+    """How a kind of stage is done and undone."""
+
+    do: Callable[[Context, Any], Awaitable[Outcome]]
+    calls: frozenset[Call]
+    """What it calls, forward and back."""
+    most_events: int
+    """Of the canary's history, when it is done once and nothing goes wrong."""
+    undo: Callable[[Context], Awaitable[Done]] | None = None
+    ends_by: tuple[CommandKind, ...] = ()
+    """What a person may say to end its wait."""

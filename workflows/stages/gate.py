@@ -1,0 +1,39 @@
+"""Ask a person: what the strategy asks, or whether to go on although a bake was inconclusive."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from schemas.release import CanaryPhase
+    from schemas.stages import GateStage
+    from workflows.calls import Call
+    from workflows.canary_plan import DONE, Outcome
+    from workflows.commands import CommandKind
+    from workflows.stages.context import Context, StageKind
+
+ENDS_BY: Final = (CommandKind.APPROVE,)
+
+
+async def do(context: Context, stage: GateStage) -> Outcome:
+    """Wait for an approval, and judge on meanwhile; no word where there is nothing to ask."""
+    answers = context.answers
+    if stage.gate is None:
+        text = answers.doubt
+    else:
+        text = stage.gate.text or f"the gate of step {context.reporter.place}"
+        if answers.doubt is not None:
+            text += f"; and to go on although the bake was inconclusive: {answers.doubt}"
+    if text is None:
+        return DONE
+    context.enter(CanaryPhase.GATED, f"approval: {text}")
+    if stopped := await context.watch(lambda: answers.approved):
+        return stopped
+    answers.approved = False  # not before: a run that goes on may have heard it at its start
+    answers.doubt = None
+    return DONE
+
+
+KIND: Final = StageKind(do=do, calls=frozenset({Call.JUDGE}), most_events=16, ends_by=ENDS_BY)

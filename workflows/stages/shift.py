@@ -1,0 +1,177 @@
+"""Give the version a share of the requests; undone, stable has everything again."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.observe import SeeBack
+    from activities.standing import Stand, Standing
+    from schemas.release import CanaryPhase
+    from schemas.stages import ShiftStage
+    from schemas.verdict import SampleRatio
+    from workflows.calls import Call
+    from workflows.canary_plan import AGAIN, DONE, Done, Failed, Outcome
+    from workflows.commands import CommandKind
+    from workflows.stages.context import Context, StageKind
+    from workflows.traffic import is_foreign
+
+UNDO_CALLS: Final = frozenset(
+    {
+        Call.READ_ROUTE,
+        Call.APPLY_ROUTE,
+        Call.LOOK_AT_INSTANCES,
+        Call.AWAIT_INSTANCES,
+        Call.SEE_BACK,
+    }
+)
+
+
+async def do(context: Context, stage: ShiftStage) -> Outcome:
+    """Write the weight; the router confirms it."""
+    context.reporter.step = stage.step
+    return await shift_to(context, stage.weight) or DONE
+
+
+async def shift_to(context: Context, weight: float) -> Outcome | None:
+    """Write a weight, unless something else is to be done by now.
+
+    Where somebody else has changed the route a person is asked, and it is tried again.
+    """
+    if stopped := context.halt():
+        return stopped
+    answers, decisions = context.answers, context.decisions
+    context.reporter.pass_through(CanaryPhase.SHIFTING, f"the router to confirm {weight:g} %")
+    first = decisions.touch()
+    refused = await context.traffic.shift(weight, context.halt, overrule=answers.overrule)
+    if isinstance(refused, Failed) and is_foreign(refused):
+        if first:
+            decisions.untouch()
+        answers.overrule = True
+        decisions.foreign_change(refused.cause.text)
+        return AGAIN
+    if refused is None:
+        answers.overrule = False
+        context.reporter.waits_for = ""
+    return refused
+
+
+async def undo(context: Context) -> Done:
+    """Give stable everything again: never given up, however long it takes.
+
+    What the service depends on waits for the router's word, and for nothing else here.
+    """
+    text = "the router to confirm that stable has all"
+    context.enter(CanaryPhase.ROLLING_BACK, text, show_later=True)
+    back = asyncio.create_task(context.traffic.give_back())
+    before = asyncio.create_task(_look(context, timedelta(0)))  # nothing waits for this
+    tuning = context.start.tuning
+    try:
+        await workflow.wait_condition(
+            back.done,
+            timeout=tuning.stuck_after.total_seconds(),
+            timeout_summary=f"stuck, when {context.start.plan.service} is not back by then",
+        )
+    except TimeoutError:
+        context.enter(CanaryPhase.STUCK, "the router, still tried")
+    await back
+    _verify(context)
+    await _until_healthy(context, await before)
+    if context.decisions.now().keep is None:
+        await _see_back(context)
+        await _until_healthy(context, await _look(context, tuning.stands_within))
+    return DONE
+
+
+def _verify(context: Context) -> None:
+    """The router has confirmed: no traffic by its word."""
+    if context.reporter.phase is not CanaryPhase.VERIFYING:
+        text = f"requests to stop starting on {context.start.plan.version}"
+        context.enter(CanaryPhase.VERIFYING, text)
+
+
+async def _look(context: Context, within: timedelta) -> Standing | None:
+    """What stands behind stable, which may take `within` to have a healthy instance.
+
+    Nothing waits long for this: where it can't be told soon, nothing is known.
+    """
+    stable = context.traffic.stable
+    if stable is None:
+        return None
+    summary = f"{context.start.plan.service}: has {stable} a healthy instance?"
+    request = _stand(context, stable, within)
+    found = await context.calls.make(Call.LOOK_AT_INSTANCES, request, summary)
+    if isinstance(found, Failed):
+        workflow.logger.warning("instances can't be seen", extra={"error": found.cause.text})
+        return None
+    standing: Standing = found
+    return standing
+
+
+def _stand(context: Context, stable: str, within: timedelta | None) -> Stand:
+    plan = context.start.plan
+    return Stand(
+        router=plan.router,
+        service=plan.service,
+        target=stable,
+        others=(plan.version,),
+        within=within,
+    )
+
+
+async def _until_healthy(context: Context, standing: Standing | None) -> None:
+    """Where stable has no healthy instance: say so, until it has, or a person decides."""
+    plan, decisions = context.start.plan, context.decisions
+    while standing is not None and standing.down and decisions.now().keep is None:
+        stable = standing.target
+        text = (
+            f"{stable} to have a healthy instance, for users get errors "
+            f"({standing.sentence}); `keep` gives {plan.version} all requests instead"
+        )
+        context.enter(CanaryPhase.STUCK, text, ends_by=(CommandKind.KEEP,))
+        standing = await context.calls.make(
+            Call.AWAIT_INSTANCES,
+            _stand(context, stable, None),
+            f"{plan.service}: wait for a healthy instance of {stable}",
+            unless=lambda: decisions.now().keep is not None,
+        )
+    context.reporter.ends_by = ()
+
+
+async def _see_back(context: Context) -> None:
+    """Believe the router only once no request starts on the canary any more."""
+    plan, tuning = context.start.plan, context.start.tuning
+    _verify(context)
+    while True:
+        request = SeeBack(
+            router=plan.router,
+            service=plan.service,
+            version=plan.version,
+            quiet=tuning.see_quiet,
+            within=tuning.see_within,
+        )
+        summary = f"{plan.service}: does a request still start on {plan.version}?"
+        seen = await context.calls.make(Call.SEE_BACK, request, summary)
+        if isinstance(seen, Failed):
+            workflow.logger.error("traffic can't be seen", extra={"error": seen.cause.text})
+            return
+        if seen.sample_ratio is not SampleRatio.MISMATCH:
+            return
+        text = (
+            f"the router: it confirmed stable, but {seen.strays} requests started on {plan.version}"
+        )
+        context.enter(CanaryPhase.STUCK, text)
+        await context.traffic.write_again()
+
+
+KIND: Final = StageKind(
+    do=do,
+    calls=frozenset({Call.APPLY_ROUTE}) | UNDO_CALLS,
+    most_events=6,
+    undo=undo,
+    ends_by=(CommandKind.KEEP,),
+)
