@@ -344,6 +344,11 @@ class CanaryWorkflow(Commands):
             at=f"{self._plan.service} is {where}",
         )
 
+    @property
+    def goes_back(self) -> bool:
+        """Whether there is a reason to go back; while holding, its release says when."""
+        return self._decisions.now().cause is not None
+
     def _obey(self, kind: CommandKind, command: Command) -> str:
         said = describe.command(kind, command)
         service = self._plan.service

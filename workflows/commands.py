@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
@@ -49,8 +49,22 @@ _KEEP = (
 )
 
 
+@runtime_checkable
+class MayGoBack(Protocol):
+    """A workflow that may go back: what traces and metrics ask of it."""
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether there is a reason to go back."""
+
+
 class Commands(ABC):
     """Handlers of the six commands; the workflow says what it refuses and what it does."""
+
+    @property
+    @abstractmethod
+    def goes_back(self) -> bool:
+        """Whether there is a reason to go back."""
 
     @abstractmethod
     def _refusal(self, kind: CommandKind, command: Command) -> str | None:

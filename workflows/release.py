@@ -465,6 +465,11 @@ class ReleaseWorkflow(Commands):
     def _refusal(self, kind: CommandKind, command: Command) -> str | None:
         return self._states.refusal(kind, command, self._phase, paused=self._paused)
 
+    @property
+    def goes_back(self) -> bool:
+        """Whether there is a reason to go back."""
+        return self._cause is not None
+
     def _obey(self, kind: CommandKind, command: Command) -> str:
         said = describe.command(kind, command)
         workflow.logger.info("command", extra={"command": kind, "by": command.by})

@@ -55,14 +55,14 @@ from schemas.ids import (
     SIGNAL_LEAVE,
     SIGNAL_REPORT,
 )
-from schemas.release import CanaryReport, Cause
+from schemas.release import CanaryReport
+from workflows.commands import MayGoBack
 
 _QUIET: Final = frozenset({SIGNAL_REPORT, SIGNAL_ADMISSION, SIGNAL_ASK, SIGNAL_LEAVE})
 """Signals between workflows that are many and mean little: they carry the context, no span."""
 _EXPORT: Final = "__aviary_export"
 _RECORDED: Final = "__aviary_is_recorded"
 _FLAGS: Final = "__aviary_root_flags"
-_CAUSES: Final = ("_cause", "_abort", "_trouble")
 _Headers = dict[str, str]
 
 _here: contextvars.ContextVar[_Headers | None] = contextvars.ContextVar("aviary_here", default=None)
@@ -303,7 +303,7 @@ class _Inbound(WorkflowInboundInterceptor):
 def _goes_back() -> bool:
     """Whether the workflow has a reason to go back."""
     here = workflow.instance()
-    return any(isinstance(getattr(here, name, None), Cause) for name in _CAUSES)
+    return isinstance(here, MayGoBack) and here.goes_back
 
 
 class _Outbound(WorkflowOutboundInterceptor):
