@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import TypedDict
 
 from temporalio import activity
 from temporalio.common import RetryPolicy
@@ -27,9 +28,18 @@ def forever(cap: timedelta) -> RetryPolicy:
     )
 
 
+class CallOptions(TypedDict):
+    """What `workflow.execute_activity` takes of a policy."""
+
+    start_to_close_timeout: timedelta
+    schedule_to_close_timeout: timedelta | None
+    heartbeat_timeout: timedelta | None
+    retry_policy: RetryPolicy
+
+
 @dataclass(frozen=True)
 class Policy:
-    """Time-outs and retries of one activity."""
+    """Time-outs and retries of one activity; `dataclasses.replace` makes another of it."""
 
     start_to_close: timedelta
     """Longest attempt; also bounds how long an attempt lost with its worker goes unnoticed."""
@@ -37,6 +47,25 @@ class Policy:
     heartbeat: timedelta | None = None
     schedule_to_close: timedelta | None = None
     """Longest for all attempts; None on whatever must not be given up."""
+
+    def longer(self, by: timedelta) -> Policy:
+        """The same for an activity that waits so much longer by itself."""
+        whole = self.schedule_to_close
+        return replace(
+            self,
+            start_to_close=self.start_to_close + by,
+            schedule_to_close=None if whole is None else whole + by,
+        )
+
+    @property
+    def options(self) -> CallOptions:
+        """All of it, to be spread into a call: `execute_activity(…, **policy.options)`."""
+        return CallOptions(
+            start_to_close_timeout=self.start_to_close,
+            schedule_to_close_timeout=self.schedule_to_close,
+            heartbeat_timeout=self.heartbeat,
+            retry_policy=self.retry,
+        )
 
 
 async def rest(seconds: float, sleep: Callable[[float], Awaitable[None]]) -> None:

@@ -191,10 +191,8 @@ class AdmissionWorkflow:
             Deliver(answers=answers),
             result_type=tuple[str, ...],
             task_queue=effects_queue(workflow.info().task_queue),
-            start_to_close_timeout=DELIVER_POLICY.start_to_close,
-            heartbeat_timeout=DELIVER_POLICY.heartbeat,
-            retry_policy=DELIVER_POLICY.retry,
             summary=f"{len(answers)} wait",
+            **DELIVER_POLICY.options,
         )
         return tuple(ended)
 
@@ -243,10 +241,8 @@ class AdmissionWorkflow:
             Resync(queue=workflow.info().task_queue, heard=heard),
             result_type=tuple[str, ...],
             task_queue=effects_queue(workflow.info().task_queue),
-            start_to_close_timeout=RESYNC_POLICY.start_to_close,
-            heartbeat_timeout=RESYNC_POLICY.heartbeat,
-            retry_policy=RESYNC_POLICY.retry,
             summary="which releases run?",
+            **RESYNC_POLICY.options,
         )
         return tuple(running)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 
 from temporalio import workflow
@@ -172,9 +173,8 @@ class AdmissionClient:
                 ASK,
                 AskAdmission(queue=queue, ask=ask),
                 task_queue=effects_queue(queue),
-                start_to_close_timeout=ASK_POLICY.start_to_close,
-                retry_policy=retry,
                 summary="still mine" if holding else f"may have {', '.join(entry.services)[:100]}?",
+                **replace(ASK_POLICY, retry=retry).options,
             ),
             ASK_POLICY.retry,
             lambda failure: self._unasked(failure, changed),

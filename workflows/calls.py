@@ -103,12 +103,7 @@ def _judging(_: Any, plan: ServicePlan, __: Tuning) -> Policy:
 
 def _looking(request: Stand, _: ServicePlan, __: Tuning) -> Policy:
     """One look, and as much longer as the instances may take."""
-    longer = request.within or timedelta(0)
-    return replace(
-        LOOK_POLICY,
-        start_to_close=LOOK_POLICY.start_to_close + longer,
-        schedule_to_close=(LOOK_POLICY.schedule_to_close or timedelta(0)) + longer,
-    )
+    return LOOK_POLICY.longer(request.within or timedelta(0))
 
 
 def _fixed(policy: Policy) -> Callable[[Any, ServicePlan, Tuning], Policy]:
@@ -178,17 +173,19 @@ class Calls:
         """
         spec = CALLS[call]
         policy = spec.policy(request, self._plan, self._tuning)
+        policy = replace(
+            policy,
+            schedule_to_close=within or policy.schedule_to_close,
+            retry=retry or policy.retry,
+        )
         return workflow.start_activity(
             spec.activity,
             request,
             result_type=spec.answer,
             task_queue=spec.queue(workflow.info().task_queue),
-            schedule_to_close_timeout=within or policy.schedule_to_close,
-            start_to_close_timeout=policy.start_to_close,
-            heartbeat_timeout=policy.heartbeat,
-            retry_policy=retry or policy.retry,
             cancellation_type=spec.cancellation,
             summary=summary,
+            **policy.options,
         )
 
     async def make(  # noqa: PLR0913 - each is one thing that a call needs
@@ -303,10 +300,8 @@ async def decided(release: str, *, before_reset: bool = False) -> bool:
             Decided(workflow_id=release, before_reset=before_reset),
             result_type=bool,
             task_queue=spec.queue(workflow.info().task_queue),
-            start_to_close_timeout=policy.start_to_close,
-            schedule_to_close_timeout=policy.schedule_to_close,
-            retry_policy=policy.retry,
             summary="had the release begun to finalize?",
+            **policy.options,
         )
     except ActivityError as error:
         workflow.logger.warning(

@@ -47,11 +47,8 @@ class DriftWorkflow:
             Look(every=start.every, until=workflow.now() + watch),
             result_type=DriftReport,
             task_queue=judging_queue(workflow.info().task_queue),
-            start_to_close_timeout=LOOK_POLICY.start_to_close + watch,
-            schedule_to_close_timeout=(LOOK_POLICY.schedule_to_close or timedelta(0)) + watch,
-            heartbeat_timeout=LOOK_POLICY.heartbeat,
-            retry_policy=LOOK_POLICY.retry,
             summary="routes that have a canary which nobody looks after",
+            **LOOK_POLICY.longer(watch).options,
         )
         announcer = Announcer()
         if report.found:

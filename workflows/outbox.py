@@ -172,9 +172,8 @@ class Announcer:
             PUBLISH,
             events,
             task_queue=effects_queue(workflow.info().task_queue),
-            start_to_close_timeout=PUBLISH_POLICY.start_to_close,
-            retry_policy=PUBLISH_POLICY.retry,
             summary=", ".join(event.type.split(".")[-2] for event in events.events[:4]),
+            **PUBLISH_POLICY.options,
         )
 
     async def _notify_all(self) -> None:
@@ -187,10 +186,8 @@ class Announcer:
                 NOTIFY,
                 notice,
                 task_queue=effects_queue(workflow.info().task_queue),
-                start_to_close_timeout=NOTIFY_POLICY.start_to_close,
-                schedule_to_close_timeout=NOTIFY_POLICY.schedule_to_close,
-                retry_policy=NOTIFY_POLICY.retry,
                 summary=f"notice: {notice.kind}",
+                **NOTIFY_POLICY.options,
             )
         except FailureError as error:
             workflow.logger.error(

@@ -79,16 +79,15 @@ class Readiness:
 
 
 async def _look(request: Ready) -> Lacking:
+    retry = replace(READY_POLICY.retry, non_retryable_error_types=[_NOT_THERE])
     try:
         found: Lacking = await workflow.execute_activity(
             READY,
             request,
             result_type=Lacking,
             task_queue=waiting_queue(workflow.info().task_queue),
-            start_to_close_timeout=READY_POLICY.start_to_close,
-            heartbeat_timeout=READY_POLICY.heartbeat,
-            retry_policy=replace(READY_POLICY.retry, non_retryable_error_types=[_NOT_THERE]),
             summary=cut(f"may be touched? {', '.join(request.services)}", 200),
+            **replace(READY_POLICY, retry=retry).options,
         )
     except ActivityError as error:
         cause = error.cause

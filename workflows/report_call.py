@@ -18,10 +18,8 @@ async def write_report(release: str) -> None:
             WriteReport(release=release),
             result_type=bool,
             task_queue=effects_queue(workflow.info().task_queue),
-            start_to_close_timeout=REPORT_POLICY.start_to_close,
-            schedule_to_close_timeout=REPORT_POLICY.schedule_to_close,
-            retry_policy=REPORT_POLICY.retry,
             summary=f"report of {release}",
+            **REPORT_POLICY.options,
         )
     except FailureError as error:
         workflow.logger.error(

@@ -43,11 +43,9 @@ async def one_ended(
             WaitForEnd(workflows=workflows, poll=poll, patient=patient),
             result_type=tuple[str, ...],
             task_queue=queue or waiting_queue(workflow.info().task_queue),
-            start_to_close_timeout=policy.start_to_close,
-            heartbeat_timeout=policy.heartbeat,
-            retry_policy=policy.retry,
             cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
             summary=why,
+            **policy.options,
         )
     except ActivityError as error:
         if is_cancelled_exception(error):
