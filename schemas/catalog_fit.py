@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from schemas.capability_check import check_able
+from schemas.capability_check import check_able, unseen
 from schemas.catalog import Catalog, ServiceSpec
 from schemas.catalog_check import MISSING, Finding, Path, listed, nearest
 from schemas.judging import (
@@ -100,6 +100,16 @@ def by_time_alone(catalog: Catalog) -> tuple[str, ...]:
         and (found := catalog.strategy(spec.strategy or catalog.defaults.strategy))
         and found.bakes
     )
+
+
+def notes(catalog: Catalog) -> tuple[str, ...]:
+    """What can't be seen of services with their routers: for a person, and no error."""
+    found: dict[str, None] = {}
+    for spec in catalog.services.values():
+        router, facts = catalog.router(spec), catalog.facts(spec)
+        if router is not None and facts is not None:
+            found |= dict.fromkeys(unseen(catalog.judge(spec), facts.capabilities, router.kind))
+    return tuple(found)
 
 
 def check_judged(catalog: Catalog, look: Judged) -> Iterator[Finding]:

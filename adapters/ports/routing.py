@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
-from schemas.capabilities import Capabilities
+from schemas.capabilities import Capabilities, Counting
 from schemas.route import Confirmation, Health, Route
 
 
@@ -152,24 +152,43 @@ class Routing:
     registrar: Registrar | None = None
 
     @classmethod
-    def of(cls, member: Router, capabilities: Capabilities) -> Self:
-        """All ports that one object is.
+    def of(
+        cls, member: Router, capabilities: Capabilities, counts: RequestCounts | None = None
+    ) -> Self:
+        """All ports that one object is, as far as its kind claims them.
 
         Args:
             member: a router, and whatever else it is.
-            capabilities: of its kind.
+            capabilities: of its kind; what they don't claim is not used.
+            counts: who counts the requests, where that is not the router itself.
 
         Raises:
-            TypeError: it names no versions, and so nothing on it could be measured.
+            TypeError: it lacks methods of what its kind claims, or names no versions, and so
+                nothing on it could be measured.
         """
+        can, counting = capabilities, counts or member
+        counted = can.counts is not Counting.NONE
+        claims: tuple[tuple[Any, object, bool], ...] = (
+            (RequestCounts, counting, counted),
+            (UserCounts, member, can.users),
+            (Instances, member, can.instances),
+            (Registrar, member, can.registers),
+        )
+        for port, one, claimed in claims:
+            if claimed and not isinstance(one, port):
+                raise TypeError(_lacking(one, port))
         if not isinstance(member, VersionLocator):
-            raise TypeError(f"{type(member).__name__}: expected the methods of VersionLocator")
+            raise TypeError(_lacking(member, VersionLocator))
         return cls(
             router=member,
             locator=member,
             capabilities=capabilities,
-            counts=member if isinstance(member, RequestCounts) else None,
-            users=member if isinstance(member, UserCounts) else None,
-            instances=member if isinstance(member, Instances) else None,
-            registrar=member if isinstance(member, Registrar) else None,
+            counts=counting if counted and isinstance(counting, RequestCounts) else None,
+            users=member if can.users and isinstance(member, UserCounts) else None,
+            instances=member if can.instances and isinstance(member, Instances) else None,
+            registrar=member if can.registers and isinstance(member, Registrar) else None,
         )
+
+
+def _lacking(member: object, port: Any) -> str:
+    return f"{type(member).__name__}: its kind claims the methods of {port.__name__}"

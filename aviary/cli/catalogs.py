@@ -102,7 +102,7 @@ def validate(
     from aviary.settings import load_settings  # noqa: PLC0415
     from schemas.catalog_check import listed  # noqa: PLC0415
     from schemas.catalog_file import CatalogError  # noqa: PLC0415
-    from schemas.catalog_fit import by_time_alone  # noqa: PLC0415
+    from schemas.catalog_fit import by_time_alone, notes  # noqa: PLC0415
 
     connections = read_connections(load_settings())
     valid = True
@@ -118,11 +118,13 @@ def validate(
                 echo(str(error), err=True)
         else:
             good = {"valid": True, "services": count, "problems": [], "by_time_alone": by_time}
-            results.append({"file": str(path), **good})
+            results.append({"file": str(path), **good, "notes": notes(found)})
             if output is Format.TABLE:
                 echo(f"{path}: valid, {count} service{'' if count == 1 else 's'}")
                 if by_time:
                     echo(f"{path}: judged by time alone (metrics: []): {listed(by_time)}")
+                for note in notes(found):
+                    echo(f"{path}: note: {note}")
     if output is Format.JSON:
         print_json(results)
     if not valid:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+from aviary.kinds import ROUTERS
 from tests.contract.routers.claims import EVERY, claimed
 from tests.contract.routers.subjects import SUBJECTS
 
@@ -18,6 +19,14 @@ LACKING = {
 
 def test_each_router_claims_what_it_did_before() -> None:
     assert {name: EVERY - claimed(can) for name, can in SUBJECTS.items()} == LACKING
+
+
+def test_every_kind_there_is_takes_part_and_shows_what_it_claims() -> None:
+    """The kind `memory` claims less than its class can: it moves no traffic."""
+    assert {kind.name for kind in ROUTERS} <= SUBJECTS.keys()
+    for kind in ROUTERS:
+        assert claimed(kind.capabilities) <= claimed(SUBJECTS[kind.name])
+        assert kind.capabilities.weights == SUBJECTS[kind.name].weights
 
 
 def test_every_claim_has_a_router_that_makes_it_and_one_that_does_not() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from aviary.cli.catalogs import schema_text
+from tests.packages import Packages
 from tests.unit.cli.conftest import EVENT, ROOT, Run, aviary
 
 
@@ -97,7 +98,23 @@ def test_validate_says_yes(run: Run, catalog: Path) -> None:
     assert result.stdout == (
         f"{catalog}: valid, 3 services\n"
         f"{catalog}: judged by time alone (metrics: []): cart, ledger, shop\n"
+        f"{catalog}: note: the router memory counts no requests: whether the canary gets its "
+        "share, and whether requests stop after a rollback, is not seen\n"
     )
+
+
+def test_validate_notes_what_can_t_be_seen_with_a_router(
+    run: Run, tmp_path: Path, packages: Packages
+) -> None:
+    packages.haproxy()
+    path = tmp_path / "catalog.yaml"
+    router = "{kind: haproxy, backend: web}"
+    path.write_text(f"version: 1\ndefaults: {{router: {router}}}\nservices: {{a: , b: }}\n")
+    note = "the router haproxy counts no requests: whether the canary gets its share"
+    table = run("validate", path)
+    assert (table.exit_code, table.stdout.count(f"{path}: note: {note}")) == (0, 1)
+    (found,) = json.loads(run("validate", path, "--format", "json").stdout)
+    assert [one.startswith(note) for one in found["notes"]] == [True]
 
 
 def test_validate_looks_at_all_files_and_fails_if_one_is_wrong(
