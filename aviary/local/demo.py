@@ -13,17 +13,17 @@ from rich.text import Text
 from adapters.errors import AdapterError
 from aviary.cli.border import PlainConsole
 from aviary.cli.failing import CommandError
-from aviary.local.acts import ACTS, Act, Play
 from aviary.local.process import ChildFailedError
+from aviary.local.scenarios import SCENARIOS, Scenario, ScenarioResult
 from aviary.local.stack import Stack
-from aviary.local.theatre import Theatre
+from aviary.local.viewer import ReleaseViewer
 from schemas.outside import one_line
 
 _ENDS: Final = {True: "ended as it must", False: "DID NOT END AS IT MUST"}
 
 
-async def play(stack: Stack, *, keep: bool) -> int:
-    """Play the acts on a started stack, print the summary, and say 0 if all ended as they must.
+async def run_demo(stack: Stack, *, keep: bool) -> int:
+    """Run the scenarios on a started stack, print the summary, and say 0 if all ended as they must.
 
     Args:
         stack: started.
@@ -32,46 +32,46 @@ async def play(stack: Stack, *, keep: bool) -> int:
     console = PlainConsole(soft_wrap=True)
     began = time.monotonic()
     console.print(f"\nTemporal's UI, to watch along: {stack.addresses['temporal_ui']}")
-    theatre = Theatre(stack, await stack.temporal())
-    acts: list[Act] = []
-    for title, one in ACTS.items():
+    viewer = ReleaseViewer(stack, await stack.temporal())
+    results: list[ScenarioResult] = []
+    for title, one in SCENARIOS.items():
         console.print(Text(f"\n{title}", style="bold"))
-        acts.append(await _act(stack, theatre, title, one))
-        _show_checks(console, acts[-1])
-        if not acts[-1].good:  # the next one would begin on ruins, and prove nothing
+        results.append(await _run(stack, viewer, title, one))
+        _show_checks(console, results[-1])
+        if not results[-1].good:  # the next one would begin on ruins, and prove nothing
             break
-    _summary(console, acts, time.monotonic() - began)
+    _summary(console, results, time.monotonic() - began)
     if keep:
         _say_kept(console, stack)
         with suppress(asyncio.CancelledError):  # being stopped is how this ends
             await asyncio.Event().wait()
-    return 0 if all(act.good for act in acts) else 1
+    return 0 if all(result.good for result in results) else 1
 
 
-async def _act(stack: Stack, theatre: Theatre, title: str, one: Play) -> Act:
+async def _run(stack: Stack, viewer: ReleaseViewer, title: str, one: Scenario) -> ScenarioResult:
     try:
-        return await one(stack, theatre)
+        return await one(stack, viewer)
     except (TimeoutError, CommandError, ChildFailedError, AdapterError, OSError) as error:
-        act = Act(title)
+        result = ScenarioResult(title)
         why = getattr(error, "text", "") or str(error) or type(error).__name__
-        act.check(f"it could be played to its end: {why}", ok=False)
-        return act
+        result.check(f"it could run to its end: {why}", ok=False)
+        return result
 
 
-def _show_checks(console: PlainConsole, act: Act) -> None:
-    for text, ok in act.checks:
+def _show_checks(console: PlainConsole, result: ScenarioResult) -> None:
+    for text, ok in result.checks:
         console.print(
             Text(f"  {'✓' if ok else '✗'} {one_line(text)}", style="green" if ok else "bold red")
         )
 
 
-def _summary(console: PlainConsole, acts: Sequence[Act], seconds: float) -> None:
+def _summary(console: PlainConsole, results: Sequence[ScenarioResult], seconds: float) -> None:
     console.print(Text(f"\nSummary ({seconds:.0f} s)", style="bold"))
-    for act in acts:
-        style = "green" if act.good else "bold red"
-        console.print(Text(f"{act.title}: {_ENDS[act.good]}", style=style))
-        width = max((len(name) for name in act.facts), default=0)
-        for name, value in act.facts.items():
+    for result in results:
+        style = "green" if result.good else "bold red"
+        console.print(Text(f"{result.title}: {_ENDS[result.good]}", style=style))
+        width = max((len(name) for name in result.facts), default=0)
+        for name, value in result.facts.items():
             console.print(f"  {name:<{width}}  {one_line(value)}")
 
 

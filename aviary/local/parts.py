@@ -156,7 +156,7 @@ def alertmanager(ports: Ports, tools: DebianTools, folder: Path) -> ChildSpec:
 
 
 def shop(service: str, version: str, port: int, router: int, fault: str) -> ChildSpec:
-    """One version of one service; its death is part of the play."""
+    """One version of one service; its death is part of the demo."""
     argv = (
         sys.executable, "-m", "aviary.local.shop",
         "--service", service, "--version", version,

@@ -1,4 +1,4 @@
-"""The pipeline's part in the play: it tells Kafka that versions should go out together."""
+"""The pipeline's part in the demo: it tells Kafka that versions should go out together."""
 
 from __future__ import annotations
 

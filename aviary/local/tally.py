@@ -97,7 +97,7 @@ class Tally:
             self._count(call)
 
     def reset(self) -> None:
-        """Begin again: a new act."""
+        """Begin again: a new scenario."""
         self.users = UserTally()
         self._versions.clear()
         self._windows.clear()

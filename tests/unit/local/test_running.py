@@ -16,10 +16,10 @@ from typing import Self, cast
 import pytest
 
 from aviary.local import demo, running
-from aviary.local.acts import Act
 from aviary.local.process import ChildSpec, Supervisor
 from aviary.local.records import Record
 from aviary.local.running import STOPPED, FolderError, new_folder
+from aviary.local.scenarios import ScenarioResult
 from aviary.local.stack import Say, Stack
 
 _SLEEP = (sys.executable, "-c", "import time; time.sleep(600)")
@@ -157,21 +157,21 @@ def test_a_run_has_a_folder_of_its_own_and_never_one_with_content(
         ([None, True], ["one"], 1),
     ],
 )
-async def test_the_demo_is_good_only_if_each_act_is_and_stops_at_the_first_that_is_not(
+async def test_the_demo_is_good_only_if_each_scenario_is_and_stops_at_the_first_that_is_not(
     ends: list[bool | None], played: list[str], code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[str] = []
 
-    def act(title: str, good: bool | None) -> Callable[..., Awaitable[Act]]:
-        async def play(*_: object) -> Act:
+    def scenario(title: str, good: bool | None) -> Callable[..., Awaitable[ScenarioResult]]:
+        async def run(*_: object) -> ScenarioResult:
             begun.append(title)
             if good is None:
                 raise TimeoutError
-            made = Act(title)
+            made = ScenarioResult(title)
             made.check("as it must", ok=good)
             return made
 
-        return play
+        return run
 
     class NoStack:
         addresses = {"temporal_ui": "http://127.0.0.1:1"}  # noqa: RUF012 - a constant
@@ -179,15 +179,17 @@ async def test_the_demo_is_good_only_if_each_act_is_and_stops_at_the_first_that_
         async def temporal(self) -> None:
             return None
 
-    acts = {title: act(title, good) for title, good in zip(("one", "two"), ends, strict=True)}
-    monkeypatch.setattr(demo, "ACTS", acts)
-    monkeypatch.setattr(demo, "Theatre", lambda *_: None)
-    assert await demo.play(cast("Stack", NoStack()), keep=False) == code
+    scenarios = {
+        title: scenario(title, good) for title, good in zip(("one", "two"), ends, strict=True)
+    }
+    monkeypatch.setattr(demo, "SCENARIOS", scenarios)
+    monkeypatch.setattr(demo, "ReleaseViewer", lambda *_: None)
+    assert await demo.run_demo(cast("Stack", NoStack()), keep=False) == code
     assert begun == played
 
 
-def test_an_act_without_a_check_has_not_ended_as_it_must() -> None:
-    assert not Act("empty").good
+def test_a_scenario_without_a_check_has_not_ended_as_it_must() -> None:
+    assert not ScenarioResult("empty").good
 
 
 @pytest.mark.parametrize("name", ["part", "shop"])

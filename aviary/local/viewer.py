@@ -1,4 +1,4 @@
-"""Where the acts are watched: a live table on a terminal, plain lines without one."""
+"""Where the demo's releases are watched: a live table on a terminal, plain lines without one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ENDED_WITHIN_S: Final = 120.0
 Look = Callable[[ReleaseStatus], Awaitable[None]]
 
 
-class Theatre:
+class ReleaseViewer:
     """Asks for releases and shows them until they end.
 
     Args:

@@ -1,4 +1,4 @@
-"""The three acts of the demo: each plays, then checks itself against Envoy and Temporal."""
+"""The three scenarios of the demo: each runs, then checks itself against Envoy and Temporal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adapters.routers.envoy_names import pool_name
 from aviary.local import evidence
 from aviary.local.shop import DEPENDENCIES, Fault
 from aviary.local.stack import Stack
-from aviary.local.theatre import Theatre
+from aviary.local.viewer import ReleaseViewer
 from schemas.ids import SIGNAL_ALERT
 from schemas.release import CanaryPhase, CauseKind, ReleasePhase, ReleaseStatus
 from schemas.verdict import VerdictKind
@@ -20,15 +20,17 @@ from schemas.verdict import VerdictKind
 JUDGED_FAULT: Final = Fault(error_rate=0.2, latency_ms=20)
 """Bad enough for the judge, too little for the alert."""
 ALERTED_FAULT: Final = Fault(error_rate=0.9)
-HEALTHY: Final = "Act 1: five dependent services go out and are finalized"
-JUDGED: Final = "Act 2: a version with more errors goes back; what depends on it is never touched"
-ALERTED: Final = "Act 3: half of a release holds when an alert fires; all of it goes back"
+HEALTHY: Final = "Scenario 1: five dependent services go out and are finalized"
+JUDGED: Final = (
+    "Scenario 2: a version with more errors goes back; what depends on it is never touched"
+)
+ALERTED: Final = "Scenario 3: half of a release holds when an alert fires; all of it goes back"
 _ALERT_WITHIN_S: Final = 15.0
 
 
 @dataclass
-class Act:
-    """What an act found out."""
+class ScenarioResult:
+    """What a scenario found out."""
 
     title: str
     checks: list[tuple[str, bool]] = field(default_factory=list)
@@ -45,75 +47,77 @@ class Act:
         self.checks.append((text, ok))
 
 
-Play = Callable[[Stack, Theatre], Awaitable[Act]]
+Scenario = Callable[[Stack, ReleaseViewer], Awaitable[ScenarioResult]]
 
 
-async def healthy(stack: Stack, theatre: Theatre) -> Act:
-    """Act 1: five dependent services go out and are finalized."""
-    act = Act(HEALTHY)
+async def healthy(stack: Stack, viewer: ReleaseViewer) -> ScenarioResult:
+    """Scenario 1: five dependent services go out and are finalized."""
+    result = ScenarioResult(HEALTHY)
     versions = dict.fromkeys(("inventory", "ledger", "cart", "payments", "checkout"), "1.1.0")
     await _put_up(stack, versions, {})
-    await theatre.watch("shop-1", versions)
-    status = await evidence.status(theatre.temporal, "shop-1")
-    act.check("Temporal: the release is finalized", ok=status.phase is ReleasePhase.FINALIZED)
+    await viewer.watch("shop-1", versions)
+    status = await evidence.status(viewer.temporal, "shop-1")
+    result.check("Temporal: the release is finalized", ok=status.phase is ReleasePhase.FINALIZED)
     for service, version in versions.items():
         routed = await evidence.clusters_routed(stack, service)
         ok = evidence.serves_only(routed, service, version)
-        act.check(f"Envoy: {service} is served by {version} alone", ok=ok)
-    await _say_users(stack, act)
+        result.check(f"Envoy: {service} is served by {version} alone", ok=ok)
+    await _say_users(stack, result)
     for service in versions:
         await stack.retire(service, "1.0.0")
-    return act
+    return result
 
 
-async def judged(stack: Stack, theatre: Theatre) -> Act:
-    """Act 2: one version has more errors; nobody who depends on it is touched."""
-    act = Act(JUDGED)
+async def judged(stack: Stack, viewer: ReleaseViewer) -> ScenarioResult:
+    """Scenario 2: one version has more errors; nobody who depends on it is touched."""
+    result = ScenarioResult(JUDGED)
     versions = dict.fromkeys(("ledger", "payments", "checkout", "storefront"), "1.2.0")
     before = {name: await evidence.clusters_routed(stack, name) for name in versions}
     await _put_up(stack, versions, {"payments": JUDGED_FAULT})
-    await theatre.watch("shop-2", versions)
-    status = await evidence.status(theatre.temporal, "shop-2")
-    _check_cause(act, status, CauseKind.VERDICT, "payments")
+    await viewer.watch("shop-2", versions)
+    status = await evidence.status(viewer.temporal, "shop-2")
+    _check_cause(result, status, CauseKind.VERDICT, "payments")
     verdict = status.cause.verdict if status.cause else None
     fails = verdict is not None and verdict.kind is VerdictKind.FAIL
-    act.check("Temporal: the verdict on payments 1.2.0 is FAIL", ok=fails)
-    begun = await evidence.canaries(theatre.temporal, "shop-2")
+    result.check("Temporal: the verdict on payments 1.2.0 is FAIL", ok=fails)
+    begun = await evidence.canaries(viewer.temporal, "shop-2")
     counts = await evidence.pool_counts(stack)
     for service in ("checkout", "storefront"):
-        act.check(f"Temporal: no canary of {service} was ever begun", ok=service not in begun)
+        result.check(f"Temporal: no canary of {service} was ever begun", ok=service not in begun)
         none = counts[pool_name(service, "1.2.0")].completed == 0
-        act.check(f"Envoy: no request ever reached {service} 1.2.0", ok=none)
-    await _check_as_before(stack, act, before)
-    await _say_bad(stack, act, "payments", "1.2.0")
-    await _say_users(stack, act)
+        result.check(f"Envoy: no request ever reached {service} 1.2.0", ok=none)
+    await _check_as_before(stack, result, before)
+    await _say_bad(stack, result, "payments", "1.2.0")
+    await _say_users(stack, result)
     await _take_down(stack, versions)
-    return act
+    return result
 
 
-async def alerted(stack: Stack, theatre: Theatre) -> Act:
-    """Act 3: half of a release holds when an alert fires; all of it goes back, in reverse."""
-    act = Act(ALERTED)
+async def alerted(stack: Stack, viewer: ReleaseViewer) -> ScenarioResult:
+    """Scenario 3: half of a release holds when an alert fires; all of it goes back, in reverse."""
+    result = ScenarioResult(ALERTED)
     names = ("inventory", "ledger", "cart", "payments", "checkout", "storefront")
     versions = dict.fromkeys(names, "1.3.0")
     before = {name: await evidence.clusters_routed(stack, name) for name in versions}
     await _put_up(stack, versions, {})
     saboteur = _Saboteur(stack, "ledger", "1.3.0", enough=len(versions) // 2)
-    await theatre.watch("shop-3", versions, saboteur.look)
-    status = await evidence.status(theatre.temporal, "shop-3")
-    _check_cause(act, status, CauseKind.ALERT, "ledger")
-    touched = await evidence.canaries(theatre.temporal, "shop-3")
+    await viewer.watch("shop-3", versions, saboteur.look)
+    status = await evidence.status(viewer.temporal, "shop-3")
+    _check_cause(result, status, CauseKind.ALERT, "ledger")
+    touched = await evidence.canaries(viewer.temporal, "shop-3")
     holding = len(saboteur.holding)
-    act.check(f"{holding} of {len(versions)} services held when the fault began", ok=holding > 0)
+    result.check(f"{holding} of {len(versions)} services held when the fault began", ok=holding > 0)
     wrong = evidence.out_of_order(touched, DEPENDENCIES)
     said = f" (but {', '.join(wrong)})" if wrong else ""
-    act.check(f"Temporal: {len(touched)} canaries went back in reverse order{said}", ok=not wrong)
-    await _check_as_before(stack, act, before)
-    await saboteur.say_times(act, touched.get("ledger"))
-    await _say_bad(stack, act, "ledger", "1.3.0")
-    await _say_users(stack, act)
+    result.check(
+        f"Temporal: {len(touched)} canaries went back in reverse order{said}", ok=not wrong
+    )
+    await _check_as_before(stack, result, before)
+    await saboteur.say_times(result, touched.get("ledger"))
+    await _say_bad(stack, result, "ledger", "1.3.0")
+    await _say_users(stack, result)
     await _take_down(stack, versions)
-    return act
+    return result
 
 
 class _Saboteur:
@@ -136,18 +140,18 @@ class _Saboteur:
         self._fault_at = 1000 * await self._stack.set_fault(*self._target, ALERTED_FAULT)
         self._alert = asyncio.create_task(self._await_alert())
 
-    async def say_times(self, act: Act, canary: evidence.Canary | None) -> None:
+    async def say_times(self, result: ScenarioResult, canary: evidence.Canary | None) -> None:
         """Fault to alert, alert to signal, signal to the last request on the bad version."""
         alert = await self._alert if self._alert is not None else None
         signal = canary.signals.get(SIGNAL_ALERT) if canary is not None else None
         last = (await _seen(self._stack, *self._target)).get("last_started")
-        act.check("Alertmanager had the alert", ok=alert is not None)
-        act.check("Temporal: the canary was signalled", ok=signal is not None)
+        result.check("Alertmanager had the alert", ok=alert is not None)
+        result.check("Temporal: the canary was signalled", ok=signal is not None)
         if self._fault_at is None or alert is None or signal is None or last is None:
             return
-        act.facts["fault → alert"] = f"{alert - self._fault_at:.0f} ms"
-        act.facts["alert → signal"] = f"{signal - alert:.0f} ms"
-        act.facts["signal → traffic restored"] = f"{max(0.0, last - signal):.0f} ms"
+        result.facts["fault → alert"] = f"{alert - self._fault_at:.0f} ms"
+        result.facts["alert → signal"] = f"{signal - alert:.0f} ms"
+        result.facts["signal → traffic restored"] = f"{max(0.0, last - signal):.0f} ms"
 
     async def _await_alert(self) -> float | None:
         deadline = time.monotonic() + _ALERT_WITHIN_S
@@ -171,20 +175,24 @@ async def _take_down(stack: Stack, versions: Mapping[str, str]) -> None:
         await stack.retire(service, version)
 
 
-def _check_cause(act: Act, status: ReleaseStatus, kind: CauseKind, service: str) -> None:
+def _check_cause(
+    result: ScenarioResult, status: ReleaseStatus, kind: CauseKind, service: str
+) -> None:
     back = status.phase is ReleasePhase.ROLLED_BACK
-    act.check("Temporal: the release is rolled back", ok=back)
+    result.check("Temporal: the release is rolled back", ok=back)
     cause = status.cause
     ok = cause is not None and (cause.kind, cause.service) == (kind, service)
-    act.check(f"Temporal: because of {service}, by {kind.value}", ok=ok)
+    result.check(f"Temporal: because of {service}, by {kind.value}", ok=ok)
     if cause is not None:
-        act.facts["cause"] = cause.text
+        result.facts["cause"] = cause.text
 
 
-async def _check_as_before(stack: Stack, act: Act, before: Mapping[str, Mapping[str, int]]) -> None:
+async def _check_as_before(
+    stack: Stack, result: ScenarioResult, before: Mapping[str, Mapping[str, int]]
+) -> None:
     for service, routed in before.items():
         now = await evidence.clusters_routed(stack, service)
-        act.check(f"Envoy: {service} is served as before", ok=bool(now) and now == routed)
+        result.check(f"Envoy: {service} is served as before", ok=bool(now) and now == routed)
 
 
 async def _seen(stack: Stack, service: str, version: str) -> dict[str, float]:
@@ -192,20 +200,20 @@ async def _seen(stack: Stack, service: str, version: str) -> dict[str, float]:
     return versions.get(f"{service}/{version}", {})
 
 
-async def _say_bad(stack: Stack, act: Act, service: str, version: str) -> None:
+async def _say_bad(stack: Stack, result: ScenarioResult, service: str, version: str) -> None:
     count = (await evidence.pool_counts(stack))[pool_name(service, version)]
     seen = await _seen(stack, service, version)
-    act.facts[f"{service} {version}"] = (
+    result.facts[f"{service} {version}"] = (
         f"{count.completed} requests, {count.failed} failed (Envoy); "
         f"largest share {seen.get('largest_share', 0.0):.0f} %"
     )
 
 
-async def _say_users(stack: Stack, act: Act) -> None:
+async def _say_users(stack: Stack, result: ScenarioResult) -> None:
     users = (await stack.load())["users"]
-    act.facts["users' requests"] = (
+    result.facts["users' requests"] = (
         f"{users['sent']} sent, {users['failed']} failed, {users['degraded']} degraded"
     )
 
 
-ACTS: Final[Mapping[str, Play]] = {HEALTHY: healthy, JUDGED: judged, ALERTED: alerted}
+SCENARIOS: Final[Mapping[str, Scenario]] = {HEALTHY: healthy, JUDGED: judged, ALERTED: alerted}
