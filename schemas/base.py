@@ -7,8 +7,10 @@ every number that crosses a boundary.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -17,8 +19,11 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    ValidationError,
     WithJsonSchema,
+    model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
@@ -40,9 +45,57 @@ _VERSION = re.compile(
 
 
 class Model(BaseModel):
-    """Frozen; an unknown field is an error that names it."""
+    """Frozen; an unknown field is an error that names it, and so is true or false for a number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_timedelta="float")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, data: Any) -> Any:
+        """Python takes true for 1, and pydantic does."""
+        if isinstance(data, dict):
+            wrong = [
+                InitErrorDetails(type=_NO_NUMBER, loc=(name, *at), input=value)
+                for name in _numbers_of(cls)
+                for at, value in _truths(data.get(name))
+            ]
+            if wrong:
+                raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return data
+
+
+_NO_NUMBER = PydanticCustomError("no_number", "expected a number")
+
+
+@cache
+def _numbers_of(model: type[BaseModel]) -> tuple[str, ...]:
+    """The fields of a model that are numbers, or lists of numbers, as a document names them.
+
+    Not those that read what they are given themselves, as percentages do.
+    """
+    return tuple(
+        field.alias or name
+        for name, field in model.model_fields.items()
+        if _types(field.annotation) & {int, float}
+        and bool not in _types(field.annotation)
+        and not any(isinstance(one, BeforeValidator) for one in field.metadata)
+    )
+
+
+def _types(annotation: Any) -> frozenset[Any]:
+    inner = get_args(annotation)
+    if not inner:
+        return frozenset({annotation} if isinstance(annotation, type) else ())
+    if get_origin(annotation) is Annotated:
+        return _types(inner[0])
+    return frozenset[Any]().union(*(_types(one) for one in inner))
+
+
+def _truths(value: Any) -> Iterator[tuple[tuple[int, ...], bool]]:
+    if isinstance(value, bool):
+        yield (), value
+    elif isinstance(value, list | tuple):
+        yield from (((at,), one) for at, one in enumerate(value) if isinstance(one, bool))
 
 
 def parse_duration(value: Any) -> timedelta:

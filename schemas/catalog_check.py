@@ -19,6 +19,8 @@ Path = tuple[str | int, ...]
 """Keys and indexes from the top of the document."""
 
 
+UNREAD: Any = object()
+"""Stands for a value that could not be read."""
 MISSING: Any = object()
 """The value of a finding about something that is not there."""
 
@@ -86,6 +88,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def _pairs(name: str) -> set[tuple[str, str]]:
     """Neighbouring characters: what close names share, and is quick to count."""
     return set(pairwise(name))
+
+
+def many(count: int, what: str) -> str:
+    """`1 service`, `3 services`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def listed(names: Iterable[str]) -> str:

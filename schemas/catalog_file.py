@@ -20,6 +20,7 @@ from schemas.catalog import BUILT_IN, STANDARD, Catalog, ServiceSpec, Strategy
 from schemas.catalog_check import (
     MISSING,
     MOST_FINDINGS,
+    UNREAD,
     Finding,
     Outline,
     ServiceOutline,
@@ -159,7 +160,11 @@ class _Found:
         if not self.room:
             self.more += 1
             return
-        value = "" if found.value is MISSING else show_value(found.value)
+        value: str | None
+        if found.value is UNREAD:
+            value = None
+        else:
+            value = "" if found.value is MISSING else show_value(found.value)
         problem = Problem(self.file, line, show_path(found.path), value, found.expected)
         self.problems.append(problem)
 

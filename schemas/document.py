@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import yaml
 
-from schemas.catalog_check import Path
+from schemas.catalog_check import UNREAD, Path
 
 _TEXT = "tag:yaml.org,2002:str"
 _DATE = "tag:yaml.org,2002:timestamp"
@@ -111,7 +111,7 @@ def read_yaml(text: str) -> Document:
         return Document(complaints=[_syntax(error, text)])
     except yaml.YAMLError as error:
         expected = f"readable YAML ({' '.join(str(error).split())})"
-        return Document(complaints=[Complaint(None, (), None, expected)])
+        return Document(complaints=[Complaint(None, (), UNREAD, expected)])
     return reader.document
 
 
@@ -127,7 +127,7 @@ def _events(text: str) -> Iterator[Any]:
 def _syntax(error: yaml.MarkedYAMLError, text: str) -> Complaint:
     mark = error.problem_mark or error.context_mark
     if mark is None:
-        return Complaint(None, (), None, f"readable YAML ({error.problem})")
+        return Complaint(None, (), UNREAD, f"readable YAML ({error.problem})")
     lines = text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
     if (
@@ -136,7 +136,7 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> Complaint:
     ):
         return Complaint(mark.line + 1, (), "\t", "spaces, YAML takes no tab for indentation")
     context = f" {error.context}" if error.context else ""
-    return Complaint(mark.line + 1, (), None, f"readable YAML ({error.problem}{context})")
+    return Complaint(mark.line + 1, (), UNREAD, f"readable YAML ({error.problem}{context})")
 
 
 class _Fault(yaml.MarkedYAMLError):
@@ -351,7 +351,7 @@ class _Reader:
             problem = f"{text!r} is not of type {tag}: {error}"
             raise self._fault(problem, event, text) from error
 
-    def _fault(self, problem: str, event: Any, value: Any = None) -> _Fault:
+    def _fault(self, problem: str, event: Any, value: Any = UNREAD) -> _Fault:
         """Ends the reading; names the field that was being read."""
         path: Path = ()
         if self._frames:

@@ -32,6 +32,8 @@ _KEPT_FORMATS: Final = {"\u200d"}  # the joiner within emoji and some scripts, w
 _MENTION: Final = re.compile(r"([@＠])(?=\S)")  # noqa: RUF001 - some read the wide one, too
 _SCHEME: Final = re.compile(r":(?=//)|(?<=\bmailto):|(?<=\btel):", re.IGNORECASE)
 _WWW: Final = re.compile(r"\b(www)\.(?=\S)", re.IGNORECASE)
+# A dot in a name that may be a domain: letters follow, two or more, of any script.
+_DOMAIN: Final = re.compile(r"(?<=\w)[.。．｡](?=(?:[^\W\d_]{2,}|xn--[\w-]+)(?!\w))")  # noqa: RUF001
 _TAG: Final = re.compile(r"<(?=\S)")
 _CALL: Final = re.compile(r"(?<=< )!(?=\S)")
 
@@ -95,9 +97,10 @@ def unlinked(text: str) -> str:
 def inert(text: str) -> str:
     """Unlinked, for services that read tags and Markdown, and have no common way to escape them.
 
-    What opens a tag, or a link with a text of its own (`[x](…)`), has a blank in between.
+    Some make a link of any name with a domain in it, so that its dots are written `[.]`. What opens
+    a tag, or a link with a text of its own (`[x](…)`), has a blank in between.
     """
-    text = _CALL.sub("! ", _TAG.sub("< ", unlinked(text)))
+    text = _DOMAIN.sub("[.]", _CALL.sub("! ", _TAG.sub("< ", unlinked(text))))
     return text.replace("`", "'").replace("||", "| |").replace("](", "] (")
 
 

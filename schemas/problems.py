@@ -38,19 +38,22 @@ class Problem:
     file: str
     line: int | None
     path: str
-    value: str
-    """As written in Python; empty where something is missing."""
+    value: str | None
+    """As it stands there; empty where something is missing, None where it could not be read."""
     expected: str
 
     def __post_init__(self) -> None:
         """What people read is bounded, and does nothing to their terminal."""
         most = {"file": _FILE_MOST, "path": _PATH_MOST, "value": _PATH_MOST, "expected": TEXT_MOST}
         for name, width in most.items():
-            object.__setattr__(self, name, cut(visible(getattr(self, name)), width))
+            if (text := getattr(self, name)) is not None:
+                object.__setattr__(self, name, cut(visible(text), width))
 
     @property
     def message(self) -> str:
         """What is wrong, without the place."""
+        if self.value is None:
+            return f"expected {self.expected}"
         return f"{f'got {self.value}' if self.value else 'missing'}, expected {self.expected}"
 
     def __str__(self) -> str:
@@ -69,7 +72,9 @@ def show_path(path: Path) -> str:
 
 
 def show_value(value: Any) -> str:
-    """A value for a message, shortened where it is long."""
+    """A value for a message, shortened where it is long; in a document's words, not in Python's."""
+    if value is None or isinstance(value, bool):
+        return yaml_word(value)
     if isinstance(value, float):
         return f"{value:g}"
     short = reprlib.Repr()

@@ -11,6 +11,8 @@ from pydantic import ValidationError
 
 from schemas.outside import NAME_MOST, cut
 
+_DIGITS_MOST: Final = 4000
+"""Python reads no more than 4,300 digits, and says it in words for programmers."""
 DEPTH_MOST: Final = 64
 """Levels of lists and objects within each other, in what is read with a limit."""
 _SHOWN: Final = 80
@@ -113,6 +115,12 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"value: {name} is not JSON, expected a number")
 
 
+def _integer(digits: str) -> int:
+    if len(digits) > _DIGITS_MOST:
+        raise ValueError(f"a number of {len(digits):,} digits, expected at most {_DIGITS_MOST:,}")
+    return int(digits)
+
+
 def load_json(value: bytes | None, *, values: int | None = None) -> Any:
     """Read strict JSON: UTF-8, no duplicate fields, no NaN, no bottomless nesting.
 
@@ -127,7 +135,10 @@ def load_json(value: bytes | None, *, values: int | None = None) -> Any:
         raise Rejected(RejectReason.UNPARSABLE, "value: empty, expected a JSON document")
     try:
         document = json.loads(
-            value.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant
+            value.decode("utf-8"),
+            object_pairs_hook=_no_duplicates,
+            parse_constant=_no_constant,
+            parse_int=_integer,
         )
         # An escaped half of a surrogate pair is JSON, but no text: nothing could pass it on.
         if b"\\u" in value:

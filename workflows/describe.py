@@ -9,6 +9,7 @@ from temporalio.exceptions import ApplicationError, FailureError, TimeoutError, 
 
 from schemas.base import format_duration
 from schemas.catalog import Strategy
+from schemas.catalog_check import many
 from schemas.release import (
     CanaryPhase,
     Cause,
@@ -169,11 +170,6 @@ def release_summary(
 def rounded(length: timedelta) -> timedelta:
     """Seconds are enough for people."""
     return timedelta(seconds=max(1, round(length.total_seconds())))
-
-
-def many(count: int, what: str) -> str:
-    """`1 service`, `3 services`."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def steps(strategy: Strategy) -> str:

@@ -13,6 +13,7 @@ from itertools import islice
 from types import MappingProxyType
 
 from schemas.base import format_duration
+from schemas.catalog_check import many
 from schemas.ids import SIGNAL_APPROVE, SIGNAL_KEEP, SIGNAL_SKIP
 from schemas.release import (
     CanaryInput,
@@ -225,15 +226,15 @@ def _headline(status: ReleaseStatus) -> str:
         case ReleasePhase.QUEUED:
             text = "is queued: nothing has begun"
         case ReleasePhase.RUNNING:
-            text = f"is running: {holding} of {describe.many(count, 'service')} hold"
+            text = f"is running: {holding} of {many(count, 'service')} hold"
         case ReleasePhase.SOAKING:
-            text = f"is soaking: all {describe.many(count, 'service')} hold together"
+            text = f"is soaking: all {many(count, 'service')} hold together"
         case ReleasePhase.FINALIZING:
             text = "is finalizing: its versions become stable"
         case ReleasePhase.ROLLING_BACK:
             text = "is rolling back"
         case ReleasePhase.FINALIZED:
-            text = f"is finalized: {describe.many(count, 'service')} released"
+            text = f"is finalized: {many(count, 'service')} released"
         case ReleasePhase.ROLLED_BACK:
             text = _went_back(services)
     gated = [one for one in services if one.phase is CanaryPhase.GATED]

@@ -12,7 +12,7 @@ from aviary.cli.border import new_console, plain, show
 from aviary.cli.ways import may
 from schemas.base import format_duration
 from schemas.catalog import FullStep, Strategy
-from schemas.catalog_check import listed
+from schemas.catalog_check import listed, many
 from schemas.release import (
     CanaryStatus,
     Cause,
@@ -58,8 +58,8 @@ def print_timeline(timeline: Timeline, *, no_color: bool = False) -> None:
 def print_plan(plan: ReleasePlan) -> None:
     """Print a plan: one row a service, in the order in which they may go."""
     soak = f", soak {format_duration(plan.soak)}" if plan.soak else ""
-    stages = len(plan.stages)
-    title = f"release {plan.release}: {len(plan.services)} services, {stages} stages{soak}"
+    size = f"{many(len(plan.services), 'service')}, {many(len(plan.stages), 'stage')}"
+    title = f"release {plan.release}: {size}{soak}"
     table = _table("stage", "service", "version", "after", "strategy", "steps")
     for number, stage in enumerate(plan.stages, start=1):
         for name in stage:

@@ -78,7 +78,7 @@ def test_json_is_a_catalog_too() -> None:
         ),
         (
             "  no: {}\n",
-            "4: services: got False, expected text: YAML reads no as false, put it in quotes",
+            "4: services: got false, expected text: YAML reads no as false, put it in quotes",
         ),
         (
             "  Cart: {}\n",
@@ -206,6 +206,35 @@ def test_one_mistake_in_a_strategy_is_one_line(strategy: str, line: str) -> None
 )
 def test_one_mistake_at_the_top_is_one_line(text: str, line: str) -> None:
     assert problems(text) == [line]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("{judge: {alpha: true}}", "judge.alpha: got true, expected a number"),
+        ("{judge: {looks: yes}}", "judge.looks: got true, expected a number"),
+        ("{judge: {largest_user: false}}", "judge.largest_user: got false, expected a number"),
+        (
+            "{metrics: [{kind: histogram, name: latency, edges: [0.1, true]}]}",
+            "metrics[0].edges[1]: got true, expected a number",
+        ),
+    ],
+)
+def test_neither_true_nor_false_is_a_number(text: str, line: str) -> None:
+    assert services(f"  a: {text}\n") == [f"4: services.a.{line}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: *b", "1: a: expected readable YAML (unknown or recursive alias 'b')"),
+        ("a: {[b]: c}", "1: a: expected readable YAML (a key that is not text)"),
+        ("", "got nothing, expected a mapping of fields"),
+    ],
+)
+def test_what_could_not_be_read_is_not_said_to_be_none(text: str, line: str) -> None:
+    [found] = problems(text)
+    assert found.removeprefix(" ") == line
 
 
 @pytest.mark.parametrize("text", ["", "just text", "[]", "5"])

@@ -29,6 +29,12 @@ def test_plan_as_table(run: Run, catalog: Path, event: Path) -> None:
     assert "1% 1m to 10m → 5% 1m to 10m" in lines[2]
 
 
+def test_one_service_is_one(run: Run, catalog: Path) -> None:
+    event = '{"release": "r1", "services": [{"service": "ledger", "version": "2.0"}]}'
+    result = run("plan", "-c", catalog, "-e", "-", text=event)
+    assert result.stdout.startswith("release r1: 1 service, 1 stage")
+
+
 def test_plan_takes_a_cloudevent_from_stdin(run: Run, catalog: Path) -> None:
     envelope = {
         "specversion": "1.0",

@@ -15,6 +15,14 @@ SECONDS = 5.0
 """Generous for what takes a fifth of a second; the quadratic ways took minutes."""
 
 
+def test_a_number_without_end_is_told_in_words_for_everybody() -> None:
+    with pytest.raises(Rejected) as caught:
+        load_json(b'{"a": ' + b"9" * 100_000 + b"}")
+    assert "a number of 100,000 digits, expected at most 4,000" in caught.value.text
+    assert "sys." not in caught.value.text
+    assert load_json(b"9" * 4000) == int("9" * 4000)
+
+
 def _event(**data: Any) -> bytes:
     event = {"specversion": "1.0", "type": DEPLOY_TYPE, "source": "/ci", "id": "1"}
     return json.dumps({**event, "data": {"release": "r", **data}}).encode()

@@ -49,3 +49,21 @@ def test_programs_and_mail_are_sent_text_as_it_is(scheme: str) -> None:
 
 def test_a_wide_sign_mentions_nobody() -> None:
     assert inert("\uff20everyone @here") == "[\uff20]everyone [@]here"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see evil.example now", "see evil[.]example now"),
+        ("pay at login.shop.co.uk/pay?x=1", "pay at login[.]shop[.]co[.]uk/pay?x=1"),
+        ("a@b.com", "a[@]b[.]com"),
+        ("http://evil.example:80/a.php", "http[:]//evil[.]example:80/a[.]php"),
+        ("пример.рф and xn--e1afmkfd.xn--p1ai", "пример[.]рф and xn--e1afmkfd[.]xn--p1ai"),
+        ("bücher.de.", "bücher[.]de."),
+        ("EVIL.COM", "EVIL[.]COM"),
+        ("checkout 1.4.2 fails 0.53 % of requests. See why.", None),
+        ("2.0.1-rc.1+build.7", None),
+    ],
+)
+def test_a_bare_domain_is_no_link(text: str, shown: str | None) -> None:
+    assert inert(text) == (text if shown is None else shown)
