@@ -61,7 +61,10 @@ def fault(query: str, *, raw: bool) -> str | None:
     try:
         parsed = promql_parser.parse(_RENAMED.sub(_NEW_NAME, query))
     except ValueError as error:
-        return f"a query in PromQL ({error}); of another language, say so in judge.language"
+        return (
+            f"a query in PromQL ({error}); for what is newer than Prometheus 2.45, or another "
+            "language, say judge: {language: other}"
+        )
     kind = _kind(parsed)
     if kind != "vector":
         return f"a query for series ({_WORDS[kind]})"

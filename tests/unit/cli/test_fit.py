@@ -69,7 +69,9 @@ WRONG = [
     (own('x{a="b"'), "expected a query in PromQL"),
     (own('x{a=~"("}'), "expected a query in PromQL (illegal regex"),
     (own("nosuch(x)"), "unknown function"),
-    (own("rollup(x)"), "of another language, say so in judge.language"),
+    (own("rollup(x)"), "or another language, say judge: {language: other}"),
+    (own("rate(x[5m] anchored)"), "for what is newer than Prometheus 2.45"),
+    (own("increase(x[5m] smoothed)"), "for what is newer than Prometheus 2.45"),
     (own("sum(rate(x[5m]))"), "expected raw series, got sum()"),
     (own("sum by (pod) (x)", "histogram"), "expected raw series, got sum()"),
     (
