@@ -14,6 +14,8 @@ from adapters.secrets import Secret, unsendable
 from schemas.base import Model
 
 _FILE = "_file"
+_IN_HEADERS = ("token", "key")
+"""Names of secrets that go into a header as they are, which must be ASCII."""
 _LEAST = 4
 """Characters of a secret that is looked for in texts; a shorter one is everywhere."""
 
@@ -36,7 +38,7 @@ class Connection(Model):
         read = dict(value)
         for name in cls.secret_fields():
             given, file = read.get(name), read.pop(f"{name}{_FILE}", None)
-            is_password = name.endswith("password")
+            is_password = not name.endswith(_IN_HEADERS)
             if given is not None and file is not None:
                 raise PydanticCustomError("aviary_secret", f"{name}: expected it or {name}{_FILE}")
             if isinstance(given, str):

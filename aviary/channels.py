@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import Any, Final
 
 import structlog
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
+from adapters.connections import Connection
 from adapters.errors import Retryable
+from adapters.kinds import NotifierKind
 from adapters.notifiers.fan_out import FanOut
 from adapters.notifiers.log import LogNotifier
 from adapters.notifiers.message import Links
+from adapters.ports import Notifier
+from aviary.connections import VARIABLE
+from aviary.discreet import discreet
+from aviary.kinds import registry
+from aviary.routers import NO_CONNECTIONS
 from aviary.settings import Settings, SettingsError
 from schemas.catalog import Catalog
 from schemas.files import UnreadableError, decoded, read_bounded
 from schemas.notice import ChannelName, Notice, Severity, channels_for, unknown_channels
 
-if TYPE_CHECKING:
-    from adapters.notifiers.apprise import AppriseNotifier
-
-Addresses = Mapping[str, tuple["AppriseNotifier", ...]]
+Addresses = Mapping[str, tuple[Notifier, ...]]
 """By channel."""
+BY_URL: Final = "apprise"
+"""The kind of notifier that a line `channel = url` is of."""
 
 _NAME: TypeAdapter[str] = TypeAdapter(ChannelName)
 _MOST_BYTES = 100_000
@@ -54,30 +60,55 @@ def parse_channels(text: str) -> dict[str, tuple[SecretStr, ...]]:
     return found
 
 
-def open_channels(settings: Settings) -> Addresses:
+def open_channels(
+    settings: Settings, connections: Mapping[str, Connection] = NO_CONNECTIONS
+) -> Addresses:
     """Make the addresses of every channel of the settings; nothing is sent.
 
+    A channel is a line `channel = url`, or a connection of a kind that tells people.
+
     Raises:
-        SettingsError: a line or a URL is wrong; names the channel, never the URL.
+        SettingsError: a line or an address is wrong; names the channel, never the address.
     """
     variable, text = _text(settings)
     try:
         channels = parse_channels(text)
     except ValueError as error:
         raise SettingsError(f"{variable}: {error}") from None
-    if not channels:
-        return {}
-    # Not at the top: it takes a second, and most installations start without.
-    from adapters.notifiers.apprise import AddressError, AppriseNotifier  # noqa: PLC0415
-
+    known = registry().notifiers
     links = links_of(settings)
+    found: dict[str, tuple[Notifier, ...]] = {}
+    for name, urls in channels.items():
+        kind = known.get(BY_URL)
+        made = (_made(kind, name, {"url": url.get_secret_value()}, links, variable) for url in urls)
+        found[name] = tuple(made)
+    for name, connection in connections.items():
+        for kind in known.usable():
+            if type(connection) is kind.connection:
+                if name in found:
+                    text = f"{name}: expected another name, {variable} has such a channel"
+                    raise SettingsError(f"{VARIABLE}: {text}")
+                found[name] = (_make(kind, name, connection, links, VARIABLE),)
+    return found
+
+
+def _made(
+    kind: NotifierKind[Any], name: str, written: Mapping[str, str], links: Links, variable: str
+) -> Notifier:
     try:
-        return {
-            name: tuple(AppriseNotifier(name, url, links) for url in urls)
-            for name, urls in channels.items()
-        }
-    except AddressError as error:
-        raise SettingsError(f"{variable}: {error}") from None
+        connection = (kind.connection or Connection).model_validate(written)
+    except ValidationError:
+        raise SettingsError(f"{variable}: {name}: expected a URL (it is not shown)") from None
+    return _make(kind, name, connection, links, variable)
+
+
+def _make(
+    kind: NotifierKind[Any], name: str, connection: Connection, links: Links, variable: str
+) -> Notifier:
+    try:
+        return discreet(kind.make(name, connection, links), connection)
+    except Exception as error:  # noqa: BLE001 - other people's code, which may raise anything
+        raise SettingsError(f"{variable}: {connection.hide(str(error))}") from None
 
 
 def _text(settings: Settings) -> tuple[str, str]:
@@ -97,7 +128,11 @@ def links_of(settings: Settings) -> Links:
     return Links(settings.temporal_ui_url, settings.temporal_namespace, settings.report_url)
 
 
-def make_notifier(settings: Settings, catalog: Callable[[], Catalog]) -> FanOut:
+def make_notifier(
+    settings: Settings,
+    catalog: Callable[[], Catalog],
+    connections: Mapping[str, Connection] = NO_CONNECTIONS,
+) -> FanOut:
     """The notifier of a worker: the log, and the channels as the catalog routes them.
 
     A catalog that names an unknown channel, or is not there, stops nothing: it is told in the log,
@@ -106,7 +141,7 @@ def make_notifier(settings: Settings, catalog: Callable[[], Catalog]) -> FanOut:
     Raises:
         SettingsError: a channel of the settings is wrong.
     """
-    channels = open_channels(settings)
+    channels = open_channels(settings, connections)
     routing = Routing(catalog, channels)
     routing.check()
     return FanOut(LogNotifier(links_of(settings)), channels, routing)
@@ -150,5 +185,5 @@ class Routing:
                 "channel_unknown",
                 channel=name,
                 known=sorted(self._known),
-                expected="a channel of AVIARY_NOTIFY_CHANNELS or AVIARY_NOTIFY_FILE",
+                expected="a channel of AVIARY_NOTIFY_CHANNELS, AVIARY_NOTIFY_FILE or a connection",
             )

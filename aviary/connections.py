@@ -24,10 +24,11 @@ from adapters.connections import Connection
 from aviary.kinds import registry
 from aviary.settings import Settings, SettingsError
 from schemas.catalog_check import listed, nearest
+from schemas.catalog_file import tells
 from schemas.document import Document, read_yaml
 from schemas.files import UnreadableError, decoded, read_bounded
 from schemas.outside import visible
-from schemas.problems import show_path
+from schemas.problems import explain, show_path
 from schemas.router_spec import ConnectionName
 
 VARIABLE: Final = "AVIARY_CONNECTIONS_FILE"
@@ -98,25 +99,16 @@ def _read(document: Document, found: dict[str, Connection]) -> Iterator[_Fault]:
         try:
             found[name] = models[kind].model_validate(fields)
         except ValidationError as error:
-            for details in error.errors(include_url=False, include_input=False):
+            for details in filter(tells, error.errors(include_url=False)):
                 path = (name, *details["loc"])
-                yield document.line(path), f"{show_path(path)}: {_text(details, models[kind])}"
+                text = _text(details, fields, models[kind])
+                yield document.line(path), f"{show_path(path)}: expected {text}"
 
 
-def _text(details: ErrorDetails, model: type[Connection]) -> str:
+def _text(details: ErrorDetails, fields: Any, model: type[Connection]) -> str:
     """What was expected, and nothing of what was there."""
-    if details["type"] == "missing":
-        return "missing, expected a value"
     if details["type"] == "extra_forbidden":
-        known = sorted(model.model_fields)
-        secrets = [f"{name}_file" for name in model.secret_fields()]
-        hint = nearest(str(details["loc"][-1]), [*known, *secrets])
-        return f"expected one of the fields {', '.join(sorted([*known, *secrets]))}{hint}"
-    if details["type"] == "string_pattern_mismatch":
-        field: Any = model.model_fields.get(str(details["loc"][0]))
-        described = field.description if field is not None else None
-        return f"expected {described}" if described else "expected text of another form"
-    message = details["msg"]
-    for prefix in ("Value error, ", "Input should be "):
-        message = message.removeprefix(prefix)
-    return message if message.startswith("expected") else f"expected {message}"
+        known = sorted({*model.model_fields, *(f"{one}_file" for one in model.secret_fields())})
+        return f"one of the fields {', '.join(known)}{nearest(str(details['loc'][-1]), known)}"
+    unseen: ErrorDetails = {**details, "input": None}
+    return explain(unseen, fields, model.model_json_schema()).expected

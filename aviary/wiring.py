@@ -147,7 +147,7 @@ async def wire(
         )
         ramp = RampActivities(metrics, routers, packs.resolve)
         catalog = LateCatalog(settings.catalog, registry, connections)
-        notifier = make_notifier(settings, catalog)
+        notifier = make_notifier(settings, catalog, connections)
         log = MeasuredLog(KafkaEventLog(TracedWriter(sender)), counts)
         announce = AnnounceActivities(log, notifier, cdevents=settings.cdevents)
         preflight = PreflightActivities(await _alerts(settings, stack))

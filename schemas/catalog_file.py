@@ -174,7 +174,7 @@ class _Found:
         if not self.room:
             self.more += error.error_count()
             return
-        every = [one for one in error.errors(include_url=False) if _tells(one)]
+        every = [one for one in error.errors(include_url=False) if tells(one)]
         for details in every[: self.room]:
             details["loc"] = (*prefix, *details["loc"])
             found = explain(details, self.document.data, self.schema)
@@ -236,8 +236,11 @@ def _section(
     return {name: read}
 
 
-def _tells(details: ErrorDetails) -> bool:
-    """Whether an error is told: not disagreements, nor what follows from an error in a list."""
+def tells(details: ErrorDetails) -> bool:
+    """Whether one of pydantic's errors is told.
+
+    Not disagreements, nor what follows from an error in a list.
+    """
     if details["type"] == _AGREEMENT:
         return False
     if details["type"] != "too_short":

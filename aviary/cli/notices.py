@@ -29,17 +29,18 @@ def register(app: typer.Typer) -> None:
 def check(catalog: CatalogOption = None, output: FormatOption = Format.TABLE) -> None:
     """Show the channels and what each is told; exit code 2 if the catalog names unknown ones."""
     from aviary.channels import open_channels  # noqa: PLC0415 - keeps --help fast
+    from aviary.connections import read_connections  # noqa: PLC0415
     from aviary.settings import load_settings  # noqa: PLC0415
     from schemas.catalog_file import load_catalog  # noqa: PLC0415
     from schemas.notice import unknown_channels  # noqa: PLC0415
 
     settings = load_settings(catalog=catalog)
-    channels = open_channels(settings)
+    channels = open_channels(settings, read_connections(settings))
     rules = load_catalog(settings.catalog).notices
     unknown = unknown_channels(rules, channels)
     shown = {
         name: {
-            "addresses": [address.service for address in channels.get(name, ())],
+            "addresses": [service_of(address) for address in channels.get(name, ())],
             "told": _told(name, rules),
         }
         for name in (*channels, *unknown)
@@ -49,10 +50,15 @@ def check(catalog: CatalogOption = None, output: FormatOption = Format.TABLE) ->
     else:
         _print(shown)
     if unknown:
-        text = "expected channels of AVIARY_NOTIFY_CHANNELS or AVIARY_NOTIFY_FILE"
+        text = "expected channels of AVIARY_NOTIFY_CHANNELS or AVIARY_NOTIFY_FILE, or connections"
         raise CommandError(
             ExitCode.BAD_INPUT, f"{settings.catalog}: notices: got {', '.join(unknown)}, {text}"
         )
+
+
+def service_of(address: object) -> str:
+    """What an address is, for a person, such as `Slack`."""
+    return str(getattr(address, "service", type(address).__name__))
 
 
 def _told(name: str, rules: tuple[NoticeRule, ...] | None) -> list[str]:
@@ -82,9 +88,11 @@ def try_out(
 ) -> None:
     """Send one notice to a channel, or to all; exit code 1 if one does not take it."""
     from aviary.channels import open_channels  # noqa: PLC0415
+    from aviary.connections import read_connections  # noqa: PLC0415
     from aviary.settings import load_settings  # noqa: PLC0415
 
-    channels = open_channels(load_settings())
+    settings = load_settings()
+    channels = open_channels(settings, read_connections(settings))
     if not channels or (channel is not None and channel not in channels):
         known = ", ".join(channels) or "none is set"
         text = f"--channel: got {channel or 'none'}, expected a channel of the settings: {known}"
@@ -111,5 +119,5 @@ async def _send(channels: Addresses) -> list[str]:
             except Retryable as error:
                 failed.append(str(error))
             else:
-                say(f"{name}: {address.service} took it")
+                say(f"{name}: {service_of(address)} took it")
     return failed
