@@ -1,6 +1,6 @@
 """Members of the ports that keep everything in memory: for tests, dry runs and first steps.
 
-The router that keeps routes in memory is `adapters.routers.memory`.
+The router that keeps routes in memory is `adapters.routers.memory.router`.
 """
 
 from __future__ import annotations

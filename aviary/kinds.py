@@ -8,10 +8,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
-from adapters.metrics.prometheus_kind import PROMETHEUS
-from adapters.notifiers.apprise_kind import APPRISE
-from adapters.routers.envoy_kind import ENVOY
-from adapters.routers.memory_kind import MEMORY
+from adapters.metrics.prometheus import PROMETHEUS
+from adapters.notifiers.apprise import APPRISE
+from adapters.routers.envoy import ENVOY
+from adapters.routers.memory import MEMORY
 from aviary.registry import Registry
 
 ROUTERS: Final = (

@@ -20,7 +20,7 @@ from temporalio.client import Client
 
 from activities.judge import JUDGE
 from activities.traffic import APPLY
-from adapters.routers.envoy_names import pool_name
+from adapters.routers.envoy.names import pool_name
 from aviary.local import debian, evidence, stack
 from aviary.local.http1 import fetch
 from aviary.local.shop import Fault

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from adapters.routers.envoy_fleet import EnvoyFleet
-from adapters.routers.envoy_names import resource_file
-from adapters.routers.envoy_routes import local_domains, virtual_host
+from adapters.routers.envoy.fleet import EnvoyFleet
+from adapters.routers.envoy.names import resource_file
+from adapters.routers.envoy.routes import local_domains, virtual_host
 from adapters.routers.files import read_document
 from aviary.local.parts import NAMESPACE, ROOT
 from bench.testbed import BARE_TOPIC, FLOOR, Testbed

@@ -22,7 +22,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from activities.traffic import APPLY
-from adapters.routers.envoy_names import pool_name
+from adapters.routers.envoy.names import pool_name
 from aviary.local import parts
 from bench import bare, testbed
 from bench.figures import Figure, Goal, Spec

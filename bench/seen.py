@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from adapters.routers.envoy_names import resource_file
+from adapters.routers.envoy.names import resource_file
 from adapters.routers.files import read_document, write_whole
 
 FORMAT: Final = "%START_TIME(%s.%6f)% %REQ(:AUTHORITY)% %UPSTREAM_HOST% %RESPONSE_CODE%\n"

@@ -19,8 +19,8 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
 from adapters.kafka import KafkaOptions, ensure_topics
-from adapters.routers.envoy import EnvoyRouter
-from adapters.routers.envoy_fleet import EnvoyFleet, Pool
+from adapters.routers.envoy.fleet import EnvoyFleet, Pool
+from adapters.routers.envoy.router import EnvoyRouter
 from aviary.catalogs import make_catalog
 from aviary.converter import DATA_CONVERTER
 from aviary.local import parts, probes

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from adapters.connections import Connection
-from adapters.routers.memory import CAPABILITIES
-from adapters.routers.memory_kind import MEMORY as MEMORY_KIND
+from adapters.routers.memory import MEMORY as MEMORY_KIND
+from adapters.routers.memory.router import CAPABILITIES
 from aviary import kinds
 from aviary.kinds import registry
 from aviary.registry import Registry

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from adapters.connections import Connection
 from adapters.kinds import RouterKind
-from adapters.routers.memory import MemoryRouter
+from adapters.routers.memory.router import MemoryRouter
 from adapters.secrets import Secret
 from schemas.base import Model
 from schemas.capabilities import Capabilities, StickyBy, TotalGrid

@@ -18,7 +18,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
 from activities.traffic import APPLY
-from adapters.routers.envoy_names import ROUTES_NAME, pool_name
+from adapters.routers.envoy.names import ROUTES_NAME, pool_name
 from aviary.local.http1 import fetch
 from aviary.local.stack import Stack
 from schemas import ids

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from adapters.routers.envoy_names import pool_name
+from adapters.routers.envoy.names import pool_name
 from aviary.local import evidence
 from aviary.local.shop import DEPENDENCIES, Fault
 from aviary.local.stack import Stack

@@ -26,8 +26,8 @@ from temporalio.api.namespace.v1 import NamespaceConfig
 from temporalio.api.workflowservice.v1 import UpdateNamespaceRequest
 from temporalio.client import Client as TemporalClient
 
-from adapters.routers.envoy import EnvoyRouter
-from adapters.routers.envoy_fleet import EnvoyFleet, Pool
+from adapters.routers.envoy.fleet import EnvoyFleet, Pool
+from adapters.routers.envoy.router import EnvoyRouter
 from aviary.converter import DATA_CONVERTER
 from aviary.local import configs, debian, parts, probes
 from aviary.local.http1 import Client, Response, fetch

@@ -5,7 +5,7 @@ Inside the compose network only: the admin port answers Aviary's worker and Prom
 
 from pathlib import Path
 
-from adapters.routers.envoy_fleet import EnvoyFleet
+from adapters.routers.envoy.fleet import EnvoyFleet
 
 EnvoyFleet(Path("/var/lib/aviary/envoy")).bootstrap(
     9901,

@@ -20,8 +20,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from adapters.kafka import make_consumer
 from adapters.metrics.batching import MARK
-from adapters.routers.envoy import EnvoyRouter
-from adapters.routers.envoy_routes import tags_in
+from adapters.routers.envoy.router import EnvoyRouter
+from adapters.routers.envoy.routes import tags_in
 from aviary.local.parts import envoy_program
 from schemas import ids
 from schemas.route import Route

@@ -11,7 +11,7 @@ from asyncio.subprocess import PIPE
 import pytest
 from temporalio.client import Client
 
-from adapters.routers.envoy_names import pool_name
+from adapters.routers.envoy.names import pool_name
 from aviary.local import evidence
 from aviary.local.parts import ROOT
 from aviary.local.shop import DEPENDENCIES, Fault

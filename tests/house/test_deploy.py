@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from adapters.routers.envoy_fleet import EnvoyFleet
-from adapters.routers.envoy_kind import EnvoyOptions
+from adapters.routers.envoy import EnvoyOptions
+from adapters.routers.envoy.fleet import EnvoyFleet
 from aviary.catalogs import read_catalog
 from aviary.local import debian, parts, probes
 from aviary.local.ports import FreePorts

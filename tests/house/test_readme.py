@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from adapters.routers.envoy_fleet import EnvoyFleet
+from adapters.routers.envoy.fleet import EnvoyFleet
 from aviary.cli import build_app
 from aviary.settings import OTHER_VARIABLES, Settings
 

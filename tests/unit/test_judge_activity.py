@@ -17,7 +17,7 @@ from activities.judge import JudgeActivities, JudgeRequest, JudgeResult
 from activities.shared_heartbeat import SharedHeartbeat
 from adapters.errors import Retryable, Terminal, Unanswered, UnknownRoute
 from adapters.ports import Routing
-from adapters.routers.trial import TrialRouter
+from adapters.routers.memory.trial import TrialRouter
 from schemas.catalog import Bake
 from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
 from schemas.reading import Answer, Fault, Series

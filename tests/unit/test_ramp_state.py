@@ -14,7 +14,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.ramp import BeginRamp, RampActivities, RampState, next_state
 from adapters.errors import Retryable, UnknownRoute
 from adapters.memory import MemoryMetricsSource
-from adapters.routers.trial import TrialRouter
+from adapters.routers.memory.trial import TrialRouter
 from schemas.capabilities import TotalGrid
 from schemas.judging import JudgeSpec, MetricSpec, RampSpec, RatioMetric
 from schemas.reading import Series

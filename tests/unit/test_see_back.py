@@ -12,7 +12,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.observe import ObserveActivities, SeeBack, Seen
 from adapters.errors import UnknownRoute
-from adapters.routers.trial import TrialRouter
+from adapters.routers.memory.trial import TrialRouter
 from schemas.verdict import SampleRatio
 from tests.catalogs import MEMORY
 

@@ -32,7 +32,7 @@ from adapters.connections import Connection
 from adapters.errors import Retryable, UnknownRoute
 from adapters.memory import MemoryAlertSource, MemoryEventLog, MemoryNotifier
 from adapters.ports import Routing
-from adapters.routers.trial import FIRST_STABLE, TrialRouter
+from adapters.routers.memory.trial import FIRST_STABLE, TrialRouter
 from aviary.queues import STICKY_TIMEOUT, WORKFLOWS
 from aviary.sandbox import sandbox
 from aviary.schedules import is_running, plan_back

@@ -9,7 +9,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 
 from adapters.errors import Retryable, StaleGeneration, Terminal
-from adapters.routers.memory import Fault
+from adapters.routers.memory.router import Fault
 from schemas.ids import (
     SIGNAL_ALERT,
     SIGNAL_FINALIZE,

@@ -20,7 +20,7 @@ import httpx
 import yaml
 
 from adapters.kafka import KafkaOptions
-from adapters.routers.envoy import EnvoyRouter
+from adapters.routers.envoy.router import EnvoyRouter
 from aviary.local import debian, parts, stack
 from aviary.local.http1 import fetch
 from aviary.local.pipeline import Pipeline

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from adapters.metrics.batching import BatchedMetrics
-from adapters.metrics.prometheus import PrometheusMetrics
+from adapters.metrics.prometheus.source import PrometheusMetrics
 from adapters.ports import MetricsSource
 from aviary.local import debian, probes
 from aviary.local.ports import LOOPBACK, FreePorts

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.errors import Retryable, Terminal
 from adapters.metrics.batching import BatchedMetrics
-from adapters.metrics.prometheus import PrometheusMetrics
+from adapters.metrics.prometheus.source import PrometheusMetrics
 from adapters.ports import MetricsSource
 from aviary.local.ports import LOOPBACK, FreePorts
 from schemas.reading import Series

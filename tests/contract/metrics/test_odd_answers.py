@@ -14,7 +14,7 @@ import pytest
 
 from adapters.errors import Unanswered, WrongQuery, fault_of
 from adapters.metrics.batching import BatchedMetrics
-from adapters.metrics.prometheus import PrometheusMetrics
+from adapters.metrics.prometheus.source import PrometheusMetrics
 from schemas.reading import Fault, Series, partial_of
 from tests.contract.metrics import odd
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 import pytest_asyncio
 
-from adapters.metrics.prometheus import PrometheusMetrics
+from adapters.metrics.prometheus.source import PrometheusMetrics
 from analysis.counters import ArmCounters
 from analysis.duplicates import certain
 from analysis.intervals import CounterReader, Timing

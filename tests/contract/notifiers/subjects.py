@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from adapters.errors import Retryable
 from adapters.memory import MemoryNotifier
-from adapters.notifiers.apprise import AppriseNotifier
+from adapters.notifiers.apprise.notifier import AppriseNotifier
 from adapters.notifiers.fan_out import FanOut
 from adapters.notifiers.message import Links
 from adapters.ports import Notifier

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from adapters.routers.envoy import EnvoyRouter
+from adapters.routers.envoy.router import EnvoyRouter
 from schemas.route import AudienceBy
 from tests.contract.routers.claims import EVERY, claimed
 from tests.contract.routers.coarse import CoarseGateway

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from adapters.routers.envoy_fleet import EnvoyFleet, Pool
+from adapters.routers.envoy.fleet import EnvoyFleet, Pool
 from tests.contract.routers.wire import Instances
 
 _names = itertools.count(1)

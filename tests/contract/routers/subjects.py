@@ -11,12 +11,12 @@ from typing import Any, Final, Protocol
 import httpx
 
 from adapters.ports import Routing
-from adapters.routers.envoy import EnvoyRouter
-from adapters.routers.envoy_capabilities import CAPABILITIES as ENVOY_CAPABILITIES
-from adapters.routers.envoy_fleet import Pool
-from adapters.routers.envoy_names import resource_file
+from adapters.routers.envoy.capabilities import CAPABILITIES as ENVOY_CAPABILITIES
+from adapters.routers.envoy.fleet import Pool
+from adapters.routers.envoy.names import resource_file
+from adapters.routers.envoy.router import EnvoyRouter
 from adapters.routers.files import read_document, write_whole
-from adapters.routers.memory import NOTHING, Asks, MemoryRouter
+from adapters.routers.memory.router import NOTHING, Asks, MemoryRouter
 from schemas.capabilities import Capabilities
 from schemas.route import AudienceBy, Route
 from tests.contract.routers.coarse import CAPABILITIES, TOTAL, CoarseGateway, CoarseRouter

@@ -9,8 +9,8 @@ import pytest
 
 from activities.observe import SampleRatioCheck
 from adapters.ports import Routing
-from adapters.routers.envoy_capabilities import CAPABILITIES
-from adapters.routers.envoy_sampling import BUCKETS
+from adapters.routers.envoy.capabilities import CAPABILITIES
+from adapters.routers.envoy.sampling import BUCKETS
 from adapters.routers.files import write_whole
 from analysis.sample_ratio import UNKNOWN
 from schemas.route import Route

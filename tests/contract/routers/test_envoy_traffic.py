@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from adapters.errors import Terminal
-from adapters.routers.envoy_fleet import Pool
+from adapters.routers.envoy.fleet import Pool
 from schemas.route import Route
 from tests.contract.routers.live import LiveEnvoy
 from tests.contract.routers.subjects import EnvoySubject

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from adapters.errors import Retryable, Terminal
-from adapters.routers.envoy import EnvoyRouter, Pace
-from adapters.routers.envoy_routes import is_changed
+from adapters.routers.envoy.router import EnvoyRouter, Pace
+from adapters.routers.envoy.routes import is_changed
 from adapters.routers.files import read_document
 from schemas.route import Confirmation, Route
 from tests.contract.routers.live import LiveEnvoy, free_port

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.routers.memory import FORCE
+from adapters.routers.memory.router import FORCE
 from schemas.route import AudienceBy
 from tests.contract.routers.routes import NEW, OLD, USERS, on_stable, rolled_back, shifted
 from tests.contract.routers.subjects import Subject

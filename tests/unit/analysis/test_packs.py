@@ -6,7 +6,7 @@ import pytest
 
 from adapters.metrics.packs import BUILT_IN as PACKS
 from adapters.metrics.packs import GaugeQuery, PoolName, RatioQuery
-from adapters.routers.envoy_names import pool_name
+from adapters.routers.envoy.names import pool_name
 from schemas.judging import (
     GaugeMetric,
     HistogramMetric,

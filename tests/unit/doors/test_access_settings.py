@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from adapters.alertmanager import AlertmanagerAlerts
 from adapters.errors import Retryable
 from adapters.http_access import HttpAccess, open_client
-from adapters.metrics.prometheus import PrometheusMetrics
+from adapters.metrics.prometheus.source import PrometheusMetrics
 from adapters.secrets import Secret
 from adapters.tls import TlsFiles
 from aviary.access_settings import http_access, is_loopback, secret_of

@@ -9,7 +9,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from activities.traffic import APPLY, READ
-from adapters.routers.envoy_routes import local_domains, virtual_host
+from adapters.routers.envoy.routes import local_domains, virtual_host
 from aviary.local import evidence
 from aviary.local.evidence import Canary
 from schemas.ids import SIGNAL_ALERT, SIGNAL_ORDER_ROLLBACK

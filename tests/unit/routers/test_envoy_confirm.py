@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from adapters.errors import Retryable, StaleGeneration, Terminal
-from adapters.routers.envoy import EnvoyRouter, Pace
-from adapters.routers.envoy_file import RouteFile
-from adapters.routers.envoy_fleet import EnvoyFleet, Pool
-from adapters.routers.envoy_routes import local_domains
+from adapters.routers.envoy.file import RouteFile
+from adapters.routers.envoy.fleet import EnvoyFleet, Pool
+from adapters.routers.envoy.router import EnvoyRouter, Pace
+from adapters.routers.envoy.routes import local_domains
 from adapters.routers.files import read_document
 from schemas.route import Route
 

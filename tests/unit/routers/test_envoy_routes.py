@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.errors import Retryable
-from adapters.routers import envoy_capabilities
-from adapters.routers.envoy_names import apart_name, guarded_name, pool_name
-from adapters.routers.envoy_routes import (
+from adapters.routers.envoy import capabilities
+from adapters.routers.envoy.names import apart_name, guarded_name, pool_name
+from adapters.routers.envoy.routes import (
     clusters_of,
     is_changed,
     local_domains,
@@ -67,7 +67,7 @@ def test_a_route_is_read_back_as_it_was(route: Route) -> None:
 
 @given(WEIGHTS)
 def test_a_split_is_whole_and_exact(weight: float) -> None:
-    stable, canary = envoy_capabilities.WEIGHTS.nearest(weight)
+    stable, canary = capabilities.WEIGHTS.nearest(weight)
     assert stable + canary == 10_000
     assert canary == pytest.approx(weight * 100)
 
@@ -75,7 +75,7 @@ def test_a_split_is_whole_and_exact(weight: float) -> None:
 @given(any_route().filter(lambda route: route.canary is not None))
 def test_stable_comes_first_and_the_canary_falls_back_to_it(route: Route) -> None:
     assert route.canary is not None
-    stable, canary = envoy_capabilities.WEIGHTS.nearest(route.weight)
+    stable, canary = capabilities.WEIGHTS.nearest(route.weight)
     expected = [
         (pool_name(route.service, route.stable), stable),
         (guarded_name(route.service, route.canary, route.stable), canary),

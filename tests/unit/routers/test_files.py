@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from adapters.errors import Retryable, StaleGeneration
-from adapters.routers.envoy_file import RouteFile
-from adapters.routers.envoy_fleet import EnvoyFleet, Pool
-from adapters.routers.envoy_routes import local_domains
+from adapters.routers.envoy.file import RouteFile
+from adapters.routers.envoy.fleet import EnvoyFleet, Pool
+from adapters.routers.envoy.routes import local_domains
 from adapters.routers.files import locked, read_document, write_whole
 from schemas.route import Route
 

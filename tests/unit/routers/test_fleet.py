@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from adapters.errors import Retryable, Terminal
-from adapters.routers.envoy import EnvoyRouter
-from adapters.routers.envoy_file import RouteFile
-from adapters.routers.envoy_fleet import EnvoyFleet, Pool
-from adapters.routers.envoy_routes import local_domains
+from adapters.routers.envoy.file import RouteFile
+from adapters.routers.envoy.fleet import EnvoyFleet, Pool
+from adapters.routers.envoy.router import EnvoyRouter
+from adapters.routers.envoy.routes import local_domains
 from schemas.route import Route
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from adapters.errors import ForeignChange, UnknownRoute
-from adapters.routers.envoy_file import RouteFile
-from adapters.routers.envoy_fleet import EnvoyFleet, Pool
-from adapters.routers.envoy_names import resource_file
-from adapters.routers.envoy_routes import local_domains, split_in
+from adapters.routers.envoy.file import RouteFile
+from adapters.routers.envoy.fleet import EnvoyFleet, Pool
+from adapters.routers.envoy.names import resource_file
+from adapters.routers.envoy.routes import local_domains, split_in
 from adapters.routers.files import read_document, write_whole
 from schemas.route import Route
 

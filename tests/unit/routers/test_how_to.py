@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from adapters.routers.envoy_file import RouteFile
-from adapters.routers.envoy_fleet import EnvoyFleet
-from adapters.routers.envoy_routes import local_domains
+from adapters.routers.envoy.file import RouteFile
+from adapters.routers.envoy.fleet import EnvoyFleet
+from adapters.routers.envoy.routes import local_domains
 from schemas.route import Route
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "routers.md"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from adapters.errors import Retryable, StaleGeneration, UnknownRoute
-from adapters.routers.memory import Fault, MemoryRouter
+from adapters.routers.memory.router import Fault, MemoryRouter
 from schemas.route import Route
 
 T = TypeVar("T")

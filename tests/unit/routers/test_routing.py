@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from adapters.ports import Routing
-from adapters.routers.memory import CAPABILITIES, MemoryRouter
+from adapters.routers.memory.router import CAPABILITIES, MemoryRouter
 from schemas.capabilities import Capabilities, Counting, TotalGrid
 from schemas.route import Confirmation, Route
 

@@ -7,12 +7,12 @@ from typing import Final
 from adapters.connections import Connection
 from adapters.kinds import NoOptions, RouterKind, Shared
 from adapters.ports import Router
-from adapters.routers.memory import CAPABILITIES
+from adapters.routers.memory.router import CAPABILITIES
 from schemas.capabilities import Counting
 
 
 def _make(_: NoOptions, __: Connection | None, ___: Shared) -> Router:
-    from adapters.routers.trial import TrialRouter  # noqa: PLC0415 - only where it is used
+    from adapters.routers.memory.trial import TrialRouter  # noqa: PLC0415 - only where it is used
 
     return TrialRouter()
 

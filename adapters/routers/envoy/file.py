@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from adapters.errors import ForeignChange, Retryable, Terminal
-from adapters.routers.envoy_admin import Served
-from adapters.routers.envoy_fleet import EnvoyFleet
-from adapters.routers.envoy_names import resource_file, tag_of
-from adapters.routers.envoy_routes import (
+from adapters.routers.envoy.admin import Served
+from adapters.routers.envoy.fleet import EnvoyFleet
+from adapters.routers.envoy.names import resource_file, tag_of
+from adapters.routers.envoy.routes import (
     Domains,
     host_in,
     is_changed,

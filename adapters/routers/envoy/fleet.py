@@ -4,7 +4,7 @@
     ├── envoy-<admin port>.yaml   bootstrap, one for each Envoy
     ├── lds.yaml                  one listener; its routes come from rds.yaml
     ├── cds.yaml                  the clusters of all pools, with their instances
-    └── rds.yaml                  the routes: `adapters.routers.envoy` writes them
+    └── rds.yaml                  the routes: `adapters.routers.envoy.router` writes them
 
 Whoever writes holds a lock on the directory itself.
 
@@ -21,8 +21,8 @@ from typing import Annotated
 from pydantic import Field
 
 from adapters.errors import Terminal
-from adapters.routers import envoy_clusters as clusters
-from adapters.routers.envoy_names import (
+from adapters.routers.envoy import clusters
+from adapters.routers.envoy.names import (
     ROUTES_NAME,
     ROUTES_TYPE,
     STAT_PREFIX,

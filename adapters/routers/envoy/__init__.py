@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from adapters.connections import Connection
 from adapters.kinds import RouterKind, Shared
 from adapters.ports import Router
-from adapters.routers.envoy_capabilities import CAPABILITIES
+from adapters.routers.envoy.capabilities import CAPABILITIES
 from schemas.base import Model
 from schemas.catalog_check import MISSING, Finding
 from schemas.judging import HistogramMetric, RatioMetric
@@ -72,7 +72,7 @@ def _check(options: EnvoyOptions, connection: EnvoyConnection | None) -> Iterato
 
 
 def _make(options: EnvoyOptions, connection: EnvoyConnection | None, shared: Shared) -> Router:
-    from adapters.routers.envoy import EnvoyRouter  # noqa: PLC0415 - its client library is heavy
+    from adapters.routers.envoy.router import EnvoyRouter  # noqa: PLC0415 - its client library is heavy
 
     admin = connection.admin if connection is not None else options.admin or ()
     return EnvoyRouter(Path(options.directory), admin, client=shared.http)

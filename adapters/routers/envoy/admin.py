@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 
 from adapters.errors import Retryable
-from adapters.routers.envoy_names import ROUTES_NAME, STAT_PREFIX, pool_name
-from adapters.routers.envoy_routes import route_in
-from adapters.routers.envoy_sampling import PREFIX
+from adapters.routers.envoy.names import ROUTES_NAME, STAT_PREFIX, pool_name
+from adapters.routers.envoy.routes import route_in
+from adapters.routers.envoy.sampling import PREFIX
 from schemas.route import Health, Route
 
 _HTTP_OK = 200

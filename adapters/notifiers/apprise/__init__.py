@@ -11,7 +11,7 @@ from adapters.kinds import NotifierKind
 from adapters.secrets import Secret
 
 if TYPE_CHECKING:
-    from adapters.notifiers.apprise import AppriseNotifier
+    from adapters.notifiers.apprise.notifier import AppriseNotifier
     from adapters.notifiers.message import Links
 
 
@@ -25,7 +25,7 @@ class AppriseConnection(Connection):
 
 def _make(name: str, connection: AppriseConnection, links: Links) -> AppriseNotifier:
     # It takes a second, and most installations start without.
-    from adapters.notifiers.apprise import AppriseNotifier  # noqa: PLC0415
+    from adapters.notifiers.apprise.notifier import AppriseNotifier  # noqa: PLC0415
 
     return AppriseNotifier(name, SecretStr(connection.url.read()), links)
 

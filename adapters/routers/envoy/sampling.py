@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from adapters.routers.envoy_names import TYPES
+from adapters.routers.envoy.names import TYPES
 
 BUCKETS: Final = 64
 PREFIX: Final = "users-"

@@ -13,8 +13,8 @@ from itertools import groupby, permutations
 from pathlib import Path
 from typing import Any
 
-from adapters.routers import envoy_sampling
-from adapters.routers.envoy_names import (
+from adapters.routers.envoy import sampling
+from adapters.routers.envoy.names import (
     CLUSTER_TYPE,
     LISTENER_TYPE,
     TYPES,
@@ -50,7 +50,7 @@ def bootstrap(directory: Path, admin_host: str, admin_port: int) -> dict[str, An
             "cds_config": watched(directory / "cds.yaml"),
             "lds_config": watched(directory / "lds.yaml"),
         },
-        "stats_config": envoy_sampling.stats_config(),
+        "stats_config": sampling.stats_config(),
         # Otherwise a scrape sees histograms that are up to five seconds old.
         "stats_flush_on_admin": True,
     }
@@ -66,7 +66,7 @@ def listener(
         "stat_prefix": stat_prefix,
         "rds": {"route_config_name": routes, "config_source": source},
         "http_filters": [
-            *envoy_sampling.filters(),
+            *sampling.filters(),
             {"name": "router", "typed_config": {"@type": router}},
         ],
     }

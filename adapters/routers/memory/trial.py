@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from adapters.routers.memory import MemoryRouter
+from adapters.routers.memory.router import MemoryRouter
 from schemas.route import Confirmation, Health, Route
 
 FIRST_STABLE: Final = "0"

@@ -19,11 +19,11 @@ from typing import Any
 import httpx
 
 from adapters.errors import Retryable
-from adapters.routers.envoy_admin import EnvoyAdmin
-from adapters.routers.envoy_capabilities import CAPABILITIES
-from adapters.routers.envoy_file import RouteFile
-from adapters.routers.envoy_names import pool_name
-from adapters.routers.envoy_routes import Domains, clusters_of, local_domains
+from adapters.routers.envoy.admin import EnvoyAdmin
+from adapters.routers.envoy.capabilities import CAPABILITIES
+from adapters.routers.envoy.file import RouteFile
+from adapters.routers.envoy.names import pool_name
+from adapters.routers.envoy.routes import Domains, clusters_of, local_domains
 from adapters.routers.fence import check_able, overtaken
 from schemas.route import Confirmation, Health, Route
 

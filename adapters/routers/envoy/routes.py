@@ -29,8 +29,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from adapters.errors import Retryable
-from adapters.routers.envoy_capabilities import WEIGHTS
-from adapters.routers.envoy_names import (
+from adapters.routers.envoy.capabilities import WEIGHTS
+from adapters.routers.envoy.names import (
     TYPES,
     apart_name,
     guarded_name,
@@ -38,7 +38,7 @@ from adapters.routers.envoy_names import (
     tag_of,
     tagged,
 )
-from adapters.routers.envoy_sampling import USER_COOKIE, USER_HEADER
+from adapters.routers.envoy.sampling import USER_COOKIE, USER_HEADER
 from schemas.outside import cut
 from schemas.route import AudienceBy, Mirror, Route
 

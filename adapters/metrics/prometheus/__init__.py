@@ -21,7 +21,7 @@ class PrometheusConnection(HttpConnection):
 
 
 def _make(connection: PrometheusConnection, timeout_s: float) -> Source:
-    from adapters.metrics.prometheus import PrometheusMetrics  # noqa: PLC0415 - heavy client
+    from adapters.metrics.prometheus.source import PrometheusMetrics  # noqa: PLC0415 - heavy client
 
     return PrometheusMetrics(connection.url, timeout_s=timeout_s, access=connection.access())
 
