@@ -13,10 +13,12 @@ from temporalio.client import (
     WorkflowQueryFailedError,
     WorkflowQueryRejectedError,
 )
+from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.policy import Policy, forever
 from adapters.errors import Retryable
+from schemas import attributes
 from schemas.base import Model
 from schemas.ids import QUERY_STATUS
 from schemas.release import ReleasePhase, ReleaseStatus
@@ -31,6 +33,7 @@ DECIDED_POLICY: Final = Policy(
 
 _RPC: Final = timedelta(seconds=5)
 _NEVER: Final = {RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT}
+_STATE: Final = SearchAttributeKey.for_keyword(attributes.STATE)
 _FORWARD: Final = {ReleasePhase.FINALIZING, ReleasePhase.FINALIZED}
 
 
@@ -48,6 +51,7 @@ async def went_final(client: Client, asked: Decided) -> bool:
     Raises:
         Retryable: nobody answers now.
     """
+    run = None
     try:
         run = await _run_before_reset(client, asked) if asked.before_reset else None
         if asked.before_reset and run is None:
@@ -65,8 +69,24 @@ async def went_final(client: Client, asked: Decided) -> bool:
     except RPCError as error:
         if error.status in _NEVER:
             return False
-        raise Retryable(f"Temporal: {error.status.name}: {error.message}") from error
+        state = await _listed_as(client, asked.workflow_id, run)
+        if state is None:
+            raise Retryable(f"Temporal: {error.status.name}: {error.message}") from error
+        return state in _FORWARD
     return status.phase in _FORWARD
+
+
+async def _listed_as(client: Client, workflow_id: str, run: str | None) -> str | None:
+    """The state that a run is listed under: Temporal knows it without a worker.
+
+    A question to a run is answered by a worker of its build, which may have gone for good.
+    """
+    try:
+        handle = client.get_workflow_handle(workflow_id, run_id=run)
+        described = await handle.describe(rpc_timeout=_RPC)
+    except RPCError:
+        return None  # told as what could not be asked
+    return described.typed_search_attributes.get(_STATE)
 
 
 async def _run_before_reset(client: Client, asked: Decided) -> str | None:

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from aviary.sandbox import sandbox
 from aviary.settings import Settings
@@ -45,11 +46,27 @@ _WAITING_SLOTS = 10_000
 """Waiting costs next to nothing; those without a slot notice a lost admission later."""
 
 
+def deployed(version: WorkerDeploymentVersion | None) -> WorkerDeploymentConfig | None:
+    """How a worker takes part in worker versioning; None: not at all.
+
+    What does not say otherwise stays on the build that it began on. So do its activities: every
+    queue is one of the deployment's.
+    """
+    if version is None:
+        return None
+    return WorkerDeploymentConfig(
+        version=version,
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.PINNED,
+    )
+
+
 def build_workers(
     client: Client,
     settings: Settings,
     activities: ActivitySet,
     on_fatal: Callable[[BaseException], Awaitable[None]] | None = None,
+    version: WorkerDeploymentVersion | None = None,
 ) -> list[Worker]:
     """One worker per queue: slow queries never take the place of a rollback.
 
@@ -61,12 +78,14 @@ def build_workers(
         settings: of the process.
         activities: what they do.
         on_fatal: told when a worker has failed for good, which may never come to its end.
+        version: the build of this process; None without worker versioning.
     """
     prefix = settings.task_queue
     common: dict[str, Any] = {
         "graceful_shutdown_timeout": GRACE,
         "max_heartbeat_throttle_interval": timedelta(seconds=4),
         "on_fatal_error": on_fatal,
+        "deployment_config": deployed(version),
     }
     return [
         Worker(
@@ -77,7 +96,7 @@ def build_workers(
             max_concurrent_activities=settings.router_slots,
             max_cached_workflows=settings.cached_runs,
             interceptors=[GuardInterceptor()],
-            workflow_runner=sandbox(),
+            workflow_runner=sandbox(versioned=version is not None),
             sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
             **common,
         ),

@@ -21,10 +21,14 @@ _PASSED_THROUGH: Final = ("schemas", "activities", "adapters", "analysis", "pyda
 _NOWHERE: Final = StorageDriverStoreContext(target=None)
 
 
-def sandbox() -> WorkflowRunner:
-    """The workflow sandbox, with what is free of side effects passed through."""
+def sandbox(*, versioned: bool = False) -> WorkflowRunner:
+    """The workflow sandbox, with what is free of side effects passed through.
+
+    Args:
+        versioned: whether it is of a worker that takes part in worker versioning.
+    """
     restrictions = SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH)
-    return Uninterrupted(SandboxedWorkflowRunner(restrictions=restrictions))
+    return Uninterrupted(SandboxedWorkflowRunner(restrictions=restrictions), versioned=versioned)
 
 
 class Uninterrupted(WorkflowRunner):
@@ -40,12 +44,14 @@ class Uninterrupted(WorkflowRunner):
     The task is given up all the same: its run leaves the cache when its thread has come to an end
     by itself, and is done again from its history.
 
-    It also tells workflows of a reset before anything else (`workflows.reset`).
+    It also tells workflows of a reset before anything else (`workflows.reset`), and has a worker
+    without worker versioning say nothing about builds: Temporal refuses what it would say.
     """
 
-    def __init__(self, runner: WorkflowRunner) -> None:
+    def __init__(self, runner: WorkflowRunner, *, versioned: bool = False) -> None:
         """Run by this one."""
         self._runner = runner
+        self._versioned = versioned
 
     def prepare_workflow(self, defn: Any) -> None:
         """See base class."""
@@ -56,7 +62,7 @@ class Uninterrupted(WorkflowRunner):
         resets = Resets()
         functions = {**det.extern_functions, RESETS: resets.count}
         instance = self._runner.create_instance(replace(det, extern_functions=functions))
-        return _Reticent(instance, resets)
+        return _Reticent(instance, resets, versioned=self._versioned)
 
     def set_worker_level_failure_exception_types(
         self, types: Sequence[type[BaseException]]
@@ -88,8 +94,9 @@ class _Reticent(WorkflowInstance):
     on it. Aviary has neither, and the questions would be a third of a workflow task.
     """
 
-    def __init__(self, instance: WorkflowInstance, resets: Resets) -> None:
+    def __init__(self, instance: WorkflowInstance, resets: Resets, *, versioned: bool) -> None:
         self._instance = instance
+        self._versioned = versioned
         self._resets = resets
         self._working = threading.Lock()
 
@@ -98,7 +105,10 @@ class _Reticent(WorkflowInstance):
         # what it would wait for: without the lock two threads would work on one run.
         with self._working:
             self._resets.see(act)
-            return self._instance.activate(act)
+            done = self._instance.activate(act)
+        if not self._versioned and done.HasField("successful"):
+            done.successful.ClearField("versioning_behavior")
+        return done
 
     def get_serialization_context(self, _: object) -> SerializationContext | None:
         return None

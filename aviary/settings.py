@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Final, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
@@ -26,6 +27,10 @@ _ADDRESSES = (
 _URL = r"^https?://[^\s?#]+$"
 
 
+BUILD_AUTO: Final = "auto"
+BUILD_OFF: Final = "off"
+
+
 class SettingsError(ValueError):
     """A setting is wrong; the text names the variable, the value and what is expected."""
 
@@ -43,6 +48,28 @@ class Settings(AccessSettings):
     temporal_namespace: str = Field(default="default", min_length=1)
     task_queue: str = Field(
         default="aviary", min_length=1, description="Workflow queue, and prefix of the others."
+    )
+
+    build_id: str = Field(
+        default=BUILD_AUTO,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$",
+        description="Which build a worker is; auto: by its code; off: no worker versioning.",
+    )
+    deployment: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$",
+        description="Name of Temporal's Worker Deployment; the task queue's when not set.",
+    )
+    build_promotion: Literal["automatic", "manual"] = Field(
+        default="automatic",
+        description="Whether a new build's first worker makes it the current one.",
+    )
+    build_gone_s: int = Field(
+        default=300,
+        ge=30,
+        le=86_400,
+        description="Seconds without a worker after which a build's releases go back that no "
+        "other build can go on with.",
     )
 
     kafka_bootstrap: str = Field(

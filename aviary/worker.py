@@ -13,15 +13,20 @@ from prometheus_client import (
     ProcessCollector,
 )
 from temporalio.client import Client
+from temporalio.common import WorkerDeploymentVersion
 from temporalio.runtime import Runtime
+from temporalio.service import RPCError
 
-from adapters.errors import Retryable
+from adapters.errors import Retryable, Terminal
+from aviary.builds.identity import version_of
+from aviary.builds.keeper import keeper_of
+from aviary.builds.server import Deployment
 from aviary.connect import check_temporal, connect_temporal, retry_until_available, unless
 from aviary.http import add_health, listen, make_app, serve
 from aviary.polling import Polling, polled_queues, sample
 from aviary.queues import build_workers
 from aviary.schedules import keep_drift_schedule
-from aviary.settings import Settings
+from aviary.settings import BUILD_AUTO, BUILD_OFF, Settings
 from aviary.team import STOPS_WITHIN_S, Team
 from aviary.telemetry.census import Census
 from aviary.telemetry.readiness import told
@@ -120,6 +125,28 @@ async def run_bare_worker(
         await work(client, settings, stop, registry, Watch(polling, standing))
 
 
+async def build_of(client: Client, settings: Settings) -> WorkerDeploymentVersion | None:
+    """The build of this process; None where it takes no part in worker versioning.
+
+    Raises:
+        Retryable: Temporal could not be asked.
+        Terminal: a build is set, and Temporal has no worker versioning.
+    """
+    version = version_of(settings)
+    if version is None:
+        return None
+    try:
+        lacking = await Deployment(client, version.deployment_name).supported()
+    except RPCError as error:
+        raise Retryable(f"Temporal: {error.status.name}: {error.message}") from error
+    if not lacking:
+        return version
+    if settings.build_id != BUILD_AUTO:
+        raise Terminal(f"AVIARY_BUILD_ID: {settings.build_id}: no worker versioning: {lacking}")
+    _log.warning("no_worker_versioning", reason=lacking)
+    return None
+
+
 async def _connect(settings: Settings, runtime: Runtime) -> Client:
     return await connect_temporal(settings, [TraceInterceptor()], runtime)
 
@@ -145,9 +172,11 @@ async def work(
         Retryable: Kafka could not be reached; or a queue could not be polled any more, so that
             only another process can.
     """
+    asked = retry_until_available("temporal", lambda: build_of(client, settings))
+    version = await unless(stop, asked)
     async with wire(settings, client, registry) as activities:
         team = Team()
-        team.start(build_workers(client, settings, activities, team.failed))
+        team.start(build_workers(client, settings, activities, team.failed, version))
         stopping = asyncio.create_task(stop.wait())
         ending = {asyncio.create_task(team.failure())}
         if watch is not None:
@@ -157,7 +186,12 @@ async def work(
             asyncio.create_task(keep_drift_schedule(client, settings)),
             asyncio.create_task(Census(client, registry).run()),
         }
-        _log.info("working", task_queue=settings.task_queue, temporal=settings.temporal_address)
+        if version is not None:
+            keeper = keeper_of(client, settings, version, registry)
+            beside.add(asyncio.create_task(keeper.run()))
+        build = version.build_id if version else BUILD_OFF
+        address = settings.temporal_address
+        _log.info("working", task_queue=settings.task_queue, temporal=address, build=build)
         failure = ""
         try:
             await asyncio.wait({stopping, *ending}, return_when=asyncio.FIRST_COMPLETED)

@@ -21,6 +21,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
         "tests/workflows/test_rollback.py",
         "tests/workflows/test_vanished.py",
     ),
+    "builds": ("tests/builds",),
     "unit": ("tests/unit", "tests/test_imports.py"),
     "e2e": ("tests/e2e",),
     "kafka": ("tests/contract/kafka",),

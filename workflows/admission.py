@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from temporalio import workflow
+from temporalio.common import VersioningBehavior
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
@@ -55,10 +56,21 @@ _HEARD = 5_000
 _HARD_FULL = 3
 """So many times its bound a history may grow while there is no quiet moment to leave it."""
 
+_ENDS_IT = (workflow.NondeterminismError, RuntimeError)
+"""What the SDK raises where a history does not replay, or where its values can't be read."""
 
-@workflow.defn(name=ADMISSION_WORKFLOW)
+
+@workflow.defn(
+    name=ADMISSION_WORKFLOW,
+    versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+    failure_exception_types=_ENDS_IT,
+)
 class AdmissionWorkflow:
-    """The queue before the services of one task queue's releases."""
+    """The queue before the services of one task queue's releases.
+
+    It goes on on the current build. Where that can't replay it, or read what an earlier one wrote,
+    it fails, and the next question starts it anew.
+    """
 
     @workflow.init
     def __init__(self, start: AdmissionState | None = None) -> None:

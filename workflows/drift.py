@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.common import VersioningBehavior
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
@@ -26,9 +27,17 @@ TASK_TIMEOUT = timedelta(seconds=2)
 """As for releases: a killed worker keeps a task no longer than this."""
 
 
-@workflow.defn(name=DRIFT_WORKFLOW)
+@workflow.defn(
+    name=DRIFT_WORKFLOW,
+    versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+    failure_exception_types=[Exception],
+)
 class DriftWorkflow:
-    """Looks at all routes until something is found; eleven events when all is well."""
+    """Looks at all routes until something is found; eleven events when all is well.
+
+    It goes on on the current build. Where that can't replay it, or read what an earlier one wrote,
+    it fails, and the schedule starts the next one.
+    """
 
     @workflow.run
     async def run(self, start: DriftInput | None = None) -> DriftReport:

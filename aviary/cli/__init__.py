@@ -10,6 +10,7 @@ from aviary.cli.failing import Group
 def build_app() -> typer.Typer:
     """Assemble all commands."""
     from aviary.cli import (  # noqa: PLC0415 - no import side effects
+        builds,
         catalogs,
         completion,
         judge,
@@ -34,6 +35,7 @@ def build_app() -> typer.Typer:
     releases.register(app)
     report.register(app)
     processes.register(app)
+    builds.register(app)
     judge.register(app)
     local.register(app)
     notices.register(app)

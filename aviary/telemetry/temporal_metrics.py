@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -31,6 +32,8 @@ from temporalio.runtime import (
 )
 
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+HEARTBEAT_S: Final = 5.0
+"""How often a process tells Temporal that its workers live (`aviary.builds.liveness`)."""
 _ROOM: Final = 20_000
 _EVERY_S: Final = 1.0
 _DROPPED: Final = frozenset({"service_name"})
@@ -146,7 +149,10 @@ async def measured_runtime(
 ) -> AsyncIterator[tuple[Runtime, TemporalMetrics]]:
     """A runtime of the SDK, and its metrics, which are in a registry as long as this is open."""
     buffer = MetricBuffer(_ROOM, duration_format=MetricBufferDurationFormat.SECONDS)
-    runtime = Runtime(telemetry=TelemetryConfig(metrics=buffer, logging=_LOGGING))
+    runtime = Runtime(
+        telemetry=TelemetryConfig(metrics=buffer, logging=_LOGGING),
+        worker_heartbeat_interval=timedelta(seconds=HEARTBEAT_S),
+    )
     metrics = TemporalMetrics()
     registry.register(metrics)
 

@@ -27,6 +27,8 @@ ELSEWHERE = {
     *("aviary_info", "aviary_catalog_valid", "aviary_rollbacks_stuck", "aviary_releases_running"),
     "aviary_ready",
     "aviary_queue_polled",
+    *("aviary_build_info", "aviary_build_workers", "aviary_build_workflows"),
+    "aviary_abandoned_workflows",
 }
 """Registered by parts that need more than a registry."""
 

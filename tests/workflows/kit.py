@@ -12,8 +12,8 @@ from uuid import uuid4
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
-from temporalio.common import WorkflowIDReusePolicy
-from temporalio.worker import Worker
+from temporalio.common import WorkerDeploymentVersion, WorkflowIDReusePolicy
+from temporalio.worker import Interceptor, Worker
 
 from activities.admission import AdmissionActivities
 from activities.announce import AnnounceActivities
@@ -33,7 +33,7 @@ from adapters.errors import Retryable, UnknownRoute
 from adapters.memory import MemoryAlertSource, MemoryEventLog, MemoryNotifier
 from adapters.ports import Routing
 from adapters.routers.memory.trial import FIRST_STABLE, TrialRouter
-from aviary.queues import STICKY_TIMEOUT, WORKFLOWS
+from aviary.queues import STICKY_TIMEOUT, WORKFLOWS, deployed
 from aviary.sandbox import sandbox
 from aviary.schedules import is_running, plan_back
 from schemas.alert import Alert, AlertStatus
@@ -82,6 +82,9 @@ QUICK = Tuning(
     report=False,
     ready_within=timedelta(milliseconds=200),
 )
+
+PATIENCE_S = 120.0
+"""On a busy machine a process takes half a minute to begin."""
 
 Canary = WorkflowHandle[Any, CanaryOutcome]
 Reshape = Callable[[tuple[Stage, ...]], tuple[Stage, ...]]
@@ -210,6 +213,8 @@ class ScriptedJudge:
                 activity.heartbeat()
                 await asyncio.sleep(0.02)
         except asyncio.CancelledError:
+            if activity.is_worker_shutdown():
+                raise
             return self._result(request, VerdictKind.INCONCLUSIVE, final=False)
         if request.service in self.failing:
             return self._result(request, VerdictKind.FAIL)
@@ -266,8 +271,12 @@ class World:
         self._suffix = uuid4().hex[:8]
 
     @asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
-        """Run the workers of all queues."""
+    async def working(
+        self,
+        version: WorkerDeploymentVersion | None = None,
+        interceptors: Sequence[Interceptor] = (GuardInterceptor(),),
+    ) -> AsyncIterator[None]:
+        """Run the workers of all queues; with a `version`, as that build."""
         traffic = TrafficActivities(self.router_for, self.heals_within)
         announce = AnnounceActivities(self.log, self.notifier)
         preflight = PreflightActivities(self.alerts)
@@ -279,6 +288,7 @@ class World:
         quick: dict[str, Any] = {
             "max_heartbeat_throttle_interval": timedelta(milliseconds=50),
             "default_heartbeat_throttle_interval": timedelta(milliseconds=50),
+            "deployment_config": deployed(version),
         }
         async with (
             Worker(
@@ -286,9 +296,10 @@ class World:
                 task_queue=self.queue,
                 workflows=WORKFLOWS,
                 activities=[traffic.read, traffic.apply, standing.register],
-                interceptors=[GuardInterceptor()],
-                workflow_runner=sandbox(),
+                interceptors=interceptors,
+                workflow_runner=sandbox(versioned=version is not None),
                 sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+                deployment_config=deployed(version),
             ),
             Worker(
                 self.client,
@@ -492,11 +503,11 @@ class Release:
         await self.canary(service).signal(SIGNAL_ALERT, alert)
 
     async def result(self) -> ReleaseStatus:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             return await self.handle.result()
 
 
-async def eventually(condition: Callable[[], Any], within: float = 30.0) -> None:
+async def eventually(condition: Callable[[], Any], within: float = PATIENCE_S) -> None:
     """Wait for a condition, which may be a coroutine function."""
     async with asyncio.timeout(within):
         while True:
