@@ -9,6 +9,8 @@ from schemas.release import CanaryPhase, CanaryReport, ServicePlan
 from schemas.timeline import Moment, MomentKind
 from schemas.verdict import Reason
 
+_TOLD_ONCE = {CanaryPhase.HOLDING, CanaryPhase.ROLLING_BACK}
+"""What they wait for changes on the way: attempts that failed are moments of their own."""
 _KINDS = {
     CanaryPhase.PREFLIGHT: MomentKind.PREFLIGHT,
     CanaryPhase.BAKING: MomentKind.BAKING,
@@ -52,7 +54,7 @@ def _sign(report: CanaryReport) -> tuple[object, ...]:
     where = (report.phase, report.step)
     if report.phase is CanaryPhase.BAKING:
         return (*where, report.weight)
-    return where if report.phase is CanaryPhase.HOLDING else (*where, report.waits_for)
+    return where if report.phase in _TOLD_ONCE else (*where, report.waits_for)
 
 
 def _share(report: CanaryReport) -> tuple[float, bool]:

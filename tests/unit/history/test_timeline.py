@@ -10,10 +10,11 @@ import pytest
 from temporalio.client import WorkflowHistory
 
 from activities.judge import JUDGE
+from aviary.history.reports import moments_told
 from aviary.history.timeline import build
 from schemas.alert_policy import AlertAction
 from schemas.live import Live
-from schemas.release import CanaryPhase, CauseKind, ReleasePhase
+from schemas.release import CanaryPhase, CanaryReport, CauseKind, ReleasePhase
 from schemas.timeline import Moment, MomentKind, Timeline
 from schemas.verdict import VerdictKind
 from tests.unit.cli.looks import live
@@ -236,3 +237,25 @@ def test_a_judge_that_was_told_to_stop_and_said_nothing_more_was_stopped() -> No
         assert last.ended_at is not None
         assert service.runs[-1].ended_at is not None
         assert last.ended_at < service.runs[-1].ended_at
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_it_goes_back_once_however_often_the_first_write_fails(*, alone: bool) -> None:
+    """What it waits for is other words once it is known why the router does not confirm."""
+    found = timeline("judged_bad")
+    [service] = [name for name in found.services if name.startswith("ledger")]
+    plan = found.services[service].plan
+    words = ["the router to confirm", "the router: Read-only file system", "the router, still"]
+    reports = [
+        CanaryReport(
+            service=service,
+            sequence=number,
+            phase=CanaryPhase.ROLLING_BACK,
+            weight=5,
+            waits_for=text,
+            at=found.started_at,
+        )
+        for number, text in enumerate(words)
+    ]
+    told = moments_told(plan, reports, alone=alone)
+    assert [one.text for one in told].count(f"{service} goes back") == 1
