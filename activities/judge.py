@@ -24,7 +24,7 @@ from activities.policy import Policy, forever, may_come_back, terminal_errors
 from activities.ramp import RampState, Resolve, counted, next_state
 from activities.report_delivery import PendingReport, SendReport, send_nothing
 from activities.shared_heartbeat import SharedHeartbeat, lost_after
-from adapters.errors import Retryable, fault_of
+from adapters.errors import AdapterError, ForeignChange, Retryable, fault_of
 from adapters.ports import MetricsSource, Routing
 from analysis import evidence_series
 from analysis.judge import Judge
@@ -34,6 +34,7 @@ from schemas.base import Model, Percent, ServiceName, Version
 from schemas.capabilities import Capabilities
 from schemas.catalog import Bake
 from schemas.judging import JudgeSpec, MetricSpec, render
+from schemas.outside import TEXT_MOST, cut
 from schemas.reading import (
     ArmReading,
     Fault,
@@ -43,6 +44,7 @@ from schemas.reading import (
     partial_of,
     shown,
 )
+from schemas.route import Route
 from schemas.router_spec import RouterSpec
 from schemas.verdict import Reason, SampleRatio, Verdict, VerdictKind
 
@@ -50,6 +52,8 @@ JUDGE: Final = "aviary.judge"
 
 SETTLE = timedelta(seconds=2)
 """After a change of weight, before the share of requests is looked at."""
+_ODD = frozenset({SampleRatio.MISMATCH, SampleRatio.EXPLAINED})
+"""Of a share of requests that may be somebody else's doing."""
 _PAIR = 2
 """Readings that make an interval: an attempt that resumes after the bake's end takes as many."""
 _NEVER = timedelta.max
@@ -95,6 +99,10 @@ class JudgeRequest(Model):
     """Where the ramp is, for a canary that has one."""
     report: PendingReport | None = None
     """What the release is told as this begins."""
+    route: Route | None = None
+    """As it was confirmed, for what somebody else may have changed since; None: not looked at."""
+    overruled: bool = False
+    """Somebody else's change is known and stands: no share of requests is held against a weight."""
 
 
 class JudgeResult(Model):
@@ -225,10 +233,11 @@ class JudgeActivities:
                 self._missed(fault)
             seen.add(evidence_series.look(judge, now.timestamp()))
             verdict = _verdict(judge, request, now)
-            if now >= settled:
-                verdict = _with_sample_ratio(
-                    verdict, await sample_ratio.look(), sample_ratio, request
-                )
+            if now >= settled and not request.overruled:
+                found = await sample_ratio.look()
+                if found in _ODD and (change := await self._changed(request)):
+                    return _foreign(verdict, change)
+                verdict = _with_sample_ratio(verdict, found, sample_ratio, request)
             heartbeat.update(
                 verdict,
                 sample_ratio,
@@ -242,6 +251,18 @@ class JudgeActivities:
             if verdict.final and not resumed_late:
                 return verdict
             await self._sleep(min(interval, _until_end(request, self._clock(), interval)))
+
+    async def _changed(self, request: JudgeRequest) -> str:
+        """What somebody else has changed of the route, as far as that can be seen now."""
+        if request.route is None:
+            return ""
+        try:
+            return await self._router_for(request.router).changed(request.route)
+        except ForeignChange as found:
+            return str(found)
+        except AdapterError as error:
+            activity.logger.warning("route can't be seen", extra={"error": str(error)})
+            return ""
 
     async def _snapshot(
         self, at: datetime, request: JudgeRequest, metrics: tuple[MetricSpec, ...]
@@ -402,6 +423,12 @@ def _with_sample_ratio(
         }
         return verdict.model_copy(update={**told, **withheld})
     return verdict.model_copy(update=told)
+
+
+def _foreign(verdict: Verdict, change: str) -> Verdict:
+    """No verdict of the version: whatever is wrong with its share, somebody else did it."""
+    changed = {"kind": VerdictKind.INCONCLUSIVE, "reason": Reason.FOREIGN_CHANGE, "final": True}
+    return verdict.model_copy(update={**changed, "sentence": cut(change, TEXT_MOST)})
 
 
 def _interrupted(now: datetime) -> Verdict:

@@ -146,6 +146,12 @@ class Route(Model):
         mirrored = () if self.mirror is None else (self.mirror.version,)
         return tuple(dict.fromkeys((*(arm.version for arm in self.arms), *mirrored)))
 
+    @property
+    def text(self) -> str:
+        """For a person: `1.4.1 95 %, 1.4.2 5 % (generation 3 of shop-1)`."""
+        arms = ", ".join(f"{arm.version} {arm.weight:g} %" for arm in self.arms)
+        return f"{arms} (generation {self.generation} of {self.owner or 'nobody'})"
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         total = round(sum(arm.weight for arm in self.arms), 2)

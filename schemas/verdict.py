@@ -44,6 +44,8 @@ class Reason(StrEnum):
     """INCONCLUSIVE: at least one metric had nothing to judge."""
     NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
     """INCONCLUSIVE: the bake ended before the bound came within the tolerance."""
+    FOREIGN_CHANGE = "foreign_change"
+    """INCONCLUSIVE: somebody else has changed the route, so that the weight is not the canary's."""
     NOT_JUDGED = "not_judged"
     """INCONCLUSIVE: the judge itself never said anything: it failed, hung, or had no worker."""
     KAYENTA_MARGINAL = "kayenta_marginal"

@@ -26,7 +26,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.catalog import Bake
     from schemas.fitting import fitted
     from schemas.release import VERDICT_BYTES, Cause, CauseKind, ServicePlan
-    from schemas.verdict import Verdict, VerdictKind
+    from schemas.verdict import Reason, Verdict, VerdictKind
     from workflows import describe
     from workflows.calls import Call, Calls, Stop, failure_of, until_done
     from workflows.canary_plan import Failed, Stopped
@@ -71,7 +71,7 @@ class Judging:
         """What the release is told as the next judging begins."""
 
     async def judge(
-        self, bake: Bake | None, stops: Stops, *, exposure: float = 1.0
+        self, bake: Bake | None, stops: Stops, *, exposure: float = 1.0, overruled: bool = False
     ) -> Verdict | Stopped | None:
         """Judge the weight that is confirmed now, for a bake, or without one until told.
 
@@ -79,6 +79,7 @@ class Judging:
             bake: how long.
             stops: what ends it before its time.
             exposure: share of requests, 0 to 1, that the canary gets next.
+            overruled: somebody else's change of the route is known, and stands.
 
         Returns:
             The verdict; what stopped it, FAIL among them; None when what it waited for has come.
@@ -86,7 +87,7 @@ class Judging:
         if not self.watched:
             return await self._let_time_pass(bake, stops)
         within = self._left(bake.max) + self._late if bake else None
-        request = self._request(bake, exposure)
+        request = self._request(bake, exposure, overruled=overruled)
         self.report = None
         what = _summary(f"{self._plan.service} at {request.weight:g} %", bake)
         judging = self._calls.start(Call.JUDGE, request, what, within=within)
@@ -135,7 +136,10 @@ class Judging:
         self.ramp = result.ramp or self.ramp
         if not result.verdict.final:
             return _too_long(stops)
-        self.verdict = verdict = fitted(result.verdict, VERDICT_BYTES)
+        verdict = fitted(result.verdict, VERDICT_BYTES)
+        if verdict.reason is Reason.FOREIGN_CHANGE:
+            return verdict  # of no version
+        self.verdict = verdict
         return Failed(self.cause(verdict)) if verdict.kind is VerdictKind.FAIL else verdict
 
     def cause(self, verdict: Verdict) -> Cause:
@@ -148,7 +152,7 @@ class Judging:
             at=workflow.now(),
         )
 
-    def _request(self, bake: Bake | None, exposure: float) -> JudgeRequest:
+    def _request(self, bake: Bake | None, exposure: float, *, overruled: bool) -> JudgeRequest:
         plan, route = self._plan, self._traffic.route
         changed_at = self._traffic.confirmed_at
         if route is None or route.canary is None or changed_at is None:
@@ -168,6 +172,8 @@ class Judging:
             ramp=self.ramp,
             report=self.report,
             started_at=workflow.now() if self.ramp else changed_at,
+            route=route,
+            overruled=overruled,
         )
 
     async def _let_time_pass(self, bake: Bake | None, stops: Stops) -> Verdict | Stopped | None:

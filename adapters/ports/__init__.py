@@ -7,6 +7,7 @@ outside. `tests/contract` holds one suite for each port that every member passes
 
 from adapters.ports.observing import AlertSource, MetricsSource
 from adapters.ports.routing import (
+    ChangeDetector,
     Instances,
     Registrar,
     RequestCounts,
@@ -19,6 +20,7 @@ from adapters.ports.telling import EventLog, Notifier, ReportWriter
 
 __all__ = [
     "AlertSource",
+    "ChangeDetector",
     "EventLog",
     "Instances",
     "MetricsSource",

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
+from adapters.errors import ForeignChange
 from schemas.capabilities import Capabilities, Counting
 from schemas.route import Confirmation, Health, Route
 
@@ -139,6 +140,19 @@ class Registrar(Protocol):
         """
 
 
+@runtime_checkable
+class ChangeDetector(Protocol):
+    """Sees what somebody else has changed where the route itself does not show it."""
+
+    async def changed(self, route: Route) -> str:
+        """What somebody else has changed since this route was applied; empty: nothing.
+
+        Raises:
+            UnknownRoute: the router has no such service.
+            Retryable: the router could not be asked.
+        """
+
+
 @dataclass(frozen=True)
 class Routing:
     """A router and what is beside it; None for what this platform can't do."""
@@ -150,6 +164,23 @@ class Routing:
     users: UserCounts | None = None
     instances: Instances | None = None
     registrar: Registrar | None = None
+    changes: ChangeDetector | None = None
+
+    async def changed(self, route: Route) -> str:
+        """What somebody else has changed since this route was applied; empty: nothing.
+
+        A newer route is nobody's change: it is refused, or found, as every newer one is.
+
+        Raises:
+            Terminal: the router has no such service, or what it has can't be told any more.
+            Retryable: the router could not be asked.
+        """
+        if self.changes is not None:
+            return await self.changes.changed(route)
+        found = await self.router.read(route.service)
+        if found == route or found.generation > route.generation:
+            return ""
+        return str(ForeignChange(route.service, f"found {found.text}, expected {route.text}"))
 
     @classmethod
     def of(
@@ -187,6 +218,7 @@ class Routing:
             users=member if can.users and isinstance(member, UserCounts) else None,
             instances=member if can.instances and isinstance(member, Instances) else None,
             registrar=member if can.registers and isinstance(member, Registrar) else None,
+            changes=member if isinstance(member, ChangeDetector) else None,
         )
 
 

@@ -48,13 +48,7 @@ def check_over(route: Route, applied: Route, over: Route | None) -> None:
         ForeignChange: it is something else.
     """
     if over is not None and applied not in {over, route}:
-        raise ForeignChange(route.service, f"found {said(applied)}, expected {said(over)}")
-
-
-def said(route: Route) -> str:
-    """A route for a person: `1.4.1 95 %, 1.4.2 5 % (generation 3 of shop-1)`."""
-    arms = ", ".join(f"{arm.version} {arm.weight:g} %" for arm in route.arms)
-    return f"{arms} (generation {route.generation} of {route.owner or 'nobody'})"
+        raise ForeignChange(route.service, f"found {applied.text}, expected {over.text}")
 
 
 def overtaken(route: Route, newer: Route) -> StaleGeneration:

@@ -21,8 +21,9 @@ from adapters.routers.memory.trial import TrialRouter
 from schemas.catalog import Bake
 from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
 from schemas.reading import Answer, Fault, Series
+from schemas.route import Route
 from schemas.router_spec import RouterSpec
-from schemas.verdict import Reason, VerdictKind
+from schemas.verdict import Reason, Verdict, VerdictKind
 from tests.catalogs import MEMORY
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -432,3 +433,49 @@ async def test_an_attempt_that_resumes_after_the_bake_still_reads_an_interval() 
     result = await _judge(shop, _request())
     assert result.verdict.metrics[0].intervals == 1
     assert result.verdict.reason is not Reason.NO_DATA
+
+
+# --- what somebody else has changed ---
+
+ROUTE = Route.split("payments", "1", "2", 5, generation=3, owner="r")
+
+
+async def _by_hand(share: float, weight: float | None, **over: Any) -> Verdict:
+    """Judge 5 % of a service; somebody else has written another weight, or nobody has."""
+    shop = Shop(share=share)
+    router = Counting(shop)
+    router.add_pool("payments", "1")
+    router.add_pool("payments", "2")
+    router.change(
+        ROUTE if weight is None else Route.split("payments", "1", "2", weight, generation=3)
+    )
+    drawn = router.capabilities.model_copy(update={"sticky": ()})
+    activities = JudgeActivities(
+        shop,
+        lambda _: replace(router.routing, capabilities=drawn),
+        _resolve,
+        clock=shop.clock,
+        sleep=shop.sleep,
+    )
+    asked = _request(**{"router": DICE, "weight": 5, "route": ROUTE, "bake": LONG, **over})
+    result = await ActivityEnvironment().run(activities.judge, asked)
+    return result.verdict
+
+
+async def test_a_share_that_is_somebody_elses_is_blamed_on_no_version() -> None:
+    verdict = await _by_hand(0.9, 90)
+    assert (verdict.kind, verdict.reason, verdict.final) == (
+        VerdictKind.INCONCLUSIVE,
+        Reason.FOREIGN_CHANGE,
+        True,
+    )
+    assert "somebody else changed its route: found 1 10 %, 2 90 %" in verdict.sentence
+
+
+async def test_a_share_that_nobody_changed_is_the_routers() -> None:
+    assert (await _by_hand(0.9, None)).reason is Reason.SAMPLE_RATIO_MISMATCH
+
+
+async def test_a_change_that_is_known_is_not_blamed_on_the_router_either() -> None:
+    verdict = await _by_hand(0.9, 90, overruled=True)
+    assert verdict.kind is VerdictKind.PASS

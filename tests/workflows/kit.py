@@ -85,6 +85,7 @@ QUICK = Tuning(
 
 PATIENCE_S = 120.0
 """On a busy machine a process takes half a minute to begin."""
+FOREIGN = "somebody else changed its route"
 
 Canary = WorkflowHandle[Any, CanaryOutcome]
 Reshape = Callable[[tuple[Stage, ...]], tuple[Stage, ...]]
@@ -180,6 +181,8 @@ class ScriptedJudge:
         self.says: dict[tuple[str, float], VerdictKind] = {}
         self.blocked: set[tuple[str, float]] = set()
         self.failing: set[str] = set()
+        self.foreign: set[tuple[str, float]] = set()
+        """Where it finds that somebody else has changed the route."""
         self.requests: list[JudgeRequest] = []
         self.ramp_weights: list[float] = []
 
@@ -218,6 +221,10 @@ class ScriptedJudge:
             return self._result(request, VerdictKind.INCONCLUSIVE, final=False)
         if request.service in self.failing:
             return self._result(request, VerdictKind.FAIL)
+        if place in self.foreign and not request.overruled:
+            result = self._result(request, VerdictKind.INCONCLUSIVE)
+            found = {"reason": Reason.FOREIGN_CHANGE, "sentence": FOREIGN}
+            return result.model_copy(update={"verdict": result.verdict.model_copy(update=found)})
         return self._result(request, self.says.get(place, VerdictKind.PASS))
 
     def _result(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.ids import SIGNAL_RESUME, SIGNAL_ROLLBACK
+from schemas.ids import SIGNAL_PAUSE, SIGNAL_RESUME, SIGNAL_ROLLBACK
 from schemas.notice import NoticeKind
 from schemas.release import CanaryPhase, Command, ReleasePhase
 from schemas.route import Route
@@ -61,3 +61,50 @@ async def test_a_rollback_overrules_it(world: World, by_alert: bool) -> None:
     assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
     back = await world.router.read(world.service("ledger"))
     assert (back.stable, back.canary, back.owner) == ("0", None, release.handle.id.split("/")[1])
+
+
+# --- while it is judged ---
+
+
+async def _changed_while_it_bakes(world: World) -> Release:
+    """The judge finds that the share is somebody else's."""
+    name = world.service("ledger")
+    world.judge.foreign.add((name, 10))
+    release = await world.release({"ledger": []}, strategy=STEPS)
+    await release.until(ledger="paused")
+    return release
+
+
+async def test_a_bake_pauses_and_is_judged_on_without_its_share(world: World) -> None:
+    release = await _changed_while_it_bakes(world)
+    status = await release.canary_status("ledger")
+    assert "somebody else changed its route; going on writes over that" in status.waits_for
+    assert status.verdict is None, "of no version"
+    await eventually(lambda: [one.overruled for one in world.judge.requests] == [False, True])
+    await release.handle.signal(SIGNAL_ROLLBACK)
+    assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
+
+
+async def test_when_it_goes_on_the_weight_is_written_again_and_baked_anew(world: World) -> None:
+    release = await _changed_while_it_bakes(world)
+    world.judge.foreign.clear()
+    await release.canary("ledger").execute_update(SIGNAL_RESUME, Command(by="ann"))
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    assert world.router.weights(world.service("ledger")) == [10, 10, 50, 100, 0]
+    baked = [one.weight for one in world.judge.requests if one.bake is not None]
+    assert baked == [10, 10, 50]
+
+
+async def test_a_person_pauses_and_somebody_else_changes_the_route(world: World) -> None:
+    """One resume is for both: who has read what it waits for has read of both."""
+    name = world.service("ledger")
+    world.judge.blocked.add((name, 10))
+    release = await world.release({"ledger": []}, strategy=STEPS)
+    await release.until(ledger="baking")
+    await release.canary("ledger").execute_update(SIGNAL_PAUSE, Command(by="ann"))
+    world.judge.foreign.add((name, 10))
+    world.judge.blocked.clear()
+    await release.until(ledger="paused")
+    world.judge.foreign.clear()
+    await release.canary("ledger").execute_update(SIGNAL_RESUME, Command(by="ann"))
+    assert (await release.result()).phase is ReleasePhase.FINALIZED

@@ -14,12 +14,15 @@ with workflow.unsafe.imports_passed_through():
     from workflows.canary_plan import AGAIN, DONE, Outcome, Stopped
     from workflows.commands import CommandKind
     from workflows.stages.context import Context, StageKind
+    from workflows.stages.shift import write_again
 
 ENDS_BY: Final = (CommandKind.SKIP,)
 
 
 async def do(context: Context, stage: BakeStage) -> Outcome:
     """Judge until there is a verdict, or a person skips the rest of the bake."""
+    if again := await write_again(context):
+        return again
     began = context.traffic.confirmed_at or workflow.now()
     ends = began + stage.bake.max
     text = f"the bake of step {context.reporter.place}, until {ends:%H:%M:%S} UTC at the latest"
@@ -30,7 +33,7 @@ async def do(context: Context, stage: BakeStage) -> Outcome:
     if isinstance(verdict, Stopped):
         return verdict
     if verdict is None and not context.answers.skip:
-        return AGAIN  # the judge ended without a word
+        return AGAIN  # the judge ended without a word, or somebody else has changed the route
     context.answers.skip = False
     context.answers.doubt = None
     if verdict is not None and verdict.kind is VerdictKind.INCONCLUSIVE:
@@ -38,4 +41,6 @@ async def do(context: Context, stage: BakeStage) -> Outcome:
     return DONE
 
 
-KIND: Final = StageKind(do=do, calls=frozenset({Call.JUDGE}), most_events=6, ends_by=ENDS_BY)
+KIND: Final = StageKind(
+    do=do, calls=frozenset({Call.JUDGE, Call.APPLY_ROUTE}), most_events=6, ends_by=ENDS_BY
+)

@@ -11,7 +11,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from schemas.catalog import Bake, OnInconclusive
     from schemas.release import CanaryInput, CanaryPhase
-    from schemas.verdict import Verdict
+    from schemas.verdict import Reason, Verdict
     from workflows.alerts import SeenAlerts
     from workflows.calls import Call, Calls, Stop, not_yet
     from workflows.canary_plan import (
@@ -94,9 +94,20 @@ class Context:
     async def judge(
         self, bake: Bake | None, until: Callable[[], bool], *, exposure: float = 1.0
     ) -> Verdict | Stopped | None:
-        """Judge, as `Judging.judge` does."""
+        """Judge, as `Judging.judge` does.
+
+        Where somebody else has changed the route a person is asked, and what is judged then is not
+        the weight any more, until it is written again.
+        """
         stops = Stops(stop=self.stop, halt=self.halt, until=until)
-        return await self.judging.judge(bake, stops, exposure=exposure)
+        known = self.answers.overrule
+        answer = await self.judging.judge(bake, stops, exposure=exposure, overruled=known)
+        if not isinstance(answer, Verdict) or answer.reason is not Reason.FOREIGN_CHANGE:
+            return answer
+        self.answers.overrule = True
+        self.decisions.foreign_change(answer.sentence)
+        self.reporter.tell()
+        return None
 
     async def watch(self, until: Callable[[], bool]) -> Stopped | None:
         """Wait until told, and judge what has traffic meanwhile."""

@@ -17,13 +17,15 @@ with workflow.unsafe.imports_passed_through():
     from workflows.canary_plan import AGAIN, DONE, Outcome, Stopped
     from workflows.commands import CommandKind
     from workflows.stages.context import Context, StageKind
-    from workflows.stages.shift import UNDO_CALLS, shift_to, undo
+    from workflows.stages.shift import UNDO_CALLS, shift_to, undo, write_again
 
 ENDS_BY: Final = (CommandKind.SKIP,)
 
 
 async def do(context: Context, stage: RampStage) -> Outcome:
     """One interval: the weight of the last decision, judged until the next one."""
+    if again := await write_again(context):
+        return again
     judging = context.judging
     state = judging.ramp or await _begin(context, stage)
     if isinstance(state, Stopped):

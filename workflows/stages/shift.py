@@ -15,8 +15,9 @@ with workflow.unsafe.imports_passed_through():
     from schemas.stages import ShiftStage
     from schemas.verdict import SampleRatio
     from workflows.calls import Call
-    from workflows.canary_plan import AGAIN, DONE, Done, Failed, Outcome
+    from workflows.canary_plan import AGAIN, DONE, Done, Failed, Outcome, Stopped
     from workflows.commands import CommandKind
+    from workflows.stages import between
     from workflows.stages.context import Context, StageKind
     from workflows.traffic import is_foreign
 
@@ -58,6 +59,17 @@ async def shift_to(context: Context, weight: float) -> Outcome | None:
         answers.overrule = False
         context.reporter.waits_for = ""
     return refused
+
+
+async def write_again(context: Context) -> Outcome | None:
+    """Where somebody else has changed the weight that is judged: once a person says so, again."""
+    if not context.answers.overrule:
+        return None
+    if context.decisions.now().pause is not None:
+        stopped = await between.pause(context)
+        if isinstance(stopped, Stopped):
+            return stopped
+    return await shift_to(context, context.traffic.weight) or AGAIN
 
 
 async def undo(context: Context) -> Done:

@@ -29,7 +29,6 @@ from adapters.routers.fence import (
     check_pools,
     known,
     overtaken,
-    said,
 )
 from adapters.routers.files import locked, other_writer, read_document, write_whole
 from schemas.route import Route
@@ -150,7 +149,7 @@ class RouteFile:
         if host is None:
             known(None, route.service)
         elif over is not None and is_changed(host):
-            raise self._changed(route.service, host, said(over))
+            raise self._changed(route.service, host, over.text)
         applied = route_in(config, route.service)
         if applied is None:  # its mark was taken away, and that is overruled
             check_pools(route, self._fleet.versions(route.service))

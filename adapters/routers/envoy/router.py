@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from adapters.errors import Retryable
+from adapters.errors import ForeignChange, Retryable, StaleGeneration
 from adapters.routers.envoy.admin import EnvoyAdmin
 from adapters.routers.envoy.capabilities import CAPABILITIES
 from adapters.routers.envoy.file import RouteFile
@@ -120,6 +120,16 @@ class EnvoyRouter:
         before = await asyncio.to_thread(self._file.write, route, over)
         mark = await self._confirm(route, before, deadline)
         return Confirmation(route=route, mark=mark)
+
+    async def changed(self, route: Route) -> str:
+        """What the file has, where somebody else has written in it."""
+        try:
+            await asyncio.to_thread(self._file.check, route, route)
+        except ForeignChange as found:
+            return str(found)
+        except StaleGeneration:
+            pass  # a newer route, which is no change under this one
+        return ""
 
     async def requests(self, service: str) -> Mapping[str, int]:
         """Requests sent so far to the instances of each version, over all Envoys.

@@ -37,7 +37,9 @@ async def test_the_same_step_again_is_no_change_of_somebody_else(
 async def test_a_step_over_a_change_by_hand_is_refused_and_says_what_was_found(
     subject: Subject, applied: Route
 ) -> None:
+    assert await subject.routing.changed(applied) == ""
     await subject.change_by_hand(applied.service, 75)
+    assert "changed its route" in await subject.routing.changed(applied)
 
     with pytest.raises(ForeignChange, match=f"{applied.service}: .* changed its route: .*found"):
         await subject.routing.router.apply(shifted(subject, applied.service, 50, 2), over=applied)
@@ -59,6 +61,7 @@ async def test_a_late_step_is_stale_and_no_news_to_anybody(
     subject: Subject, applied: Route
 ) -> None:
     await subject.routing.router.apply(rolled_back(applied.service, 5))
+    assert await subject.routing.changed(applied) == ""
     with pytest.raises(StaleGeneration):
         await subject.routing.router.apply(shifted(subject, applied.service, 50, 2), over=applied)
 
