@@ -61,12 +61,25 @@ def deployed(version: WorkerDeploymentVersion | None) -> WorkerDeploymentConfig 
     )
 
 
+@dataclass(frozen=True)
+class WorkerOptions:
+    """What the workers of a process have in common."""
+
+    on_fatal: Callable[[BaseException], Awaitable[None]] | None = None
+    """Told when a worker has failed for good, which may never come to its end."""
+    version: WorkerDeploymentVersion | None = None
+    """The build of this process; None without worker versioning."""
+    grace: timedelta = GRACE
+    """What activities that run are given to end, when the worker is to."""
+    heartbeats_every: timedelta = timedelta(seconds=4)
+    """The most that a heartbeat is held back; the server's word of a cancellation answers one."""
+
+
 def build_workers(
     client: Client,
     settings: Settings,
     activities: ActivitySet,
-    on_fatal: Callable[[BaseException], Awaitable[None]] | None = None,
-    version: WorkerDeploymentVersion | None = None,
+    options: WorkerOptions = WorkerOptions(),
 ) -> list[Worker]:
     """One worker per queue: slow queries never take the place of a rollback.
 
@@ -77,15 +90,14 @@ def build_workers(
         client: of Temporal.
         settings: of the process.
         activities: what they do.
-        on_fatal: told when a worker has failed for good, which may never come to its end.
-        version: the build of this process; None without worker versioning.
+        options: what they have in common.
     """
     prefix = settings.task_queue
     common: dict[str, Any] = {
-        "graceful_shutdown_timeout": GRACE,
-        "max_heartbeat_throttle_interval": timedelta(seconds=4),
-        "on_fatal_error": on_fatal,
-        "deployment_config": deployed(version),
+        "graceful_shutdown_timeout": options.grace,
+        "max_heartbeat_throttle_interval": options.heartbeats_every,
+        "on_fatal_error": options.on_fatal,
+        "deployment_config": deployed(options.version),
     }
     return [
         Worker(
@@ -96,7 +108,7 @@ def build_workers(
             max_concurrent_activities=settings.router_slots,
             max_cached_workflows=settings.cached_runs,
             interceptors=[GuardInterceptor()],
-            workflow_runner=sandbox(versioned=version is not None),
+            workflow_runner=sandbox(versioned=options.version is not None),
             sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
             **common,
         ),

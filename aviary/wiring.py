@@ -12,19 +12,9 @@ import httpx
 from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 
-from activities.admission import AdmissionActivities
-from activities.announce import AnnounceActivities
-from activities.decided import DecidedActivities, went_final
-from activities.drift import DriftActivities, Known
 from activities.judge import JudgeActivities
-from activities.observe import ObserveActivities
-from activities.preflight import PreflightActivities
 from activities.ramp import RampActivities
-from activities.readiness import ReadinessActivities
-from activities.report import ReportActivities
 from activities.report_delivery import ReportSender
-from activities.standing import StandingActivities
-from activities.traffic import TrafficActivities
 from adapters.alertmanager import AlertmanagerAlerts
 from adapters.connections import Connection
 from adapters.errors import Retryable
@@ -35,6 +25,7 @@ from adapters.memory import MemoryAlertSource
 from adapters.metrics.batching import BatchedMetrics
 from adapters.ports import AlertSource, MetricsSource, ReportWriter, Routing
 from aviary.access_settings import http_access
+from aviary.activity_set import Outside, activity_set
 from aviary.catalog_watch import CatalogWatch
 from aviary.channels import make_notifier
 from aviary.connect import kafka_options
@@ -46,7 +37,7 @@ from aviary.queues import ActivitySet
 from aviary.registry import Registry
 from aviary.report.folder import ReportFolder
 from aviary.routers import make_router
-from aviary.schedules import is_running, plan_back
+from aviary.schedules import is_running
 from aviary.settings import Settings
 from aviary.telemetry.ports import (
     MeasuredLog,
@@ -139,46 +130,23 @@ async def wire(
         sender = Sender(kafka_options(settings), (ids.TOPIC_EVENTS,))
         sender.start()
         stack.push_async_callback(sender.close)
-        traffic = TrafficActivities(routers)
-        observe = ObserveActivities(routers)
-        standing = StandingActivities(routers)
         judge = JudgeActivities(
             metrics, routers, packs.resolve, ReportSender(client), missed=counts.missed
         )
-        ramp = RampActivities(metrics, routers, packs.resolve)
         catalog = LateCatalog(settings.catalog, registry, connections)
-        notifier = make_notifier(settings, catalog, connections)
-        log = MeasuredLog(KafkaEventLog(TracedWriter(sender)), counts)
-        announce = AnnounceActivities(log, notifier, cdevents=settings.cdevents)
-        preflight = PreflightActivities(await _alerts(settings, stack))
-        readiness = ReadinessActivities(routers)
-        known = Known(partial(is_running, client), partial(went_final, client))
-        drift = DriftActivities(routers, catalog, plan_back, known)
-        admission = AdmissionActivities(client)
-        decided = DecidedActivities(client)
-        report = ReportActivities(_reports(settings, client))
-        yield ActivitySet(
-            routers=[traffic.read, traffic.apply, standing.register],
-            judging=[
-                judge.judge,
-                observe.see_back,
-                standing.stand,
-                standing.first,
-                ramp.begin,
-                drift.look,
-            ],
-            effects=[
-                announce.publish,
-                announce.notify,
-                admission.ask,
-                admission.resync,
-                admission.deliver,
-                admission.wait_for_end,
-                report.write,
-                decided.decided,
-            ],
-            waiting=[admission.wait_for_end, preflight.preflight, readiness.ready],
+        outside = Outside(
+            routers=routers,
+            catalog=catalog,
+            log=MeasuredLog(KafkaEventLog(TracedWriter(sender)), counts),
+            notifier=make_notifier(settings, catalog, connections),
+            alerts=await _alerts(settings, stack),
+            reports=_reports(settings, client),
+            runs=partial(is_running, client),
+            judge=judge.judge,
+            begin_ramp=RampActivities(metrics, routers, packs.resolve).begin,
+            cdevents=settings.cdevents,
         )
+        yield activity_set(client, outside)
 
 
 def _metrics(

@@ -24,7 +24,7 @@ from aviary.builds.server import Deployment
 from aviary.connect import check_temporal, connect_temporal, retry_until_available, unless
 from aviary.http import add_health, listen, make_app, serve
 from aviary.polling import Polling, polled_queues, sample
-from aviary.queues import build_workers
+from aviary.queues import WorkerOptions, build_workers
 from aviary.schedules import keep_drift_schedule
 from aviary.settings import BUILD_AUTO, BUILD_OFF, Settings
 from aviary.team import STOPS_WITHIN_S, Team
@@ -176,7 +176,8 @@ async def work(
     version = await unless(stop, asked)
     async with wire(settings, client, registry) as activities:
         team = Team()
-        team.start(build_workers(client, settings, activities, team.failed, version))
+        options = WorkerOptions(on_fatal=team.failed, version=version)
+        team.start(build_workers(client, settings, activities, options))
         stopping = asyncio.create_task(stop.wait())
         ending = {asyncio.create_task(team.failure())}
         if watch is not None:

@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.client import Client
+from temporalio.client import Interceptor as ClientInterceptor
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import (
@@ -60,8 +61,11 @@ class Order(BaseModel):
     gives_up_s: float = 300.0
 
 
-class OtherOrder(Interceptor):
-    """Makes another build of the same code: all that a workflow does comes after a pause."""
+class OtherOrder(ClientInterceptor, Interceptor):
+    """Makes another build of the same code: all that a workflow does comes after a pause.
+
+    Given to a client, so that its workers have it.
+    """
 
     def workflow_interceptor_class(
         self,
@@ -118,12 +122,15 @@ async def run(order: Order) -> None:
         telemetry=TelemetryConfig(logging=None),
         worker_heartbeat_interval=timedelta(seconds=BEAT_S),
     )
-    client = await Client.connect(order.address, data_converter=DATA_CONVERTER, runtime=runtime)
+    others = [OtherOrder()] if order.other_order else []
+    client = await Client.connect(
+        order.address, data_converter=DATA_CONVERTER, runtime=runtime, interceptors=others
+    )
     world = World(client)
     world.queue = order.queue
     world.router = SharedRouter(order.routes)
     version = WorkerDeploymentVersion(order.queue, order.build)
-    interceptors = [GuardInterceptor(), *([OtherOrder()] if order.other_order else [])]
+    interceptors = [GuardInterceptor(), *others]
     deployment = Deployment(client, order.queue)
     registry = CollectorRegistry()
     keeper = Keeper(
@@ -135,7 +142,7 @@ async def run(order: Order) -> None:
     )
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with world.working(version, interceptors):
+    async with world.working(version):
         keeping = asyncio.create_task(keeper.run())
         telling = asyncio.create_task(tell(registry, order.folder / METRICS))
         await stop.wait()

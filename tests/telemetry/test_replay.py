@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections import Counter
 from collections.abc import Iterator
 
@@ -14,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from temporalio.client import Client, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Replayer, Worker
+from temporalio.worker import Replayer
 
 from aviary.queues import WORKFLOWS
 from aviary.sandbox import sandbox
@@ -22,7 +21,7 @@ from aviary.telemetry import workflow
 from aviary.telemetry.carrier import Place
 from aviary.telemetry.configure import make_provider
 from aviary.telemetry.spans import Ended, export, use
-from tests.workflows import kit
+from tests.workflows.kit import World
 
 
 @pytest.fixture
@@ -40,7 +39,8 @@ async def histories(client: Client) -> list[WorkflowHistory]:
     """A release with an alert, on workers that keep no run: each of their tasks is a replay."""
     config = client.config()
     config["interceptors"] = [workflow.TraceInterceptor()]
-    world = kit.World(Client(**config))
+    world = World(Client(**config))
+    world.settings = {"cached_runs": 0}
     world.judge.blocked.add((world.service("checkout"), 10))
     async with world.working():
         release = await world.release({"ledger": [], "checkout": ["ledger"]})
@@ -65,7 +65,6 @@ def test_a_span_of_a_repeated_task_is_exported_once(exported: InMemorySpanExport
 async def test_each_span_is_exported_once(
     server: WorkflowEnvironment, exported: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kit, "Worker", functools.partial(Worker, max_cached_workflows=0))
     kept = await histories(server.client)
     spans = exported.get_finished_spans()
     ids = Counter(span.context.span_id for span in spans if span.context)

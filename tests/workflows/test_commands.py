@@ -83,7 +83,7 @@ async def test_pause_holds_the_weight_until_resume(world: World) -> None:
     release = await world.release({"a": [], "b": ["a"]})
     await release.until(a="baking")
     await release.handle.execute_update(SIGNAL_PAUSE, ANN)
-    await eventually(lambda: _paused(release))
+    await eventually(release.is_paused)
     world.judge.blocked.clear()
     status = await release.until(a="paused")
     assert status.paused
@@ -99,7 +99,7 @@ async def test_a_paused_canary_is_judged_on(world: World) -> None:
     release = await world.release({"a": []})
     await release.until(a="baking")
     await release.handle.signal(SIGNAL_PAUSE)
-    await eventually(lambda: _paused(release))
+    await eventually(release.is_paused)
     world.judge.blocked.clear()
     await release.until(a="paused")
     world.judge.failing.add(world.service("a"))
@@ -194,7 +194,7 @@ async def test_a_batch_holds_alerts_on_dependents_that_pause_and_on_the_service(
     await release.until(a="holding")
     dependent = _alert(labels={"alertname": "Errors", "severity": "critical", "service": "shop"})
     await release.canary("a").signal(SIGNAL_ALERTS, [dependent, {"status": "odd"}, dependent])
-    await eventually(lambda: _paused(release))
+    await eventually(release.is_paused)
     status = await release.canary_status("a")
     assert (status.alerts_seen, status.phase) == (1, CanaryPhase.HOLDING)
     own = _alert(fingerprint="f2", labels={"severity": "critical", "service": world.service("a")})
@@ -216,7 +216,7 @@ async def test_an_alert_that_is_not_the_canarys_pauses(world: World, alert: Aler
     release = await world.release({"a": []}, strategy={"steps": [50], "soak": "3s"})
     await release.until(a="holding")
     await release.canary("a").signal(SIGNAL_ALERT, alert)
-    await eventually(lambda: _paused(release))
+    await eventually(release.is_paused)
     waits_for = (await release.canary_status("a")).waits_for
     assert "resume: alert Errors fired on" in waits_for, "also before it comes to the pause"
     await eventually(
@@ -226,21 +226,8 @@ async def test_an_alert_that_is_not_the_canarys_pauses(world: World, alert: Aler
         )
     )
     assert (await release.status()).phase is ReleasePhase.SOAKING
-    await eventually(lambda: _resumed(release))
+    await eventually(lambda: release.resumes(ANN))
     assert (await release.result()).phase is ReleasePhase.FINALIZED
-
-
-async def _resumed(release: Release) -> bool:
-    """The release refuses until it has heard from its canary that it pauses."""
-    try:
-        await release.handle.execute_update(SIGNAL_RESUME, ANN)
-    except WorkflowUpdateFailedError:
-        return False
-    return True
-
-
-async def _paused(release: Release) -> bool:
-    return (await release.canary_status("a")).paused
 
 
 async def test_a_canary_waits_visibly_while_an_alert_fires_before_it(world: World) -> None:
@@ -248,17 +235,10 @@ async def test_a_canary_waits_visibly_while_an_alert_fires_before_it(world: Worl
     world.alerts.alerts = [_alert(labels={"alertname": "Errors", "service": name})]
     release = await world.release({"a": []})
 
-    async def told() -> bool:
-        return "Errors" in (await release.status()).services[0].waits_for
-
-    await eventually(told)
+    await eventually(lambda: release.waits_for("Errors"))
     assert world.router.weights(name) == []
     world.alerts.alerts = []
     assert (await release.result()).phase is ReleasePhase.FINALIZED
-
-
-async def _holds_back(release: Release) -> bool:
-    return "to end" in (await release.status()).services[0].waits_for
 
 
 async def test_an_alert_of_the_stable_version_does_not_hold_its_successor_back(
@@ -297,7 +277,7 @@ async def test_what_holds_a_canary_back_is_ended_by_a_person(
     world.alerts.alerts = [fires]
     world.judge.blocked.add((name, 10))
     release = await world.release({"a": []}, defaults={"alerts": alerts})
-    await eventually(lambda: _holds_back(release))
+    await eventually(lambda: release.waits_for("to end"))
     waits_for = (await release.status()).services[0].waits_for
     assert waits_for.endswith("; `skip` or `approve` goes on all the same")
     assert "Errors" in waits_for
@@ -338,7 +318,7 @@ async def test_many_alerts_make_a_sentence_of_bounded_size(world: World) -> None
         for number in range(1000)
     ]
     release = await world.release({"a": []})
-    await eventually(lambda: _holds_back(release))
+    await eventually(lambda: release.waits_for("to end"))
     waits_for = (await release.status()).services[0].waits_for
     assert "and 995 more" in waits_for
     assert len(waits_for) < 5000

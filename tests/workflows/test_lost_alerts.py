@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from temporalio.client import WorkflowUpdateFailedError
-
 from schemas.alert import Alert, AlertStatus
 from schemas.ids import SIGNAL_ALERTS, SIGNAL_PAUSE, SIGNAL_RESUME
 from schemas.loss import Loss, LossReason
@@ -24,7 +22,7 @@ async def test_it_pauses_once_says_why_and_goes_on_when_told(world: World) -> No
     loss = Loss.at(time.time(), LossReason.TOO_LARGE, text, None)
     told = [loss.to_alert(world.service("a"), "service")] * 2
     await release.canary("a").signal(SIGNAL_ALERTS, told)
-    await eventually(lambda: _paused(release))
+    await eventually(release.is_paused)
     waits_for = (await release.canary_status("a")).waits_for
     assert f"alerts that may concern {world.service('a')} were lost: body: larger" in waits_for
     await eventually(
@@ -33,7 +31,7 @@ async def test_it_pauses_once_says_why_and_goes_on_when_told(world: World) -> No
             for notice in world.notifier.notices
         )
     )
-    await eventually(lambda: _resumed(release))
+    await eventually(lambda: release.resumes(ANN))
     await release.canary("a").signal(SIGNAL_ALERTS, told)
     assert (await release.result()).phase is ReleasePhase.FINALIZED
 
@@ -50,7 +48,7 @@ async def test_a_loss_before_its_first_request_does_not_hide_the_next_one(world:
         )
     ]
     release = await world.release({"a": []}, strategy={"steps": [50], "soak": "2s"})
-    await eventually(lambda: _waits_for(release, "Errors"))
+    await eventually(lambda: release.waits_for("Errors"))
     loss = Loss.at(time.time(), LossReason.TRUNCATED, "cut short", None)
     told = [loss.to_alert(service, "service")]
     await release.canary("a").signal(SIGNAL_ALERTS, told)
@@ -58,24 +56,7 @@ async def test_a_loss_before_its_first_request_does_not_hide_the_next_one(world:
     world.alerts.alerts = []
     await release.until(a="holding")
     await release.canary("a").signal(SIGNAL_ALERTS, told)
-    await eventually(lambda: _paused(release))
-
-
-async def _waits_for(release: Release, text: str) -> bool:
-    return text in (await release.status()).services[0].waits_for
-
-
-async def _resumed(release: Release) -> bool:
-    """The release refuses until it has heard from its canary that it pauses."""
-    try:
-        await release.handle.execute_update(SIGNAL_RESUME, ANN)
-    except WorkflowUpdateFailedError:
-        return False
-    return True
-
-
-async def _paused(release: Release) -> bool:
-    return (await release.canary_status("a")).paused
+    await eventually(release.is_paused)
 
 
 async def test_an_alert_between_preflight_and_the_first_request_holds_the_canary_back(
@@ -85,17 +66,17 @@ async def test_an_alert_between_preflight_and_the_first_request_holds_the_canary
     first, second = (_firing(service, name) for name in ("Errors", "Latency"))
     world.alerts.alerts = [first]
     release = await world.release({"a": []}, strategy={"steps": [50], "soak": "2s"})
-    await eventually(lambda: _waits_for(release, "Errors"))
+    await eventually(lambda: release.waits_for("Errors"))
     await release.canary("a").signal(SIGNAL_PAUSE, ANN)
     world.alerts.alerts = []
-    await eventually(lambda: _waits_for(release, "resume"))
+    await eventually(lambda: release.waits_for("resume"))
     await eventually(lambda: _is_in(release, CanaryPhase.PAUSED))
 
     world.alerts.alerts = [second]
     await release.canary("a").signal(SIGNAL_ALERTS, [second])
     await release.canary("a").signal(SIGNAL_RESUME, ANN)
 
-    await eventually(lambda: _waits_for(release, "Latency"))
+    await eventually(lambda: release.waits_for("Latency"))
     assert (await release.canary_status("a")).weight == 0
     world.alerts.alerts = []
     await release.until(a="holding")

@@ -1,0 +1,84 @@
+"""From ports to activities, and to the task queues that they are on: the one map of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from temporalio.client import Client
+
+from activities.admission import AdmissionActivities
+from activities.announce import AnnounceActivities
+from activities.decided import DecidedActivities, went_final
+from activities.drift import DriftActivities, Known
+from activities.observe import ObserveActivities
+from activities.preflight import PreflightActivities
+from activities.readiness import ReadinessActivities
+from activities.report import ReportActivities
+from activities.standing import StandingActivities
+from activities.traffic import HEALS_WITHIN, TrafficActivities
+from adapters.ports import AlertSource, EventLog, Notifier, ReportWriter, Routing
+from aviary.queues import Activity, ActivitySet
+from aviary.schedules import plan_back
+from schemas.catalog import Catalog
+from schemas.router_spec import RouterSpec
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What the activities reach, each by its port."""
+
+    routers: Callable[[RouterSpec], Routing]
+    catalog: Callable[[], Catalog]
+    log: EventLog
+    notifier: Notifier
+    alerts: AlertSource
+    reports: ReportWriter | None
+    runs: Callable[[str], Awaitable[bool]]
+    """Whether a workflow runs, by its id."""
+    judge: Activity
+    """The activity that judges a bake."""
+    begin_ramp: Activity
+    cdevents: bool = False
+    """Whether events are published as CDEvents as well."""
+    heals_within: timedelta = HEALS_WITHIN
+    """How long a route that has vanished may take to come back."""
+
+
+def activity_set(client: Client, outside: Outside) -> ActivitySet:
+    """All activities of a worker, by task queue."""
+    routers = outside.routers
+    traffic = TrafficActivities(routers, outside.heals_within)
+    observe = ObserveActivities(routers)
+    standing = StandingActivities(routers)
+    announce = AnnounceActivities(outside.log, outside.notifier, cdevents=outside.cdevents)
+    known = Known(outside.runs, partial(went_final, client))
+    admission = AdmissionActivities(client)
+    return ActivitySet(
+        routers=[traffic.read, traffic.apply, standing.register],
+        judging=[
+            outside.judge,
+            outside.begin_ramp,
+            observe.see_back,
+            standing.stand,
+            standing.first,
+            DriftActivities(routers, outside.catalog, plan_back, known).look,
+        ],
+        effects=[
+            announce.publish,
+            announce.notify,
+            admission.ask,
+            admission.resync,
+            admission.deliver,
+            admission.wait_for_end,
+            ReportActivities(outside.reports).write,
+            DecidedActivities(client).decided,
+        ],
+        waiting=[
+            admission.wait_for_end,
+            PreflightActivities(outside.alerts).preflight,
+            ReadinessActivities(routers).ready,
+        ],
+    )
