@@ -135,6 +135,8 @@ async def test_a_word_that_comes_before_the_first_act_counts(world: World, word:
 async def test_an_approval_that_the_next_run_hears_first_opens_the_gate(world: World) -> None:
     service = world.service("ledger")
     route = Route.split(service=service, stable="1", canary="2", weight=10, generation=1, owner="r")
+    await world.router.register(service, "1")
+    await world.router.apply(route)
     nothing = dict.fromkeys(CanaryState.model_fields)
     numbers = {"step": 0, "at": 3, "sequence": 3, "weight": 10, "alerts_seen": 0}
     flags = {"first": False, "approved": False, "skip": False, "finalize": False}
