@@ -31,12 +31,13 @@ from bench.figures import Figure, Goal, Spec
 from schemas import ids
 from schemas.reading import Series
 from tests.workflows.kit import METRIC, ScriptedJudge, World
+from workflows.stages import STAGES
 
 STEP: Final = Spec(
     "events of a step, in its canary",
     "events",
     "two bare activities one after the other",
-    Goal(median_at_most=12),
+    Goal(median_at_most=sum(STAGES[kind].most_events for kind in ("shift", "bake"))),
 )
 RELEASE_STEP: Final = Spec("events of a step, in its release", "events")
 WHOLE: Final = Spec("events of a release of 5 services with 4 steps", "events")

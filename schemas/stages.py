@@ -31,6 +31,7 @@ class Effect(StrEnum):
     """What a stage changes, and going back undoes: once for all stages that changed it."""
 
     TRAFFIC = "traffic"
+    FIRST_ROUTE = "first_route"
 
 
 UNDONE_FIRST: Final = Effect.TRAFFIC
@@ -63,6 +64,7 @@ class FirstDeploymentStage(_Stage):
 
     when: ClassVar[When] = When.UNROUTED
     moves: ClassVar[bool] = True
+    effect: ClassVar[Effect | None] = Effect.FIRST_ROUTE
 
     kind: Literal["first_deployment"] = "first_deployment"
 

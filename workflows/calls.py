@@ -38,7 +38,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.release import Cause, CauseKind, ServicePlan, Tuning
     from schemas.route import Confirmation, Route
     from workflows import describe
-    from workflows.canary_plan import Failed, Stopped
+    from workflows.outcomes import Failed, Stopped
     from workflows.trying import Told, only_out_of_attempts, rounds
 
 Stop = Callable[[], Stopped | None]

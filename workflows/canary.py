@@ -43,7 +43,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.alerts import SeenAlerts, alerts_in, decide
     from workflows.calls import Calls
     from workflows.canary_plan import (
-        INTERRUPTED,
         Action,
         AskRelease,
         Do,
@@ -51,7 +50,6 @@ with workflow.unsafe.imports_passed_through():
         HandOver,
         Interrupt,
         Keep,
-        Outcome,
         Pause,
         Undo,
         Way,
@@ -61,6 +59,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.decisions import Decisions
     from workflows.judging import Judging
     from workflows.outbox import Reports
+    from workflows.outcomes import INTERRUPTED, Outcome
     from workflows.stages import STAGES, between
     from workflows.stages.context import Answers, Context
     from workflows.stages.preflight import ENDS_BY as LETS_BY

@@ -17,6 +17,7 @@ from schemas.decisions import Did
 from schemas.phases import CanaryPhase
 from schemas.release import Cause
 from schemas.stages import UNDONE_FIRST, Effect, Stage, When
+from workflows.outcomes import Done, Failed, Outcome, TooLong
 
 # --- what is done ---
 
@@ -71,47 +72,6 @@ class End:
 
 Action = Do | Pause | Undo | Keep | AskRelease | HandOver
 """What takes time."""
-
-
-# --- how it ended ---
-
-
-@dataclass(frozen=True)
-class Done:
-    """It is done."""
-
-
-@dataclass(frozen=True)
-class Again:
-    """A part of it is done: ask what is next, which may be the rest of it."""
-
-
-class Stopped:
-    """It came to no good end; every wait that stops hands one of these back."""
-
-
-@dataclass(frozen=True)
-class Failed(Stopped):
-    """There is a cause to go back."""
-
-    cause: Cause
-    error: str = ""
-    """The type of the failure, where a call failed for good."""
-
-
-@dataclass(frozen=True)
-class Interrupted(Stopped):
-    """Something else is to be done."""
-
-
-@dataclass(frozen=True)
-class TooLong(Stopped):
-    """The history is too long to go on in this run."""
-
-
-Outcome = Done | Again | Stopped
-
-DONE, AGAIN, INTERRUPTED, TOO_LONG = Done(), Again(), Interrupted(), TooLong()
 
 
 # --- where it is ---

@@ -11,8 +11,9 @@ with workflow.unsafe.imports_passed_through():
     from schemas.decisions import DECISIONS_MOST, DecisionRecord, Did, Heard
     from schemas.release import CanaryInput, Cause, CauseKind
     from workflows import canary_plan
-    from workflows.canary_plan import Action, End, Failed, Interrupt, Outcome, State
+    from workflows.canary_plan import Action, End, Interrupt, State
     from workflows.outbox import Reports
+    from workflows.outcomes import Failed, Outcome
     from workflows.reset import resets
     from workflows.traffic import Traffic
 

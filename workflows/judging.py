@@ -29,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.verdict import Reason, Verdict, VerdictKind
     from workflows import describe
     from workflows.calls import Call, Calls, Stop, failure_of, until_done
-    from workflows.canary_plan import Failed, Stopped
+    from workflows.outcomes import Failed, Stopped
     from workflows.traffic import Traffic
 
 

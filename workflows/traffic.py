@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.release import CanaryState, ServicePlan, Tuning
     from schemas.route import Route
     from workflows.calls import Call, Calls, Stop, never, rest
-    from workflows.canary_plan import Failed, Stopped
+    from workflows.outcomes import Failed, Stopped
     from workflows.reset import resets
     from workflows.trying import Told
 
@@ -102,10 +102,7 @@ class Traffic:
         return await self._insist(self._without_canary, "clear an earlier canary", stop)
 
     async def begin_first(self, stop: Stop) -> Stopped | None:
-        """Give a service without a route its first one, all to the new version.
-
-        It has no undo: there is nothing to go back to.
-        """
+        """Give a service without a route its first one, all to the new version."""
         if (stopped := stop()) is not None:
             return stopped
         request = RegisterRoute(
@@ -150,6 +147,21 @@ class Traffic:
         if self.route is None or resets():
             await self._read_in_the_end(never)
         await self._insist(self._without_own_canary, "back to stable")
+
+    async def find_first(self) -> None:
+        """Find out whether the service has the first route that it was to be given."""
+        request = ReadRoute(
+            router=self._plan.router, service=self._plan.service, may_be_missing=True
+        )
+        summary = f"{self._plan.service}: was it given its first route?"
+        answer = await self._calls.make(Call.READ_ROUTE, request, summary)
+        while isinstance(answer, Failed):
+            self._note("the router's route can't be read; asking again", answer)
+            await rest(self._tuning.retry_cap, never)
+            answer = await self._calls.make(Call.READ_ROUTE, request, summary)
+        if answer is not None and answer.owner in {"", self._release}:
+            self.route = answer
+            self.first = self.unchanged
 
     async def keep(self) -> None:
         """Instead of going back: the new version has everything, and is stable."""

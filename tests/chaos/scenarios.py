@@ -1,9 +1,8 @@
-"""The four releases, and what their histories tell while they run."""
+"""The releases, and what their histories tell while they run."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,11 +18,22 @@ from temporalio.service import RPCError
 from aviary.catalogs import make_catalog
 from schemas import ids
 from schemas.alert import Alert, AlertStatus
-from schemas.catalog import Catalog
+from schemas.catalog import Catalog, Strategy
 from schemas.deploy import DeployRequested
-from schemas.release import ReleaseInput, ReleasePhase, ReleaseStatus, Tuning
+from schemas.release import (
+    CanaryReport,
+    Command,
+    ReleaseInput,
+    ReleasePhase,
+    ReleasePlan,
+    ReleaseStatus,
+    Tuning,
+)
+from schemas.stages import stages_of
+from schemas.waits import asks_people, ends
 from tests.chaos.points import RELEASE
 from tests.chaos.testbed import VERSIONS, Slot
+from tests.workflows.stage_examples import unmet, with_stage
 from workflows.planning import plan_release
 
 _STARTED = EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED
@@ -52,9 +62,17 @@ class Scenario:
     alert_on: str | None = None
     alert_when: tuple[str, str] = ("", "")
     """Service and phase at which the alert fires."""
+    stage: str | None = None
+    """A kind of stage that its canaries have as well."""
 
 
-SCENARIOS = (
+STEPS = {"steps": [50], "bake": "300ms"}
+NOT_HERE = {
+    "ramp": "failed requests are counted by no metric of the testbed",
+    "first_deployment": "each service of the testbed has a route",
+}
+"""Kinds of stages that these releases can't come to, and why; `rollback_order` does."""
+_BY_THEMSELVES = (
     Scenario("healthy", ReleasePhase.FINALIZED),
     Scenario("judged bad", ReleasePhase.ROLLED_BACK, bad="payments", bakes=("300ms", "10s")),
     Scenario(
@@ -72,6 +90,15 @@ SCENARIOS = (
         alert_when=("payments", "holding"),
     ),
 )
+SCENARIOS = (
+    *_BY_THEMSELVES,
+    *(
+        Scenario(f"with {kind}", ReleasePhase.FINALIZED, stage=kind)
+        for kind in unmet(stages_of(Strategy.model_validate(STEPS)))
+        if kind not in NOT_HERE
+    ),
+)
+"""Four, and one for each kind of stage that none of those comes to."""
 
 
 class Running:
@@ -102,7 +129,7 @@ class Running:
             for name, version in self.versions.items()
         ]
         deploy = DeployRequested.model_validate({"release": self.id, "services": services})
-        plan = plan_release(self._catalog(), deploy)
+        plan = self._planned(deploy)
         if self.scenario.bad is not None:
             self.slot.testbed.evidence.bad = self.slot.testbed.evidence.bad | {self._harmful()}
         await self.slot.client.start_workflow(
@@ -114,6 +141,17 @@ class Running:
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
         )
         self._follow(RELEASE, ids.release_workflow_id(self.id), None)
+
+    def _planned(self, deploy: DeployRequested) -> ReleasePlan:
+        """What is released; with the stage that the scenario asks for."""
+        plan, stage = plan_release(self._catalog(), deploy), self.scenario.stage
+        if stage is None:
+            return plan
+        services = {
+            name: one.model_copy(update={"stages": with_stage(one.stages, stage)})
+            for name, one in plan.services.items()
+        }
+        return plan.model_copy(update={"services": services})
 
     async def finish(self) -> None:
         """Stop following."""
@@ -173,7 +211,7 @@ class Running:
                 child = event.child_workflow_execution_started_event_attributes.workflow_execution
                 self._follow(self._short(child.workflow_id), child.workflow_id, child.run_id)
             if history == RELEASE and event.event_type == _SIGNALED:
-                await self._fire(event)
+                await self._heard(event)
 
     async def _events(self, workflow: str, run: str | None) -> AsyncIterator[HistoryEvent]:
         handle = self.slot.client.get_workflow_handle(workflow, run_id=run)
@@ -193,16 +231,25 @@ class Running:
         service = workflow.removeprefix("canary/")
         return next(name for name, full in self.slot.services.items() if full == service)
 
-    async def _fire(self, event: HistoryEvent) -> None:
-        """The alert, once a canary has reported the phase that the scenario waits for."""
+    async def _heard(self, event: HistoryEvent) -> None:
+        """A canary has told its release where it is."""
         signal = event.workflow_execution_signaled_event_attributes
-        if self._alerted or self.scenario.alert_on is None:
-            return
         if signal.signal_name != ids.SIGNAL_REPORT:
             return
-        report = json.loads(signal.input.payloads[0].data)
+        report = CanaryReport.model_validate_json(signal.input.payloads[0].data)
+        if self.scenario.stage is not None and asks_people(report):
+            canary = self.slot.client.get_workflow_handle(ids.canary_workflow_id(report.service))
+            for kind in ends(report)[:1]:
+                await canary.signal(kind, Command(by="ann"))
+        await self._fire(report)
+
+    async def _fire(self, report: CanaryReport) -> None:
+        """The alert, once a canary has reported the phase that the scenario waits for."""
+        alert_on = self.scenario.alert_on
+        if self._alerted or alert_on is None:
+            return
         service, phase = self.scenario.alert_when
-        if (report["service"], report["phase"]) != (self.slot.services[service], phase):
+        if (report.service, report.phase) != (self.slot.services[service], phase):
             return
         self._alerted = True
         alert = Alert(
@@ -211,11 +258,11 @@ class Running:
             labels={
                 "alertname": "Errors",
                 "severity": "critical",
-                "service": self.slot.services[self.scenario.alert_on],
+                "service": self.slot.services[alert_on],
             },
             starts_at=datetime.now(UTC),
         )
-        canary = ids.canary_workflow_id(self.slot.services[self.scenario.alert_on])
+        canary = ids.canary_workflow_id(self.slot.services[alert_on])
         await self.slot.client.get_workflow_handle(canary).signal(ids.SIGNAL_ALERT, alert)
 
 

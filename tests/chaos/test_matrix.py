@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from activities.traffic import APPLY
+from schemas.catalog import Strategy
+from schemas.stages import KINDS, stages_of
 from tests.chaos.matrix import record_all, run_all
 from tests.chaos.points import RELEASE, AfterEvent, InActivity, Point, every_point
 from tests.chaos.rows import table
-from tests.chaos.scenarios import Scenario
+from tests.chaos.scenarios import NOT_HERE, SCENARIOS, STEPS, Scenario
 from tests.chaos.testbed import Testbed
+from tests.workflows.stage_examples import unmet
 
 SLOTS = 6
 
@@ -41,6 +44,13 @@ def _chosen(points: list[Point]) -> list[Point]:
         next(p for p in points if isinstance(p, AfterEvent) and p.history == "payments"),
         of_release[len(of_release) // 2],
     ]
+
+
+def test_every_kind_of_stage_is_met_by_a_release() -> None:
+    plain = stages_of(Strategy.model_validate(STEPS))
+    met = set(KINDS) - set(unmet(plain)) | {one.stage for one in SCENARIOS}
+    assert met - {None} == set(KINDS) - set(NOT_HERE)
+    assert set(NOT_HERE) <= set(KINDS)
 
 
 def test_a_point_for_each_state_that_a_history_can_be_found_in() -> None:

@@ -10,8 +10,10 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
+from activities.traffic import APPLY
 from aviary.queues import WORKFLOWS
 from aviary.sandbox import sandbox
+from schemas.ids import SIGNAL_ALERT
 from tests.replay.record import FOLDER, SCENARIOS
 from workflows.guard import GuardInterceptor
 
@@ -49,3 +51,27 @@ async def test_a_history_of_other_decisions_does_not_replay() -> None:
     history = WorkflowHistory.from_json("changed", json.dumps(document))
     with pytest.raises(Exception, match="TMPRL1100|[Nn]ondeterminism"):
         await replayer().replay_workflow(history)
+
+
+def test_the_task_that_hears_an_alert_decides_the_route_write() -> None:
+    """Nothing stands between an alert and its rollback, not even a workflow task."""
+    text = (FOLDER / "alert_during_a_bake.canary.payments.json").read_text()
+    events = json.loads(text)["events"]
+    heard = next(
+        at
+        for at, event in enumerate(events)
+        if event.get("workflowExecutionSignaledEventAttributes", {}).get("signalName")
+        == SIGNAL_ALERT
+    )
+    task = next(
+        event["eventId"]
+        for event in events[heard:]
+        if event["eventType"] == "EVENT_TYPE_WORKFLOW_TASK_COMPLETED"
+    )
+    decided = {
+        scheduled["activityType"]["name"]
+        for event in events[heard:]
+        if (scheduled := event.get("activityTaskScheduledEventAttributes"))
+        and scheduled["workflowTaskCompletedEventId"] == task
+    }
+    assert APPLY in decided

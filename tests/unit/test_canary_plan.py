@@ -18,24 +18,19 @@ from schemas.release import CanaryPhase, Cause, CauseKind
 from schemas.stages import KINDS, Effect, Stage, When, stages_of
 from workflows import canary_plan
 from workflows.canary_plan import (
-    AGAIN,
-    DONE,
-    INTERRUPTED,
-    TOO_LONG,
     Action,
     AskRelease,
     Do,
     End,
-    Failed,
     HandOver,
     Interrupt,
     Keep,
-    Outcome,
     Pause,
     State,
     Undo,
     Way,
 )
+from workflows.outcomes import AGAIN, DONE, INTERRUPTED, TOO_LONG, Failed, Outcome
 from workflows.stages import STAGES
 
 STEPS = Strategy.model_validate({"steps": [5, {"weight": 50, "gate": "go on?"}], "bake": "1m"})
@@ -354,6 +349,11 @@ def test_a_healthy_canary() -> None:
     ]
 
 
+def test_only_an_order_ends_holding() -> None:
+    holding = canary_plan.began(replace(ROUTED, at=9), Do(9))
+    assert canary_plan.next_action(canary_plan.ended(holding, DONE)) == Do(9)
+
+
 def test_an_alert_in_a_bake() -> None:
     assert way(ROUTED, ("do bake 1", back)) == [
         *FORWARD[:6],
@@ -425,7 +425,7 @@ def test_a_first_deployment() -> None:
         unrouted,
         ("do first_deployment", lambda state: replace(state, **routed)),
         ("do hold", ordered),
-    )[-2:] == ["interrupt", "end finalized"], "nothing is to go back to"
+    )[-3:] == ["interrupt", "undo first_deployment", "end finalized"], "nothing is to go back to"
 
 
 def test_a_version_that_is_stable_already_holds() -> None:
@@ -441,6 +441,7 @@ def test_one_that_was_reset_goes_back_for_all_that_it_may_have_done() -> None:
         "do preflight",
         "interrupt",
         "undo shift 2",
+        "undo first_deployment",
         "end rolled_back",
     ]
 
@@ -464,13 +465,13 @@ def test_one_that_only_promotes_hears_no_cause() -> None:
 
 def test_one_that_only_restores_undoes_whatever_may_have_been_done() -> None:
     state = canary_plan.restoring(ROUTED.stages, CAUSE)
-    assert way(state) == ["undo shift 2", "end rolled_back"]
+    assert way(state) == ["undo shift 2", "undo first_deployment", "end rolled_back"]
 
 
 def test_what_a_person_keeps_stays() -> None:
     kept = ("undo shift 2", lambda state: canary_plan.kept(state, "kept by ann"))
     ended = way(canary_plan.restoring(ROUTED.stages, CAUSE), kept)
-    assert ended == ["undo shift 2", "keep", "end finalized"]
+    assert ended == ["undo shift 2", "undo first_deployment", "keep", "end finalized"]
 
 
 def test_a_long_history_is_handed_over_and_a_cause_comes_first() -> None:

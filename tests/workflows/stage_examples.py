@@ -11,7 +11,7 @@ from temporalio.service import RPCError
 
 from schemas.release import Command
 from schemas.stages import KINDS, Stage, When
-from schemas.waits import ends
+from schemas.waits import asks_people, ends
 from tests.workflows.kit import Release, World
 
 _STAGE: TypeAdapter[Stage] = TypeAdapter(Stage)
@@ -59,7 +59,7 @@ async def answered(release: Release) -> None:
     """Say to each wait for a person what ends it, until the release has ended."""
     while not (status := await release.status()).phase.closed:
         for one in status.services:
-            for kind in ends(one)[:1]:
+            for kind in ends(one)[:1] if asks_people(one) else ():
                 command = Command(by="ann", service=one.service)
                 with suppress(WorkflowUpdateFailedError, RPCError):  # it has gone on meanwhile
                     await release.handle.execute_update(kind, command)

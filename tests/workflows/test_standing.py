@@ -11,12 +11,13 @@ import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
 from activities.standing import LOOK_POLICY
+from adapters.errors import Terminal
 from schemas.alert import Alert, AlertStatus
 from schemas.events import EventType
 from schemas.ids import SIGNAL_ALERT, SIGNAL_KEEP, SIGNAL_PAUSE, SIGNAL_RESUME, SIGNAL_ROLLBACK
 from schemas.notice import NoticeKind
 from schemas.release import CanaryPhase, Command, ReleasePhase
-from schemas.route import Health
+from schemas.route import Health, Route
 from tests.workflows.kit import Release, World, eventually
 
 SOAKING = {"steps": [50], "soak": "1h"}
@@ -203,6 +204,26 @@ async def test_a_first_deployment_that_goes_back_before_it_began_leaves_no_route
     assert name in world.router.unrouted
 
 
+async def test_a_first_route_whose_answer_was_lost_is_told_as_one_that_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, given = world.service("a"), world.router.register
+    world.router.unrouted.add(name)
+
+    async def lost(service: str, stable: str) -> Route:
+        first = service in world.router.unrouted
+        route = await given(service, stable)
+        if first:
+            raise Terminal("broken, but done")
+        return route
+
+    monkeypatch.setattr(world.router, "register", lost)
+    release = await world.release({"a": []})
+    assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
+    assert await release.phases() == {"a": "finalized"}
+    assert (await world.router.read(name)).stable == "2"
+
+
 async def test_a_route_that_was_there_when_the_release_began_makes_no_first_deployment(
     world: World,
 ) -> None:
@@ -271,7 +292,7 @@ async def test_a_pause_holds_a_first_deployment_before_its_first_request(world: 
     world.router.unrouted.add(name)
     world.router.unhealthy.add((name, "2"))
     release = await world.release({"a": []})
-    await release.until(a="preflight")
+    await eventually(lambda: waits(release, "has no route yet"))
     # To the canary itself: through the release it would race with the instance that is healthy now.
     await release.canary("a").execute_update(SIGNAL_PAUSE, Command(by="ann"))
     world.router.unhealthy.clear()

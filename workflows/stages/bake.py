@@ -11,8 +11,8 @@ with workflow.unsafe.imports_passed_through():
     from schemas.stages import BakeStage
     from schemas.verdict import VerdictKind
     from workflows.calls import Call
-    from workflows.canary_plan import AGAIN, DONE, Outcome, Stopped
     from workflows.commands import CommandKind
+    from workflows.outcomes import AGAIN, DONE, Outcome, Stopped
     from workflows.stages.context import Context, StageKind
     from workflows.stages.shift import write_again
 

@@ -8,7 +8,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.decided import Decided
     from schemas.release import CanaryPhase
     from workflows.calls import Call
-    from workflows.canary_plan import DONE, Done, Failed, Outcome, Stopped
+    from workflows.outcomes import DONE, Done, Failed, Outcome, Stopped
     from workflows.stages.context import Context
 
 

@@ -14,19 +14,11 @@ with workflow.unsafe.imports_passed_through():
     from schemas.verdict import Reason, Verdict
     from workflows.alerts import SeenAlerts
     from workflows.calls import Call, Calls, Stop, not_yet
-    from workflows.canary_plan import (
-        DONE,
-        INTERRUPTED,
-        TOO_LONG,
-        Done,
-        Failed,
-        Outcome,
-        Stopped,
-    )
     from workflows.canary_reporter import CanaryReporter
     from workflows.commands import CommandKind
     from workflows.decisions import Decisions
     from workflows.judging import Judging, Stops
+    from workflows.outcomes import DONE, INTERRUPTED, TOO_LONG, Done, Failed, Outcome, Stopped
     from workflows.traffic import Traffic
 
 

@@ -12,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.release import CanaryPhase
     from schemas.stages import FirstDeploymentStage
     from workflows.calls import Call
-    from workflows.canary_plan import AGAIN, DONE, Outcome, Stopped
+    from workflows.outcomes import AGAIN, DONE, Done, Outcome, Stopped
     from workflows.stages.context import Context, StageKind
 
 
@@ -29,7 +29,20 @@ async def do(context: Context, _: FirstDeploymentStage) -> Outcome:
     state = context.decisions.now()
     if state.pause is not None or state.alerted:
         return AGAIN  # looked at anew when it goes on: that may take long
+    if stopped := context.halt():
+        return stopped
+    context.decisions.touch()
     return await traffic.begin_first(context.halt) or DONE
+
+
+async def undo(context: Context) -> Done:
+    """There is nothing to go back to: what was given stays, and is told as that.
+
+    Where the router's answer was lost, it is looked whether it was.
+    """
+    if context.traffic.route is None:
+        await context.traffic.find_first()
+    return DONE
 
 
 async def _await_route(context: Context) -> Any:
@@ -63,4 +76,5 @@ KIND: Final = StageKind(
     do=do,
     calls=frozenset({Call.FIND_FIRST, Call.READ_ROUTE, Call.REGISTER_ROUTE, Call.APPLY_ROUTE}),
     most_events=18,
+    undo=undo,
 )

@@ -10,8 +10,8 @@ with workflow.unsafe.imports_passed_through():
     from schemas.release import CanaryPhase
     from schemas.stages import GateStage
     from workflows.calls import Call
-    from workflows.canary_plan import DONE, Outcome
     from workflows.commands import CommandKind
+    from workflows.outcomes import DONE, Outcome
     from workflows.stages.context import Context, StageKind
 
 ENDS_BY: Final = (CommandKind.APPROVE,)

@@ -7,10 +7,11 @@ from typing import Final
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from schemas.decisions import Did
     from schemas.release import CanaryPhase
     from schemas.stages import HoldStage
     from workflows.calls import Call, not_yet
-    from workflows.canary_plan import DONE, Failed, Outcome
+    from workflows.outcomes import DONE, Failed, Outcome
     from workflows.stages.context import Context, StageKind
 
 
@@ -21,8 +22,8 @@ async def do(context: Context, _: HoldStage) -> Outcome:
     stopped = await context.watch(not_yet)
     if isinstance(stopped, Failed):
         # The release's to act on: dependents go back first, and nothing once it is finalized.
-        context.decisions.trouble(stopped.cause)
-        context.reporter.tell()
+        if context.decisions.trouble(stopped.cause) is Did.TOLD:
+            context.reporter.tell()
         stopped = await context.until(not_yet)
     return stopped or DONE
 

@@ -11,8 +11,8 @@ with workflow.unsafe.imports_passed_through():
     from schemas.release import CanaryPhase
     from schemas.stages import PreflightStage
     from workflows.calls import Call
-    from workflows.canary_plan import DONE, Outcome, Stopped
     from workflows.commands import CommandKind
+    from workflows.outcomes import DONE, Outcome, Stopped
     from workflows.stages.context import Context, StageKind
 
 ENDS_BY: Final = (CommandKind.APPROVE, CommandKind.SKIP)

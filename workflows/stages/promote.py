@@ -10,7 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.release import CanaryPhase
     from schemas.stages import PromoteStage
     from workflows.calls import Call
-    from workflows.canary_plan import DONE, Outcome
+    from workflows.outcomes import DONE, Outcome
     from workflows.stages.context import Context, StageKind
 
 

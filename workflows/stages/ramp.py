@@ -14,8 +14,8 @@ with workflow.unsafe.imports_passed_through():
     from schemas.verdict import Reason, Verdict
     from workflows import describe
     from workflows.calls import Call
-    from workflows.canary_plan import AGAIN, DONE, Outcome, Stopped
     from workflows.commands import CommandKind
+    from workflows.outcomes import AGAIN, DONE, Outcome, Stopped
     from workflows.stages.context import Context, StageKind
     from workflows.stages.shift import UNDO_CALLS, shift_to, undo, write_again
 

@@ -15,8 +15,8 @@ with workflow.unsafe.imports_passed_through():
     from schemas.stages import ShiftStage
     from schemas.verdict import SampleRatio
     from workflows.calls import Call
-    from workflows.canary_plan import AGAIN, DONE, Done, Failed, Outcome, Stopped
     from workflows.commands import CommandKind
+    from workflows.outcomes import AGAIN, DONE, Done, Failed, Outcome, Stopped
     from workflows.stages import between
     from workflows.stages.context import Context, StageKind
     from workflows.traffic import is_foreign
