@@ -21,7 +21,8 @@ from adapters.errors import Retryable
 from schemas import attributes
 from schemas.base import Model
 from schemas.ids import QUERY_STATUS
-from schemas.release import ReleasePhase, ReleaseStatus
+from schemas.phases import ReleasePhase
+from schemas.release import ReleaseStatus
 
 DECIDED: Final = "aviary.release.decided"
 DECIDED_POLICY: Final = Policy(
@@ -34,7 +35,6 @@ DECIDED_POLICY: Final = Policy(
 _RPC: Final = timedelta(seconds=5)
 _NEVER: Final = {RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT}
 _STATE: Final = SearchAttributeKey.for_keyword(attributes.STATE)
-_FORWARD: Final = {ReleasePhase.FINALIZING, ReleasePhase.FINALIZED}
 
 
 class Decided(Model):
@@ -72,8 +72,8 @@ async def went_final(client: Client, asked: Decided) -> bool:
         state = await _listed_as(client, asked.workflow_id, run)
         if state is None:
             raise Retryable(f"Temporal: {error.status.name}: {error.message}") from error
-        return state in _FORWARD
-    return status.phase in _FORWARD
+        return state in {phase.value for phase in ReleasePhase if phase.final}
+    return status.phase.final
 
 
 async def _listed_as(client: Client, workflow_id: str, run: str | None) -> str | None:

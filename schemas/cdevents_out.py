@@ -15,7 +15,8 @@ from pydantic import AwareDatetime, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from schemas.base import Model
-from schemas.events import CDEventType, CloudEvent, EventType
+from schemas.event_kinds import CDEventType, EventType
+from schemas.events import CloudEvent
 from schemas.release import CauseKind
 
 SERVICES: Final = "/aviary/services"

@@ -17,7 +17,8 @@ from pydantic.json_schema import models_json_schema
 from schemas.alert import AlertStatus
 from schemas.base import Model, ReleaseId, ServiceName, Version
 from schemas.cdevents_out import CdEvent
-from schemas.events import CDEventType, CloudEvent, EventType
+from schemas.event_kinds import CDEventType, EventType
+from schemas.events import CloudEvent
 from schemas.release import CanaryPhase, Cause
 from schemas.verdict import Verdict
 

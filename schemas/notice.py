@@ -11,25 +11,8 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from schemas.base import Model, ServiceName
+from schemas.event_kinds import NoticeKind
 from schemas.outside import Text
-
-
-class NoticeKind(StrEnum):
-    """Why a person is told."""
-
-    STARTED = "started"
-    WAITING = "waiting"
-    ROLLING_BACK = "rolling_back"
-    ROLLED_BACK = "rolled_back"
-    STUCK = "stuck"
-    FINISHED = "finished"
-    DRIFT = "drift"
-    """Traffic on a canary that nobody looked after; it is being taken back."""
-
-    @property
-    def ends(self) -> bool:
-        """Whether it tells of a release's end."""
-        return self in {NoticeKind.FINISHED, NoticeKind.ROLLED_BACK}
 
 
 class Severity(StrEnum):

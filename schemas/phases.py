@@ -1,46 +1,245 @@
-"""Where a release and its canaries can be, and why they go back.
+"""Where a release and its canaries can be, and all that follows from it: one table for each.
 
-Plain words: the command line offers them as choices, and reads them without the models they are in.
+A phase is one entry here. The pages, the timeline, the report, the command line, the search
+attributes, the events and the notices, the docs and the plan of a release read it, and no module
+beside this one makes a collection of phases of its own. Without the models of what is told, since
+the command line offers phases as choices.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
+from typing import Final
+
+from schemas.event_kinds import EventType, MomentKind, NoticeKind
+from schemas.ids import SIGNAL_APPROVE, SIGNAL_RESUME, SIGNAL_SKIP
+from schemas.phase_facts import CanaryFacts, Phase, ReleaseFacts, Way
+
+_BACK_BY_FAIL: Final = "An alert or the verdict FAIL takes it back."
+_TRY_AGAIN: Final = "To try again, send another release id."
 
 
-class CanaryPhase(StrEnum):
+class CanaryPhase(Phase):
     """Where one service of a release is."""
 
-    WAITING = "waiting"
-    """Not begun: a dependency in this release does not hold yet."""
-    PREFLIGHT = "preflight"
-    """Begun, no traffic yet: an alert already fires on the service, or the route is being read."""
-    SHIFTING = "shifting"
-    BAKING = "baking"
-    GATED = "gated"
-    """Waits for a person: a gate of the strategy, or a bake that ended inconclusive."""
-    PAUSED = "paused"
-    HOLDING = "holding"
-    FINALIZING = "finalizing"
-    FINALIZED = "finalized"
-    ROLLING_BACK = "rolling_back"
-    STUCK = "stuck"
-    """A rollback that still fails; it is retried for ever."""
-    VERIFYING = "verifying"
-    """The router confirmed that stable has everything; whether it does so is being looked at."""
-    ROLLED_BACK = "rolled_back"
-    SKIPPED = "skipped"
-    """Never begun, because the release went back first."""
+    about: CanaryFacts
 
-    @property
-    def closed(self) -> bool:
-        """Whether nothing more will happen to the service in this release."""
-        return self in {CanaryPhase.FINALIZED, CanaryPhase.ROLLED_BACK, CanaryPhase.SKIPPED}
+    WAITING = (
+        "waiting",
+        CanaryFacts(
+            meaning="Not begun: a dependency in this release does not hold yet.",
+            way=Way.UNTOUCHED,
+            tone="none",
+            sign="…",
+        ),
+    )
+    PREFLIGHT = (
+        "preflight",
+        CanaryFacts(
+            meaning="Begun, no traffic yet: an alert already fires, or the route is being read.",
+            way=Way.FORWARD,
+            takes_slot=True,
+            urgency=2,
+            following=f"{{step}} {_BACK_BY_FAIL}",
+            event=EventType.CANARY_PREFLIGHT,
+            moment=MomentKind.PREFLIGHT,
+            entered="{service} waits for {waits_for}",
+        ),
+    )
+    SHIFTING = (
+        "shifting",
+        CanaryFacts(
+            meaning="The router is being given a new weight.",
+            way=Way.FORWARD,
+            takes_slot=True,
+            urgency=3,
+            has_step=True,
+            following=f"{{step}} {_BACK_BY_FAIL}",
+        ),
+    )
+    BAKING = (
+        "baking",
+        CanaryFacts(
+            meaning="It has a share of the requests, and is judged against stable.",
+            way=Way.FORWARD,
+            takes_slot=True,
+            urgency=4,
+            has_step=True,
+            ends_by=SIGNAL_SKIP,
+            ends_how="ends the bake",
+            following=f"{{step}} {_BACK_BY_FAIL}",
+            event=EventType.CANARY_BAKING,
+            moment=MomentKind.BAKING,
+            entered="{service} bakes at {weight:g} %{bake}",
+        ),
+    )
+    GATED = (
+        "gated",
+        CanaryFacts(
+            meaning="Waits for a person: a gate of the strategy, or a bake without a clear end.",
+            way=Way.FORWARD,
+            takes_slot=True,
+            urgency=6,
+            has_step=True,
+            asks=True,
+            ends_by=SIGNAL_APPROVE,
+            ends_how="opens the gate",
+            following="once a person says so, {step}",
+            style="yellow",
+            sign="?",
+            listed_as="gated",
+            event=EventType.CANARY_GATED,
+            notice=NoticeKind.WAITING,
+            moment=MomentKind.GATED,
+            entered="{service} waits for {waits_for}",
+        ),
+    )
+    PAUSED = (
+        "paused",
+        CanaryFacts(
+            meaning="A person or a change by somebody else keeps it at its weight.",
+            way=Way.FORWARD,
+            takes_slot=True,
+            urgency=5,
+            has_step=True,
+            asks=True,
+            ends_by=SIGNAL_RESUME,
+            ends_how="goes on",
+            following="once a person says so, {step}",
+            style="yellow",
+            sign="Ⅱ",
+            listed_as="paused",
+            event=EventType.CANARY_PAUSED,
+        ),
+    )
+    HOLDING = (
+        "holding",
+        CanaryFacts(
+            meaning="It has all requests, and waits for the rest of the release.",
+            way=Way.FORWARD,
+            following=(
+                "once all services of the release hold, this version becomes stable; "
+                "an alert or the verdict FAIL takes the release back."
+            ),
+            style="green",
+            sign="■",
+            listed_as="holding",
+            event=EventType.CANARY_HOLDING,
+            moment=MomentKind.HOLDING,
+            entered="{service} {version} holds 100 %, and waits for the rest of the release",
+        ),
+    )
+    FINALIZING = (
+        "finalizing",
+        CanaryFacts(
+            meaning="It becomes the stable version: no way back from here.",
+            way=Way.FINAL,
+            takes_slot=True,
+            urgency=1,
+            following="this version becomes stable.",
+        ),
+    )
+    FINALIZED = (
+        "finalized",
+        CanaryFacts(
+            meaning="It is the stable version.",
+            way=Way.FINAL,
+            closed=True,
+            afterwards="To go back, release the version before.",
+            style="green",
+            tone="good",
+            sign="✓",
+            listed_as="finalized",
+            event=EventType.CANARY_FINALIZED,
+            moment=MomentKind.FINALIZED,
+            entered="{service} {version} is finalized",
+        ),
+    )
+    ROLLING_BACK = (
+        "rolling_back",
+        CanaryFacts(
+            meaning="Its requests are being given back to stable.",
+            way=Way.BACK,
+            takes_slot=True,
+            urgency=8,
+            following="{stable} gets all requests; tried until it is so.",
+            style="red",
+            tone="bad",
+            sign="↩",
+            listed_as="rolling_back",
+            event=EventType.CANARY_ROLLINGBACK,
+            moment=MomentKind.ROLLING_BACK,
+            entered="{service} goes back",
+        ),
+    )
+    STUCK = (
+        "stuck",
+        CanaryFacts(
+            meaning="A rollback that still fails; it is retried for ever.",
+            way=Way.BACK,
+            takes_slot=True,
+            urgency=9,
+            asks=True,
+            following="{stable} gets all requests; tried until it is so.",
+            style="bold red",
+            tone="bad",
+            sign="!",
+            listed_as="stuck",
+            event=EventType.CANARY_STUCK,
+            notice=NoticeKind.STUCK,
+            moment=MomentKind.STUCK,
+            entered="{service} is stuck: waits for {waits_for}",
+        ),
+    )
+    VERIFYING = (
+        "verifying",
+        CanaryFacts(
+            meaning="The router confirmed stable; whether it does so is being looked at.",
+            way=Way.BACK,
+            takes_slot=True,
+            urgency=7,
+            no_traffic=True,
+            following="it is rolled back when no request starts on it any more.",
+            tone="bad",
+            sign="↩",
+            listed_as="rolling_back",
+            moment=MomentKind.VERIFYING,
+            entered="{service}: do requests still start on {version}?",
+        ),
+    )
+    ROLLED_BACK = (
+        "rolled_back",
+        CanaryFacts(
+            meaning="Stable has all requests again.",
+            way=Way.BACK,
+            closed=True,
+            verb="was",
+            afterwards=_TRY_AGAIN,
+            style="red",
+            tone="bad",
+            sign="↩",
+            listed_as="rolled_back",
+            event=EventType.CANARY_ROLLEDBACK,
+            moment=MomentKind.ROLLED_BACK,
+            entered="{service} is back at {stable}",
+        ),
+    )
+    SKIPPED = (
+        "skipped",
+        CanaryFacts(
+            meaning="Never begun, because the release went back first.",
+            way=Way.UNTOUCHED,
+            closed=True,
+            verb="was",
+            afterwards=_TRY_AGAIN,
+            tone="none",
+            sign="-",
+        ),
+    )
 
     @property
     def back(self) -> bool:
         """Whether what it depends on may go back: it has no traffic by the router's word."""
-        return self.closed or self is CanaryPhase.VERIFYING
+        return self.closed or self.about.no_traffic
 
     def weight(self, sent: float, *, stable: bool = False) -> float:
         """The share of requests that the version has here, percent: the one place that says it.
@@ -49,50 +248,110 @@ class CanaryPhase(StrEnum):
             sent: as the router confirmed it for a canary; a version that is stable is none.
             stable: whether the version is the stable one already.
         """
-        if self is CanaryPhase.ROLLED_BACK:
+        if self.closed and self.goes_back:
             return 0.0
-        return 100.0 if stable or self is CanaryPhase.FINALIZED else sent
+        return 100.0 if stable or (self.closed and self.final) else sent
 
 
-class ReleasePhase(StrEnum):
+class ReleasePhase(Phase):
     """Where a release is."""
 
-    QUEUED = "queued"
-    """Waits until all its services are its own; nothing of it has begun."""
-    RUNNING = "running"
-    SOAKING = "soaking"
-    FINALIZING = "finalizing"
-    ROLLING_BACK = "rolling_back"
-    FINALIZED = "finalized"
-    ROLLED_BACK = "rolled_back"
+    about: ReleaseFacts
 
-    @property
-    def forward(self) -> bool:
-        """Whether it may still be told to go back, pause or resume."""
-        return self in {ReleasePhase.QUEUED, ReleasePhase.RUNNING, ReleasePhase.SOAKING}
-
-    @property
-    def closed(self) -> bool:
-        """Whether the release has ended."""
-        return self in {ReleasePhase.FINALIZED, ReleasePhase.ROLLED_BACK}
-
-
-class CauseKind(StrEnum):
-    """Why something went back; a closed set, the same in logs, metrics, notices and events."""
-
-    VERDICT = "verdict"
-    ALERT = "alert"
-    COMMAND = "command"
-    CANCELLED = "cancelled"
-    BUSY = "busy"
-    """Another release has the same service, and the catalog says `reject`."""
-    ROUTER = "router"
-    """The router refused a write for good."""
-    ERROR = "error"
-    """An activity failed for good."""
-    NOT_READY = "not_ready"
-    """A router does not know a service, or no instances of its new version; nothing was touched."""
-    SUPERSEDED = "superseded"
-    """A newer release of the same services takes its place, or asks for what was stable before."""
-    RELEASE = "release"
-    """Another service of the same release went back."""
+    QUEUED = (
+        "queued",
+        ReleaseFacts(
+            meaning="Waits until all its services are its own; nothing of it has begun.",
+            way=Way.UNTOUCHED,
+            headline="is queued: nothing has begun",
+            following="its turn; then {first}.",
+            style="yellow",
+            tone="none",
+            event=EventType.RELEASE_QUEUED,
+        ),
+    )
+    RUNNING = (
+        "running",
+        ReleaseFacts(
+            meaning="Its canaries go forward, dependencies first.",
+            way=Way.FORWARD,
+            headline="is running: {holding} of {services} hold",
+            following="{running}",
+            event=EventType.RELEASE_STARTED,
+            notice=NoticeKind.STARTED,
+        ),
+    )
+    SOAKING = (
+        "soaking",
+        ReleaseFacts(
+            meaning="All hold, and are watched together.",
+            way=Way.FORWARD,
+            headline="is soaking: all {services} hold together",
+            following="all become stable; until then an alert or the verdict FAIL takes all back.",
+            event=EventType.RELEASE_SOAKING,
+            moment=MomentKind.SOAKING,
+            entered="all services hold; they soak together",
+        ),
+    )
+    FINALIZING = (
+        "finalizing",
+        ReleaseFacts(
+            meaning="Its versions become stable: no way back from here.",
+            way=Way.FINAL,
+            headline="is finalizing: its versions become stable",
+            afterwards="To go back, release the versions before.",
+            event=EventType.RELEASE_FINALIZING,
+            moment=MomentKind.FINALIZING,
+            entered="finalizing: no way back from here",
+        ),
+    )
+    ROLLING_BACK = (
+        "rolling_back",
+        ReleaseFacts(
+            meaning="Stable gets all requests back, dependents first.",
+            way=Way.BACK,
+            headline="is rolling back",
+            following="stable gets all requests back, dependents first; tried until it is so.",
+            style="red",
+            tone="bad",
+            event=EventType.RELEASE_ROLLINGBACK,
+            notice=NoticeKind.ROLLING_BACK,
+            moment=MomentKind.ROLLBACK,
+            entered="the release goes back{why}",
+        ),
+    )
+    FINALIZED = (
+        "finalized",
+        ReleaseFacts(
+            meaning="Its versions are stable.",
+            way=Way.FINAL,
+            closed=True,
+            headline="is finalized: {services} released",
+            afterwards="To go back, release the versions before.",
+            style="green",
+            tone="good",
+            sign="✓",
+            event=EventType.RELEASE_FINALIZED,
+            notice=NoticeKind.FINISHED,
+            moment=MomentKind.FINALIZED,
+            entered="release {release} is finalized",
+        ),
+    )
+    ROLLED_BACK = (
+        "rolled_back",
+        ReleaseFacts(
+            meaning="It went back; all is as before.",
+            way=Way.BACK,
+            closed=True,
+            verb="was",
+            headline="was rolled back{but}",
+            afterwards=_TRY_AGAIN,
+            style="red",
+            tone="bad",
+            sign="↩",
+            event=EventType.RELEASE_ROLLEDBACK,
+            notice=NoticeKind.ROLLED_BACK,
+            moment=MomentKind.ROLLED_BACK,
+            entered="release {release} is rolled back",
+        ),
+    )

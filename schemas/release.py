@@ -26,13 +26,13 @@ from schemas.alert_policy import AlertPolicy
 from schemas.base import Duration, Model, Percent, ReleaseId, ServiceName, Version
 from schemas.capabilities import Capabilities
 from schemas.catalog import Strategy
+from schemas.causes import CauseKind as CauseKind  # noqa: PLC0414
 from schemas.decisions import DecisionRecord
 from schemas.fitting import fit, fitted, size_of
 from schemas.interning import interned
 from schemas.judging import JudgeSpec, MetricSpec
 from schemas.outside import TEXT_MOST, Name, Text, cut
 from schemas.phases import CanaryPhase as CanaryPhase  # noqa: PLC0414 - part of what this says
-from schemas.phases import CauseKind as CauseKind  # noqa: PLC0414
 from schemas.phases import ReleasePhase as ReleasePhase  # noqa: PLC0414
 from schemas.route import Route
 from schemas.router_spec import RouterSpec

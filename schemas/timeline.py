@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from pydantic import Field
@@ -11,73 +10,10 @@ from pydantic import Field
 from schemas.alert import Alert
 from schemas.alert_policy import AlertAction
 from schemas.base import Duration, Model, Percent, ReleaseId, ServiceName, Version
+from schemas.event_kinds import MomentKind
 from schemas.live import Live
 from schemas.release import CanaryPhase, Cause, ReleasePhase, ReleasePlan, ServicePlan
 from schemas.verdict import Verdict
-
-
-class MomentKind(StrEnum):
-    """What happened; a closed set."""
-
-    STARTED = "started"
-    """The release's workflow began."""
-    QUEUED = "queued"
-    """Other releases have its services, or are ahead of it."""
-    ADMITTED = "admitted"
-    """All its services are its own."""
-    BEGUN = "begun"
-    """The canary of a service began; with a cause: another run takes its traffic back."""
-    BUSY = "busy"
-    """Another release has a canary of the service."""
-    PREFLIGHT = "preflight"
-    """Alerts fired before the first request; their end is waited for."""
-    SHIFTED = "shifted"
-    """The router confirmed a weight for the canary."""
-    BAKING = "baking"
-    """Judging began, at a weight."""
-    JUDGED = "judged"
-    """The judge said its word."""
-    GATED = "gated"
-    """A person must approve."""
-    APPROVED = "approved"
-    PAUSED = "paused"
-    RESUMED = "resumed"
-    SKIPPED_BAKE = "skipped_bake"
-    ALERT = "alert"
-    """An alert came in; `action` says what was done."""
-    HOLDING = "holding"
-    """The canary has everything, and waits for the rest of the release."""
-    SOAKING = "soaking"
-    """All hold together."""
-    FINALIZING = "finalizing"
-    """The point of no return."""
-    FINALIZED = "finalized"
-    """Of a service: its canary is stable now. Without one: the release has ended."""
-    ROLLBACK = "rollback"
-    """Going back was decided; `cause` says why."""
-    TOLD_BACK = "told_back"
-    """A person said `rollback`."""
-    KEPT = "kept"
-    """A person kept the new version, because the one to go back to has no healthy instance."""
-    ROLLING_BACK = "rolling_back"
-    """A service began to go back."""
-    RESTORED = "restored"
-    """The router confirmed that stable has everything."""
-    STUCK = "stuck"
-    VERIFYING = "verifying"
-    """Whether requests still start on the version that went back."""
-    ROLLED_BACK = "rolled_back"
-    """Of a service: it is back. Without one: the release has ended."""
-    SKIPPED = "skipped"
-    """The service was never begun."""
-    CANCELLED = "cancelled"
-    """Somebody cancelled the workflow."""
-    TERMINATED = "terminated"
-    """Somebody terminated the workflow."""
-    LOST = "lost"
-    """The release learned that a canary ended without a word."""
-    FAILED = "failed"
-    """A step of the machinery failed for good: the router's refusal, or the metrics'."""
 
 
 class Moment(Model):

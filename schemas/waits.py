@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from schemas.ids import SIGNAL_APPROVE, SIGNAL_RESUME, SIGNAL_ROLLBACK, SIGNAL_SKIP
+from schemas.ids import SIGNAL_RESUME, SIGNAL_ROLLBACK
 from schemas.phases import CanaryPhase, ReleasePhase
 
 _WITH_SERVICE: Final = " --service "
-_OF_PEOPLE: Final = {CanaryPhase.GATED, CanaryPhase.PAUSED, CanaryPhase.STUCK}
-_BEYOND_PAUSES: Final = {
-    CanaryPhase.ROLLING_BACK,
-    CanaryPhase.STUCK,
-    CanaryPhase.VERIFYING,
-    CanaryPhase.FINALIZING,
-}
-"""What a pause from before has no say in."""
 
 
 class Waiting(Protocol):
@@ -51,24 +43,36 @@ class Waiting(Protocol):
 def ends(one: Waiting) -> tuple[str, ...]:
     """The commands that end what a service waits for, the one that is meant for it first."""
     found = [*one.ends_by]
-    if one.phase is CanaryPhase.GATED:
-        found.append(SIGNAL_APPROVE)
+    made_for = one.phase.about.ends_by
+    if made_for and one.phase.about.asks:
+        found.append(made_for)
     if pauses(one):
         found.append(SIGNAL_RESUME)
-    elif one.phase is CanaryPhase.BAKING:  # while it pauses, the end of a bake ends no wait
-        found.append(SIGNAL_SKIP)
+    elif made_for:  # while it pauses, the end of a bake ends no wait
+        found.append(made_for)
     return tuple(dict.fromkeys(found))
+
+
+def made_for(phases: Iterable[CanaryPhase]) -> dict[str, str]:
+    """The commands that are made for ending these phases, and what each does.
+
+    First those that are asked for. `resume` is none of them: whatever was told to pause ends by it.
+    """
+    here = {one.about.ends_by: one.about for one in phases}
+    first = sorted(here.values(), key=lambda about: (not about.asks, about.ends_by))
+    words = {about.ends_by: about.ends_how for about in first}
+    return {word: how for word, how in words.items() if word not in {"", SIGNAL_RESUME}}
 
 
 def pauses(one: Waiting) -> bool:
     """Whether it goes no further until resumed; a bake that runs goes on to its end."""
-    held = one.paused and not one.phase.closed and one.phase not in _BEYOND_PAUSES
+    held = one.paused and one.phase.forward
     return held or one.phase is CanaryPhase.PAUSED
 
 
 def asks_people(one: Waiting) -> bool:
     """Whether it goes on only when a person has done something."""
-    return one.phase in _OF_PEOPLE or pauses(one) or bool(one.ends_by)
+    return one.phase.about.asks or pauses(one) or bool(one.ends_by)
 
 
 def asking(services: Iterable[Waiting]) -> str:
@@ -78,7 +82,7 @@ def asking(services: Iterable[Waiting]) -> str:
 
 
 def _awaited(one: Waiting) -> str:
-    return one.waits_for or {CanaryPhase.PAUSED: "resume"}.get(one.phase, "a person")
+    return one.waits_for or ("resume" if one.phase is CanaryPhase.PAUSED else "a person")
 
 
 def command(word: str, release: str, service: str | None = None) -> str:

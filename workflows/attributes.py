@@ -10,26 +10,14 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 with workflow.unsafe.imports_passed_through():
     from schemas import attributes
     from schemas.outside import NAME_MOST, cut
-    from schemas.release import CanaryPhase, Cause, ReleasePlan, ServicePlan
+    from schemas.phase_facts import RUNNING
+    from schemas.release import Cause, ReleasePlan, ServicePlan
     from schemas.verdict import Verdict
 
 LIST_BYTES = 1800
 """Temporal refuses a value over 2 kB, and with it the workflow task, for ever."""
 _QUOTES = 3
 """Of the encoding, for each value of a list."""
-
-RUNNING = "running"
-"""The state that bakes, shifts and the like are listed under: they come with every step, and are
-not worth an event each."""
-_LISTED = {
-    CanaryPhase.GATED,
-    CanaryPhase.PAUSED,
-    CanaryPhase.HOLDING,
-    CanaryPhase.ROLLING_BACK,
-    CanaryPhase.STUCK,
-    CanaryPhase.ROLLED_BACK,
-    CanaryPhase.FINALIZED,
-}
 
 _ONE = {name: SearchAttributeKey.for_keyword(name) for name in attributes.KEYWORDS}
 _MANY = {name: SearchAttributeKey.for_keyword_list(name) for name in attributes.KEYWORD_LISTS}
@@ -78,13 +66,6 @@ class Attributes:
                 [_ONE[name].value_set(value) for name, value in changed.items()]
             )
         self._last |= changed
-
-
-def listed(phase: CanaryPhase) -> str:
-    """The state that a canary in this phase is listed under."""
-    if phase is CanaryPhase.VERIFYING:
-        return CanaryPhase.ROLLING_BACK.value
-    return phase.value if phase in _LISTED else RUNNING
 
 
 def of_canary(release: str, environment: str, plan: ServicePlan) -> TypedSearchAttributes:

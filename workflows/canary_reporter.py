@@ -9,9 +9,10 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from schemas.decisions import NEWEST
     from schemas.outside import cut
+    from schemas.phase_facts import RUNNING
     from schemas.release import CanaryInput, CanaryPhase, CanaryReport
     from workflows import describe, pages
-    from workflows.attributes import RUNNING, Attributes, listed
+    from workflows.attributes import Attributes
     from workflows.commands import CommandKind
     from workflows.decisions import Decisions
     from workflows.judging import Judging
@@ -141,8 +142,7 @@ class CanaryReporter:
             now = (
                 f"{now or 'an answer'}; {describe.LAST_FAILURE}{cut(self._failure, _FAILURE_MOST)}"
             )
-        over = {CanaryPhase.PAUSED, *describe.GOING_BACK}
-        if pause is None or self.phase in over:
+        if pause is None or self.phase is CanaryPhase.PAUSED or self.phase.goes_back:
             return now
         return "; then ".join(filter(None, (now, f"resume: {pause}")))
 
@@ -156,6 +156,6 @@ class CanaryReporter:
         workflow.set_current_details(
             pages.canary(self._start, report, parent.run_id if parent else "")
         )
-        state = listed(report.phase)
+        state = report.phase.about.listed_as
         verdict = report.verdict if state != RUNNING else None
         self._attributes.enter(state, verdict=verdict, cause=report.cause)

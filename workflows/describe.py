@@ -41,14 +41,6 @@ LAST_FAILURE = "last failure: "
 """Before the reason why a wait has been in vain so far."""
 _STEPS = 10
 """Steps that a text spells out."""
-NO_WAY_BACK = {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED}
-GOING_BACK = {
-    CanaryPhase.ROLLING_BACK,
-    CanaryPhase.STUCK,
-    CanaryPhase.VERIFYING,
-    CanaryPhase.ROLLED_BACK,
-}
-
 
 NOBODY = "a person, no name given, in the Temporal UI"
 """Who says nothing of himself: the command line and the bridge always give a name."""
@@ -74,15 +66,9 @@ def failure(error: FailureError) -> str:
 
 def phase(where: CanaryPhase, step: int | None, steps: int) -> str:
     """`baking step 2 of 4`, `holding`."""
-    words = where.value.replace("_", " ")
-    if step is None or where not in {
-        CanaryPhase.SHIFTING,
-        CanaryPhase.BAKING,
-        CanaryPhase.GATED,
-        CanaryPhase.PAUSED,
-    }:
-        return words
-    return f"{words} step {step + 1} of {steps}"
+    if step is None or not where.about.has_step:
+        return where.words
+    return f"{where.words} step {step + 1} of {steps}"
 
 
 def canary_refusal(
@@ -106,11 +92,11 @@ def canary_refusal(
         return None
     if kind is CommandKind.KEEP:
         return f"no rollback waits for a healthy instance; {at}"
-    if where in NO_WAY_BACK | GOING_BACK:
+    if where.too_late:
         return f"too late: {at}"
     wrong = {
-        CommandKind.APPROVE: "" if where is CanaryPhase.GATED else "no gate is open",
-        CommandKind.SKIP: "" if where is CanaryPhase.BAKING else "no bake is running",
+        CommandKind.APPROVE: "" if where.about.ends_by == kind else "no gate is open",
+        CommandKind.SKIP: "" if where.about.ends_by == kind else "no bake is running",
         CommandKind.RESUME: "" if paused else "it is not paused",
         CommandKind.PAUSE: "it is paused already" if paused else "",
     }.get(kind)
@@ -161,7 +147,7 @@ def release_summary(
     plan: ReleasePlan, where: ReleasePhase, cause: Cause | None, took: timedelta
 ) -> str:
     """A release in one sentence: `Rolled back after 9m: payments 2.0.1: errors 2 % against …`."""
-    words = where.value.replace("_", " ").capitalize()
+    words = where.words.capitalize()
     why = f": {cause.text}" if cause else f": {many(len(plan.services), 'service')}"
     after = f" after {format_duration(rounded(took))}" if where.closed else ""
     return f"{words}{after}{why}"

@@ -14,9 +14,10 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from activities.drift import LOOK, LOOK_POLICY, Drift, DriftInput, DriftReport, Look
-    from schemas.events import EventType, event
+    from schemas.event_kinds import EventType, NoticeKind
+    from schemas.events import event
     from schemas.ids import CANARY_WORKFLOW, canary_workflow_id, judging_queue
-    from schemas.notice import Notice, NoticeKind
+    from schemas.notice import Notice
     from schemas.release import CanaryInput, Cause, CauseKind
     from workflows.outbox import Announcer
 

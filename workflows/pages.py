@@ -6,7 +6,6 @@ a person may do. The UI carries a page in an address, so it stays below 4 kB.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import islice
@@ -26,15 +25,15 @@ from schemas.release import (
     ServiceStatus,
 )
 from schemas.versions import short
-from schemas.waits import pauses
+from schemas.waits import made_for, pauses
 from workflows import describe
-from workflows.describe import GOING_BACK, NO_WAY_BACK, phase
+from workflows.describe import phase
 from workflows.markdown import WIDTH as _WIDTH
-from workflows.markdown import canary_link as _canary_link
 from workflows.markdown import cell as _cell
 from workflows.markdown import release_link as _release_link
 from workflows.markdown import row as _row
 from workflows.release_queue import ReleaseQueue
+from workflows.services_table import services_table
 
 _ROWS = (20, 12, 8, 4, 2, 1)
 """Services shown, as many as there is room for."""
@@ -45,6 +44,7 @@ _NAMED = 4
 _HOW = "More Actions → Send an Update, top right; input may be left out"
 SAID = 3
 """Of what people said, the last so many are shown."""
+_NOTHING_LEFT = "**Nothing is left to decide.**"
 _STOP = "`rollback` stops it: the whole release goes back, in reverse order"
 _ENDS = {
     SIGNAL_APPROVE: "`approve` lets it begin, whatever fires",
@@ -53,27 +53,6 @@ _ENDS = {
 }
 
 _STILL_BACK = "An alert or the verdict FAIL takes it back."
-_FORWARD = {
-    CanaryPhase.PREFLIGHT,
-    CanaryPhase.SHIFTING,
-    CanaryPhase.BAKING,
-    CanaryPhase.GATED,
-    CanaryPhase.PAUSED,
-    CanaryPhase.HOLDING,
-}
-"""Phases that a pause has a say in."""
-_URGENT = (
-    CanaryPhase.STUCK,
-    CanaryPhase.ROLLING_BACK,
-    CanaryPhase.VERIFYING,
-    CanaryPhase.GATED,
-    CanaryPhase.PAUSED,
-    CanaryPhase.SHIFTING,
-    CanaryPhase.BAKING,
-    CanaryPhase.PREFLIGHT,
-    CanaryPhase.FINALIZING,
-)
-"""Phases that are shown first where not all services have room."""
 
 
 def canary(start: CanaryInput, report: CanaryReport, parent: str = "") -> str:
@@ -88,7 +67,7 @@ def canary(start: CanaryInput, report: CanaryReport, parent: str = "") -> str:
     where = phase(report.phase, report.step, report.steps)
     weight = "" if report.phase.closed else f" at {report.weight:g} %"
     named = _cell(f"{plan.service} {plan.version}")
-    lines = [f"### {named} {_is(report.phase)} {where}{weight}"]
+    lines = [f"### {named} {report.phase.about.verb} {where}{weight}"]
     beside = f"Beside stable {_cell(report.stable or '(being read)')}"
     environment = _cell(start.environment)
     lines.append(f"{beside}, in {_release_link(start.release, parent)} ({environment}).")
@@ -110,35 +89,17 @@ def canary(start: CanaryInput, report: CanaryReport, parent: str = "") -> str:
     )
 
 
-def _is(where: CanaryPhase) -> str:
-    """The verb before a phase's word, which `holding` and `rolled back` have of their own."""
-    return "was" if where is CanaryPhase.ROLLED_BACK else "is"
-
-
 def _after(start: CanaryInput, report: CanaryReport) -> str:
     """What comes when nothing goes wrong, or when the way back is done."""
-    if report.paused and report.phase in _FORWARD:
+    if report.paused and report.phase.forward:
         first = "the bake ends; then " if report.phase is CanaryPhase.BAKING else ""
         return f"{first}nothing until `resume`. {_STILL_BACK}"
-    match report.phase:
-        case CanaryPhase.PREFLIGHT | CanaryPhase.SHIFTING | CanaryPhase.BAKING:
-            text = f"{_next_step(start, report)} {_STILL_BACK}"
-        case CanaryPhase.GATED | CanaryPhase.PAUSED:
-            text = f"once a person says so, {_next_step(start, report)}"
-        case CanaryPhase.HOLDING:
-            text = (
-                "once all services of the release hold, this version becomes stable; "
-                "an alert or the verdict FAIL takes the release back."
-            )
-        case CanaryPhase.FINALIZING:
-            text = "this version becomes stable."
-        case CanaryPhase.ROLLING_BACK | CanaryPhase.STUCK:
-            text = f"{_cell(report.stable or 'stable')} gets all requests; tried until it is so."
-        case CanaryPhase.VERIFYING:
-            text = "it is rolled back when no request starts on it any more."
-        case _:
-            text = ""
-    return text
+    return report.phase.about.following.format(
+        service=_cell(report.service),
+        version=_cell(start.plan.version),
+        stable=_cell(report.stable or "stable"),
+        step=_next_step(start, report),
+    )
 
 
 def _next_step(start: CanaryInput, report: CanaryReport) -> str:
@@ -154,20 +115,16 @@ def _next_step(start: CanaryInput, report: CanaryReport) -> str:
 
 
 def _canary_words(report: CanaryReport) -> list[str]:
-    if report.phase is CanaryPhase.FINALIZED:
-        return ["**Nothing is left to decide.** To go back, release the version before."]
-    if report.phase is CanaryPhase.ROLLED_BACK:
-        return ["**Nothing is left to decide.** To try again, send another release id."]
-    if report.phase in NO_WAY_BACK | GOING_BACK and report.ends_by:
+    about = report.phase.about
+    if about.afterwards:
+        return [f"{_NOTHING_LEFT} {about.afterwards}"]
+    if report.phase.too_late and report.ends_by:
         return [f"**You may** ({_HOW}): {'; '.join(_ending(report.ends_by))}."]
-    if report.phase in NO_WAY_BACK | GOING_BACK:
-        return ["**Nothing is left to decide.** It is seen through whatever is pressed."]
+    if report.phase.too_late:
+        return [f"{_NOTHING_LEFT} It is seen through whatever is pressed."]
     words = [_STOP, "`resume` goes on" if report.paused else "`pause` keeps the weight"]
-    if report.phase is CanaryPhase.BAKING:
-        words.append("`skip` ends the bake")
-    if report.phase is CanaryPhase.GATED:
-        words.insert(0, "`approve` opens the gate")
-    return _may([*_ending(report.ends_by), *words])
+    made = [f"`{word}` {how}" for word, how in made_for([report.phase]).items()]
+    return _may([*_ending(report.ends_by), *made, *words])
 
 
 def _ending(ends_by: Sequence[str]) -> list[str]:
@@ -193,7 +150,7 @@ def release(
         runs: run ids of its canaries by service, for links that lead to their pages.
     """
     for rows in _ROWS:
-        page = _release_page(status, plan, _table(status.services, runs, rows), at, said)
+        page = _release_page(status, plan, services_table(status.services, runs, rows), at, said)
         if len(page.encode()) < _MOST_BYTES:
             break
     return page
@@ -222,21 +179,9 @@ def _headline(status: ReleaseStatus) -> str:
     count = len(services)
     holding = sum(one.phase is CanaryPhase.HOLDING for one in services)
     stuck = [one.service for one in services if one.phase is CanaryPhase.STUCK]
-    match status.phase:
-        case ReleasePhase.QUEUED:
-            text = "is queued: nothing has begun"
-        case ReleasePhase.RUNNING:
-            text = f"is running: {holding} of {many(count, 'service')} hold"
-        case ReleasePhase.SOAKING:
-            text = f"is soaking: all {many(count, 'service')} hold together"
-        case ReleasePhase.FINALIZING:
-            text = "is finalizing: its versions become stable"
-        case ReleasePhase.ROLLING_BACK:
-            text = "is rolling back"
-        case ReleasePhase.FINALIZED:
-            text = f"is finalized: {many(count, 'service')} released"
-        case ReleasePhase.ROLLED_BACK:
-            text = _went_back(services)
+    text = status.phase.about.headline.format(
+        holding=holding, services=many(count, "service"), but=_but(services)
+    )
     gated = [one for one in services if one.phase is CanaryPhase.GATED]
     if gated and status.phase is ReleasePhase.RUNNING:
         where = phase(gated[0].phase, gated[0].step, gated[0].steps)
@@ -246,11 +191,12 @@ def _headline(status: ReleaseStatus) -> str:
     return text + (" (paused)" if status.paused and not status.phase.closed else "")
 
 
-def _went_back(services: Sequence[ServiceStatus]) -> str:
+def _but(services: Sequence[ServiceStatus]) -> str:
+    """What of a release that went back did not."""
     stays = [one.service for one in services if one.phase is CanaryPhase.FINALIZED]
     if stays:
-        return f"was rolled back, but for what stays on its new version: {_short(stays)}"
-    return "was rolled back: every service is on its stable version"
+        return f", but for what stays on its new version: {_short(stays)}"
+    return ": every service is on its stable version"
 
 
 def _then(status: ReleaseStatus, plan: ReleasePlan) -> str:
@@ -259,18 +205,9 @@ def _then(status: ReleaseStatus, plan: ReleasePlan) -> str:
     if _paused(status) and status.phase.forward:
         turn = "its turn; then " if status.phase is ReleasePhase.QUEUED else ""
         return f"{turn}nothing until `resume`. An alert or the verdict FAIL takes all back."
-    match status.phase:
-        case ReleasePhase.QUEUED:
-            first = _cell(", ".join(plan.stages[0][:SAID]))
-            return f"its turn; then {first} begin{'s' if len(plan.stages[0]) == 1 else ''}."
-        case ReleasePhase.RUNNING:
-            return _then_running(status, soak)
-        case ReleasePhase.SOAKING:
-            return "all become stable; until then an alert or the verdict FAIL takes all back."
-        case ReleasePhase.ROLLING_BACK:
-            return "stable gets all requests back, dependents first; tried until it is so."
-        case _:
-            return ""
+    first = plan.stages[0]
+    begin = f"{_cell(', '.join(first[:SAID]))} begin{'s' if len(first) == 1 else ''}"
+    return status.phase.about.following.format(first=begin, running=_then_running(status, soak))
 
 
 def _paused(status: ReleaseStatus) -> bool:
@@ -296,22 +233,18 @@ def _release_words(status: ReleaseStatus) -> list[str]:
             *keep,
             "**Now:** `rollback` with a `service` takes that one back at once, out of order.",
         ]
-    if status.phase is ReleasePhase.ROLLED_BACK:
-        return ["**Nothing is left to decide.** To try again, send another release id."]
-    if not status.phase.forward:
-        return ["**Nothing is left to decide.** To go back, release the versions before."]
-    phases = {one.phase for one in status.services}
+    if status.phase.about.afterwards:
+        return [f"{_NOTHING_LEFT} {status.phase.about.afterwards}"]
     paused = _paused(status)
     words = [_STOP]
     if not status.paused:
         words.append("`pause` starts nothing more")
     if paused:
         words.append("`resume` goes on")
-    if CanaryPhase.BAKING in phases:
-        words.append("`skip` ends the bakes that run")
-    if CanaryPhase.GATED in phases:
-        words.insert(0, "`approve` opens the gate")
-    return _may([*ends_by, *words])
+    made = [
+        f"`{word}` {how}" for word, how in made_for(one.phase for one in status.services).items()
+    ]
+    return _may([*ends_by, *made, *words])
 
 
 def canary_details(plan: ReleasePlan, service: str, run: str) -> str:
@@ -389,43 +322,3 @@ def _because(cause: Cause) -> str:
     """The sentence, and where it began."""
     where = f" (began at {_cell(cause.service)}, {cause.at:%H:%M:%S} UTC)" if cause.service else ""
     return f"{_cell(cause.text, _WIDTH * 3)}{where}"
-
-
-def _table(services: Sequence[ServiceStatus], runs: Mapping[str, str], rows_at_most: int) -> str:
-    shown = _most_urgent(services, rows_at_most)
-    rows = [_row("service", "state", "why"), "|:---|:---|:---|"]
-    for one in shown:
-        waits_for = f"waits for {one.waits_for}" if one.waits_for else ""
-        stuck = one.phase is CanaryPhase.STUCK
-        why = one.cause.text if one.cause and not stuck else waits_for
-        if not why and one.verdict is not None:
-            why = one.verdict.sentence
-        run = runs.get(one.service)
-        name = _canary_link(one.service, run) if run else _cell(one.service)
-        versions = f"{short(one.stable)} → " if one.stable else ""
-        versions += short(one.version)
-        width = _WIDTH * 2 if stuck else _WIDTH
-        rows.append(_row(f"{name} {_cell(versions)}", _state(one), _cell(why, width)))
-    left = len(services) - len(shown)
-    if left:
-        kept = {one.service for one in shown}
-        counts = Counter(phase(one.phase, None, 0) for one in services if one.service not in kept)
-        others = ", ".join(f"{count} {where}" for where, count in counts.items())
-        rows.append(_row(f"and {left} more", others, ""))
-    return "\n".join(rows)
-
-
-def _state(one: ServiceStatus) -> str:
-    if one.phase is CanaryPhase.SKIPPED:
-        return "never started"
-    where = phase(one.phase, one.step, one.steps)
-    return where if one.phase is CanaryPhase.WAITING else f"{where}, {one.weight:g} %"
-
-
-def _most_urgent(services: Sequence[ServiceStatus], count: int) -> list[ServiceStatus]:
-    """As many as there is room for, in dependency order; first those where something happens."""
-    if len(services) <= count:
-        return list(services)
-    first = sorted(services, key=lambda one: one.phase not in _URGENT)[:count]
-    kept = {one.service for one in first}
-    return [one for one in services if one.service in kept]

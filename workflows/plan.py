@@ -11,12 +11,6 @@ from dataclasses import dataclass, field
 
 from schemas.release import CanaryPhase
 
-_UNTOUCHED = frozenset({CanaryPhase.WAITING, CanaryPhase.SKIPPED})
-_STILL = frozenset({CanaryPhase.WAITING, CanaryPhase.HOLDING}) | {
-    phase for phase in CanaryPhase if phase.closed
-}
-"""Phases in which a service takes no slot of `max_parallel`."""
-
 
 @dataclass(frozen=True)
 class Start:
@@ -113,7 +107,7 @@ def _advance(view: View) -> tuple[Action, ...]:
         return (BeginFinalize(),) if view.soaked else (Soak(),)
     if view.paused:
         return ()
-    moving = sum(phase not in _STILL for phase in phases.values())
+    moving = sum(phase.about.takes_slot for phase in phases.values())
     ready = [
         service
         for service, needs in view.depends_on.items()
@@ -135,7 +129,7 @@ def _roll_back(view: View) -> tuple[Action, ...]:
         elif phase.closed or service in view.ordered:
             continue
         elif service in view.forced or all(
-            phases[user].back or phases[user] in _UNTOUCHED or user in view.away
+            phases[user].back or phases[user].untouched or user in view.away
             for user in reverse[service]
         ):
             actions.append(RollBack(service))

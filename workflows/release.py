@@ -405,8 +405,7 @@ class ReleaseWorkflow(Commands):
             return
         self._changed = True
         self._events.canary(report)
-        final = {CanaryPhase.FINALIZING, CanaryPhase.FINALIZED}
-        if self._phase is ReleasePhase.FINALIZING and report.phase not in final:
+        if self._phase is ReleasePhase.FINALIZING and not report.phase.final:
             self._ordered.discard(report.service)  # it was reset, and may not know of the order
         if report.cause is not None:
             self._go_back(report.cause)

@@ -9,9 +9,10 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from schemas import waits
-    from schemas.events import CANARY_EVENTS, RELEASE_EVENTS, EventType, event
+    from schemas.event_kinds import EventType, NoticeKind
+    from schemas.events import event
     from schemas.ids import SIGNAL_ROLLBACK, release_workflow_id
-    from schemas.notice import Notice, NoticeKind
+    from schemas.notice import Notice
     from schemas.outside import cut
     from schemas.release import (
         CanaryPhase,
@@ -23,17 +24,6 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows import describe
     from workflows.outbox import Announcer
-
-_RELEASE_NOTICES = {
-    ReleasePhase.RUNNING: NoticeKind.STARTED,
-    ReleasePhase.ROLLING_BACK: NoticeKind.ROLLING_BACK,
-    ReleasePhase.ROLLED_BACK: NoticeKind.ROLLED_BACK,
-    ReleasePhase.FINALIZED: NoticeKind.FINISHED,
-}
-_CANARY_NOTICES = {
-    CanaryPhase.GATED: NoticeKind.WAITING,
-    CanaryPhase.STUCK: NoticeKind.STUCK,
-}
 
 _WAIT_MOST = 1000
 """Of what is waited for, in a notice, in characters: the commands must have room."""
@@ -66,16 +56,16 @@ class ReleaseEvents:
             data |= self._contents()
         elif phase is ReleasePhase.ROLLING_BACK:
             data["services"] = self._contents()["services"]
-        self._event(RELEASE_EVENTS[phase], self._plan.release, data)
-        kind = _RELEASE_NOTICES.get(phase)
+        self._event(phase.about.event, self._plan.release, data)
+        kind = phase.about.notice
         if kind is not None:
-            text = f"release {self._plan.release} is {phase.value.replace('_', ' ')}"
+            text = f"release {self._plan.release} is {phase.words}"
             self._notice(kind, None, f"{text}: {cause.text}" if cause else text)
 
     def queued(self, waits_for: str) -> None:
         """The release can't begin: others have its services, or are ahead of it."""
         data = {"labels": self._plan.labels, "waits_for": waits_for, **self._contents()}
-        self._event(RELEASE_EVENTS[ReleasePhase.QUEUED], self._plan.release, data)
+        self._event(ReleasePhase.QUEUED.about.event, self._plan.release, data)
 
     def _contents(self) -> dict[str, Any]:
         versions = {name: one.version for name, one in self._plan.services.items()}
@@ -98,10 +88,10 @@ class ReleaseEvents:
         if report.verdict and (before is None or before.verdict != report.verdict):
             self._canary_event(EventType.CANARY_JUDGED, report)
         changed = before is None or _place(before) != _place(report)
-        kind = CANARY_EVENTS.get(report.phase)
+        kind = report.phase.about.event
         if changed and kind is not None:
             self._canary_event(kind, report)
-        notice = _CANARY_NOTICES.get(report.phase)
+        notice = report.phase.about.notice
         if changed and notice is not None:
             self._notice_wait(notice, report, f"is {report.phase}")
 

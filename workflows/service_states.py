@@ -18,12 +18,8 @@ from schemas.waits import pauses
 from workflows import describe
 from workflows.commands import CommandKind
 
-_APPLIES = {
-    CommandKind.APPROVE: {CanaryPhase.GATED},
-    CommandKind.SKIP: {CanaryPhase.BAKING},
-    CommandKind.KEEP: set(),
-}
-"""Phases in which a canary can take the command."""
+_OF_ONE_WAIT = frozenset({CommandKind.APPROVE, CommandKind.SKIP, CommandKind.KEEP})
+"""Commands that are made for ending one thing."""
 
 
 class ServiceStates:
@@ -128,9 +124,7 @@ class ServiceStates:
         return [
             service
             for service, phase in self.phases.items()
-            if not phase.closed
-            and phase is not CanaryPhase.WAITING
-            and phase in _APPLIES.get(kind, {phase})
+            if not phase.closed and phase is not CanaryPhase.WAITING and _applies(kind, phase)
         ] or [service for service in self._reports if self._ends(kind, service)]
 
     def _ends(self, kind: CommandKind, service: str) -> bool:
@@ -155,7 +149,7 @@ class ServiceStates:
             one_more = kind is CommandKind.ROLLBACK and command.service is not None
             if release is ReleasePhase.ROLLING_BACK and one_more:
                 return None
-            return f"too late: the release is {release.value.replace('_', ' ')}"
+            return f"too late: the release is {release.words}"
         return self._makes_no_sense(kind, command, paused=paused)
 
     def _nothing_to_keep(self, command: Command) -> str | None:
@@ -173,14 +167,13 @@ class ServiceStates:
             paused or any(pauses(one) for one in self.statuses())
         ):
             return "the release is not paused"
-        if kind in _APPLIES:
+        if kind in _OF_ONE_WAIT:
             return self._nothing_applies(kind, command)
         return None
 
     def _nothing_applies(self, kind: CommandKind, command: Command) -> str | None:
-        wanted = _APPLIES[kind]
         for service in self.targets(kind, command):
-            if self.phases[service] in wanted or self._ends(kind, service):
+            if _applies(kind, self.phases[service]) or self._ends(kind, service):
                 return None
         what = "gate is open" if kind is CommandKind.APPROVE else "bake is running"
         return f"no {what}; {self._where(command)}"
@@ -200,3 +193,8 @@ class ServiceStates:
             for service, report in self._reports.items()
             if self.phases[service] is CanaryPhase.STUCK and self._ends(CommandKind.KEEP, service)
         )
+
+
+def _applies(kind: CommandKind, phase: CanaryPhase) -> bool:
+    """Whether a canary in this phase can take the command."""
+    return kind not in _OF_ONE_WAIT or phase.about.ends_by == kind

@@ -16,7 +16,7 @@ from aviary.bridge.recently_seen import RecentlySeen
 from aviary.bridge.tracing import delivered
 from schemas.alert import Alert, AlertStatus
 from schemas.catalog import Catalog
-from schemas.events import EventType
+from schemas.event_kinds import EventType
 from schemas.loss import Loss
 from schemas.rejection import Rejected
 

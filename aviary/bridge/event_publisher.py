@@ -9,7 +9,8 @@ from typing import Any, Final, Protocol
 from aviary.bridge.recently_seen import RecentlySeen
 from schemas.alert import Alert
 from schemas.deploy import DeployEvent
-from schemas.events import CloudEvent, EventType
+from schemas.event_kinds import EventType
+from schemas.events import CloudEvent
 
 _SOURCE: Final = "/aviary/bridge"
 _MOST: Final = 50

@@ -11,10 +11,10 @@ from rich.text import Text
 from analysis.explain import length, percent, plain
 from aviary.cli.bars import folded
 from schemas.base import format_duration
+from schemas.event_kinds import MomentKind
 from schemas.live import Live
 from schemas.outside import one_line
-from schemas.release import ReleasePhase
-from schemas.timeline import Moment, MomentKind, ServiceTimeline, Timeline
+from schemas.timeline import Moment, ServiceTimeline, Timeline
 from schemas.verdict import MetricEvidence, VerdictKind
 
 _TIME = 10
@@ -140,7 +140,7 @@ class Explanation:
         yield from self._plain("And now:", "bold")
         for name, service in timeline.services.items():
             live = service.judgings[-1].live if service.judgings else None
-            where = f"{name} is {service.phase.value.replace('_', ' ')} at {service.weight:g} %"
+            where = f"{name} is {service.phase.words} at {service.weight:g} %"
             yield from self._plain(where + (f"; {_live(live)}" if live else ""), indent=2)
 
     def _unseen(self, timeline: Timeline) -> Iterator[Text]:
@@ -152,13 +152,10 @@ class Explanation:
 
 
 def _outcome(timeline: Timeline) -> str:
-    words = {
-        ReleasePhase.FINALIZED: "was finalized",
-        ReleasePhase.ROLLED_BACK: "was rolled back",
-    }
-    text = words.get(timeline.phase, f"is {timeline.phase.value.replace('_', ' ')}")
+    verb = "was" if timeline.phase.closed else "is"
+    text = f"{verb} {timeline.phase.words}"
     if not timeline.phase.closed and timeline.execution != "running":
-        text = f"was {timeline.execution} while it was {timeline.phase.value.replace('_', ' ')}"
+        text = f"was {timeline.execution} while it was {timeline.phase.words}"
     if timeline.finished_at is not None:
         text += f" after {_span(timeline.finished_at - timeline.started_at)}"
     why = f": {timeline.cause.text}" if timeline.cause else ""
@@ -170,7 +167,7 @@ def _service(service: ServiceTimeline) -> str:
     text = f"{plan.service} {plan.version}"
     text += f", before {service.stable}" if service.stable else ""
     text += f", after {', '.join(plan.depends_on)}" if plan.depends_on else ""
-    return f"{text}: {service.phase.value.replace('_', ' ')}"
+    return f"{text}: {service.phase.words}"
 
 
 def _sentence(moment: Moment) -> str:

@@ -11,10 +11,11 @@ from typer.core import TyperGroup
 
 from aviary.cli.border import echo
 from schemas.outside import one_line, visible
+from schemas.phases import CanaryPhase
 
 _NOT_ONE_OF = re.compile(r"'([^']*)' is not one of (.+)", re.DOTALL)
 _HINTED = re.compile(r"; (?:did you mean|services are)")
-_OF_SERVICES = {"gated", "paused", "stuck"}
+_OF_SERVICES = {phase.value for phase in CanaryPhase if phase.about.asks}
 """States that people see of services, and ask releases for."""
 
 

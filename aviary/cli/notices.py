@@ -107,7 +107,8 @@ async def _send(channels: Addresses) -> list[str]:
     from datetime import UTC, datetime  # noqa: PLC0415
 
     from adapters.errors import Retryable  # noqa: PLC0415
-    from schemas.notice import Notice, NoticeKind  # noqa: PLC0415
+    from schemas.event_kinds import NoticeKind  # noqa: PLC0415
+    from schemas.notice import Notice  # noqa: PLC0415
 
     text = "A test of this channel: no release, and nothing to do."
     notice = Notice(kind=NoticeKind.STARTED, release="test", text=text, at=datetime.now(UTC))

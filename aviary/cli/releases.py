@@ -24,7 +24,8 @@ from aviary.cli.options import (
     checked,
     duration,
 )
-from schemas.phases import CauseKind, ReleasePhase
+from schemas.causes import CauseKind
+from schemas.phases import ReleasePhase
 from schemas.verdict import VerdictKind
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from aviary.cli.ways import may
 from schemas.base import format_duration
 from schemas.catalog import FullStep, Strategy
 from schemas.catalog_check import listed, many
+from schemas.phases import CanaryPhase, ReleasePhase
 from schemas.release import (
     CanaryStatus,
     Cause,
@@ -27,16 +28,8 @@ if TYPE_CHECKING:
     from aviary.cli.remote import Found
     from schemas.timeline import Timeline
 
-STYLES = {
-    "finalized": "green",
-    "holding": "green",
-    "rolled_back": "red",
-    "rolling_back": "red",
-    "stuck": "bold red",
-    "gated": "yellow",
-    "queued": "yellow",
-    "paused": "yellow",
-}
+STYLES: Final = {phase.value: phase.about.style for phase in (*CanaryPhase, *ReleasePhase)}
+"""How the names of phases are written; a release's and a canary's of one name are alike."""
 
 
 _SILENT: Final = "not known: no worker has answered"

@@ -12,7 +12,7 @@ from analysis.explain import length, percent, plain
 from aviary.cli import ways
 from aviary.cli.bars import UNICODE, Glyphs, bar, cut, folded
 from aviary.cli.sight import Sight
-from aviary.cli.tables import STYLES, headline
+from aviary.cli.tables import headline
 from schemas.base import format_duration
 from schemas.live import Live, LiveMetric
 from schemas.outside import one_line
@@ -24,25 +24,6 @@ from schemas.release import (
 )
 from schemas.versions import short
 
-_STILL = {CanaryPhase.WAITING, CanaryPhase.FINALIZED, CanaryPhase.ROLLED_BACK, CanaryPhase.SKIPPED}
-_STEPPING = {
-    CanaryPhase.SHIFTING,
-    CanaryPhase.BAKING,
-    CanaryPhase.GATED,
-    CanaryPhase.PAUSED,
-}
-_FIRST = (
-    CanaryPhase.STUCK,
-    CanaryPhase.ROLLING_BACK,
-    CanaryPhase.VERIFYING,
-    CanaryPhase.GATED,
-    CanaryPhase.PAUSED,
-    CanaryPhase.BAKING,
-    CanaryPhase.SHIFTING,
-    CanaryPhase.PREFLIGHT,
-    CanaryPhase.FINALIZING,
-)
-"""Phases in which something happens; the first are kept first where there is no room for all."""
 _WORTH_TELLING = 0.25
 """How close to FAIL a canary that only holds must be for its evidence to be shown."""
 _LABEL = 9
@@ -112,9 +93,8 @@ class Tree:
         room = height - len(head) - len(foot) - 1
         rows = {name: (title, details) for name, title, details in self._services(look, now)}
         phases = {one.service: _at(look, one).phase for one in look.status.services}
-        ranks = {phase: rank for rank, phase in enumerate(_FIRST)}
-        order = sorted(rows, key=lambda name: ranks.get(phases[name], len(ranks)))
-        busy = [name for name in order if phases[name] in ranks]
+        order = sorted(rows, key=lambda name: -phases[name].about.urgency)
+        busy = [name for name in order if phases[name].about.takes_slot]
         kept = dict.fromkeys(busy[: max(room, 0)], 1)
         room -= len(kept)
         for name in kept:
@@ -141,8 +121,8 @@ class Tree:
         since = _span(max((until - status.started_at).total_seconds(), 0))
         counts: dict[str, int] = {}
         for one in status.services:
-            counts[one.phase.value] = counts.get(one.phase.value, 0) + 1
-        words = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in counts.items())
+            counts[one.phase.words] = counts.get(one.phase.words, 0) + 1
+        words = ", ".join(f"{count} {word}" for word, count in counts.items())
         took = "took" if status.finished_at else "for"
         yield cut(Text(f"{took} {since}: {words}", "dim"), self._width)
 
@@ -173,18 +153,17 @@ class Tree:
 
     def _title(self, service: ServiceStatus, canary: CanaryStatus | None, lead: str) -> Text:
         at = canary or service
-        word = at.phase.value.replace("_", " ")
         text = Text.assemble(
             lead,
             (one_line(f"{service.service} {short(service.version)}"), "bold"),
             "  ",
-            (word, STYLES.get(at.phase.value, "")),
+            (at.phase.words, at.phase.about.style),
         )
-        if at.phase not in _STILL:
+        if not (at.phase.untouched or at.phase.closed):
             text.append(f"  {at.weight:g} %")
-        if at.phase in _STEPPING and at.step is not None:
+        if at.phase.about.has_step and at.step is not None:
             text.append(f"  step {at.step + 1} of {at.steps}")
-        if at.phase in _STEPPING and at.stable is not None:
+        if at.phase.about.has_step and at.stable is not None:
             text.append(f"  beside {one_line(at.stable)}", style="dim")
         if canary is not None and canary.paused and at.phase is not CanaryPhase.PAUSED:
             text.append("  to pause", style="yellow")
@@ -218,7 +197,7 @@ class Tree:
     # --- evidence ---
 
     def _evidence(self, live: Live, phase: CanaryPhase, now: datetime, lead: str) -> Iterator[Text]:
-        if phase not in _STEPPING and live.to_fail < _WORTH_TELLING:
+        if not phase.about.has_step and live.to_fail < _WORTH_TELLING:
             return
         if live.bake_max is not None and live.bake_min is not None and phase is CanaryPhase.BAKING:
             elapsed = max((now - live.started_at).total_seconds(), 0.0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from schemas.release import CanaryPhase, CanaryStatus, ReleasePhase, ReleaseStatus, ServiceStatus
-from schemas.waits import commands, pauses
+from schemas.release import CanaryStatus, ReleasePhase, ReleaseStatus, ServiceStatus
+from schemas.waits import commands, made_for, pauses
 
 _ENDS = {"approve": "whatever fires", "skip": "whatever fires"}
 """What a command does that ends a wait for alerts."""
@@ -23,7 +23,7 @@ def may(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> list[str
         return []
     seen = [canaries.get(one.service) or one for one in status.services]
     if not status.phase.forward:
-        where = status.phase.value.replace("_", " ")
+        where = status.phase.words
         lines = [commands(one.ends_by, status.release, one.service) for one in seen if one.ends_by]
         if lines:
             return [f"The release is {where}. You may: `{'`, `'.join(lines)}`"]
@@ -38,12 +38,7 @@ def may(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> list[str
 
 def _words(seen: _Seen, *, paused: bool) -> dict[str, str]:
     """The commands that end waits, and what each does."""
-    phases = {one.phase for one in seen}
-    words: dict[str, str] = {}
-    if CanaryPhase.GATED in phases:
-        words["approve"] = "opens the gate"
-    if CanaryPhase.BAKING in phases:
-        words["skip"] = "ends the bake"
+    words = made_for(one.phase for one in seen)
     for one in seen:
         for word in one.ends_by:
             words.setdefault(word, _ENDS.get(word, "ends the wait"))

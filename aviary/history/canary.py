@@ -15,10 +15,11 @@ from aviary.history.events import Call, Ended, Event, RecordedEvents, dicts_in, 
 from aviary.history.said import command_of, external
 from schemas.alert import Alert
 from schemas.alert_policy import AlertAction
+from schemas.event_kinds import MomentKind
 from schemas.ids import SIGNAL_ALERT, SIGNAL_ALERTS
 from schemas.release import CanaryReport, CanaryState, ServicePlan
 from schemas.route import Route
-from schemas.timeline import Judging, Moment, MomentKind
+from schemas.timeline import Judging, Moment
 from schemas.verdict import Verdict, VerdictKind
 from workflows.alerts import SeenAlerts, alerts_in, decide
 

@@ -12,7 +12,7 @@ from aviary.history.canary import closed, reports_in
 from aviary.history.events import Event, RecordedEvents, first, innermost
 from aviary.history.said import command_of, external
 from schemas.admission import Answer, Answered
-from schemas.events import RELEASE_EVENTS
+from schemas.event_kinds import MomentKind
 from schemas.ids import SIGNAL_ADMISSION, SIGNAL_FINALIZE, SIGNAL_ORDER_ROLLBACK
 from schemas.release import (
     CanaryInput,
@@ -23,7 +23,7 @@ from schemas.release import (
     ReleasePhase,
     ReleaseStatus,
 )
-from schemas.timeline import CanaryRun, Moment, MomentKind
+from schemas.timeline import CanaryRun, Moment
 
 _LOST = {
     "CHILD_WORKFLOW_EXECUTION_FAILED": "failed",
@@ -32,7 +32,7 @@ _LOST = {
     "CHILD_WORKFLOW_EXECUTION_TERMINATED": "terminated",
 }
 _ENDED = {**_LOST, "CHILD_WORKFLOW_EXECUTION_COMPLETED": "completed"}
-_PHASES = {str(kind): ReleasePhase(phase) for phase, kind in RELEASE_EVENTS.items()}
+_PHASES = {phase.about.event.value: phase for phase in ReleasePhase}
 _ORDER = tuple(ReleasePhase)
 
 
@@ -173,24 +173,12 @@ class ReleaseReader:
                 return
 
     def _phases(self) -> Iterator[Moment]:
-        release = self.plan.release
         for one in self.phases():
-            match one.phase:
-                case ReleasePhase.SOAKING if self.plan.soak:
-                    kind, text = MomentKind.SOAKING, "all services hold; they soak together"
-                case ReleasePhase.FINALIZING:
-                    kind = MomentKind.FINALIZING
-                    text = "finalizing: no way back from here"
-                case ReleasePhase.FINALIZED:
-                    kind, text = MomentKind.FINALIZED, f"release {release} is finalized"
-                case ReleasePhase.ROLLING_BACK:
-                    kind = MomentKind.ROLLBACK
-                    why = f": {one.cause.text}" if one.cause else ""
-                    text = f"the release goes back{why}"
-                case ReleasePhase.ROLLED_BACK:
-                    kind, text = MomentKind.ROLLED_BACK, f"release {release} is rolled back"
-                case _:
-                    continue
+            kind = one.phase.about.moment
+            if kind is None or (one.phase is ReleasePhase.SOAKING and not self.plan.soak):
+                continue
+            why = f": {one.cause.text}" if one.cause else ""
+            text = one.phase.about.entered.format(release=self.plan.release, why=why)
             by = one.cause.by if one.cause and kind is MomentKind.ROLLBACK else ""
             yield Moment(at=one.at, kind=kind, text=text, cause=one.cause, by=by)
 

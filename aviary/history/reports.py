@@ -5,24 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from schemas.base import format_duration
+from schemas.event_kinds import MomentKind
 from schemas.release import CanaryPhase, CanaryReport, ServicePlan
-from schemas.timeline import Moment, MomentKind
+from schemas.timeline import Moment
 from schemas.verdict import Reason
-
-_TOLD_ONCE = {CanaryPhase.HOLDING, CanaryPhase.ROLLING_BACK}
-"""What they wait for changes on the way: attempts that failed are moments of their own."""
-_KINDS = {
-    CanaryPhase.PREFLIGHT: MomentKind.PREFLIGHT,
-    CanaryPhase.BAKING: MomentKind.BAKING,
-    CanaryPhase.GATED: MomentKind.GATED,
-    CanaryPhase.HOLDING: MomentKind.HOLDING,
-    CanaryPhase.FINALIZED: MomentKind.FINALIZED,
-    CanaryPhase.ROLLING_BACK: MomentKind.ROLLING_BACK,
-    CanaryPhase.STUCK: MomentKind.STUCK,
-    CanaryPhase.VERIFYING: MomentKind.VERIFYING,
-    CanaryPhase.ROLLED_BACK: MomentKind.ROLLED_BACK,
-}
-"""Phases that tell something. Shifting shows in the router's answers, pausing in who said so."""
 
 
 def moments_told(
@@ -44,17 +30,19 @@ def moments_told(
             # The verdict of a bake without metrics is no activity's result: only reports have it.
             told = alone or verdict.reason is Reason.TIME_ELAPSED
             yield from [_moment(plan, MomentKind.JUDGED, report, verdict.sentence)] if told else []
-        if report.phase in _KINDS and (before is None or _sign(before) != _sign(report)):
-            yield _moment(plan, _KINDS[report.phase], report, _entered(plan, report))
+        kind = report.phase.about.moment
+        if kind is not None and (before is None or _sign(plan, before) != _sign(plan, report)):
+            yield _moment(plan, kind, report, _entered(plan, report))
         before = report
 
 
-def _sign(report: CanaryReport) -> tuple[object, ...]:
-    """What makes a report another moment than the one before."""
-    where = (report.phase, report.step)
-    if report.phase is CanaryPhase.BAKING:
-        return (*where, report.weight)
-    return where if report.phase in _TOLD_ONCE else (*where, report.waits_for)
+def _sign(plan: ServicePlan, report: CanaryReport) -> tuple[object, ...]:
+    """What makes a report another moment than the one before: where it is, or what is said of it.
+
+    What it waits for may change without a word of it, as where attempts fail that are moments of
+    their own.
+    """
+    return report.phase, report.step, _entered(plan, report)
 
 
 def _share(report: CanaryReport) -> tuple[float, bool]:
@@ -78,18 +66,14 @@ def _weighed(
 
 
 def _entered(plan: ServicePlan, report: CanaryReport) -> str:
-    service, version = plan.service, plan.version
-    texts = {
-        CanaryPhase.BAKING: f"{service} bakes at {report.weight:g} %{_bake(plan, report)}",
-        CanaryPhase.HOLDING: f"{service} {version} holds 100 %, and waits for the rest of the "
-        "release",
-        CanaryPhase.ROLLING_BACK: f"{service} goes back",
-        CanaryPhase.VERIFYING: f"{service}: do requests still start on {version}?",
-        CanaryPhase.ROLLED_BACK: f"{service} is back at {report.stable or 'stable'}",
-        CanaryPhase.FINALIZED: f"{service} {version} is finalized",
-        CanaryPhase.STUCK: f"{service} is stuck: waits for {report.waits_for}",
-    }
-    return texts.get(report.phase, f"{service} waits for {report.waits_for}")
+    return report.phase.about.entered.format(
+        service=plan.service,
+        version=plan.version,
+        stable=report.stable or "stable",
+        weight=report.weight,
+        bake=_bake(plan, report),
+        waits_for=report.waits_for,
+    )
 
 
 def _bake(plan: ServicePlan, report: CanaryReport) -> str:

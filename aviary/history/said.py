@@ -11,8 +11,9 @@ from typing import Any
 
 from aviary.history.events import Event, first
 from schemas.base import Model
+from schemas.event_kinds import MomentKind
 from schemas.release import Command
-from schemas.timeline import Moment, MomentKind
+from schemas.timeline import Moment
 from workflows import describe
 from workflows.commands import CommandKind
 

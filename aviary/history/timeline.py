@@ -10,9 +10,10 @@ from aviary.history.canary import CanaryReader, closed, next_run
 from aviary.history.events import RecordedEvents, read
 from aviary.history.release import ReleaseReader
 from aviary.history.reports import moments_told
+from schemas.event_kinds import MomentKind
 from schemas.live import Live
 from schemas.release import CanaryPhase, CanaryReport, ReleasePhase
-from schemas.timeline import CanaryRun, Judging, Moment, MomentKind, ServiceTimeline, Timeline
+from schemas.timeline import CanaryRun, Judging, Moment, ServiceTimeline, Timeline
 
 
 def build(

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from schemas.event_kinds import MomentKind
 from schemas.outside import one_line
-from schemas.timeline import Moment, MomentKind, Timeline
+from schemas.timeline import Moment, Timeline
 from schemas.verdict import VerdictKind
 
 Figure = dict[str, Any]

@@ -18,18 +18,13 @@ from aviary.report.words import (
     unfolding,
     verdict_badge,
 )
+from schemas.event_kinds import MomentKind
 from schemas.judging import GaugeMetric, MetricSpec, ThresholdMetric
-from schemas.release import CanaryPhase, Cause, CauseKind
-from schemas.timeline import Judging, Moment, MomentKind, ServiceTimeline, Timeline
+from schemas.release import Cause, CauseKind
+from schemas.timeline import Judging, Moment, ServiceTimeline, Timeline
 from schemas.verdict import Counts, MetricEvidence, Verdict
 
 _MOST_JUDGINGS = 40
-_BACK = {
-    CanaryPhase.ROLLING_BACK,
-    CanaryPhase.STUCK,
-    CanaryPhase.VERIFYING,
-    CanaryPhase.ROLLED_BACK,
-}
 
 
 def services_table(timeline: Timeline) -> Markup:
@@ -104,7 +99,7 @@ def _wordless(judging: Judging, service: ServiceTimeline) -> str:
         return judging.live.sentence
     if not judging.stopped:
         return "ended without a word"
-    return "stopped, since the service went back" if service.phase in _BACK else "stopped"
+    return "stopped, since the service went back" if service.phase.goes_back else "stopped"
 
 
 def evidence(verdict: Verdict, specs: dict[str, MetricSpec]) -> list[Markup]:

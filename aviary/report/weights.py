@@ -20,7 +20,8 @@ from aviary.report.figure import (
     upright,
 )
 from aviary.report.words import said, tone
-from schemas.timeline import Moment, MomentKind, ServiceTimeline, Timeline
+from schemas.event_kinds import MomentKind
+from schemas.timeline import Moment, ServiceTimeline, Timeline
 
 _ROW_PX, _LARGE_PX = 34, 60
 _FEW = 8

@@ -8,35 +8,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from aviary.report.html import Markup, tag
+from schemas.event_kinds import MomentKind
 from schemas.release import CanaryPhase, ReleasePhase
-from schemas.timeline import MomentKind
 from schemas.verdict import Verdict, VerdictKind
 
 _DAY_S = 86_400
 _LONG = 300
 """Characters that a text may have in one place; that is three or four lines."""
-_SIGNS = {
-    CanaryPhase.WAITING: "…",
-    CanaryPhase.GATED: "?",
-    CanaryPhase.PAUSED: "Ⅱ",
-    CanaryPhase.HOLDING: "■",
-    CanaryPhase.FINALIZED: "✓",
-    CanaryPhase.ROLLING_BACK: "↩",
-    CanaryPhase.VERIFYING: "↩",
-    CanaryPhase.ROLLED_BACK: "↩",
-    CanaryPhase.STUCK: "!",
-    CanaryPhase.SKIPPED: "-",
-}
-_TONES = {
-    "finalized": "good",
-    "rolled_back": "bad",
-    "rolling_back": "bad",
-    "verifying": "bad",
-    "stuck": "bad",
-    "skipped": "none",
-    "waiting": "none",
-    "queued": "none",
-}
 _VERDICTS = {
     VerdictKind.PASS: ("✓", "good"),
     VerdictKind.FAIL: ("✗", "bad"),
@@ -71,23 +49,22 @@ def said(value: str) -> str:
 
 def tone(phase: CanaryPhase | ReleasePhase) -> str:
     """good, bad, none (nothing happened), or open (it goes on)."""
-    return _TONES.get(phase.value, "open")
+    return phase.about.tone
 
 
 def sign(phase: CanaryPhase) -> str:
     """The sign of a state."""
-    return _SIGNS.get(phase, "→")
+    return phase.about.sign
 
 
 def badge(phase: CanaryPhase) -> Markup:
     """A service's state."""
-    return _badge(sign(phase), said(phase), tone(phase))
+    return _badge(sign(phase), phase.words, tone(phase))
 
 
 def release_badge(phase: ReleasePhase) -> Markup:
     """A release's state."""
-    signs = {ReleasePhase.FINALIZED: "✓", ReleasePhase.ROLLED_BACK: "↩"}
-    return _badge(signs.get(phase, "→"), said(phase), tone(phase))
+    return _badge(phase.about.sign, phase.words, tone(phase))
 
 
 def verdict_badge(verdict: Verdict | None) -> Markup:

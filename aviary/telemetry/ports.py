@@ -21,7 +21,9 @@ from adapters.kafka import Outgoing, Writer
 from adapters.ports import EventLog, MetricsSource, Router
 from aviary.telemetry.carrier import from_context, received, to_record
 from aviary.telemetry.spans import span
-from schemas.events import RELEASE_EVENTS, CloudEvent, EventType
+from schemas.event_kinds import EventType
+from schemas.events import CloudEvent
+from schemas.phases import ReleasePhase
 from schemas.reading import Fault, Series, partial_of
 from schemas.release import CauseKind
 from schemas.route import Confirmation, Route
@@ -39,7 +41,7 @@ _WRITE_ERRORS: Final = (
 _FAILURES: Final = ("worse_than_stable", "over_limit", "kayenta_score", "sample_ratio_mismatch")
 _UNJUDGED: Final = ("not_judged", "no_data")
 _CANARY: Final = "dev.aviary.canary."
-_STATES: Final = {kind: state for state, kind in RELEASE_EVENTS.items()}
+_STATES: Final = {phase.about.event: phase.value for phase in ReleasePhase}
 
 
 class WorkerMetrics:
@@ -75,8 +77,8 @@ class WorkerMetrics:
         self.readings_missed = counter("judge_readings_missed", text, "fault")
         for kind in EventType:
             self.events.labels(_short(kind))
-        for state in RELEASE_EVENTS:
-            self.releases.labels(state)
+        for phase in ReleasePhase:
+            self.releases.labels(phase.value)
         for cause in CauseKind:
             self.rollbacks.labels(cause.value)
         for fault in Fault:

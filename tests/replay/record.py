@@ -16,7 +16,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from aviary.attributes import ensure_attributes
-from schemas.events import EventType
+from schemas.event_kinds import EventType
 from schemas.ids import (
     SIGNAL_APPROVE,
     SIGNAL_PAUSE,

@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry
 
 from adapters.memory import MemoryEventLog
 from aviary.telemetry.ports import MeasuredLog, WorkerMetrics
-from schemas.events import EventType
+from schemas.event_kinds import EventType
 from tests.unit.events.samples import samples, verdict
 
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.alert import Alert, AlertStatus
-from schemas.events import CloudEvent, EventType, event
+from schemas.event_kinds import EventType
+from schemas.events import CloudEvent, event
 from schemas.fitting import fit, fitted, size_of
 from schemas.release import (
     STATUS_BYTES,

@@ -13,9 +13,10 @@ import structlog
 
 from aviary.logs import configure_logs
 from aviary.report.page import figures_of, render
+from schemas.event_kinds import MomentKind
 from schemas.phases import CanaryPhase, ReleasePhase
 from schemas.release import Cause
-from schemas.timeline import Moment, MomentKind, ServiceTimeline, Timeline
+from schemas.timeline import Moment, ServiceTimeline, Timeline
 from tests.hostile import AT, TEXTS, every, harmless
 from tests.unit.report.reading import Page
 

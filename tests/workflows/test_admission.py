@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from schemas.admission import AdmissionState
-from schemas.events import EventType
+from schemas.event_kinds import EventType
 from schemas.ids import (
     ADMISSION_WORKFLOW,
     QUERY_STATUS,

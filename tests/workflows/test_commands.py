@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError
 
 from adapters.errors import Retryable
 from schemas.alert import Alert, AlertStatus
-from schemas.events import EventType
+from schemas.event_kinds import EventType, NoticeKind
 from schemas.ids import (
     SIGNAL_ALERT,
     SIGNAL_ALERTS,
@@ -22,7 +22,6 @@ from schemas.ids import (
     SIGNAL_ROLLBACK,
     SIGNAL_SKIP,
 )
-from schemas.notice import NoticeKind
 from schemas.release import CanaryPhase, CanaryState, Command, ReleasePhase
 from schemas.route import Route
 from schemas.verdict import VerdictKind

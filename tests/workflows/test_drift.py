@@ -15,9 +15,8 @@ from adapters.errors import Retryable
 from aviary.catalogs import make_catalog
 from aviary.schedules import DRIFT_SCHEDULE, ensure_drift_schedule
 from aviary.settings import Settings
-from schemas.events import EventType
+from schemas.event_kinds import EventType, NoticeKind
 from schemas.ids import canary_workflow_id
-from schemas.notice import NoticeKind
 from schemas.release import ReleasePhase
 from schemas.route import Route
 from tests.workflows.kit import METRIC, QUICK, RecordingRouter, Release, World, eventually

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.event_data import DATA
-from schemas.events import EventType
+from schemas.event_kinds import EventType
 from schemas.ids import SIGNAL_APPROVE, SIGNAL_PAUSE, SIGNAL_RESUME, SIGNAL_ROLLBACK, SIGNAL_SKIP
 from schemas.release import CauseKind, Command, ReleasePhase, ReleaseStatus
 from schemas.verdict import VerdictKind

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from schemas.event_kinds import NoticeKind
 from schemas.ids import SIGNAL_PAUSE, SIGNAL_RESUME, SIGNAL_ROLLBACK
-from schemas.notice import NoticeKind
 from schemas.release import CanaryPhase, Command, ReleasePhase
 from schemas.route import Route
 from tests.workflows.kit import Release, World, eventually

@@ -14,9 +14,10 @@ from activities.judge import JudgeRequest, JudgeResult
 from aviary.cli.remote import Releases
 from aviary.history.fetch import fetch_timeline
 from aviary.settings import load_settings
+from schemas.event_kinds import MomentKind
 from schemas.ids import SIGNAL_ROLLBACK
 from schemas.release import Command, ReleasePhase
-from schemas.timeline import MomentKind, Timeline
+from schemas.timeline import Timeline
 from schemas.verdict import VerdictKind
 from tests.unit.cli.looks import live
 from tests.workflows.kit import Release, ScriptedJudge, World, eventually

@@ -15,6 +15,7 @@ from temporalio.testing import WorkflowEnvironment
 from activities.judge import JudgeRequest
 from aviary.history.fetch import fetch_timeline
 from schemas.alert import Alert, AlertStatus
+from schemas.event_kinds import MomentKind
 from schemas.ids import (
     SIGNAL_ALERT,
     SIGNAL_APPROVE,
@@ -24,7 +25,6 @@ from schemas.ids import (
     SIGNAL_ROLLBACK,
 )
 from schemas.release import CanaryPhase, CauseKind, Command, ReleasePhase
-from schemas.timeline import MomentKind
 from tests.workflows.conftest import FAST_TIMERS, TEMPORAL
 from tests.workflows.kit import Release, World, eventually
 

@@ -6,9 +6,9 @@ import time
 from datetime import UTC, datetime
 
 from schemas.alert import Alert, AlertStatus
+from schemas.event_kinds import NoticeKind
 from schemas.ids import SIGNAL_ALERTS, SIGNAL_PAUSE, SIGNAL_RESUME
 from schemas.loss import Loss, LossReason
-from schemas.notice import NoticeKind
 from schemas.release import CanaryPhase, Command, ReleasePhase
 from tests.workflows.kit import Release, World, eventually
 

@@ -12,8 +12,8 @@ from adapters.memory import MemoryNotifier
 from aviary.channels import make_notifier
 from aviary.settings import load_settings
 from schemas.catalog_file import parse_catalog
+from schemas.event_kinds import NoticeKind
 from schemas.ids import SIGNAL_APPROVE, SIGNAL_PAUSE, SIGNAL_RESUME, SIGNAL_ROLLBACK
-from schemas.notice import NoticeKind
 from schemas.release import ReleasePhase
 from tests.contract.notifiers.receivers import HttpReceiver, listening
 from tests.contract.notifiers.subjects import SECRET

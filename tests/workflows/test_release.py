@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.events import EventType
+from schemas.event_kinds import EventType
 from schemas.release import CanaryPhase, CauseKind, ReleasePhase
 from schemas.verdict import VerdictKind
 from tests.workflows.kit import QUICK, World

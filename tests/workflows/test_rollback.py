@@ -10,6 +10,7 @@ from temporalio.api.enums.v1 import EventType
 
 from adapters.errors import Retryable, StaleGeneration, Terminal
 from adapters.routers.memory.router import Fault
+from schemas.event_kinds import NoticeKind
 from schemas.ids import (
     SIGNAL_ALERT,
     SIGNAL_FINALIZE,
@@ -17,7 +18,6 @@ from schemas.ids import (
     SIGNAL_REPORT,
     SIGNAL_ROLLBACK,
 )
-from schemas.notice import NoticeKind
 from schemas.release import CauseKind, ReleasePhase, Tuning
 from schemas.route import Route
 from tests.workflows.kit import World, eventually

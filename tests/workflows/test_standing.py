@@ -13,9 +13,8 @@ from temporalio.client import WorkflowUpdateFailedError
 from activities.standing import LOOK_POLICY
 from adapters.errors import Terminal
 from schemas.alert import Alert, AlertStatus
-from schemas.events import EventType
+from schemas.event_kinds import EventType, NoticeKind
 from schemas.ids import SIGNAL_ALERT, SIGNAL_KEEP, SIGNAL_PAUSE, SIGNAL_RESUME, SIGNAL_ROLLBACK
-from schemas.notice import NoticeKind
 from schemas.release import CanaryPhase, Command, ReleasePhase
 from schemas.route import Health, Route
 from tests.workflows.kit import Release, World, eventually

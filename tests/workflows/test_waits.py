@@ -13,8 +13,8 @@ from temporalio.testing import WorkflowEnvironment
 from activities.judge import JudgeRequest, JudgeResult
 from adapters.errors import Retryable
 from aviary.history.fetch import fetch_timeline
+from schemas.event_kinds import NoticeKind
 from schemas.ids import SIGNAL_APPROVE, SIGNAL_ROLLBACK
-from schemas.notice import NoticeKind
 from schemas.release import CauseKind, ReleasePhase
 from schemas.route import Confirmation, Route
 from schemas.verdict import Reason, VerdictKind

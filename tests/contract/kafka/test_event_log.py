@@ -14,7 +14,8 @@ from adapters.kafka import TOPICS, KafkaEventLog, KafkaOptions, Sender, ensure_t
 from adapters.memory import MemoryEventLog
 from adapters.ports import EventLog
 from schemas import ids
-from schemas.events import CloudEvent, EventType, event
+from schemas.event_kinds import EventType
+from schemas.events import CloudEvent, event
 from tests.contract.kafka.parts import Broker
 
 

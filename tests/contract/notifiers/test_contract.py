@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from adapters.errors import Retryable
-from schemas.notice import Notice, NoticeKind
+from schemas.event_kinds import NoticeKind
+from schemas.notice import Notice
 from tests.contract.notifiers.subjects import KINDS, SECRET, Subject, subject
 from tests.hostile import MARKUP, TEXTS, harmless
 

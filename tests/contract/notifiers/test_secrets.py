@@ -21,7 +21,8 @@ from aviary.channels import make_notifier
 from aviary.logs import configure_logs
 from aviary.settings import Settings, SettingsError, load_settings
 from schemas.catalog_file import parse_catalog
-from schemas.notice import Notice, NoticeKind
+from schemas.event_kinds import NoticeKind
+from schemas.notice import Notice
 from tests.contract.notifiers.receivers import HttpReceiver, MailReceiver, listening
 from tests.contract.notifiers.subjects import SECRET
 

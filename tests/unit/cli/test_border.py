@@ -24,10 +24,11 @@ from aviary.cli.remote import Found
 from aviary.cli.sight import Sight
 from aviary.cli.tree import Look, Tree
 from aviary.settings import Settings
+from schemas.event_kinds import MomentKind
 from schemas.live import Live
 from schemas.phases import CanaryPhase, ReleasePhase
 from schemas.release import CanaryStatus, Cause, ReleaseStatus, ServiceStatus
-from schemas.timeline import Moment, MomentKind, ServiceTimeline, Timeline
+from schemas.timeline import Moment, ServiceTimeline, Timeline
 from schemas.verdict import VerdictKind
 from tests.hostile import AT, TEXTS, every, harmless
 from tests.unit.cli.conftest import ROOT, Run

@@ -11,7 +11,8 @@ from rich.console import Console, Group
 from aviary.cli.explain import Explanation, folded_moments
 from aviary.history.timeline import build
 from schemas.alert import Alert, AlertStatus
-from schemas.timeline import Moment, MomentKind, Timeline
+from schemas.event_kinds import MomentKind
+from schemas.timeline import Moment, Timeline
 from schemas.verdict import Counts, MetricEvidence, Reason, Verdict, VerdictKind
 from tests.unit.cli import looks
 from tests.unit.history import recorded

@@ -10,7 +10,9 @@ from aviary.bridge.event_publisher import alert_event, stale_deploy
 from schemas.alert import Alert, AlertStatus
 from schemas.cdevents_out import with_cdevents
 from schemas.deploy import DeployEvent, DeployRequested
-from schemas.events import CANARY_EVENTS, CloudEvent, EventType, event
+from schemas.event_kinds import EventType
+from schemas.events import CloudEvent, event
+from schemas.phases import CanaryPhase
 from schemas.release import Cause, CauseKind
 from schemas.verdict import Reason, Verdict, VerdictKind
 
@@ -23,7 +25,7 @@ CONTENTS = {
     "depends_on": {"ledger": [], "checkout": ["ledger"]},
 }
 SENTENCE = "checkout 1.4.2 at 25 %: 4.1 % of 1,200 requests failed, of stable 0.2 % of 3,600"
-PHASES = {kind: phase for phase, kind in CANARY_EVENTS.items()}
+PHASES = {phase.about.event: phase.value for phase in CanaryPhase if phase.about.event}
 
 
 def verdict(kind: VerdictKind = VerdictKind.FAIL) -> Verdict:

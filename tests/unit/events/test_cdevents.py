@@ -18,7 +18,8 @@ from activities.announce import AnnounceActivities, Events
 from adapters.memory import MemoryEventLog, MemoryNotifier
 from schemas.cdevents_out import artifact, cdevent, with_cdevents
 from schemas.deploy import parse_deploy
-from schemas.events import CDEventType, CloudEvent, EventType
+from schemas.event_kinds import CDEventType, EventType
+from schemas.events import CloudEvent
 from schemas.ids import TOPIC_ALERTS, TOPIC_DEPLOYS, TOPIC_EVENTS
 from schemas.rejection import Rejected, RejectReason
 from schemas.release import CauseKind

@@ -15,7 +15,7 @@ from jsonschema import (  # type: ignore[import-untyped]
 
 from aviary.cli.catalogs import events_text
 from schemas.event_data import DATA
-from schemas.events import CDEventType, EventType
+from schemas.event_kinds import CDEventType, EventType
 from tests.unit.cli.conftest import Run, run  # noqa: F401 - a fixture
 from tests.unit.events.page import PAGE, ROOT, page
 from tests.unit.events.samples import samples

@@ -11,8 +11,9 @@ from aviary.history.canary import CanaryReader
 from aviary.history.events import first, read
 from schemas.alert import Alert
 from schemas.alert_policy import AlertAction
+from schemas.event_kinds import MomentKind
 from schemas.release import CanaryState, ReleaseInput
-from schemas.timeline import Moment, MomentKind
+from schemas.timeline import Moment
 from tests.unit.history import recorded
 
 SCENARIO = "alert_while_holding"

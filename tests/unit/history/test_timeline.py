@@ -13,9 +13,10 @@ from activities.judge import JUDGE
 from aviary.history.reports import moments_told
 from aviary.history.timeline import build
 from schemas.alert_policy import AlertAction
+from schemas.event_kinds import MomentKind
 from schemas.live import Live
 from schemas.release import CanaryPhase, CanaryReport, CauseKind, ReleasePhase
-from schemas.timeline import Moment, MomentKind, Timeline
+from schemas.timeline import Moment, Timeline
 from schemas.verdict import VerdictKind
 from tests.unit.cli.looks import live
 from tests.unit.history import recorded

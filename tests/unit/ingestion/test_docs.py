@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from aviary.bridge.metrics import BridgeMetrics, Outcome
 from schemas.deploy import parse_deploy
-from schemas.events import EventType
+from schemas.event_kinds import EventType
 from schemas.rejection import RejectReason
 
 TEXT = (Path(__file__).parents[3] / "docs/reference/events.md").read_text()

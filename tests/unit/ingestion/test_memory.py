@@ -6,8 +6,9 @@ import pytest
 
 from adapters.errors import Retryable
 from adapters.memory import MemoryEventLog, MemoryMetricsSource, MemoryNotifier
-from schemas.events import EventType, event
-from schemas.notice import Notice, NoticeKind
+from schemas.event_kinds import EventType, NoticeKind
+from schemas.events import event
+from schemas.notice import Notice
 from schemas.reading import Series
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -19,7 +19,8 @@ from aviary.channels import Routing, make_notifier, parse_channels
 from aviary.settings import SettingsError, load_settings
 from schemas.catalog import Catalog
 from schemas.catalog_file import parse_catalog
-from schemas.notice import Notice, NoticeKind
+from schemas.event_kinds import NoticeKind
+from schemas.notice import Notice
 
 AT = datetime(2026, 1, 1, 10, tzinfo=UTC)
 BASE = "version: 1\ndefaults: {router: {kind: memory}, metrics: []}\nservices: {a: , b: }\n"

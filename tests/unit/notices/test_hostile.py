@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from adapters.notifiers.message import Links, body, spelling, title
-from schemas.notice import Notice, NoticeKind
+from schemas.event_kinds import NoticeKind
+from schemas.notice import Notice
 from schemas.outside import inert, one_line
 from tests.hostile import MARKUP, TEXTS, every, harmless
 

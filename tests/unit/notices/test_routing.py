@@ -9,15 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.catalog_file import CatalogError, parse_catalog
-from schemas.notice import (
-    SEVERITIES,
-    Notice,
-    NoticeKind,
-    NoticeRule,
-    Severity,
-    channels_for,
-    unknown_channels,
-)
+from schemas.event_kinds import NoticeKind
+from schemas.notice import SEVERITIES, Notice, NoticeRule, Severity, channels_for, unknown_channels
 
 AT = datetime(2026, 1, 1, 10, tzinfo=UTC)
 SHOP = ("ledger", "checkout")

@@ -280,7 +280,7 @@ def test_a_command_says_who_and_from_where(kind: CommandKind) -> None:
 def test_a_paused_page_says_that_nothing_comes_until_resume() -> None:
     for phase in MOVING:
         page = canary_page(phase, paused=True)
-        stays = phase in {*describe.GOING_BACK, *describe.NO_WAY_BACK}
+        stays = phase.too_late
         assert ("nothing until `resume`" in page) is not stays, phase
     for where in ReleasePhase:
         page = release_page(where, CanaryPhase.BAKING, paused=True)

@@ -58,7 +58,7 @@ def test_a_release_offers_just_what_it_obeys(
 @pytest.mark.parametrize("paused", [False, True])
 @pytest.mark.parametrize("phase", MOVING)
 def test_what_ends_a_wait_is_obeyed_while_it_lasts(phase: CanaryPhase, *, paused: bool) -> None:
-    going = phase not in describe.GOING_BACK | describe.NO_WAY_BACK
+    going = not phase.too_late
     paused = going and (paused or phase is CanaryPhase.PAUSED)
     for kind in ends(report(phase, paused=paused)):
         assert describe.canary_refusal(CommandKind(kind), phase, paused=paused, at="") is None

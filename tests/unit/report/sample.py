@@ -15,10 +15,11 @@ from aviary.history.timeline import build
 from schemas.alert import Alert, AlertStatus
 from schemas.alert_policy import AlertAction, AlertPolicy
 from schemas.catalog import Strategy
+from schemas.event_kinds import MomentKind
 from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
 from schemas.release import CanaryPhase, Cause, CauseKind, ReleasePhase, ReleasePlan, ServicePlan
 from schemas.stages import stages_of
-from schemas.timeline import CanaryRun, Judging, Moment, MomentKind, ServiceTimeline, Timeline
+from schemas.timeline import CanaryRun, Judging, Moment, ServiceTimeline, Timeline
 from schemas.verdict import Verdict
 from tests.catalogs import MEMORY, capabilities
 from tests.unit.history import recorded as histories

@@ -18,8 +18,9 @@ from aviary.report.layers import arrange, direct
 from aviary.report.running import with_kept
 from aviary.report.series import evidence_series_of, service_series
 from aviary.report.weights import weights_figure
+from schemas.event_kinds import MomentKind
 from schemas.judging import JudgeSpec
-from schemas.timeline import MomentKind, ServiceTimeline, Timeline
+from schemas.timeline import ServiceTimeline, Timeline
 from tests.replay.record import SCENARIOS
 from tests.unit.report.sample import METRICS, SHOP, at, many, recorded, timeline_of
 

@@ -10,8 +10,9 @@ import pytest
 
 from aviary.report.bundle import bundle
 from aviary.report.page import render
+from schemas.event_kinds import MomentKind
 from schemas.release import CanaryPhase, ReleasePhase
-from schemas.timeline import MomentKind, Timeline
+from schemas.timeline import Timeline
 from tests.replay.record import SCENARIOS
 from tests.unit.report.reading import Page
 from tests.unit.report.sample import NASTY, SHOP, at, many, recorded, timeline_of
