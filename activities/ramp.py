@@ -17,7 +17,7 @@ from adapters.errors import Unanswered, Unsupported
 from adapters.ports import MetricsSource, RequestCounts, Routing
 from analysis.ramp import Decision, Ramp, bound_cluster, feasibility
 from schemas.base import Model, Percent, ServiceName, Version
-from schemas.capabilities import Grid, at_most
+from schemas.capabilities import Grid, at_most, smallest
 from schemas.judging import Direction, JudgeSpec, MetricSpec, RampSpec, is_acting_ratio, render
 from schemas.reading import Fault, partial_of
 from schemas.router_spec import RouterSpec
@@ -102,16 +102,17 @@ def next_state(  # noqa: PLR0913 - what one interval is
         sentence = "no requests were seen; the weight stays"
         return state.model_copy(update={**changed, "sentence": sentence})
     decision = ramp.decide(1.0 if bound is None else bound)
-    decision = decision._replace(weight=at_most(weights, decision.weight))
     changed |= {
-        "weight": decision.weight,
+        "weight": at_most(weights, decision.weight),
         "full": decision.full,
-        "sentence": _sentence(state.spec, ramp, decision, bound),
+        "sentence": _sentence(state.spec, ramp, decision, bound, weights),
     }
     return state.model_copy(update=changed)
 
 
-def _sentence(spec: RampSpec, ramp: Ramp, decision: Decision, bound: float | None) -> str:
+def _sentence(
+    spec: RampSpec, ramp: Ramp, decision: Decision, bound: float | None, weights: Grid
+) -> str:
     known = "unknown yet" if bound is None else f"at most {100 * bound:.3g} %"
     text = (
         f"{ramp.routed:,.0f} requests on the canary; extra failures are {known}, "
@@ -121,7 +122,13 @@ def _sentence(spec: RampSpec, ramp: Ramp, decision: Decision, bound: float | Non
         return f"{text}: good enough for everything"
     if decision.weight <= 0:
         return f"{text}: the budget allows no more requests"
-    return f"{text}: next {decision.weight:g} %"
+    weight = at_most(weights, decision.weight)
+    if weight <= 0:
+        return (
+            f"{text}: the budget allows {decision.weight:g} %, and the least that the router can "
+            f"do is {smallest(weights):g} %"
+        )
+    return f"{text}: next {weight:g} %"
 
 
 class RampActivities:
@@ -163,14 +170,14 @@ class RampActivities:
         rps = counter.total / seconds
         self._check(request, _rate(before[1], after[1]), rps)
         ramp = Ramp(request.ramp)
-        decision = ramp.decide(1.0, rps=rps)
+        decision, weights = ramp.decide(1.0, rps=rps), routing.capabilities.weights
         return RampState(
             spec=request.ramp,
             spent=ramp.dump(),
             counts=dict(after[0]),
             counted_at=self._clock(),
-            weight=at_most(routing.capabilities.weights, decision.weight),
-            sentence=_sentence(request.ramp, ramp, decision, None),
+            weight=at_most(weights, decision.weight),
+            sentence=_sentence(request.ramp, ramp, decision, None, weights),
         )
 
     def _check(self, request: BeginRamp, rate: float, rps: float) -> None:

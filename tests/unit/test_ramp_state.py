@@ -15,7 +15,7 @@ from activities.ramp import BeginRamp, RampActivities, RampState, next_state
 from adapters.errors import Retryable, UnknownRoute
 from adapters.memory import MemoryMetricsSource
 from adapters.routers.memory.trial import TrialRouter
-from schemas.capabilities import TotalGrid
+from schemas.capabilities import Grid, TotalGrid, at_most
 from schemas.judging import JudgeSpec, MetricSpec, RampSpec, RatioMetric
 from schemas.reading import Series
 from tests.catalogs import MEMORY
@@ -32,11 +32,13 @@ BEGUN = RampState(
 )
 
 
-def _after(state: RampState, stable: int, canary: int, bound: float | None) -> RampState:
+def _after(
+    state: RampState, stable: int, canary: int, bound: float | None, weights: Grid = FINE
+) -> RampState:
     counts = {"1": state.counts.get("1", 0) + stable, "2": state.counts.get("2", 0) + canary}
     now = state.counted_at + timedelta(seconds=15)
     return next_state(
-        state, canary="2", weight=state.weight, counts=counts, bound=bound, now=now, weights=FINE
+        state, canary="2", weight=state.weight, counts=counts, bound=bound, now=now, weights=weights
     )
 
 
@@ -44,6 +46,30 @@ def test_a_better_bound_allows_a_larger_weight() -> None:
     first = _after(BEGUN, 14_850, 150, bound=0.1)
     second = _after(first, 14_000, 1_000, bound=0.01)
     assert 0 < first.weight < second.weight <= SPEC.cap
+
+
+def test_a_weight_between_two_of_the_router_is_rounded_down_and_said() -> None:
+    exact = _after(BEGUN, 14_850, 150, bound=0.1).weight
+    coarse = TotalGrid(total=256)
+    state = _after(BEGUN, 14_850, 150, bound=0.1, weights=coarse)
+    assert state.weight == at_most(coarse, exact) < exact
+    assert state.sentence.endswith(f"next {state.weight:g} %")
+
+
+def test_a_budget_below_the_least_weight_of_the_router_is_said() -> None:
+    exact = _after(BEGUN, 14_850, 150, bound=0.1).weight
+    state = _after(BEGUN, 14_850, 150, bound=0.1, weights=TotalGrid(total=2))
+    assert state.weight == 0
+    assert f"allows {exact:g} %, and the least that the router can do is 50 %" in state.sentence
+
+
+async def test_the_first_weight_is_one_that_the_router_can_do() -> None:
+    router = Users(15_000)
+    exact = (await _begin(SPEC)).weight
+    router.capabilities = router.capabilities.model_copy(update={"weights": TotalGrid(total=256)})
+    coarse = (await _begin(SPEC, router=router)).weight
+    assert 0 < coarse < exact
+    assert coarse == at_most(TotalGrid(total=256), exact)
 
 
 def test_it_is_full_once_accepted_and_seen_for_a_minute_at_high_weight() -> None:
