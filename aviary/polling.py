@@ -202,7 +202,7 @@ class Polling:
             raise Retryable(f"Temporal: not polled: {trouble}")
 
     async def run(self, reachable: Ready) -> str:
-        """Look for ever; return why not, once a lane was not polled for too long.
+        """Look for ever; return why not, once a queue was not polled for too long.
 
         Args:
             reachable: raises `Retryable` while Temporal is away: to end would change nothing then.

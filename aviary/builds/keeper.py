@@ -102,7 +102,7 @@ class Keeper:
         own: Own,
         abandoned: Abandoned,
         registry: CollectorRegistry,
-        beat_s: float = HEARTBEAT_S,
+        heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         """Nothing is asked yet.
 
@@ -111,13 +111,13 @@ class Keeper:
             own: the process that it runs in.
             abandoned: takes on what builds leave behind.
             registry: for its metrics.
-            beat_s: seconds between two heartbeats of every worker of the deployment.
+            heartbeat_s: seconds between two heartbeats of every worker of the deployment.
         """
         self._deployment = deployment
         self._own = own
         self._abandoned = abandoned
-        self._beat_s = beat_s
-        self._live = Liveness(time.monotonic(), beat_s)
+        self._heartbeat_s = heartbeat_s
+        self._live = Liveness(time.monotonic(), heartbeat_s)
         self._gauges = Gauges(registry)
         self._state: BuildState | None = None
         self._trouble = ""
@@ -131,7 +131,7 @@ class Keeper:
                 self._trouble = ""
             except RPCError as error:
                 self._failed(error)
-            await asyncio.sleep(self._beat_s if settled else _SOON_S)
+            await asyncio.sleep(self._heartbeat_s if settled else _SOON_S)
 
     async def look(self) -> bool:
         """Look once, and do what is to be done; whether this build has its place.
@@ -140,7 +140,7 @@ class Keeper:
             RPCError: Temporal did not answer, or refused.
         """
         now = time.monotonic()
-        self._live.see(await self._deployment.beats(), now)
+        self._live.see(await self._deployment.heartbeats(), now)
         routing = await self._deployment.routing()
         if wants_promotion(self._own, routing, self._live, now):
             await self._promote(routing)

@@ -84,14 +84,14 @@ class Routing:
 
 
 @dataclass(frozen=True)
-class Beat:
+class Heartbeat:
     """The last sign of life of one worker (a process has one for each task queue)."""
 
     instance: str
     identity: str
     build_id: str
     at_ns: int
-    """By the worker's own clock: good for telling one beat from the next, and for no more."""
+    """By the worker's own clock: good for telling one heartbeat from the next, and for no more."""
     running: bool = True
     """False once it has said that it stops."""
 
@@ -151,9 +151,9 @@ class Deployment:
             percentage=routed.ramping_version_percentage,
         )
 
-    async def beats(self) -> tuple[Beat, ...]:
+    async def heartbeats(self) -> tuple[Heartbeat, ...]:
         """The workers of all builds that Temporal has heard of lately."""
-        found: list[Beat] = []
+        found: list[Heartbeat] = []
         token = b""
         while True:
             answer = await self._client.workflow_service.list_workers(
@@ -165,14 +165,14 @@ class Deployment:
                 timeout=_RPC,
             )
             found += [
-                Beat(
-                    instance=beat.worker_instance_key,
-                    identity=beat.worker_identity,
-                    build_id=beat.deployment_version.build_id,
-                    at_ns=beat.heartbeat_time.ToNanoseconds(),
-                    running=beat.status == WorkerStatus.WORKER_STATUS_RUNNING,
+                Heartbeat(
+                    instance=heartbeat.worker_instance_key,
+                    identity=heartbeat.worker_identity,
+                    build_id=heartbeat.deployment_version.build_id,
+                    at_ns=heartbeat.heartbeat_time.ToNanoseconds(),
+                    running=heartbeat.status == WorkerStatus.WORKER_STATUS_RUNNING,
                 )
-                for beat in (one.worker_heartbeat for one in answer.workers_info)
+                for heartbeat in (one.worker_heartbeat for one in answer.workers_info)
             ]
             token = answer.next_page_token
             if not token:

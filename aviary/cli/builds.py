@@ -76,11 +76,11 @@ async def _listed(settings: Settings, name: str) -> list[_Row]:
     deployment = Deployment(client, name)
     async with failures_told(f"deployment {name}"):
         routing = await deployment.routing()
-        beats = await deployment.beats()
+        heartbeats = await deployment.heartbeats()
         share = {routing.ramping: routing.percentage, routing.current: 100 - routing.percentage}
         working = {
             build.build_id: {
-                b.identity for b in beats if b.running and b.build_id == build.build_id
+                b.identity for b in heartbeats if b.running and b.build_id == build.build_id
             }
             for build in routing.builds
         }

@@ -42,7 +42,7 @@ from tests.chaos.supervisor import die_with_parent
 from tests.workflows.kit import RecordingRouter, World
 from workflows.guard import GuardInterceptor
 
-BEAT_S = 1.0
+HEARTBEAT_S = 1.0
 METRICS = "metrics.txt"
 
 
@@ -120,7 +120,7 @@ async def run(order: Order) -> None:
     """Work until SIGTERM."""
     runtime = Runtime(
         telemetry=TelemetryConfig(logging=None),
-        worker_heartbeat_interval=timedelta(seconds=BEAT_S),
+        worker_heartbeat_interval=timedelta(seconds=HEARTBEAT_S),
     )
     others = [OtherOrder()] if order.other_order else []
     client = await Client.connect(
@@ -138,7 +138,7 @@ async def run(order: Order) -> None:
         Own(version, client.identity, order.promotes),
         Abandoned(deployment, order.build, order.gives_up_s, replaying(client, interceptors)),
         registry,
-        beat_s=BEAT_S,
+        heartbeat_s=HEARTBEAT_S,
     )
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

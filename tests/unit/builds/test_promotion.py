@@ -6,7 +6,7 @@ from temporalio.common import WorkerDeploymentVersion
 
 from aviary.builds.keeper import Own, wants_promotion
 from aviary.builds.liveness import Liveness
-from aviary.builds.server import Beat, Build, BuildState, Routing
+from aviary.builds.server import Build, BuildState, Heartbeat, Routing
 
 NEW = Build("b", BuildState.INACTIVE, activated=False)
 OLD = Build("a", BuildState.CURRENT, activated=True)
@@ -18,7 +18,7 @@ def own(build: str, *, promotes: bool = True) -> Own:
 
 def lives(*builds: str, now: float = 0) -> Liveness:
     live = Liveness(0, 5)
-    live.see([Beat(one, one, one, 1) for one in builds], now)
+    live.see([Heartbeat(one, one, one, 1) for one in builds], now)
     return live
 
 
