@@ -38,17 +38,19 @@ def check_kind(kind: Kind[Any]) -> None:
 
 
 def _problems(kind: Kind[Any]) -> Iterator[str]:
-    try:
-        _NAME.validate_python(kind.name)
-    except ValidationError:
+    if not _is_name(kind.name):
         yield f"name: got {kind.name!r}, expected lower-case letters, digits, _ and -, at most 63"
     if not 0 < len(kind.text) <= _LONGEST or not kind.text.isprintable():
         yield f"text: expected one line of at most {_LONGEST} characters"
     if kind.connection is None:
         if kind.needs_connection:
             yield "needs_connection: expected a model of it in connection"
-    elif not _is_class(kind.connection, Connection):
-        yield f"connection: got {kind.connection!r}, expected a subclass of Connection"
+    elif not (
+        _is_class(kind.connection, Connection)
+        and _is_name(getattr(kind.connection, "connection_kind", None))
+    ):
+        expected = "expected a subclass of Connection, with a connection_kind"
+        yield f"connection: got {kind.connection!r}, {expected}"
     else:
         yield from _open(kind.connection, "connection")
     if isinstance(kind, RouterKind):
@@ -69,6 +71,14 @@ def _router(kind: RouterKind[Any, Any]) -> Iterator[str]:
         yield f"pack: got {kind.pack!r}, expected a Pack, or one of {', '.join(BUILT_IN.names)}"
     elif kind.pack is not None and not isinstance(kind.pack, str) and kind.name in BUILT_IN.names:
         yield f"pack: expected the name of Aviary's own pack {kind.name}"
+
+
+def _is_name(value: object) -> bool:
+    try:
+        _NAME.validate_python(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def _is_class(value: object, of: type) -> bool:

@@ -44,14 +44,22 @@ class Kinds(Generic[K]):
         group: the entry point group of installed packages.
         of: the class of their descriptions.
         built_in: those of this repository, which no package may replace.
+        connections: by name, of all ports; each name is one model.
     """
 
-    def __init__(self, group: str, of: type[K], built_in: Sequence[K]) -> None:
+    def __init__(
+        self,
+        group: str,
+        of: type[K],
+        built_in: Sequence[K],
+        connections: dict[str, type[Connection]],
+    ) -> None:
         self.group = group
         self._of = of
+        self._connections = connections
         self._known: dict[str, K] = {}
         for kind in built_in:
-            check_kind(kind)
+            self._check(kind)
             self._known[kind.name] = kind
         self._installed: dict[str, list[EntryPoint]] = {}
         for point in entry_points(group=group):
@@ -111,10 +119,18 @@ class Kinds(Generic[K]):
         if kind.name != name:
             raise BrokenKindError(f"{where}: expected the name {name} in it, got {kind.name!r}")
         try:
-            check_kind(kind)
+            self._check(kind)
         except DescriptionError as error:
             raise BrokenKindError(f"{where}: {error}") from None
         return kind
+
+    def _check(self, kind: K) -> None:
+        check_kind(kind)
+        model = kind.connection
+        if model is not None:
+            name = model.connection_kind
+            if self._connections.setdefault(name, model) is not model:
+                raise DescriptionError(f"connection: {name!r} is the name of another model")
 
 
 def _where(points: Sequence[EntryPoint]) -> str:
@@ -131,10 +147,13 @@ class Registry:
         notifiers: Sequence[NotifierKind[Any]],
     ) -> None:
         """Take the kinds of this repository; those of installed packages are found."""
-        self.routers: Kinds[RouterKind[Any, Any]] = Kinds("aviary.routers", RouterKind, routers)
-        self.metrics: Kinds[MetricsKind[Any]] = Kinds("aviary.metrics", MetricsKind, metrics)
+        known: dict[str, type[Connection]] = {}
+        self.routers: Kinds[RouterKind[Any, Any]] = Kinds(
+            "aviary.routers", RouterKind, routers, known
+        )
+        self.metrics: Kinds[MetricsKind[Any]] = Kinds("aviary.metrics", MetricsKind, metrics, known)
         self.notifiers: Kinds[NotifierKind[Any]] = Kinds(
-            "aviary.notifiers", NotifierKind, notifiers
+            "aviary.notifiers", NotifierKind, notifiers, known
         )
 
     def packs(self) -> Packs:

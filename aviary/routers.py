@@ -38,6 +38,7 @@ class CatalogKinds:
         self._registry = registry
         self._connections = connections
         self._documents = _documents(registry)
+        self._facts: dict[str, RouterFacts] = {}
 
     def checked(self, written: Mapping[str, Any]) -> dict[str, JsonValue]:
         """A router as a catalog writes it, held against its kind (see the protocol)."""
@@ -55,9 +56,13 @@ class CatalogKinds:
 
     def facts(self, kind: str) -> RouterFacts:
         """What a catalog must know of a kind that `checked` has taken."""
-        found = self._registry.routers.get(kind)
-        pack = found.pack if found.pack is None or isinstance(found.pack, str) else found.name
-        return RouterFacts(capabilities=found.capabilities, metrics=found.metrics, pack=pack)
+        if kind not in self._facts:
+            found = self._registry.routers.get(kind)
+            pack = found.pack if found.pack is None or isinstance(found.pack, str) else found.name
+            self._facts[kind] = RouterFacts(
+                capabilities=found.capabilities, metrics=found.metrics, pack=pack
+            )
+        return self._facts[kind]
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of a catalog, with the options of every kind."""

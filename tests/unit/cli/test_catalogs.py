@@ -246,3 +246,18 @@ def test_an_unknown_word_of_an_option_has_a_hint(run: Run, args: list[str], hint
     assert told.count(hint) == 1
     assert ".; " not in told
     assert "Value error" not in told
+
+
+def test_routers_are_listed_with_what_each_can_do(run: Run) -> None:
+    done = run("routers", "--format", "json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    routers = {one["kind"]: one for one in json.loads(done.stdout)["routers"]}
+    assert set(routers) == {"envoy", "memory"}
+    can = routers["envoy"]["capabilities"]
+    assert (can["weights"], can["smallest"]) == ({"kind": "total", "total": 10_000}, 0.01)
+    assert (can["sticky"], can["counts"]) == (["header", "cookie"], "router")
+    assert routers["envoy"]["options"] == ["admin", "directory"]
+    assert (routers["envoy"]["connection"], routers["memory"]["connection"]) == ("envoy", None)
+    lines = run("routers").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["kind", "envoy", "memory"]
+    assert "0.01 %" in lines[1]

@@ -149,6 +149,20 @@ _SECRETS = [
             for field in _SECRETS
         ),
         (
+            ROUTER.replace('name="haproxy"', 'name="broken"').replace(
+                'connection_kind = "haproxy"', 'connection_kind = "envoy"'
+            ),
+            "broken:HAPROXY",
+            "connection: 'envoy' is the name of another model",
+        ),
+        (
+            ROUTER.replace('name="haproxy"', 'name="broken"').replace(
+                'connection_kind = "haproxy"', ""
+            ),
+            "broken:HAPROXY",
+            "expected a subclass of Connection, with a connection_kind",
+        ),
+        (
             ROUTER.replace('name="haproxy"', 'name="broken"').replace("hosts", "connection"),
             "broken:HAPROXY",
             "options.connection: expected another name",
