@@ -33,6 +33,7 @@ from analysis.sample_ratio import ONE_BY_ONE, UNKNOWN, Crowd, crowd_of
 from schemas.base import Model, Percent, ServiceName, Version
 from schemas.capabilities import Capabilities
 from schemas.catalog import Bake
+from schemas.ids import STOPPED_SHORT
 from schemas.judging import JudgeSpec, MetricSpec, render
 from schemas.outside import TEXT_MOST, cut
 from schemas.reading import (
@@ -165,8 +166,12 @@ class JudgeActivities:
                 verdict = await self._watch(judge, seen, heartbeat, request, metrics)
             except asyncio.CancelledError:
                 if activity.is_worker_shutdown():
-                    raise
+                    raise _stopped_short("this worker ends", judge, seen) from None
                 verdict = _interrupted(self._clock())
+            except ApplicationError:
+                raise
+            except Exception as error:
+                raise _stopped_short(str(error), judge, seen) from error
         ramp = await self._next_weight(judge, request)
         return JudgeResult(
             verdict=verdict,
@@ -360,6 +365,13 @@ def _evidence_series(judge: Judge) -> evidence_series.EvidenceSeries:
     """The evidence series of an earlier attempt, where it kept one."""
     details = activity.info().heartbeat_details
     return evidence_series.of_judge(judge, details[0].get("evidence_series") if details else None)
+
+
+def _stopped_short(
+    why: str, judge: Judge, seen: evidence_series.EvidenceSeries
+) -> ApplicationError:
+    """A failure after which another attempt, or another call, goes on from what was seen."""
+    return ApplicationError(why, _kept(judge, seen), type=STOPPED_SHORT)
 
 
 def _kept(judge: Judge, seen: evidence_series.EvidenceSeries) -> dict[str, Any]:

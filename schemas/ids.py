@@ -8,6 +8,9 @@ RELEASE_WORKFLOW: Final = "aviary.release"
 CANARY_WORKFLOW: Final = "aviary.canary"
 ADMISSION_WORKFLOW: Final = "aviary.admission"
 
+STOPPED_SHORT: Final = "JudgeStoppedShort"
+"""Type of a judge's failure whose first detail is what it has seen, as that of a heartbeat is."""
+
 TOPIC_DEPLOYS: Final = "aviary.deploys"
 TOPIC_ALERTS: Final = "aviary.alerts"
 TOPIC_EVENTS: Final = "aviary.events"

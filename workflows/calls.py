@@ -150,7 +150,12 @@ class Calls:
     def __init__(self, plan: ServicePlan, tuning: Tuning, told: Told) -> None:
         self._plan = plan
         self._tuning = tuning
-        self._told = told
+        self.told = told
+        """Hears why a call fails that is made again."""
+
+    def policy(self, call: Call, request: Any) -> Policy:
+        """How a call is made."""
+        return CALLS[call].policy(request, self._plan, self._tuning)
 
     def start(
         self,
@@ -172,7 +177,7 @@ class Calls:
                 worker that takes it.
         """
         spec = CALLS[call]
-        policy = spec.policy(request, self._plan, self._tuning)
+        policy = self.policy(call, request)
         policy = replace(
             policy,
             schedule_to_close=within or policy.schedule_to_close,
@@ -213,8 +218,8 @@ class Calls:
         Returns:
             The answer; what stopped the wait, or the failure; None when it became unneeded.
         """
-        told, for_ever = told or self._told, CALLS[call].for_ever
-        policy = CALLS[call].policy(request, self._plan, self._tuning)
+        told, for_ever = told or self.told, CALLS[call].for_ever
+        policy = self.policy(call, request)
         for retry in rounds(policy.retry):
             again = retry if for_ever else policy.retry
             handle = self.start(call, request, summary, retry=again, within=within)

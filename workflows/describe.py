@@ -10,6 +10,7 @@ from temporalio.exceptions import ApplicationError, FailureError, TimeoutError, 
 from schemas.base import format_duration
 from schemas.catalog import Strategy
 from schemas.catalog_check import many
+from schemas.ids import STOPPED_SHORT
 from schemas.release import (
     CanaryPhase,
     Cause,
@@ -35,7 +36,7 @@ _TIMES = {
     TimeoutType.SCHEDULE_TO_START: "no worker took it",
     TimeoutType.SCHEDULE_TO_CLOSE: "there was no answer in time, or no worker took it",
 }
-_KINDS = {"Retryable", "Terminal"}
+_KINDS = {"Retryable", "Terminal", STOPPED_SHORT}
 """Types of failures that say nothing to a person."""
 LAST_FAILURE = "last failure: "
 """Before the reason why a wait has been in vain so far."""

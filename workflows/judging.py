@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.exceptions import (
     ActivityError,
+    ApplicationError,
     FailureError,
     RetryState,
     TimeoutType,
@@ -25,12 +26,14 @@ with workflow.unsafe.imports_passed_through():
     from schemas.capabilities import Counting
     from schemas.catalog import Bake
     from schemas.fitting import fitted
+    from schemas.ids import STOPPED_SHORT
     from schemas.release import VERDICT_BYTES, Cause, CauseKind, ServicePlan
     from schemas.verdict import Reason, Verdict, VerdictKind
     from workflows import describe
     from workflows.calls import Call, Calls, Stop, failure_of, until_done
     from workflows.outcomes import Failed, Stopped
     from workflows.traffic import Traffic
+    from workflows.trying import only_out_of_attempts, rounds
 
 
 @dataclass(frozen=True)
@@ -86,19 +89,26 @@ class Judging:
         """
         if not self.watched:
             return await self._let_time_pass(bake, stops)
-        within = self._left(bake.max) + self._late if bake else None
         request = self._request(bake, exposure, overruled=overruled)
         self.report = None
         what = _summary(f"{self._plan.service} at {request.weight:g} %", bake)
-        judging = self._calls.start(Call.JUDGE, request, what, within=within)
-        await until_done(judging, stops.stop, stops.until)
-        unasked = not judging.done()
-        if unasked:
-            judging.cancel()
-            # Its evidence is handed back; a rollback does not wait for that.
-            if (halted := await until_done(judging, stops.halt)) is not None:
-                return halted
-        return self._answered(judging, bake, stops, unasked=unasked)
+        for retry in rounds(self._calls.policy(Call.JUDGE, request).retry):
+            within = self._left(bake.max) + self._late if bake else None
+            judging = self._calls.start(Call.JUDGE, request, what, retry=retry, within=within)
+            await until_done(judging, stops.stop, stops.until)
+            unasked = not judging.done()
+            if unasked:
+                judging.cancel()
+                # Its evidence is handed back; a rollback does not wait for that.
+                if (halted := await until_done(judging, stops.halt)) is not None:
+                    return halted
+            error = failure_of(judging)
+            if unasked or error is None or not only_out_of_attempts(error):
+                return self._answered(judging, bake, stops, unasked=unasked)
+            self._keep_seen(error)
+            self._calls.told(describe.failure(error))
+            request = request.model_copy(update={"evidence": self.evidence})
+        raise AssertionError("rounds has no end")
 
     @property
     def watched(self) -> bool:
@@ -131,6 +141,7 @@ class Judging:
             if bake is None or not _out_of_time(error):
                 return Failed(self._calls.cause_of(error))
             return self._not_judged(error)
+        self._calls.told("")
         result = judging.result()
         self.evidence = result.evidence
         self.ramp = result.ramp or self.ramp
@@ -191,12 +202,21 @@ class Judging:
 
     def _not_judged(self, error: FailureError) -> Verdict:
         """The bake is over, and the judge said nothing; what it had seen goes on."""
-        cause = error.__cause__
-        if isinstance(cause, TimeoutFailure) and cause.last_heartbeat_details:
-            seen = cause.last_heartbeat_details[0]
-            self.evidence = {part: one for part, one in seen.items() if part != "evidence_series"}
+        self._keep_seen(error)
         self.verdict = describe.not_judged(self._plan, error, workflow.now())
         return self.verdict
+
+    def _keep_seen(self, error: FailureError) -> None:
+        """The evidence of a judge that has ended without a verdict."""
+        cause = error.__cause__
+        details: Sequence[Any] = ()
+        if isinstance(cause, TimeoutFailure):
+            details = cause.last_heartbeat_details
+        elif isinstance(cause, ApplicationError) and cause.type == STOPPED_SHORT:
+            details = cause.details
+        if details:
+            seen = details[0]
+            self.evidence = {part: one for part, one in seen.items() if part != "evidence_series"}
 
     def _left(self, most: timedelta) -> timedelta:
         """Of a bake, which may have begun in an earlier run; those of a ramp begin now."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from schemas.release import CanaryPhase, ServiceStatus
 from schemas.versions import short
-from workflows.describe import phase
+from workflows.describe import LAST_FAILURE, phase
 from workflows.markdown import WIDTH, canary_link, cell, row
 
 
@@ -33,7 +33,7 @@ def services_table(
         name = canary_link(one.service, run) if run else cell(one.service)
         versions = f"{short(one.stable)} → " if one.stable else ""
         versions += short(one.version)
-        width = WIDTH * 2 if stuck else WIDTH
+        width = WIDTH * 2 if stuck or LAST_FAILURE in why else WIDTH
         rows.append(row(f"{name} {cell(versions)}", _state(one), cell(why, width)))
     left = len(services) - len(shown)
     if left:

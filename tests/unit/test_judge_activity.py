@@ -19,6 +19,7 @@ from adapters.errors import Retryable, Terminal, Unanswered, UnknownRoute
 from adapters.ports import Routing
 from adapters.routers.memory.trial import TrialRouter
 from schemas.catalog import Bake
+from schemas.ids import STOPPED_SHORT
 from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
 from schemas.reading import Answer, Fault, Series
 from schemas.route import Route
@@ -220,7 +221,7 @@ async def test_another_attempt_goes_on_from_the_last_heartbeat(elements: int) ->
             raise ConnectionError("the worker is gone")
 
     first.on_heartbeat = on_heartbeat
-    with pytest.raises(ConnectionError):
+    with pytest.raises(ApplicationError, match="the worker is gone"):
         await _judge(shop, _request(), first)
     second = ActivityEnvironment()
     second.info = dataclasses.replace(
@@ -328,6 +329,25 @@ async def test_nothing_passes_that_got_no_request_by_the_router_s_count() -> Non
     assert result.verdict.reason is Reason.SAMPLE_RATIO_MISMATCH
     assert result.verdict.final
     assert "started on the canary at a weight of 5 %" in result.verdict.sentence
+
+
+async def test_an_attempt_that_fails_hands_on_what_it_has_seen() -> None:
+    shop = Shop()
+
+    async def sleep(seconds: float) -> None:
+        await Shop.sleep(shop, seconds)
+        if shop.now - T0 > timedelta(seconds=5):
+            shop.error = OSError(28, "No space left on device")
+
+    shop.sleep = sleep  # type: ignore[method-assign]
+    with pytest.raises(ApplicationError, match="No space left on device") as caught:
+        await _judge(shop, _request(bake=LONG))
+    assert (caught.value.type, caught.value.non_retryable) == (STOPPED_SHORT, False)
+    seen = {k: v for k, v in caught.value.details[0].items() if k != "evidence_series"}
+    shop.error, shop.sleep = None, lambda seconds: Shop.sleep(shop, seconds)  # type: ignore[method-assign]
+    whole = await _judge(Shop(), _request())
+    result = await _judge(shop, _request(evidence=seen))
+    assert result.verdict.metrics[0].canary == whole.verdict.metrics[0].canary
 
 
 class Knowing(Counting):

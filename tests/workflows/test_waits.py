@@ -156,6 +156,25 @@ async def test_a_stuck_rollback_says_why_everywhere(server: WorkflowEnvironment)
     assert "last failure" not in done.services[0].waits_for
 
 
+async def test_a_judge_that_fails_in_mid_bake_says_why_before_its_end(
+    server: WorkflowEnvironment,
+) -> None:
+    world = World(server.client)
+    world.judge.trouble = "/var/lib/aviary: No space left on device"
+    bake = {"min": "1s", "max": "1h"}
+    async with world.working():
+        release = await world.release({"ledger": []}, strategy={"steps": [50], "bake": bake})
+        await release.until(ledger="baking")
+        await shown(release, "No space left on device")
+        world.judge.trouble = ""
+        done = await release.result()
+    assert done.phase is ReleasePhase.FINALIZED
+    assert "No space left" not in done.services[0].waits_for
+    at_50 = [one for one in world.judge.requests if one.weight == 50]
+    assert at_50[0].evidence is None
+    assert at_50[-1].evidence == {"seen": "something"}, "what was seen is not lost"
+
+
 async def test_a_step_and_a_preflight_that_fail_say_why(server: WorkflowEnvironment) -> None:
     world = World(server.client)
     world.router = router = ReadOnlyRouter()

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 
 from temporalio import activity
 from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
 
 from activities.judge import JUDGE, JudgeRequest, JudgeResult
 from activities.ramp import BEGIN_RAMP, BeginRamp, RampState
 from activities.report_delivery import ReportSender
+from schemas.ids import STOPPED_SHORT
 from schemas.verdict import Reason, Verdict, VerdictKind
 
 FOREIGN = "somebody else changed its route"
@@ -26,6 +28,8 @@ class ScriptedJudge:
         self.failing: set[str] = set()
         self.foreign: set[tuple[str, float]] = set()
         """Where it finds that somebody else has changed the route."""
+        self.trouble = ""
+        """Why it can't judge, after it has seen something."""
         self.requests: list[JudgeRequest] = []
         self.ramp_weights: list[float] = []
 
@@ -49,6 +53,8 @@ class ScriptedJudge:
         self.requests.append(request)
         place = (request.service, request.weight)
         async with self._send_report(request.report):
+            if self.trouble:
+                raise ApplicationError(self.trouble, {"seen": "something"}, type=STOPPED_SHORT)
             return await self._judge(request, place)
 
     async def _judge(self, request: JudgeRequest, place: tuple[str, float]) -> JudgeResult:
