@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -17,6 +18,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 STEPS: list[dockerfile.Command] = list(dockerfile.parse_file(str(ROOT / "Dockerfile")))
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+names = [found.name for found in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
+names = [name for name in names if not name.startswith("aviary.local")]  # of the extra "local"
+for name in names:
+    importlib.import_module(name)
+print(len(names))
+"""
 HADOLINT = Path(sys.executable).parent / "hadolint"
 
 
@@ -82,8 +92,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as the image would be: packages of the lock, and the files that are copied."""
     folder = tmp_path_factory.mktemp("image")
     # Another account must be able to get in: pytest makes its folders private.
-    for parent in (folder, folder.parent):
-        parent.chmod(0o755)
+    for parent in (folder, *folder.parents):
+        if parent.is_relative_to(tempfile.gettempdir()) and not parent.is_mount():
+            parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
     work = folder / "build"
     for sources, target in copied():
         base = work if target == "./" and "requirements.lock" in sources else folder / "app"
@@ -110,10 +121,16 @@ def reached_by_all(folder: Path) -> bool:
 
 
 def as_image(image: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the entry point as the image does: its packages, its folder, no rights."""
-    nobody = 65534 if os.geteuid() == 0 and reached_by_all(Path(sys.base_prefix)) else None
+    """Run the entry point as the image does."""
+    return in_image(image, *steps("ENTRYPOINT")[0].value[1:], *arguments)
+
+
+def in_image(image: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python as the image has it: its packages, its folder, no rights."""
+    reached = reached_by_all(Path(sys.base_prefix)) and reached_by_all(image)
+    nobody = 65534 if os.geteuid() == 0 and reached else None
     return subprocess.run(
-        [str(image / "opt/aviary/bin/python"), *steps("ENTRYPOINT")[0].value[1:], *arguments],
+        [str(image / "opt/aviary/bin/python"), *arguments],
         cwd=image / "app",
         env={"PYTHONDONTWRITEBYTECODE": "1", "HOME": "/nonexistent", "LANG": "C.UTF-8"},
         user=nobody,
@@ -134,4 +151,13 @@ def test_the_lock_alone_is_enough_to_run(image: Path) -> None:
 @pytest.mark.parametrize("role", ["worker", "bridge", "webhook", "serve"])
 def test_every_role_is_there(image: Path, role: str) -> None:
     done = as_image(image, role, "--help")
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"aviary {role}" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("package", [target for _, target in copied() if target.isidentifier()])
+def test_every_module_finds_what_it_imports(image: Path, package: str) -> None:
+    """The roles import most of it late: their help says nothing of that."""
+    done = in_image(image, "-c", IMPORT_ALL, package)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) > 2

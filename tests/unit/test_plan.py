@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,6 +139,31 @@ def test_any_release_ends_in_order(graph: Graph, max_parallel: int, data: st.Dat
         assert sorted(world.finalized) == sorted(graph)
         for place, service in enumerate(world.finalized):
             assert graph[service] <= set(world.finalized[:place])
+
+
+@given(graphs(), st.integers(1, 4), st.data())
+def test_a_release_in_which_nothing_goes_wrong_is_finalized(
+    graph: Graph, max_parallel: int, data: st.DataObject
+) -> None:
+    world = Simulation(graph, max_parallel)
+    world.settle()
+    while world.finished is None:
+        wrong = {"fail", "alert"}
+        possible = sorted(one for one in world.happenings() if one[0] not in wrong)
+        assert possible, "nothing moves and nothing has ended"
+        world.happen(*data.draw(st.sampled_from(possible)))
+        world.settle()
+    assert world.finished is False
+    assert set(world.phases.values()) == {CanaryPhase.FINALIZED}
+    assert world.soaked, "only after its soak"
+
+
+@given(graphs(), st.booleans())
+def test_a_paused_release_neither_soaks_nor_finalizes(graph: Graph, soaked: bool) -> None:
+    phases = dict.fromkeys(graph, CanaryPhase.HOLDING)
+    view = plan.View(depends_on=graph, phases=phases, soaked=soaked)
+    assert plan.next_actions(view) == ((plan.BeginFinalize() if soaked else plan.Soak()),)
+    assert plan.next_actions(replace(view, paused=True)) == ()
 
 
 @given(graphs(), st.integers(1, 4))

@@ -8,11 +8,13 @@ import threading
 from uuid import uuid4
 
 import pytest
-from temporalio import workflow
+from temporalio import activity, workflow
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from aviary.sandbox import Uninterrupted, sandbox
+from aviary.queues import ActivitySet, build_workers
+from aviary.sandbox import Uninterrupted
+from aviary.settings import load_settings
 from tests.workflows.kit import eventually
 
 _may_end = threading.Event()
@@ -87,5 +89,13 @@ async def test_a_slow_task_is_done_again_and_not_interrupted(
     assert len(_begun) > 1, "it was given up, and done again"
 
 
-def test_all_workflows_are_run_so() -> None:
-    assert isinstance(sandbox(), Uninterrupted)
+async def test_the_workflows_of_a_worker_are_run_so(server: WorkflowEnvironment) -> None:
+    activities = ActivitySet([_nothing], [_nothing], [_nothing], [_nothing])
+    workers = build_workers(server.client, load_settings(), activities)
+    of_workflows = [config for config in (one.config() for one in workers) if config["workflows"]]
+    assert [type(config["workflow_runner"]) for config in of_workflows] == [Uninterrupted]
+
+
+@activity.defn(name="nothing")
+async def _nothing() -> None:
+    """Do nothing."""

@@ -116,10 +116,16 @@ async def test_a_password_and_a_certificate_let_us_in(
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("part", ["prometheus", "alertmanager"])
 @pytest.mark.parametrize(
-    "wrong", [{"password": "hunter-2"}, {"user": None}, {"cert": "stranger"}, {"ca_file": None}]
+    ("wrong", "why"),
+    [
+        ({"password": "hunter-2"}, "401"),
+        ({"user": None}, "401"),
+        ({"cert": "stranger"}, "ssl|certificate|connection|disconnected"),
+        ({"ca_file": None}, "SSLError|certificate verify failed"),
+    ],
 )
 async def test_what_is_missing_or_wrong_keeps_us_out_and_no_secret_is_told(
-    part: str, wrong: dict[str, str | None], ports: dict[str, int], pem: Pem
+    part: str, wrong: dict[str, str | None], why: str, ports: dict[str, int], pem: Pem
 ) -> None:
     told: dict[str, Any] = GOOD | {"ca_file": pem.ca, "cert_file": pem.client}
     match wrong:
@@ -129,7 +135,7 @@ async def test_what_is_missing_or_wrong_keeps_us_out_and_no_secret_is_told(
             told = {name: told[name] for name in ("ca_file", "cert_file")}
         case _:
             told |= wrong
-    with pytest.raises(AdapterError) as caught:
+    with pytest.raises(AdapterError, match=f"(?i){why}") as caught:
         await _ask(part, ports[part], told)
     shown = repr(caught.value) + repr(caught.value.__cause__)
     assert PASSWORD not in shown.replace("latest", "")

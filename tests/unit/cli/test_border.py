@@ -216,6 +216,7 @@ def test_an_error_from_outside_is_text(
     outside.text, outside.fails = text, True
     result = run(*ASKING[name])
     assert result.exit_code == ExitCode.FAILURE
+    assert result.stderr.strip(), "it is told"
     harmless(result.output)
 
 

@@ -52,7 +52,12 @@ def test_the_catalog_can_come_from_the_settings(
     run: Run, catalog: Path, event: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AVIARY_CATALOG", str(catalog))
-    assert run("plan", "-e", event).exit_code == 0
+    result = run("plan", "-e", event, "--format", "json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["stages"] == [["ledger"], ["shop"]]
+    other = catalog.with_name("other.yaml")
+    other.write_text(catalog.read_text().replace("ledger", "wallet"))
+    assert "ledger" in run("plan", "-e", event, "-c", other).stderr, "an option goes before it"
 
 
 @pytest.mark.parametrize(

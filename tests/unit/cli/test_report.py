@@ -55,4 +55,6 @@ def test_no_such_release_leaves_no_file(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_release_id_is_checked(run: Run) -> None:
-    assert run("report", "no such id").exit_code == ExitCode.BAD_INPUT
+    result = run("report", "no such id")
+    assert (result.exit_code, result.stdout) == (ExitCode.BAD_INPUT, "")
+    assert "got 'no such id'" in " ".join(result.stderr.split())

@@ -83,4 +83,5 @@ async def test_a_refusal_says_what_to_do(
 
 async def test_somebody_else_was_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_Admin, "code", 36)
-    await ensure_topics(OPTIONS)
+    assert await ensure_topics(OPTIONS) == kafka.TOPICS
+    assert [topic.name for topic in _created] == list(kafka.TOPICS), "they were asked for"

@@ -114,6 +114,15 @@ def test_a_superseding_release_takes_the_place_of_those_that_wait() -> None:
     assert words(said) == {"r002": "superseded", "r003": "superseded", "r004": "admitted"}
 
 
+def test_a_release_that_waits_sends_nobody_back() -> None:
+    queue = ReleaseQueue()
+    ask(queue, entry(1, "ab"))
+    assert words(ask(queue, entry(2, "b"))) == {"r002": "queued"}
+    # Nor does one that would supersede, where it shares no service.
+    assert words(ask(queue, entry(3, "c", SUPERSEDE))) == {"r003": "admitted"}
+    assert "r001" in queue
+
+
 def test_only_the_newest_of_the_same_services_stays_and_keeps_the_place() -> None:
     queue = ReleaseQueue()
     first = entry(1, "ab")

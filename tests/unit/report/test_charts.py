@@ -41,7 +41,8 @@ def _plain(figure: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("scenario", [one.__name__ for one in SCENARIOS])
 def test_plotly_takes_the_figures_of_recorded_releases(scenario: str) -> None:
     timeline = recorded(scenario)
-    go.Figure(_plain(weights_figure(timeline, NOW)))
+    weights = go.Figure(_plain(weights_figure(timeline, NOW)))
+    assert weights.data
     for name in timeline.services:
         go.Figure(_plain(service_figure(timeline, name, NOW)))
 
