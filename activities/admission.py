@@ -11,6 +11,7 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.cell import here
 from activities.clock import server_now
 from activities.policy import Policy, forever
 from schemas.admission import AdmissionState, Answer, Answered, Ask
@@ -126,7 +127,7 @@ class AdmissionActivities:
         await self._client.start_workflow(
             ADMISSION_WORKFLOW,
             AdmissionState(poll=request.ask.poll),
-            id=admission_workflow_id(request.queue),
+            id=admission_workflow_id(request.queue, here()),
             task_queue=request.queue,
             start_signal=SIGNAL_ASK,
             start_signal_args=[request.ask],
@@ -143,17 +144,19 @@ class AdmissionActivities:
             f"AND TaskQueue = '{request.queue}'"
         )
         answer = Answer(answered=Answered.RESYNC, at=self._clock())
-        known = {release_workflow_id(release) for release in request.heard}
+        known = {release_workflow_id(release, here()) for release in request.heard}
         found = [one.id async for one in self._client.list_workflows(query) if one.id not in known]
         heard = await self._signal_all(dict.fromkeys(found, answer))
-        return tuple(one.removeprefix(release_workflow_id("")) for one in heard[:_TOLD])
+        mine = release_workflow_id("", here())
+        return tuple(one.removeprefix(mine) for one in heard[:_TOLD])
 
     @activity.defn(name=DELIVER)
     async def deliver(self, request: Deliver) -> tuple[str, ...]:
         """Tell each; returns those that have ended. To be told twice is to be told once."""
-        answers = {release_workflow_id(one): answer for one, answer in request.answers.items()}
+        ids = {one: release_workflow_id(one, here()) for one in request.answers}
+        answers = {ids[one]: answer for one, answer in request.answers.items()}
         heard = set(await self._signal_all(answers))
-        return tuple(one for one in request.answers if release_workflow_id(one) not in heard)
+        return tuple(one for one in request.answers if ids[one] not in heard)
 
     async def _signal_all(self, answers_by_id: Mapping[str, Answer]) -> list[str]:
         """Those that hear."""

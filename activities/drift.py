@@ -12,6 +12,7 @@ from typing import Final
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 from temporalio import activity
 
+from activities.cell import here
 from activities.clock import server_now
 from activities.decided import Decided
 from activities.policy import Policy, forever, rest
@@ -191,7 +192,9 @@ class DriftActivities:
         router = self._router_for(catalog.resolve(service).router).router
         try:
             route = await router.read(service)
-            if route.canary is None or await self._known.is_running(canary_workflow_id(service)):
+            if route.canary is None or await self._known.is_running(
+                canary_workflow_id(service, here())
+            ):
                 return _Kind.GOOD, route
             # A canary closes after its last write: only what is so even now has been left behind.
             if await router.read(service) != route:
@@ -210,7 +213,7 @@ class DriftActivities:
             _RELEASE_ID.validate_python(route.owner)
         except ValidationError:
             return _Kind.FOREIGN
-        release = release_workflow_id(route.owner)
+        release = release_workflow_id(route.owner, here())
         try:
             if await self._known.is_running(release):
                 return _Kind.LEFT

@@ -125,7 +125,8 @@ def _text(settings: Settings) -> tuple[str, str]:
 
 def links_of(settings: Settings) -> Links:
     """Where the pages about releases are."""
-    return Links(settings.temporal_ui_url, settings.temporal_namespace, settings.report_url)
+    ui, reports = settings.temporal_ui_url, settings.report_url
+    return Links(ui, settings.temporal_namespace, reports, settings.in_cell)
 
 
 def make_notifier(

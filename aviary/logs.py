@@ -12,6 +12,7 @@ import structlog
 from aviary.log_lapses import quiet_lapses
 from aviary.log_rate import limit_rates
 from aviary.telemetry.carrier import trace_ids
+from schemas.ids import cell_of
 from schemas.outside import visible
 
 _TRACES = ("exception", "stack")
@@ -117,7 +118,7 @@ def _without_temporal_noise(
             workflow_id = str(context.get("workflow_id"))
             event["workflow_id"] = workflow_id
             event["attempt"] = context.get("attempt")
-            kind, _, name = workflow_id.partition("/")
+            kind, _, name = workflow_id.removeprefix(str(cell_of(workflow_id))).partition("/")
             if name and kind in _NAMED:
                 event.setdefault(_NAMED[kind], name)
     return event

@@ -92,7 +92,7 @@ def build_workers(
         activities: what they do.
         options: what they have in common.
     """
-    prefix = settings.task_queue
+    prefix = settings.main_queue
     common: dict[str, Any] = {
         "graceful_shutdown_timeout": options.grace,
         "max_heartbeat_throttle_interval": options.heartbeats_every,

@@ -28,13 +28,12 @@ from adapters.errors import Retryable
 from aviary.settings import Settings
 from schemas.catalog import Catalog
 from schemas.deploy import DeployRequested
+from schemas.ids import drift_schedule_id
 from schemas.release import ServicePlan
 from schemas.route import Route
 from workflows.drift import DRIFT_WORKFLOW, TASK_TIMEOUT
 from workflows.planning import plan_release
 
-DRIFT_SCHEDULE: Final = "aviary-drift"
-"""Id of the schedule, and the beginning of its workflows' ids."""
 _FIRST_BACKOFF_S: Final = 0.5
 _CAP_BACKOFF_S: Final = 30.0
 _log = structlog.get_logger("aviary.schedules")
@@ -64,7 +63,7 @@ async def ensure_drift_schedule(client: Client, settings: Settings) -> None:
         there = now.description.schedule
         action = there.action
         same = isinstance(action, ScheduleActionStartWorkflow) and (
-            action.task_queue == settings.task_queue
+            action.task_queue == settings.main_queue
         )
         if same and there.spec.intervals == wanted.spec.intervals:
             return None
@@ -72,9 +71,9 @@ async def ensure_drift_schedule(client: Client, settings: Settings) -> None:
         return ScheduleUpdate(wanted)
 
     try:
-        await client.create_schedule(DRIFT_SCHEDULE, wanted)
+        await client.create_schedule(drift_schedule_id(settings.in_cell), wanted)
     except ScheduleAlreadyRunningError:
-        await client.get_schedule_handle(DRIFT_SCHEDULE).update(changed)
+        await client.get_schedule_handle(drift_schedule_id(settings.in_cell)).update(changed)
 
 
 def drift_schedule(settings: Settings) -> Schedule:
@@ -87,8 +86,8 @@ def drift_schedule(settings: Settings) -> Schedule:
         action=ScheduleActionStartWorkflow(
             DRIFT_WORKFLOW,
             DriftInput(every=every),
-            id=DRIFT_SCHEDULE,
-            task_queue=settings.task_queue,
+            id=drift_schedule_id(settings.in_cell),
+            task_queue=settings.main_queue,
             task_timeout=TASK_TIMEOUT,
             static_summary="traffic on canaries that nobody looks after",
         ),

@@ -13,6 +13,7 @@ from pydantic_settings import SettingsConfigDict
 
 from adapters.kafka_options import KafkaSecurity, SaslMechanism
 from aviary.access_settings import AccessSettings, problems, variable
+from schemas.ids import CELL_PATTERN, KINDS, Cell, main_queue
 from schemas.outside import hide_user
 
 OTHER_VARIABLES = frozenset({"AVIARY_CACHE", "AVIARY_PORTS"})
@@ -46,6 +47,11 @@ class Settings(AccessSettings):
         default="127.0.0.1:7233", pattern=_ADDRESS, description="host:port of Temporal."
     )
     temporal_namespace: str = Field(default="default", min_length=1)
+    cell: str = Field(
+        default="",
+        pattern=rf"^$|{CELL_PATTERN}",
+        description="Name of this installation where several share a Temporal namespace.",
+    )
     task_queue: str = Field(
         default="aviary", min_length=1, description="Workflow queue, and prefix of the others."
     )
@@ -156,6 +162,23 @@ class Settings(AccessSettings):
     )
     log_format: str = Field(default="auto", pattern="^(auto|console|json)$")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+
+    @field_validator("cell")
+    @classmethod
+    def _no_kind(cls, value: str) -> str:
+        if value in KINDS:
+            raise ValueError(f"expected another name than {', '.join(KINDS)}")
+        return value
+
+    @property
+    def in_cell(self) -> Cell:
+        """The cell of this installation."""
+        return Cell(self.cell)
+
+    @property
+    def main_queue(self) -> str:
+        """The task queue of workflows and router writes; the prefix of the others."""
+        return main_queue(self.task_queue, self.in_cell)
 
     @field_validator("notify_file")
     @classmethod

@@ -169,7 +169,7 @@ def _metrics(
 def _reports(settings: Settings, client: Client) -> ReportWriter | None:
     if settings.report_dir is None:
         return None
-    return ReportFolder(settings.report_dir, partial(fetch_timeline, client))
+    return ReportFolder(settings.report_dir, partial(fetch_timeline, client, cell=settings.in_cell))
 
 
 async def _alerts(settings: Settings, stack: AsyncExitStack) -> AlertSource:

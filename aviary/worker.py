@@ -119,7 +119,7 @@ async def run_bare_worker(
         )
         if client is None:
             return
-        watched = polled_queues(settings.task_queue)
+        watched = polled_queues(settings.main_queue)
         polling = Polling(watched, lambda polled: sample(metrics, polled), registry=registry)
         standing.works(client, polling)
         await work(client, settings, stop, registry, Watch(polling, standing))
@@ -185,14 +185,14 @@ async def work(
             ending.add(asyncio.create_task(watching))
         beside = {
             asyncio.create_task(keep_drift_schedule(client, settings)),
-            asyncio.create_task(Census(client, registry).run()),
+            asyncio.create_task(Census(client, registry, cell=settings.in_cell).run()),
         }
         if version is not None:
             keeper = keeper_of(client, settings, version, registry)
             beside.add(asyncio.create_task(keeper.run()))
         build = version.build_id if version else BUILD_OFF
         address = settings.temporal_address
-        _log.info("working", task_queue=settings.task_queue, temporal=address, build=build)
+        _log.info("working", task_queue=settings.main_queue, temporal=address, build=build)
         failure = ""
         try:
             await asyncio.wait({stopping, *ending}, return_when=asyncio.FIRST_COMPLETED)

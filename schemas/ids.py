@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Final
 
 RELEASE_WORKFLOW: Final = "aviary.release"
@@ -54,19 +56,59 @@ QUERY_STATUS: Final = "status"
 """On a release: `ReleaseStatus`; on a canary: `CanaryStatus`."""
 
 
-def release_workflow_id(release: str) -> str:
+@dataclass(frozen=True)
+class Cell:
+    """One installation beside others in one Temporal namespace: an environment, or a region.
+
+    Its name comes first in every id and task queue, so that what is asked for by the beginning of
+    an id is of one cell. Without a name ids are as in a namespace of its own.
+    """
+
+    name: str = ""
+
+    def __str__(self) -> str:
+        """What its ids begin with."""
+        return f"{self.name}/" if self.name else ""
+
+
+NO_CELL: Final = Cell()
+CELL_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
+DRIFT: Final = "aviary-drift"
+"""Id of the schedule of drift checks, and the beginning of their ids."""
+KINDS: Final = ("release", "canary", "admission", DRIFT)
+"""What may follow a cell in an id; none of them is a cell's name."""
+_IN_A_CELL: Final = re.compile(rf"([a-z0-9-]+)/(?:(?:release|canary|admission)/|{DRIFT})")
+
+
+def cell_of(workflow_id: str) -> Cell:
+    """The cell of a workflow of ours, by its id."""
+    found = _IN_A_CELL.match(workflow_id)
+    return Cell(found[1]) if found and found[1] not in KINDS else NO_CELL
+
+
+def release_workflow_id(release: str, cell: Cell = NO_CELL) -> str:
     """The workflow id of a release: one release id, one workflow."""
-    return f"release/{release}"
+    return f"{cell}release/{release}"
 
 
-def canary_workflow_id(service: str) -> str:
+def canary_workflow_id(service: str, cell: Cell = NO_CELL) -> str:
     """The workflow id of a service's canary: its lock, and the address of alerts about it."""
-    return f"canary/{service}"
+    return f"{cell}canary/{service}"
 
 
-def admission_workflow_id(prefix: str) -> str:
+def admission_workflow_id(prefix: str, cell: Cell = NO_CELL) -> str:
     """The workflow id of the admission: one for all the releases of a task queue."""
-    return f"admission/{prefix}"
+    return f"{cell}admission/{prefix.removeprefix(str(cell))}"
+
+
+def drift_schedule_id(cell: Cell = NO_CELL) -> str:
+    """The id of the schedule of drift checks, and the beginning of their workflow ids."""
+    return f"{cell}{DRIFT}"
+
+
+def main_queue(task_queue: str, cell: Cell = NO_CELL) -> str:
+    """The task queue of workflows and router writes; the prefix of the others."""
+    return f"{cell}{task_queue}"
 
 
 def judging_queue(prefix: str) -> str:

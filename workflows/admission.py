@@ -37,6 +37,7 @@ with workflow.unsafe.imports_passed_through():
         release_workflow_id,
     )
     from workflows import pages
+    from workflows.cell import here
     from workflows.release_queue import ReleaseQueue
     from workflows.waiting import one_ended
 
@@ -209,7 +210,7 @@ class AdmissionWorkflow:
         return tuple(ended)
 
     async def _deliver(self, release: str, answer: Answer) -> None:
-        handle = workflow.get_external_workflow_handle(release_workflow_id(release))
+        handle = workflow.get_external_workflow_handle(release_workflow_id(release, here()))
         try:
             await handle.signal(SIGNAL_ADMISSION, answer)
         except FailureError as error:
@@ -272,7 +273,7 @@ class AdmissionWorkflow:
         self._watching = asyncio.create_task(self._wait_for_end(wanted)) if wanted else None
 
     async def _wait_for_end(self, releases: tuple[str, ...]) -> None:
-        ids = {release_workflow_id(release): release for release in releases}
+        ids = {release_workflow_id(release, here()): release for release in releases}
         queue = effects_queue(workflow.info().task_queue)  # no thousand others wait for it there
         why = "has a release ended without a word?"
         gone = await one_ended(tuple(ids), self._start.poll, why, queue=queue)

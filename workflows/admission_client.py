@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from schemas.release import Cause, CauseKind, ReleasePlan, Tuning
     from workflows import describe
+    from workflows.cell import here
     from workflows.outbox import Pace
     from workflows.trying import for_ever
     from workflows.waiting import one_ended
@@ -84,7 +85,7 @@ class AdmissionClient:
     async def _notify_one(self, release: str) -> None:
         wants = {name: one.version for name, one in self._plan.services.items()}
         revert = Revert(release=self._plan.release, since=self._since, services=wants)
-        handle = workflow.get_external_workflow_handle(release_workflow_id(release))
+        handle = workflow.get_external_workflow_handle(release_workflow_id(release, here()))
         try:
             async with self._pace.room(revert):
                 await handle.signal(SIGNAL_REVERT, revert)
@@ -113,7 +114,7 @@ class AdmissionClient:
             if self._settled(over) or self._resync_asked:
                 continue
             await self.until_ended(
-                admission_workflow_id(workflow.info().task_queue),
+                admission_workflow_id(workflow.info().task_queue, here()),
                 lambda: self._settled(over) or self._resync_asked,
                 "queued: is the admission there?",
                 patient=True,
@@ -150,7 +151,7 @@ class AdmissionClient:
         """Leave all services to others."""
         await asyncio.gather(*self._notifying)
         handle = workflow.get_external_workflow_handle(
-            admission_workflow_id(workflow.info().task_queue)
+            admission_workflow_id(workflow.info().task_queue, here())
         )
         try:
             await handle.signal(SIGNAL_LEAVE, Leave(release=self._plan.release, run=self._run))

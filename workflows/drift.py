@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.ids import CANARY_WORKFLOW, canary_workflow_id, judging_queue
     from schemas.notice import Notice
     from schemas.release import CanaryInput, Cause, CauseKind
+    from workflows.cell import here
     from workflows.outbox import Announcer
 
 DRIFT_WORKFLOW = "aviary.drift"
@@ -86,7 +87,7 @@ class DriftWorkflow:
                     restore=None if drift.forward else cause,
                     promote=drift.forward,
                 ),
-                id=canary_workflow_id(service),
+                id=canary_workflow_id(service, here()),
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
                 task_timeout=TASK_TIMEOUT,
                 static_summary=f"{service}: drift, {_way(drift)}",

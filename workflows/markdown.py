@@ -1,4 +1,7 @@
-"""Markdown of a page in Temporal's UI: rows, links, and anybody's text as text. Pure."""
+"""Markdown of a page in Temporal's UI: rows, links, and anybody's text as text.
+
+Pure, but that a link is to the cell of the workflow whose page it is on.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from urllib.parse import quote
 
 from schemas.ids import canary_workflow_id, release_workflow_id
 from schemas.outside import unlinked
+from workflows.cell import here
 
 WIDTH = 110
 """Characters of a text in a row."""
@@ -36,7 +40,7 @@ def cell(text: str, width: int = WIDTH) -> str:
 
 def canary_link(service: str, run: str) -> str:
     """A link to the page of a canary."""
-    place = quote(canary_workflow_id(service), safe="")
+    place = quote(canary_workflow_id(service, here()), safe="")
     page = f"/namespaces/{{namespace}}/workflows/{place}/{quote(run)}/user-metadata"
     return f"[{cell(service)}]({page})"
 
@@ -44,6 +48,6 @@ def canary_link(service: str, run: str) -> str:
 def release_link(release_id: str, run: str = "") -> str:
     """A link to the page of a release."""
     page = f"/{quote(run)}/user-metadata" if run else ""
-    place = quote(release_workflow_id(release_id), safe="")
+    place = quote(release_workflow_id(release_id, here()), safe="")
     name = cell(f"release {release_id}")
     return f"[{name}](/namespaces/{{namespace}}/workflows/{place}{page})"

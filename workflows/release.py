@@ -46,6 +46,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.admission_client import AdmissionClient
     from workflows.attributes import Attributes, of_canary
     from workflows.calls import decided
+    from workflows.cell import here
     from workflows.commands import CommandKind, Commands
     from workflows.outbox import Announcer, Pace
     from workflows.readiness import Readiness
@@ -282,7 +283,7 @@ class ReleaseWorkflow(Commands):
             CANARY_WORKFLOW,
             start,
             result_type=CanaryOutcome,
-            id=canary_workflow_id(service),
+            id=canary_workflow_id(service, here()),
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
             task_timeout=TASK_TIMEOUT,
             static_summary=f"{service} {self._plan.services[service].version}",
@@ -343,7 +344,7 @@ class ReleaseWorkflow(Commands):
         self._note_change()
         self._background(self._admission.claim())
         await self._admission.until_ended(
-            canary_workflow_id(service),
+            canary_workflow_id(service, here()),
             lambda: self._phase is ReleasePhase.ROLLING_BACK,
             f"another canary of {service} is there",
         )

@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
         ServiceStatus,
     )
     from workflows import describe
+    from workflows.cell import here
     from workflows.outbox import Announcer
 
 _WAIT_MOST = 1000
@@ -135,7 +136,7 @@ class ReleaseEvents:
         release = self._plan.release
         self._announcer.publish(
             event(
-                release_workflow_id(release),
+                release_workflow_id(release, here()),
                 self._sequence,
                 kind,
                 release=release,

@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.ids import RESETS, SIGNAL_ORDER_END, canary_workflow_id
     from schemas.release import Cause, CauseKind, EndOrder
     from workflows.admission_client import AdmissionClient
+    from workflows.cell import here
 
 
 def resets() -> int:
@@ -64,7 +65,7 @@ async def order_end(service: str, order: EndOrder, admission: AdmissionClient) -
 
     That of another release does not obey, and is waited for.
     """
-    canary = canary_workflow_id(service)
+    canary = canary_workflow_id(service, here())
     try:
         await workflow.get_external_workflow_handle(canary).signal(SIGNAL_ORDER_END, order)
     except FailureError as error:

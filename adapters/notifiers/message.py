@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from schemas.ids import release_workflow_id
+from schemas.ids import NO_CELL, Cell, release_workflow_id
 from schemas.notice import Notice
 from schemas.outside import inert, one_line
 
@@ -28,12 +28,14 @@ class Links:
     namespace: str = "default"
     reports: str | None = None
     """Address of the folder of reports, each `<release>.html`."""
+    cell: Cell = NO_CELL
+    """Of the releases."""
 
     def of(self, notice: Notice) -> Mapping[str, str]:
         """The pages about a notice's release, by what they show; the report once it has ended."""
         found: dict[str, str] = {}
         if self.temporal_ui is not None:
-            workflow = quote(release_workflow_id(notice.release), safe="")
+            workflow = quote(release_workflow_id(notice.release, self.cell), safe="")
             base = self.temporal_ui.rstrip("/")
             found["release"] = f"{base}/namespaces/{quote(self.namespace)}/workflows/{workflow}"
         if self.reports is not None and notice.kind.ends:

@@ -102,7 +102,12 @@ class _Bridge:
         client = self._client
         known = await retry_until_available("search attributes", lambda: ensure_attributes(client))
         self._acceptor = Acceptor(
-            TemporalGateway(client, self._settings.task_queue, self._tuning(known=known)),
+            TemporalGateway(
+                client,
+                self._settings.main_queue,
+                self._tuning(known=known),
+                self._settings.in_cell,
+            ),
             self._sender,
             self._catalog.newest,
             self._metrics,

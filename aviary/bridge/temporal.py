@@ -70,8 +70,15 @@ class TemporalGateway:
     calls.
     """
 
-    def __init__(self, client: Client, task_queue: str, tuning: Tuning | None = None) -> None:
-        """Start releases on this task queue, with this tuning."""
+    def __init__(
+        self,
+        client: Client,
+        task_queue: str,
+        tuning: Tuning | None = None,
+        cell: ids.Cell = ids.NO_CELL,
+    ) -> None:
+        """Start releases of this cell on this task queue, with this tuning."""
+        self._cell = cell
         self._client = client
         self._task_queue = task_queue
         self._tuning = tuning or Tuning()
@@ -118,7 +125,7 @@ class TemporalGateway:
     ) -> StartWorkflowExecutionRequest:
         return StartWorkflowExecutionRequest(
             namespace=self._client.namespace,
-            workflow_id=ids.release_workflow_id(plan.release),
+            workflow_id=ids.release_workflow_id(plan.release, self._cell),
             workflow_type=WorkflowType(name=ids.RELEASE_WORKFLOW),
             task_queue=TaskQueue(name=self._task_queue),
             input=await self._payloads(ReleaseInput(plan=plan, tuning=self._tuning, digest=digest)),
@@ -138,7 +145,7 @@ class TemporalGateway:
         )
 
     async def _check_same(self, release: str, digest: str) -> None:
-        first = await self._asked(ids.release_workflow_id(release))
+        first = await self._asked(ids.release_workflow_id(release, self._cell))
         if not first.digest:
             _log.warning("release_known_unverified", release=release)
         elif first.digest != digest:
@@ -179,7 +186,7 @@ class TemporalGateway:
         Raises:
             Retryable: Temporal did not say.
         """
-        info = await self._describe(ids.canary_workflow_id(service))
+        info = await self._describe(ids.canary_workflow_id(service, self._cell))
         if info is None or info.status != WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING:
             return None
         return info.execution.run_id
@@ -192,8 +199,11 @@ class TemporalGateway:
         Raises:
             Retryable: Temporal did not say.
         """
-        query = f"WorkflowType = '{ids.CANARY_WORKFLOW}' AND ExecutionStatus = 'Running'"
-        prefix = ids.canary_workflow_id("")
+        prefix = ids.canary_workflow_id("", self._cell)
+        query = (
+            f"WorkflowType = '{ids.CANARY_WORKFLOW}' AND ExecutionStatus = 'Running' "
+            f"AND WorkflowId STARTS_WITH '{prefix}'"
+        )
         try:
             return [
                 each.id.removeprefix(prefix)
@@ -231,7 +241,9 @@ class TemporalGateway:
         """
         request = SignalWorkflowExecutionRequest(
             namespace=self._client.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=ids.canary_workflow_id(service)),
+            workflow_execution=WorkflowExecution(
+                workflow_id=ids.canary_workflow_id(service, self._cell)
+            ),
             signal_name=ids.SIGNAL_ALERT if len(alerts) == 1 else ids.SIGNAL_ALERTS,
             input=await self._payloads(alerts[0] if len(alerts) == 1 else list(alerts)),
             identity=self._client.identity,

@@ -34,7 +34,9 @@ def deployment_of(settings: Settings) -> str:
 
     Temporal allows no dot in it.
     """
-    return settings.deployment or _NOT_IN_NAMES.sub("-", settings.task_queue)
+    return settings.deployment or _NOT_IN_NAMES.sub(
+        "-", settings.main_queue.replace("/", "_", 1) if settings.cell else settings.task_queue
+    )
 
 
 @cache

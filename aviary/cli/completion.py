@@ -74,7 +74,8 @@ async def _listed(settings: Settings, incomplete: str, more: str) -> list[str]:
     from schemas.ids import RELEASE_WORKFLOW, release_workflow_id  # noqa: PLC0415
 
     client = await connect_temporal(settings)
-    begin = release_workflow_id(incomplete)
+    begin = release_workflow_id(incomplete, settings.in_cell)
     query = f"WorkflowType = '{RELEASE_WORKFLOW}' AND WorkflowId STARTS_WITH '{begin}'{more}"
     listed = client.list_workflows(query, limit=_MOST, page_size=_MOST)
-    return [one.id.removeprefix(release_workflow_id("")) async for one in listed]
+    mine = release_workflow_id("", settings.in_cell)
+    return [one.id.removeprefix(mine) async for one in listed]

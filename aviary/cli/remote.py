@@ -99,6 +99,7 @@ class Releases:
         """Work on the namespace that the client is connected to."""
         self.client = self._client = client
         self._settings = settings
+        self._cell = settings.in_cell
 
     @classmethod
     async def connect(cls, settings: Settings) -> Releases:
@@ -124,7 +125,7 @@ class Releases:
         """
         async with failures_told(f"starting release {plan.release}"):
             tuning = Tuning(search_attributes=await self._has_attributes())
-            gateway = TemporalGateway(self._client, self._settings.task_queue, tuning)
+            gateway = TemporalGateway(self._client, self._settings.main_queue, tuning, self._cell)
             return await gateway.start(plan, digest, str(uuid4()))
 
     async def _has_attributes(self) -> bool:
@@ -169,7 +170,7 @@ class Releases:
         limit = asyncio.Semaphore(_AT_ONCE)
 
         async def ask(service: str) -> CanaryStatus | None:
-            handle = self._client.get_workflow_handle(ids.canary_workflow_id(service))
+            handle = self._client.get_workflow_handle(ids.canary_workflow_id(service, self._cell))
             async with limit:
                 found = await _query(handle, CanaryStatus)
             return found if found is not None and found.release == status.release else None
@@ -183,7 +184,7 @@ class Releases:
         limit = asyncio.Semaphore(_AT_ONCE)
 
         async def ask(service: str) -> Sight | None:
-            handle = self._client.get_workflow_handle(ids.canary_workflow_id(service))
+            handle = self._client.get_workflow_handle(ids.canary_workflow_id(service, self._cell))
             async with limit:
                 try:
                     described = await handle.describe(rpc_timeout=_LOOK_TIMEOUT)
@@ -191,7 +192,7 @@ class Releases:
                     if error.status is RPCStatusCode.NOT_FOUND:
                         return None
                     raise
-            mine = described.parent_id == ids.release_workflow_id(status.release)
+            mine = described.parent_id == ids.release_workflow_id(status.release, self._cell)
             return sight_of(described) if mine else None
 
         async with failures_told(f"release {status.release}"):
@@ -207,7 +208,7 @@ class Releases:
         await self._describe(release)
         async with failures_told(f"release {release}"):
             try:
-                return await fetch_timeline(self._client, release)
+                return await fetch_timeline(self._client, release, cell=self._cell)
             except ValidationError as error:
                 text = f"release {release}: its history is of another version of Aviary: {error}"
                 raise CommandError(ExitCode.FAILURE, _one_line(text)) from None
@@ -236,6 +237,8 @@ class Releases:
     async def _find(self, query: str, check: Filters, limit: int) -> list[Found]:
         found: list[Found] = []
         batch: list[WorkflowHandle[object, object]] = []
+        begins = ids.release_workflow_id("", self._cell)
+        query += f" AND WorkflowId STARTS_WITH '{begins}'"
         async for execution in self._client.list_workflows(query, page_size=min(limit, 100)):
             batch.append(self._client.get_workflow_handle(execution.id, run_id=execution.run_id))
             if len(batch) == min(_AT_ONCE, limit):
@@ -254,7 +257,7 @@ class Releases:
 
     async def _look(self, handle: WorkflowHandle[object, object]) -> Found:
         described = await handle.describe(rpc_timeout=_LOOK_TIMEOUT)
-        release = described.id.removeprefix(ids.release_workflow_id(""))
+        release = described.id.removeprefix(ids.release_workflow_id("", self._cell))
         status = await self._status_of(described, release)
         running = described.status is WorkflowExecutionStatus.RUNNING
         state = described.typed_search_attributes.get(_STATE) if running else None
@@ -283,7 +286,7 @@ class Releases:
         Raises:
             CommandError: no such release (4); refused, ended already, or nobody answers (1).
         """
-        handle = self._client.get_workflow_handle(ids.release_workflow_id(release))
+        handle = self._client.get_workflow_handle(ids.release_workflow_id(release, self._cell))
         try:
             answer: str = await handle.execute_update(
                 word, command, result_type=str, rpc_timeout=patience, id=str(uuid4())
@@ -323,7 +326,7 @@ class Releases:
             raise CommandError(ExitCode.FAILURE, text)
 
     async def _describe(self, release: str) -> WorkflowExecutionDescription:
-        handle = self._client.get_workflow_handle(ids.release_workflow_id(release))
+        handle = self._client.get_workflow_handle(ids.release_workflow_id(release, self._cell))
         async with failures_told(f"release {release}"):
             try:
                 return await handle.describe(rpc_timeout=_LOOK_TIMEOUT)

@@ -58,4 +58,4 @@ async def _timeline(settings: Settings, release: str) -> Timeline:
     releases = await Releases.connect(settings)
     timeline = await releases.timeline(release)
     async with failures_told(f"release {release}"):
-        return await with_running(releases.client, timeline)
+        return await with_running(releases.client, timeline, cell=settings.in_cell)

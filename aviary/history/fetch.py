@@ -14,7 +14,7 @@ from aviary.history.canary import next_run
 from aviary.history.events import decoded, read
 from aviary.history.release import ReleaseReader
 from aviary.history.timeline import build
-from schemas.ids import canary_workflow_id, release_workflow_id
+from schemas.ids import NO_CELL, Cell, canary_workflow_id, release_workflow_id
 from schemas.live import Live
 from schemas.timeline import CanaryRun, Timeline
 
@@ -23,18 +23,19 @@ _WITH_LIVE: Final = 2
 """Elements of a heartbeat: what another attempt resumes from, and what people may see."""
 
 
-async def fetch_timeline(client: Client, release: str) -> Timeline:
+async def fetch_timeline(client: Client, release: str, *, cell: Cell = NO_CELL) -> Timeline:
     """The timeline of a release, as far as Temporal still has it.
 
     Args:
         client: of Temporal.
         release: the release id; of a release that was reset, its latest run is read.
+        cell: of the release.
 
     Raises:
         RPCError: NOT_FOUND when there is no such release (any more), or Temporal can't answer.
         pydantic.ValidationError: the history is of another version of Aviary.
     """
-    described = await client.get_workflow_handle(release_workflow_id(release)).describe()
+    described = await client.get_workflow_handle(release_workflow_id(release, cell)).describe()
     handle = client.get_workflow_handle(described.id, run_id=described.run_id)
     history = await handle.fetch_history()
     runs = [
@@ -46,7 +47,7 @@ async def fetch_timeline(client: Client, release: str) -> Timeline:
 
     async def one(service: str, run: CanaryRun) -> list[_Found]:
         async with limit:
-            return [found async for found in _canary(client, service, run)]
+            return [found async for found in _canary(client, service, run, cell)]
 
     found = await asyncio.gather(*(one(service, run) for service, run in runs))
     each = [one for several in found for one in several]
@@ -65,11 +66,13 @@ class _Found(NamedTuple):
     live: Live | None
 
 
-async def _canary(client: Client, service: str, run: CanaryRun) -> AsyncIterator[_Found]:
+async def _canary(
+    client: Client, service: str, run: CanaryRun, cell: Cell
+) -> AsyncIterator[_Found]:
     """A run, and those that went on with it; one that is gone ends them."""
     later: str | None = run.run_id
     while later is not None:
-        handle = client.get_workflow_handle(canary_workflow_id(service), run_id=later)
+        handle = client.get_workflow_handle(canary_workflow_id(service, cell), run_id=later)
         try:
             history = await handle.fetch_history()
             following = next_run(read(history))

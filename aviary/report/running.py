@@ -13,14 +13,14 @@ from activities.judge import JUDGE
 from analysis.evidence_series import columns, of_judge
 from analysis.judge import Judge
 from aviary.history.events import decoded
-from schemas.ids import canary_workflow_id
+from schemas.ids import NO_CELL, Cell, canary_workflow_id
 from schemas.release import ServicePlan
 from schemas.timeline import ServiceTimeline, Timeline
 
 _AT_ONCE: Final = 10
 
 
-async def with_running(client: Client, timeline: Timeline) -> Timeline:
+async def with_running(client: Client, timeline: Timeline, *, cell: Cell = NO_CELL) -> Timeline:
     """The same timeline, with what the bakes that go on have seen so far.
 
     Raises:
@@ -30,7 +30,7 @@ async def with_running(client: Client, timeline: Timeline) -> Timeline:
 
     async def one(service: ServiceTimeline) -> ServiceTimeline:
         async with limit:
-            return with_kept(service, await _kept(client, service))
+            return with_kept(service, await _kept(client, service, cell))
 
     found = await asyncio.gather(*(one(service) for service in timeline.services.values()))
     services = {service.plan.service: service for service in found}
@@ -57,13 +57,13 @@ def evidence_series_of_kept(plan: ServicePlan, kept: Any) -> dict[str, Any] | No
     return columns(of_judge(judge, kept["evidence_series"]), judge)
 
 
-async def _kept(client: Client, service: ServiceTimeline) -> Any:
+async def _kept(client: Client, service: ServiceTimeline, cell: Cell) -> Any:
     """The first part of the judge's heartbeat; None where none runs."""
     if not service.judgings or service.judgings[-1].ended_at is not None:
         return None
     name, run_id = service.plan.service, service.judgings[-1].run_id
     try:
-        handle = client.get_workflow_handle(canary_workflow_id(name), run_id=run_id)
+        handle = client.get_workflow_handle(canary_workflow_id(name, cell), run_id=run_id)
         described = await handle.describe()
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:

@@ -32,9 +32,14 @@ class Census:
         client: Client,
         registry: CollectorRegistry,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        cell: ids.Cell = ids.NO_CELL,
     ) -> None:
         """Register the gauges; nothing is asked yet."""
         self._client = client
+        self._begins = {
+            ids.RELEASE_WORKFLOW: ids.release_workflow_id("", cell),
+            ids.CANARY_WORKFLOW: ids.canary_workflow_id("", cell),
+        }
         self._sleep = sleep
         self._running = Gauge(
             "aviary_releases_running",
@@ -81,6 +86,6 @@ class Census:
     async def _count(self, kind: str, state: str) -> int:
         query = (
             f"WorkflowType = '{kind}' AND ExecutionStatus = 'Running' "
-            f"AND {attributes.STATE} = '{state}'"
+            f"AND {attributes.STATE} = '{state}' AND WorkflowId STARTS_WITH '{self._begins[kind]}'"
         )
         return (await self._client.count_workflows(query, rpc_timeout=_RPC)).count

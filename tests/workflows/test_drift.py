@@ -13,10 +13,10 @@ from temporalio.testing import WorkflowEnvironment
 from activities.drift import DriftInput, DriftReport
 from adapters.errors import Retryable
 from aviary.catalogs import make_catalog
-from aviary.schedules import DRIFT_SCHEDULE, ensure_drift_schedule
+from aviary.schedules import ensure_drift_schedule
 from aviary.settings import Settings
 from schemas.event_kinds import EventType, NoticeKind
-from schemas.ids import canary_workflow_id
+from schemas.ids import DRIFT, canary_workflow_id
 from schemas.release import ReleasePhase
 from schemas.route import Route
 from tests.workflows.kit import METRIC, QUICK, RecordingRouter, Release, World, eventually
@@ -264,7 +264,7 @@ async def test_the_schedule_is_made_once_keeps_a_pause_and_takes_a_new_interval(
 ) -> None:
     client: Client = world.client
     settings = Settings(task_queue=world.queue, drift_every_s=3600)
-    handle = client.get_schedule_handle(DRIFT_SCHEDULE)
+    handle = client.get_schedule_handle(DRIFT)
     try:
         for _ in range(2):
             await ensure_drift_schedule(client, settings)
@@ -290,7 +290,7 @@ async def test_the_schedule_starts_checks_by_itself(world: Drifting) -> None:
             await eventually(all_back)
             await back(world)
     finally:
-        await world.client.get_schedule_handle(DRIFT_SCHEDULE).delete()
+        await world.client.get_schedule_handle(DRIFT).delete()
 
 
 async def test_a_catalog_that_cannot_be_read_fails_the_check_and_says_so(

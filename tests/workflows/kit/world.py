@@ -25,11 +25,14 @@ from schemas.catalog import Catalog
 from schemas.deploy import DeployRequested
 from schemas.ids import (
     CANARY_WORKFLOW,
+    NO_CELL,
     QUERY_STATUS,
     RELEASE_WORKFLOW,
     SIGNAL_ALERT,
     SIGNAL_RESUME,
+    Cell,
     canary_workflow_id,
+    main_queue,
     release_workflow_id,
 )
 from schemas.release import (
@@ -90,9 +93,10 @@ class MemoryReports:
 class World:
     """A worker with everything in memory, and words to use it."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, cell: Cell = NO_CELL) -> None:
         self.client = client
-        self.queue = f"test-{uuid4()}"
+        self.cell = cell
+        self.queue = main_queue(f"test-{uuid4()}", cell)
         self.router = RecordingRouter()
         self.connections: Mapping[str, Connection] = {}
         self.router_for: Callable[[RouterSpec], Routing] = lambda _: self.router.routing
@@ -123,7 +127,9 @@ class World:
             begin_ramp=self.judge.begin_ramp,
             heals_within=self.heals_within,
         )
-        settings = load_settings().model_copy(update={"task_queue": self.queue, **self.settings})
+        queue = self.queue.removeprefix(str(self.cell))
+        given = {"task_queue": queue, "cell": self.cell.name, **self.settings}
+        settings = load_settings().model_copy(update=given)
         options = WorkerOptions(
             version=version, grace=timedelta(0), heartbeats_every=timedelta(milliseconds=50)
         )
@@ -200,7 +206,7 @@ class World:
         handle = await self.client.start_workflow(
             RELEASE_WORKFLOW,
             ReleaseInput(plan=plan, tuning=tuning or self.tuning),
-            id=release_workflow_id(release),
+            id=release_workflow_id(release, self.cell),
             task_queue=self.queue,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             result_type=ReleaseStatus,
@@ -237,7 +243,7 @@ class World:
         return await self.client.start_workflow(
             CANARY_WORKFLOW,
             CanaryInput(release="r", plan=plan, tuning=self.tuning, resume=resume),
-            id=canary_workflow_id(service),
+            id=canary_workflow_id(service, self.cell),
             task_queue=self.queue,
             result_type=CanaryOutcome,
             start_signal=first_word,
@@ -254,7 +260,7 @@ class Release:
     def canary(self, service: str) -> WorkflowHandle[Any, Any]:
         """The canary of a service."""
         return self.world.client.get_workflow_handle(
-            canary_workflow_id(self.world.service(service))
+            canary_workflow_id(self.world.service(service), self.world.cell)
         )
 
     async def status(self) -> ReleaseStatus:
