@@ -47,17 +47,19 @@ def list_builds(
 
     settings = load_settings(temporal_address=address, temporal_namespace=namespace)
     name = deployment_of(settings)
-    rows = asyncio.run(_listed(settings, name))
+    found = asyncio.run(rows(settings, name))
     if output is Format.JSON:
-        print_json({"deployment": name, "builds": [vars(row) for row in rows]})
-    elif not rows:
+        print_json({"deployment": name, "builds": [vars(row) for row in found]})
+    elif not found:
         say(f"deployment {name}: no worker with a build ID has begun yet")
     else:
-        _print(rows)
+        _print(found)
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
+    """One build."""
+
     build: str
     state: str
     percentage: float
@@ -68,7 +70,12 @@ class _Row:
     """Releases and canaries that are pinned to it, and run."""
 
 
-async def _listed(settings: Settings, name: str) -> list[_Row]:
+async def rows(settings: Settings, name: str) -> list[Row]:
+    """The builds of a deployment, newest first.
+
+    Raises:
+        CommandError: Temporal can't be reached, or refused.
+    """
     from aviary.builds.server import Deployment  # noqa: PLC0415
     from aviary.cli.remote import Releases, failures_told  # noqa: PLC0415
 
@@ -90,8 +97,8 @@ async def _listed(settings: Settings, name: str) -> list[_Row]:
         ]
 
 
-async def _row(deployment: Deployment, build: Build, share: dict[str, float], workers: int) -> _Row:
-    return _Row(
+async def _row(deployment: Deployment, build: Build, share: dict[str, float], workers: int) -> Row:
+    return Row(
         build=build.build_id,
         state=build.state.value,
         percentage=share.get(build.build_id, 0.0),
@@ -100,7 +107,7 @@ async def _row(deployment: Deployment, build: Build, share: dict[str, float], wo
     )
 
 
-def _print(rows: list[_Row]) -> None:
+def _print(rows: list[Row]) -> None:
     from rich.table import Table  # noqa: PLC0415 - heavy
 
     table = Table()

@@ -15,6 +15,7 @@ from rich.console import Console, Group
 from typer.main import get_command
 
 from aviary.cli import build_app, remote
+from aviary.cli import builds as builds_command
 from aviary.cli import report as report_command
 from aviary.cli.border import as_json, new_console, show
 from aviary.cli.changes import Changes
@@ -116,7 +117,13 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> type[Outside]:
     async def told(*_: object) -> Timeline:
         return timeline_of(Told.text)
 
+    async def builds(*_: object) -> list[builds_command.Row]:
+        if Told.fails:
+            raise CommandError(ExitCode.FAILURE, Told.text)
+        return [builds_command.Row(Told.text, Told.text, 100, 1, 1)]
+
     monkeypatch.setattr(remote, "Releases", Told)
+    monkeypatch.setattr(builds_command, "rows", builds)
     monkeypatch.setattr(report_command, "_timeline", told)
     return Told
 
@@ -133,6 +140,7 @@ ASKING = {
     "release rollback": ("release", "rollback", "r"),
     "release keep": ("release", "keep", "r"),
     "report": ("report", "r"),
+    "builds list": ("builds", "list"),
 }
 """Commands that print what Temporal says."""
 OWN_INPUT = {
@@ -141,6 +149,7 @@ OWN_INPUT = {
     "schema",
     "routers",
     "version",
+    "builds id",
     "judge",
     "ramp",
     "release start",
