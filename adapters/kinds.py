@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from adapters.connections import Connection
-from adapters.metrics.packs import Pack
+from adapters.packs import Pack
 from adapters.ports import MetricsSource, Notifier, Router
 from schemas.base import Model
 from schemas.capabilities import Capabilities
@@ -21,7 +21,7 @@ from schemas.judging import MetricSpec
 if TYPE_CHECKING:
     import httpx
 
-    from adapters.notifiers.message import Links
+    from adapters.links import Links
 
 O = TypeVar("O", bound=Model)  # noqa: E741 - options
 C = TypeVar("C", bound=Connection)

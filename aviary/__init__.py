@@ -1,4 +1,9 @@
-"""Aviary: durable, event-driven canary releases that span several dependent services."""
+"""Aviary: durable, event-driven canary releases that span several dependent services.
+
+Here belongs what runs: the command line, the settings, the worker, the bridge, the webhook, and the
+wiring that chooses adapters. What is decided or done for a release does not (`workflows`,
+`activities`).
+"""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 from adapters.connections import Connection
 from adapters.errors import Retryable
 from adapters.kinds import NotifierKind
+from adapters.links import Links
 from adapters.notifiers.fan_out import FanOut
 from adapters.notifiers.log import LogNotifier
-from adapters.notifiers.message import Links
 from adapters.ports import Notifier
 from aviary.connections import VARIABLE
 from aviary.discreet import discreet

@@ -10,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from adapters.connections import Connection
 from adapters.kinds import Kind, RouterKind
-from adapters.metrics.packs import BUILT_IN
+from adapters.packs import BUILT_IN
 from schemas.router_spec import KindName
 
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(KindName)

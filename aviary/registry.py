@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from adapters.connections import Connection
 from adapters.kinds import Kind, MetricsKind, NotifierKind, RouterKind
-from adapters.metrics.packs import Pack, Packs
+from adapters.packs import Pack, Packs
 from aviary.descriptions import DescriptionError, check_kind
 from schemas.outside import one_line
 

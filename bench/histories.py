@@ -24,7 +24,7 @@ from activities.judge import JUDGE, JudgeActivities, JudgeRequest, JudgeResult
 from activities.report_delivery import ReportSender
 from activities.traffic import APPLY
 from adapters.memory import MemoryMetricsSource
-from adapters.metrics.packs import BUILT_IN
+from adapters.packs import BUILT_IN
 from aviary.converter import DATA_CONVERTER
 from bench import bare, testbed
 from bench.figures import Figure, Goal, Spec

@@ -1,4 +1,8 @@
-"""Notifiers: how people are told."""
+"""Notifiers: how people are told.
+
+Here belongs how a notice is written and sent. Which notices there are, and who gets which, does not
+(`schemas.notice`).
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from adapters.notifiers.message import Links
+from adapters.links import Links
 from schemas.notice import Notice, Severity
 
 

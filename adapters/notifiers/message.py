@@ -8,39 +8,12 @@ are written so that it finds none. The links that are made here stay as they are
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from urllib.parse import quote
 
-from schemas.ids import NO_CELL, Cell, release_workflow_id
 from schemas.notice import Notice
 from schemas.outside import inert, one_line
 
 Spelling = Callable[[str], str]
 """How somebody's text is written for a service."""
-
-
-@dataclass(frozen=True)
-class Links:
-    """Where the pages about a release are."""
-
-    temporal_ui: str | None = None
-    """Address of Temporal's UI, without the path of a page."""
-    namespace: str = "default"
-    reports: str | None = None
-    """Address of the folder of reports, each `<release>.html`."""
-    cell: Cell = NO_CELL
-    """Of the releases."""
-
-    def of(self, notice: Notice) -> Mapping[str, str]:
-        """The pages about a notice's release, by what they show; the report once it has ended."""
-        found: dict[str, str] = {}
-        if self.temporal_ui is not None:
-            workflow = quote(release_workflow_id(notice.release, self.cell), safe="")
-            base = self.temporal_ui.rstrip("/")
-            found["release"] = f"{base}/namespaces/{quote(self.namespace)}/workflows/{workflow}"
-        if self.reports is not None and notice.kind.ends:
-            found["report"] = f"{self.reports.rstrip('/')}/{quote(notice.release)}.html"
-        return found
 
 
 _READS_NO_MARKUP = frozenset({"json", "jsons", "xml", "xmls", "form", "forms", "syslog"})

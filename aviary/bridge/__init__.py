@@ -1,4 +1,8 @@
-"""The bridge: what Kafka brings becomes releases and signals in Temporal."""
+"""The bridge: what Kafka brings becomes releases and signals in Temporal.
+
+Here belongs what reads topics and hands on what it read, each record once in effect. What a release
+does with it does not (`workflows`).
+"""
 
 from aviary.bridge.run import Beside, run_bridge
 

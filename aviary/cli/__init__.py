@@ -1,4 +1,8 @@
-"""The command line: parsing and printing only. Heavy libraries are imported inside the commands."""
+"""The command line: parsing and printing only. Heavy libraries are imported inside the commands.
+
+Here belongs what a person types and sees. What a command sets going does not; nothing outside of
+this package imports it.
+"""
 
 from __future__ import annotations
 

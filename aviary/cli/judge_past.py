@@ -13,7 +13,7 @@ import httpx
 from adapters.errors import AdapterError
 from adapters.http_access import HttpAccess, HttpxAuth
 from adapters.metrics.answers import warned_of
-from adapters.metrics.packs import Pack
+from adapters.packs import Pack
 from analysis.judge import Judge
 from aviary.access_settings import http_access
 from aviary.catalogs import read_catalog

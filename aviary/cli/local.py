@@ -99,7 +99,7 @@ def demo(
 ) -> None:
     """Three releases on the embedded stack; exit code 0 if each ended as it must."""
     _need_packages()
-    from aviary.local.demo import run_demo  # noqa: PLC0415 - heavy
+    from aviary.cli.demo.run import run_demo  # noqa: PLC0415 - heavy
 
     stack = _new_stack(folder, rps)
     raise typer.Exit(_run(stack, lambda running_stack: run_demo(running_stack, keep=keep)))

@@ -40,7 +40,7 @@ def routers(output: FormatOption = Format.TABLE, *, markdown: MarkdownOption = F
 
 
 def _described(known: Registry) -> Iterator[dict[str, Any]]:
-    from adapters.metrics.packs import Pack  # noqa: PLC0415
+    from adapters.packs import Pack  # noqa: PLC0415
     from aviary.registry import Broken  # noqa: PLC0415
 
     for kind in known.routers.every():

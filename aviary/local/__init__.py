@@ -6,7 +6,7 @@
     stack.py     all of them together
     shop.py      one version of one service; load.py its users, tally.py what they saw
     pipeline.py  the deploy events
-    demo.py      three releases that show what Aviary does
 
-Needs the packages of the extra `local`.
+Here belongs what sets parts up, feeds them and ends them. What a person sees of it does not
+(`aviary.cli`). Needs the packages of the extra `local`.
 """

@@ -11,4 +11,7 @@ outages/          every part of the embedded stack dies under load
 server.py         a Temporal that has time to come up
 rows.py           what became of it, as a table and as JSON
 __main__.py       all of them (`make chaos`)
+
+Here belongs what a promise is worth when parts die. What holds while all is well does not
+(`tests/workflows`, `tests/e2e`).
 """

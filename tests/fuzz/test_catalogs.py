@@ -10,7 +10,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.metrics.packs import BUILT_IN
+from adapters.packs import BUILT_IN
 from schemas.catalog import Catalog
 from schemas.catalog_file import MOST_SHOWN, CatalogError
 from schemas.deploy import DeployRequested

@@ -19,7 +19,7 @@ import asyncio, httpx, sys
 from pathlib import Path
 from adapters.errors import StaleGeneration
 from adapters.kinds import Shared
-from adapters.metrics.packs import BUILT_IN
+from adapters.packs import BUILT_IN
 from aviary.catalogs import make_catalog
 from aviary.kinds import registry
 from aviary.telemetry.ports import WorkerMetrics
@@ -80,7 +80,7 @@ def copy(tmp_path: Path) -> Path:
     (adapter,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     (tmp_path / "adapters/routers/folder.py").write_text(adapter)
     pack, _ = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    (tmp_path / "adapters/metrics/packs/folder.yaml").write_text(pack)
+    (tmp_path / "adapters/packs/folder.yaml").write_text(pack)
     hunks = iter(_hunks())
     for name, count in FILES.items():
         for _ in range(count):
@@ -121,6 +121,6 @@ def test_every_file_that_the_page_names_is_there() -> None:
             r"`((?:schemas|workflows|activities|adapters|analysis|aviary|tests)/[\w/.]+)`", PAGE
         )
     )
-    new = {"adapters/routers/folder.py", "adapters/metrics/packs/folder.yaml"}
+    new = {"adapters/routers/folder.py", "adapters/packs/folder.yaml"}
     assert len(named) > len(CODE)
     assert [name for name in sorted(named - new) if not (ROOT / name).exists()] == []

@@ -1,4 +1,8 @@
-"""Prometheus, as a kind of metrics source."""
+"""Prometheus, as a kind of metrics source.
+
+Here belongs how it is asked and what its answers mean. What the counts say of a canary does not
+(`analysis`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Apprise, as a kind of notifier."""
+"""Apprise, as a kind of notifier.
+
+Here belongs what its library needs. How a notice reads does not (`adapters.notifiers.message`).
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from adapters.kinds import NotifierKind
 from adapters.secrets import Secret
 
 if TYPE_CHECKING:
+    from adapters.links import Links
     from adapters.notifiers.apprise.notifier import AppriseNotifier
-    from adapters.notifiers.message import Links
 
 
 class AppriseConnection(Connection):

@@ -13,7 +13,8 @@ import apprise
 from pydantic import SecretStr
 
 from adapters.errors import Retryable
-from adapters.notifiers.message import Links, body, spelling, title
+from adapters.links import Links
+from adapters.notifiers.message import body, spelling, title
 from schemas.notice import Notice, Severity
 
 TIMEOUT_S: Final = 10.0

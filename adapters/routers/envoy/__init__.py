@@ -1,4 +1,8 @@
-"""Envoy, as a kind of router."""
+"""Envoy, as a kind of router.
+
+Here belongs all that knows Envoy's files, admin interface and names of clusters. Nothing of another
+router does, and nothing that decides.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Memory, as a kind of router."""
+"""Memory, as a kind of router.
+
+Here belongs a router that keeps its routes in the process, for tests and trials. What it must do to
+pass for one does not: `tests/contract` says it.
+"""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from adapters.errors import Retryable
+from adapters.links import Links
 from adapters.memory import MemoryNotifier
 from adapters.notifiers.apprise.notifier import AppriseNotifier
 from adapters.notifiers.fan_out import FanOut
-from adapters.notifiers.message import Links
 from adapters.ports import Notifier
 from tests.contract.notifiers.receivers import HttpReceiver, MailReceiver, listening
 

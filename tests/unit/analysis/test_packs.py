@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.metrics.packs import BUILT_IN as PACKS
-from adapters.metrics.packs import GaugeQuery, PoolName, RatioQuery
+from adapters.packs import BUILT_IN as PACKS
+from adapters.packs import GaugeQuery, PoolName, RatioQuery
 from adapters.routers.envoy.names import pool_name
 from schemas.judging import (
     GaugeMetric,

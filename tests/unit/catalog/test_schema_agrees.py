@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from adapters.metrics.packs import BUILT_IN
+from adapters.packs import BUILT_IN
 from aviary.cli.catalogs import schema_text
 from schemas.catalog_file import CatalogError
 from tests.catalogs import parse

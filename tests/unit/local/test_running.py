@@ -15,11 +15,12 @@ from typing import Self, cast
 
 import pytest
 
-from aviary.local import demo, running
+from aviary.cli.demo import run as demo
+from aviary.cli.demo.scenarios import ScenarioResult
+from aviary.local import running
 from aviary.local.process import ChildSpec, Supervisor
 from aviary.local.records import Record
 from aviary.local.running import STOPPED, FolderError, new_folder
-from aviary.local.scenarios import ScenarioResult
 from aviary.local.stack import Say, Stack
 
 _SLEEP = (sys.executable, "-c", "import time; time.sleep(600)")

@@ -11,10 +11,11 @@ import structlog
 from structlog.testing import capture_logs
 
 from adapters.errors import Retryable
+from adapters.links import Links
 from adapters.memory import MemoryNotifier
 from adapters.notifiers import LogNotifier
 from adapters.notifiers.fan_out import FanOut
-from adapters.notifiers.message import Links, body
+from adapters.notifiers.message import body
 from aviary.channels import Routing, make_notifier, parse_channels
 from aviary.settings import SettingsError, load_settings
 from schemas.catalog import Catalog

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.notifiers.message import Links, body, spelling, title
+from adapters.links import Links
+from adapters.notifiers.message import body, spelling, title
 from schemas.event_kinds import NoticeKind
 from schemas.notice import Notice
 from schemas.outside import inert, one_line

@@ -12,11 +12,11 @@ from rich.text import Text
 
 from adapters.errors import AdapterError
 from aviary.cli.border import PlainConsole
+from aviary.cli.demo.scenarios import SCENARIOS, Scenario, ScenarioResult
+from aviary.cli.demo.viewer import ReleaseViewer
 from aviary.cli.failing import CommandError
 from aviary.local.process import ChildFailedError
-from aviary.local.scenarios import SCENARIOS, Scenario, ScenarioResult
 from aviary.local.stack import Stack
-from aviary.local.viewer import ReleaseViewer
 from schemas.outside import one_line
 
 _ENDS: Final = {True: "ended as it must", False: "DID NOT END AS IT MUST"}

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from adapters.routers.envoy.names import pool_name
+from aviary.cli.demo.viewer import ReleaseViewer
 from aviary.local import evidence
 from aviary.local.shop import DEPENDENCIES, Fault
 from aviary.local.stack import Stack
-from aviary.local.viewer import ReleaseViewer
 from schemas.ids import SIGNAL_ALERT
 from schemas.release import CanaryPhase, CauseKind, ReleasePhase, ReleaseStatus
 from schemas.verdict import VerdictKind

@@ -1,4 +1,6 @@
-"""Metric packs: what to ask of each router's metrics, as data in `packs/*.yaml`.
+"""Metric packs: what to ask of each router's metrics, as data in the YAML files beside this one.
+
+Here belong queries; who asks them does not (`adapters.metrics`), and no way to count (`analysis`).
 
 All queries ask for raw series, one per instance: counting is the judge's business, and `rate()` and
 `increase()` would round and extrapolate what it must count exactly.
@@ -124,14 +126,14 @@ def read_pack(file: Traversable) -> Pack:
 
 
 class Packs:
-    """The packs in `packs/*.yaml`, and those that kinds of routers bring along.
+    """The packs beside this module, and those that kinds of routers bring along.
 
     Args:
         more: packs of other packages, by name.
     """
 
     def __init__(self, more: Mapping[str, Pack] = MappingProxyType({})) -> None:
-        self._folder = files("adapters.metrics") / "packs"
+        self._folder = files("adapters.packs")
         own = (entry.name for entry in self._folder.iterdir())
         self._own = {name.removesuffix(".yaml") for name in own if name.endswith(".yaml")}
         self._read: dict[str, Pack] = dict(more)
