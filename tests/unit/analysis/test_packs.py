@@ -46,25 +46,25 @@ def test_a_pack_counts_errors_and_latency_of_one_version(name: str) -> None:
 
 
 def test_a_metric_gets_its_queries_from_the_pack() -> None:
-    errors = PACKS.resolve(JudgeSpec(), RatioMetric(name="errors", slo=0.01))
+    errors = PACKS.resolve(JudgeSpec(pack="envoy"), RatioMetric(name="errors", slo=0.01))
     assert render(errors.templates["total"], VARIABLES) == (
         'envoy_cluster_upstream_rq_completed{envoy_cluster_name="checkout@1~4~2"}'
     )
     assert isinstance(errors, RatioMetric)
     assert errors.slo == 0.01
-    latency = PACKS.resolve(JudgeSpec(), HistogramMetric(name="slow", query="latency"))
+    latency = PACKS.resolve(JudgeSpec(pack="envoy"), HistogramMetric(name="slow", query="latency"))
     assert isinstance(latency, HistogramMetric)
     assert (latency.name, latency.unit) == ("slow", "ms")
-    assert PACKS.resolve(JudgeSpec(), latency) == latency
+    assert PACKS.resolve(JudgeSpec(pack="envoy"), latency) == latency
 
 
 def test_what_a_pack_does_not_have_is_an_error() -> None:
     with pytest.raises(ValueError, match="unknown pack nope, expected envoy"):
         PACKS.resolve(JudgeSpec(pack="nope"), RatioMetric(name="errors"))
     with pytest.raises(ValueError, match="no query oops, expected client_errors"):
-        PACKS.resolve(JudgeSpec(), RatioMetric(name="errors", query="oops"))
+        PACKS.resolve(JudgeSpec(pack="envoy"), RatioMetric(name="errors", query="oops"))
     with pytest.raises(ValueError, match="is a histogram, expected a ratio"):
-        PACKS.resolve(JudgeSpec(), RatioMetric(name="latency"))
+        PACKS.resolve(JudgeSpec(pack="envoy"), RatioMetric(name="latency"))
 
 
 def test_a_limit_can_watch_a_gauge_of_the_pack() -> None:
