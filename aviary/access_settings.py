@@ -140,12 +140,12 @@ def _urls(settings: Any) -> Iterator[Problem]:
             both = f"{variable(f'{part}_user')} and {variable(f'{part}_password')} are for that"
             text = f"(hidden): expected an address without user or password; {both}"
             yield Problem(name, text)
-        elif not (_is_address(url) or (part == "prometheus" and _is_plugins(settings))):
+        elif not (_is_address(url) or (part == "prometheus" and _takes_other_addresses(settings))):
             text = "expected http:// or https://, a host, and no more than a port and a path"
             yield Problem(name, f"(hidden): {text}")
 
 
-def _is_plugins(settings: Any) -> bool:
+def _takes_other_addresses(settings: Any) -> bool:
     """Whether the metrics source is one that may have addresses of another kind."""
     return bool(settings.metrics_source != "prometheus")
 
