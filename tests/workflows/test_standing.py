@@ -293,7 +293,8 @@ async def test_a_pause_holds_a_first_deployment_before_its_first_request(world: 
     release = await world.release({"a": []})
     await eventually(lambda: waits(release, "has no route yet"))
     # To the canary itself: through the release it would race with the instance that is healthy now.
-    await release.canary("a").execute_update(SIGNAL_PAUSE, Command(by="ann"))
+    pause = Command(by="ann")
+    await eventually(lambda: release.canary("a").execute_update(SIGNAL_PAUSE, pause))
     world.router.unhealthy.clear()
     await release.until(a="paused")
     assert name in world.router.unrouted

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.common import WorkerDeploymentVersion, WorkflowIDReusePolicy
+from temporalio.service import RPCError
 
 from adapters.connections import Connection
 from adapters.errors import Retryable
@@ -320,12 +321,25 @@ class Release:
 
 
 async def eventually(condition: Callable[[], Any], within: float = PATIENCE_S) -> None:
-    """Wait for a condition, which may be a coroutine function."""
-    async with asyncio.timeout(within):
-        while True:
-            answer = condition()
-            if asyncio.iscoroutine(answer):
-                answer = await answer
-            if answer:
-                return
-            await asyncio.sleep(0.02)
+    """Wait for a condition, which may be a coroutine function.
+
+    What Temporal can't answer is not so yet: on a busy machine nobody polls for a while, and a task
+    that took too long is done again.
+    """
+    refused: RPCError | None = None
+    try:
+        async with asyncio.timeout(within):
+            while True:
+                try:
+                    answer = condition()
+                    if asyncio.iscoroutine(answer):
+                        answer = await answer
+                except RPCError as error:
+                    answer, refused = None, error
+                if answer:
+                    return
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        if refused is None:
+            raise
+        raise TimeoutError(f"after {within:g} s; last refused: {refused}") from refused
