@@ -8,15 +8,14 @@ for itself, and waits.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final, NamedTuple
 
 from pydantic import Field
 from temporalio import activity
 
-from activities.policy import Policy, forever, rest
+from activities.looking import RouterActivities
+from activities.policy import Policy, forever
 from adapters.errors import AdapterError, UnknownRoute
 from adapters.ports import Routing
 from schemas.base import Duration, Model, ServiceName, Version
@@ -62,38 +61,21 @@ class Found(NamedTuple):
     """Whether it has a route."""
 
 
-class ReadinessActivities:
-    """Activities over the routers.
-
-    Args:
-        router_for: finds the router of a specification.
-        sleep: waits that many seconds.
-        clock: seconds that only grow.
-    """
-
-    def __init__(
-        self,
-        router_for: Callable[[RouterSpec], Routing],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._router_for = router_for
-        self._sleep = sleep
-        self._clock = clock
+class ReadinessActivities(RouterActivities):
+    """Whether services may be touched; see `RouterActivities`."""
 
     @activity.defn(name=READY)
     async def ready(self, request: Ready) -> Lacking:
         """Look until nothing is missing, or `within` is over."""
-        began = self._clock()
-        while True:
-            found = await self._look(request)
-            activity.heartbeat()
-            over = self._clock() - began >= request.within.total_seconds()
-            if over or not found.services:
-                return found
-            await rest(_EVERY_S, self._sleep)
+        return await self._look_until(
+            lambda found: not found.services,
+            lambda: self._look(request),
+            within=request.within,
+            every_s=_EVERY_S,
+        )
 
     async def _look(self, request: Ready) -> Lacking:
+        activity.heartbeat()
         try:
             routing = self._router_for(request.router)
         except AdapterError as error:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
 from pydantic import Field
 from temporalio import activity
 
-from activities.policy import Policy, forever, rest, terminal_errors
+from activities.looking import RouterActivities
+from activities.policy import Policy, forever, terminal_errors
 from activities.traffic import ATTEMPT
 from adapters.errors import AdapterError, UnknownRoute
-from adapters.ports import Instances, Router, Routing
+from adapters.ports import Instances, Router
 from schemas.base import Duration, Model, ServiceName, Version
 from schemas.route import Health, Route
 from schemas.router_spec import RouterSpec
@@ -94,61 +92,42 @@ class RegisterRoute(Model):
     version: Version
 
 
-class StandingActivities:
-    """Activities over what routers know of instances.
-
-    Args:
-        router_for: finds the router of a specification.
-        sleep: waits that many seconds.
-        clock: seconds that only grow.
-    """
-
-    def __init__(
-        self,
-        router_for: Callable[[RouterSpec], Routing],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._router_for = router_for
-        self._sleep = sleep
-        self._clock = clock
+class StandingActivities(RouterActivities):
+    """What routers know of instances; see `RouterActivities`."""
 
     @activity.defn(name=STAND)
     async def stand(self, request: Stand) -> Standing:
         """Look until the target has a healthy instance, or `within` is over."""
         instances = self._router_for(request.router).instances
-        began = self._clock()
-        while True:
-            standing = await _look(instances, request)
-            activity.heartbeat(standing.sentence)
-            over = request.within is not None and (
-                self._clock() - began >= request.within.total_seconds()
-            )
-            if over or not standing.down:
-                return standing
-            await rest(_EVERY_S, self._sleep)
+        return await self._look_until(
+            lambda standing: not standing.down,
+            lambda: _look(instances, request),
+            within=request.within,
+            every_s=_EVERY_S,
+        )
 
     @activity.defn(name=FIRST)
     async def first(self, request: First) -> FirstLook:
         """Return once there is a route, or there was none for long and an instance is healthy."""
         routing = self._router_for(request.router)
         began = self._clock()
-        look = Stand(
+        asked = Stand(
             router=request.router, service=request.service, target=request.version, within=None
         )
-        while True:
+
+        async def look() -> FirstLook | None:
             try:
                 with terminal_errors():
                     return FirstLook(route=await _read(routing.router, request.service))
             except _Absent:
-                absent = request.absent_for is not None and (
-                    self._clock() - began >= request.absent_for.total_seconds()
-                )
-                standing = await _look(routing.instances, look)
-                activity.heartbeat(standing.sentence)
-            if absent and not standing.down:
-                return FirstLook()
-            await rest(_EVERY_S, self._sleep)
+                absent = self._is_over(began, request.absent_for)
+                standing = await _look(routing.instances, asked)
+            return FirstLook() if absent and not standing.down else None
+
+        found = await self._look_until(
+            lambda one: one is not None, look, within=None, every_s=_EVERY_S
+        )
+        return found or FirstLook()
 
     @activity.defn(name=REGISTER)
     async def register(self, request: RegisterRoute) -> Route:
@@ -175,6 +154,12 @@ async def _read(router: Router, service: str) -> Route:
 
 
 async def _look(instances: Instances | None, request: Stand) -> Standing:
+    standing = await _seen(instances, request)
+    activity.heartbeat(standing.sentence)
+    return standing
+
+
+async def _seen(instances: Instances | None, request: Stand) -> Standing:
     """What the router knows now; nothing where it can't tell or does not answer."""
     if instances is None:
         return Standing(target=request.target)

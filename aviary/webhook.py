@@ -126,6 +126,24 @@ def webhook_token(settings: Settings) -> SecretStr | None:
     return None
 
 
+class _Known:
+    """What the newest catalog says of alerts."""
+
+    def __init__(self, catalog: CatalogWatch) -> None:
+        self._catalog = catalog
+        self._deciding = DecidingLabels()
+
+    def service_of(self, labels: dict[str, str]) -> str | None:
+        now = self._catalog.current()
+        return find_service(labels, now.alert_labels.service, now.services)
+
+    def has(self, service: str) -> bool:
+        return service in self._catalog.current().services
+
+    def deciding(self) -> Container[str]:
+        return self._deciding(self._catalog.current())
+
+
 async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
     """Run the webhook on `webhook_host`:`webhook_port` until `stop` is set.
 
@@ -137,19 +155,7 @@ async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
         OSError: the address is taken.
     """
     registry = new_registry("webhook")
-    catalog = CatalogWatch(settings.catalog, registry, read_connections(settings))
-    deciding = DecidingLabels()
-
-    def service_of(labels: dict[str, str]) -> str | None:
-        now = catalog.current()
-        return find_service(labels, now.alert_labels.service, now.services)
-
-    def labels() -> Container[str]:
-        return deciding(catalog.current())
-
-    def is_known(service: str) -> bool:
-        return service in catalog.current().services
-
+    known = _Known(CatalogWatch(settings.catalog, registry, read_connections(settings)))
     options = WebhookOptions(
         token=webhook_token(settings), max_body=settings.webhook_max_body, docs=settings.http_docs
     )
@@ -160,13 +166,16 @@ async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
         async with open_client(http_access(settings, "alertmanager"), timeout_s=5.0) as client:
             url = settings.alertmanager_url
             source = AlertmanagerAlerts(url, client) if url else None
+            recovery = Recovery(
+                source, known.service_of, known.has, time.time, deciding=known.deciding
+            )
             app = create_app(
                 options,
                 sender,
-                service_of,
+                known.service_of,
                 registry,
-                recovery=Recovery(source, service_of, is_known, time.time, deciding=labels),
-                deciding=labels,
+                recovery=recovery,
+                deciding=known.deciding,
             )
             async with told(sender.check, registry, "webhook"):
                 await serve(app, taken, stop, name="webhook")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from prometheus_client import (
@@ -195,10 +196,7 @@ async def work(
         _log.info("working", task_queue=settings.main_queue, temporal=address, build=build)
         failure = ""
         try:
-            await asyncio.wait({stopping, *ending}, return_when=asyncio.FIRST_COMPLETED)
-            failure = next((task.result() for task in ending if task.done()), "")
-            if failure:
-                _log.error("worker_failed", error=failure)
+            failure = await _until_over(stopping, ending)
             if failure and watch is not None:
                 watch.standing.failed(failure)
         finally:
@@ -211,3 +209,12 @@ async def work(
         if failure:
             raise Retryable(f"Temporal: {failure}")
         _log.info("stopped")
+
+
+async def _until_over(stopping: asyncio.Task[Any], ending: set[asyncio.Task[str]]) -> str:
+    """Wait until it is told to stop, or can't go on; return why not."""
+    await asyncio.wait({stopping, *ending}, return_when=asyncio.FIRST_COMPLETED)
+    failure = next((task.result() for task in ending if task.done()), "")
+    if failure:
+        _log.error("worker_failed", error=failure)
+    return failure

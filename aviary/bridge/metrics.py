@@ -29,6 +29,16 @@ class Outcome(StrEnum):
     DEAD_LETTER = "dead_letter"
 
 
+def _accepted(registry: CollectorRegistry) -> Histogram:
+    return Histogram(
+        "aviary_bridge_accepted_seconds",
+        "Seconds from the record's timestamp until it was done.",
+        ["topic"],
+        buckets=_BUCKETS,
+        registry=registry,
+    )
+
+
 class BridgeMetrics:
     """Counters of one bridge."""
 
@@ -63,19 +73,10 @@ class BridgeMetrics:
         self._retries = counter(
             "aviary_bridge_retries", "Attempts that failed and will be repeated, by topic.", "topic"
         )
-        self._lag = Gauge(
-            "aviary_bridge_lag_records",
-            "Records of a partition of ours that are not done yet.",
-            ["topic", "partition"],
-            registry=registry,
-        )
-        self._seconds = Histogram(
-            "aviary_bridge_accepted_seconds",
-            "Seconds from the record's timestamp until it was done.",
-            ["topic"],
-            buckets=_BUCKETS,
-            registry=registry,
-        )
+        text = "Records of a partition of ours that are not done yet."
+        labels = ["topic", "partition"]
+        self._lag = Gauge("aviary_bridge_lag_records", text, labels, registry=registry)
+        self._seconds = _accepted(registry)
 
     def done(self, topic: str, outcome: Outcome, seconds: float) -> None:
         """Count a record that needs nothing more; `seconds` since its timestamp."""

@@ -20,6 +20,7 @@ from schemas.release import (
     ReleasePlan,
     ReleaseStatus,
     ServiceStatus,
+    Tuning,
 )
 from schemas.versions import short
 from schemas.waits import asking
@@ -65,7 +66,10 @@ def print_plan(plan: ReleasePlan) -> None:
         name for name, one in plan.services.items() if one.strategy.bakes and not one.metrics
     ]
     judged = f"Judged by time alone (metrics: []): {listed(by_time)}." if by_time else ""
-    first = "A service without a route yet gets all requests at once, when an instance is healthy."
+    first = (
+        f"A service that has had no route for {format_duration(Tuning().absent_for)} gets all "
+        "requests at once, when an instance is healthy."
+    )
     notes = [plain(note, "dim") for note in (judged, first) if note]
     show(plain(title, "bold"), table, *notes)
 
