@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -190,7 +191,10 @@ async def test_what_cannot_be_done_is_kept_with_its_reason(
     assert by_reason.keys() == bad.keys()
     for reason, sent in bad.items():
         message = by_reason[reason]
-        assert (message.value, message.key) == (sent.value, sent.key)
+        assert message.value == sent.value
+        # The dead letters' topic may be compacted: one without a key is given its place as such.
+        at = re.fullmatch(rf"{ids.TOPIC_DEPLOYS}/\d+/\d+".encode(), message.key)
+        assert message.key == sent.key if sent.key is not None else at
         assert message.headers[: len(sent.headers)] == tuple(sent.headers)
         assert dict(message.headers)["aviary-source-topic"] == ids.TOPIC_DEPLOYS.encode()
     assert b"nosuch" in dict(by_reason["unknown_service"].headers)["aviary-error"]
