@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Final, get_args
 
 from pydantic import SecretStr, model_validator
 from pydantic_core import PydanticCustomError
@@ -13,6 +13,8 @@ from adapters.errors import Retryable
 from adapters.secrets import Secret, unsendable
 from schemas.base import Model
 
+SECRET_REFUSED: Final = "aviary_secret"  # noqa: S105 - the type of an error
+"""Type of the error about a secret: its context has `field` and `expected`."""
 _FILE = "_file"
 _IN_HEADERS = ("token", "key")
 """Names of secrets that go into a header as they are, which must be ASCII."""
@@ -40,15 +42,14 @@ class Connection(Model):
             given, file = read.get(name), read.pop(f"{name}{_FILE}", None)
             is_password = not name.endswith(_IN_HEADERS)
             if given is not None and file is not None:
-                raise PydanticCustomError("aviary_secret", f"{name}: expected it or {name}{_FILE}")
+                raise _refused(name, f"it or {name}{_FILE}, and not both")
             if isinstance(given, str):
                 if not given.strip() or (why := unsendable(given, is_password=is_password)):
-                    why = why if given.strip() else "expected some text"
-                    raise PydanticCustomError("aviary_secret", f"{name}: {why}")
+                    raise _refused(name, why if given.strip() else "some text")
                 read[name] = Secret(SecretStr(given), is_password=is_password)
             elif file is not None:
                 if not isinstance(file, str) or not file:
-                    raise PydanticCustomError("aviary_secret", f"{name}{_FILE}: expected a path")
+                    raise _refused(f"{name}{_FILE}", "a path")
                 read[name] = Secret(file=Path(file), is_password=is_password)
         return read
 
@@ -76,3 +77,11 @@ class Connection(Model):
                     yield secret.read()
                 except Retryable:
                     continue  # nobody has it
+
+
+def _refused(field: str, expected: str) -> PydanticCustomError:
+    """Of a whole connection, as its secrets are read first; names the field all the same."""
+    what = expected.removeprefix("expected ")
+    return PydanticCustomError(
+        SECRET_REFUSED, "{field}: expected {expected}", {"field": field, "expected": what}
+    )

@@ -13,6 +13,7 @@ The file may hold secrets: of what is wrong with it, no value is ever told but n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -20,14 +21,14 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from adapters.connections import Connection
+from adapters.connections import SECRET_REFUSED, Connection
 from aviary.kinds import registry
 from aviary.settings import Settings, SettingsError
 from schemas.catalog_check import listed, nearest
 from schemas.catalog_file import tells
 from schemas.document import Document, read_yaml
 from schemas.files import UnreadableError, decoded, read_bounded
-from schemas.outside import visible
+from schemas.outside import TEXT_MOST, cut, visible
 from schemas.problems import explain, show_path
 from schemas.router_spec import ConnectionName
 
@@ -35,6 +36,11 @@ VARIABLE: Final = "AVIARY_CONNECTIONS_FILE"
 _MOST_BYTES: Final = 1_000_000
 _MOST: Final = 1000
 _MOST_TOLD: Final = 20
+_PATH_MOST: Final = 200
+_FIELD: Final = re.compile(r"[a-z_]{1,40}")
+"""What the name of a field looks like, and few secrets do."""
+_HIDDEN: Final = "(not shown)"
+_UNSHOWN: Final = "readable YAML, each key as text (not shown: it may be a secret)"
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(ConnectionName)
 
 
@@ -72,37 +78,72 @@ _Fault = tuple[int | None, str]
 def _read(document: Document, found: dict[str, Connection]) -> Iterator[_Fault]:
     """Fill in `found`; give what is wrong."""
     for complaint in document.complaints:
-        place = show_path(complaint.path)
-        text = "expected readable YAML, each key once and as text (not shown: it may be a secret)"
-        yield complaint.line, f"{visible(place)}: {text}" if place else text
+        text = f"expected {_UNSHOWN if complaint.quotes else complaint.expected}"
+        place = _place(complaint.path)
+        yield complaint.line, f"{place}: {text}" if place else text
     if document.complaints:
         return
     data = document.data
     if not isinstance(data, dict) or not 0 < len(data) <= _MOST:
         yield 1, f"expected a mapping of 1 to {_MOST:,} connections by name"
         return
-    models = registry().connections()
+    models, unknown = registry().connections(), False
     for name, written in data.items():
-        line = document.line((name,))
-        try:
-            _NAME.validate_python(name)
-        except ValidationError:
-            text = "lower-case letters, digits, _ and -, at most 63"
-            yield line, f"{visible(name)[:100]}: expected a name of {text}"
-            continue
-        kind = written.get("kind") if isinstance(written, dict) else None
-        if not isinstance(kind, str) or kind not in models:
-            hint = nearest(kind, models) if isinstance(kind, str) else ""
-            yield line, f"{name}.kind: expected one of {listed(models)}{hint}"
+        if problem := _problem(name, written, models):
+            unknown = unknown or isinstance(written, dict)
+            yield document.line((name,)), problem
             continue
         fields = {field: value for field, value in written.items() if field != "kind"}
+        model = models[written["kind"]]
         try:
-            found[name] = models[kind].model_validate(fields)
+            found[name] = model.model_validate(fields)
         except ValidationError as error:
             for details in filter(tells, error.errors(include_url=False)):
-                path = (name, *details["loc"])
-                text = _text(details, fields, models[kind])
-                yield document.line(path), f"{show_path(path)}: expected {text}"
+                path = (name, *_location(details))
+                text = f"expected {_text(details, fields, model)}"
+                yield document.line(path), f"{_place(path, shows_last=_shows(details))}: {text}"
+    for broken in registry().broken() if unknown else ():
+        yield None, f"installed, but can't be used: {broken.name}: {cut(broken.why, TEXT_MOST)}"
+
+
+def _problem(name: str, written: Any, models: Mapping[str, type[Connection]]) -> str:
+    """What is wrong with the name and the kind of a connection; empty if nothing is."""
+    try:
+        _NAME.validate_python(name)
+    except ValidationError:
+        text = "lower-case letters, digits, _ and -, at most 63"
+        return f"{visible(name)[:100]}: expected a name of {text}"
+    if not isinstance(written, dict):
+        return f"{name}: expected a mapping of fields, its kind one of {listed(models)}"
+    kind = written.get("kind")
+    if isinstance(kind, str) and kind in models:
+        return ""
+    hint = nearest(kind, models) if isinstance(kind, str) else ""
+    return f"{name}.kind: expected one of {listed(models)}{hint}"
+
+
+def _location(details: ErrorDetails) -> tuple[int | str, ...]:
+    """Where a fault is; of a secret it is told of the whole connection."""
+    if details["type"] == SECRET_REFUSED:
+        return (*details["loc"], str(details["ctx"]["field"]))
+    return details["loc"]
+
+
+def _shows(details: ErrorDetails) -> bool:
+    """Whether a field may be named: one that nobody knows and that has no value may be a secret."""
+    unknown = details["type"] == "extra_forbidden"
+    return not unknown or details["input"] is not None
+
+
+def _place(path: tuple[int | str, ...], *, shows_last: bool = True) -> str:
+    """A path for a person, without what may be a secret that stands where a name should."""
+    parts: list[int | str] = [
+        part if not at or isinstance(part, int) or _FIELD.fullmatch(part) else _HIDDEN
+        for at, part in enumerate(path)
+    ]
+    if not shows_last:
+        parts[-1] = _HIDDEN
+    return cut(visible(show_path(tuple(parts))), _PATH_MOST)
 
 
 def _text(details: ErrorDetails, fields: Any, model: type[Connection]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -11,15 +10,12 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from adapters.connections import Connection
 from adapters.kinds import Kind, RouterKind
 from adapters.packs import BUILT_IN
+from schemas.outside import is_secret
 from schemas.router_spec import KindName
 
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(KindName)
 _BESIDE: Final = frozenset({"kind", "connection"})
 """What stands beside the options of a router."""
-_SECRET: Final = re.compile(
-    r"(^|_)(password|passwd|passphrase|token|secret|credentials?|api_?key|private_key)$"
-)
-"""A name that only a secret has."""
 _LONGEST: Final = 200
 
 
@@ -98,7 +94,7 @@ def _secrets(node: Any, name: str = "") -> Iterator[str]:
             yield from _secrets(one, name)
     if not isinstance(node, dict):
         return
-    if node.get("writeOnly") or node.get("format") == "password" or _SECRET.search(name):
+    if node.get("writeOnly") or node.get("format") == "password" or is_secret(name):
         yield name or "?"
         return
     properties = node.get("properties", {})

@@ -113,7 +113,8 @@ class Kinds(Generic[K]):
         try:
             kind = points[0].load()
         except Exception as error:  # other people's code, which may raise anything
-            raise BrokenKindError(f"{where}: {one_line(repr(error))}") from error
+            why = one_line(f"{type(error).__name__}: {error}")
+            raise BrokenKindError(f"{where}: {why}") from error
         if not isinstance(kind, self._of):
             raise BrokenKindError(f"{where}: expected a {self._of.__name__}, got {type(kind)}")
         if kind.name != name:
@@ -161,6 +162,11 @@ class Registry:
         return Packs(
             {one.name: one.pack for one in self.routers.usable() if isinstance(one.pack, Pack)}
         )
+
+    def broken(self) -> Iterator[Broken]:
+        """What is installed, of any port, and can't be used."""
+        every: tuple[Kinds[Any], ...] = (self.routers, self.metrics, self.notifiers)
+        return (one for kinds in every for one in kinds.every() if isinstance(one, Broken))
 
     def connections(self) -> Mapping[str, type[Connection]]:
         """The kinds of connections that there are, by name."""

@@ -53,6 +53,8 @@ class Complaint:
     path: Path
     value: Any
     expected: str
+    quotes: bool = True
+    """Whether `expected` may hold words of the document, which may be a secret."""
 
 
 @dataclass(slots=True)
@@ -106,7 +108,8 @@ def read_yaml(text: str) -> Document:
             reader.take(event)
     except _Fault as error:
         expected = f"readable YAML ({error.problem})"
-        return Document(complaints=[Complaint(error.line, error.path, error.value, expected)])
+        found = Complaint(error.line, error.path, error.value, expected, quotes=error.quotes)
+        return Document(complaints=[found])
     except yaml.MarkedYAMLError as error:
         return Document(complaints=[_syntax(error, text)])
     except yaml.YAMLError as error:
@@ -142,8 +145,9 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> Complaint:
 class _Fault(yaml.MarkedYAMLError):
     """What this reader refuses, beyond what libyaml does."""
 
-    def __init__(self, problem: str, mark: Any, path: Path, value: Any) -> None:
+    def __init__(self, problem: str, mark: Any, path: Path, value: Any, *, quotes: bool) -> None:
         super().__init__(None, None, problem, mark)
+        self.quotes = quotes
         self.line: int = mark.line + 1
         self.path = path
         self.value = value
@@ -209,7 +213,8 @@ class _Reader:
             self._put(value, event)
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
-                raise self._fault(f"unknown or recursive alias {event.anchor!r}", event)
+                problem = f"unknown or recursive alias {event.anchor!r}"
+                raise self._fault(problem, event, quotes=True)
             known = self._anchors[event.anchor]
             self._put(_Value(known.data, _line(event), known.size, known.deep), event)
         elif isinstance(event, yaml.CollectionStartEvent):
@@ -223,7 +228,7 @@ class _Reader:
 
     def _open(self, event: Any) -> None:
         if event.tag not in _PLAIN_TAGS:
-            raise self._fault(f"unknown tag {event.tag}", event)
+            raise self._fault(f"unknown tag {event.tag}", event, quotes=True)
         outer = self._frames[-1] if self._frames else None
         if outer is not None and outer.part is _NO_KEY:
             raise self._fault("a key that is not text", event)
@@ -316,7 +321,8 @@ class _Reader:
             first = frame.place.of(key)
             at = first.line if isinstance(first, Place) else first
             expected = f"each key once, this one is on line {at} already"
-            self.document.complain(Complaint(line, (*frame.path, key), key, expected))
+            path = (*frame.path, key)
+            self.document.complain(Complaint(line, path, key, expected, quotes=False))
         elif key != _MERGE:
             frame.place.within[key] = line
         frame.key = key
@@ -337,27 +343,29 @@ class _Reader:
         if tag in (_TEXT, _DATE, "!") or text == _MERGE:
             return text
         if tag not in _SCALAR_TAGS:
-            raise self._fault(f"unknown tag {tag}", event)
+            raise self._fault(f"unknown tag {tag}", event, quotes=True)
         if event.tag is None and ":" in text:
             return text
         if len(text) > _LONGEST_NUMBER:
             problem = f"a value of type {tag} has at most {_LONGEST_NUMBER} characters"
-            raise self._fault(problem, event, text)
+            raise self._fault(problem, event, text, quotes=True)
         node = yaml.ScalarNode(tag, text, event.start_mark, event.end_mark)
         try:
             return self._constructor.construct_object(node)
         # What PyYAML lets out for `!!bool zz` and `!!int ""`, beside what it means to.
         except (ValueError, KeyError, IndexError, OverflowError) as error:
             problem = f"{text!r} is not of type {tag}: {error}"
-            raise self._fault(problem, event, text) from error
+            raise self._fault(problem, event, text, quotes=True) from error
 
-    def _fault(self, problem: str, event: Any, value: Any = UNREAD) -> _Fault:
+    def _fault(
+        self, problem: str, event: Any, value: Any = UNREAD, *, quotes: bool = False
+    ) -> _Fault:
         """Ends the reading; names the field that was being read."""
         path: Path = ()
         if self._frames:
             frame = self._frames[-1]
             path = (*frame.path, *(() if frame.part is _NO_KEY else (frame.part,)))
-        return _Fault(problem, event.start_mark, path, value)
+        return _Fault(problem, event.start_mark, path, value, quotes=quotes)
 
 
 def _line(event: Any) -> int:

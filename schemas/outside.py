@@ -29,6 +29,9 @@ _USER: Final = re.compile(r"//[^/\s'\"]*@")
 _ACTING: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _KEPT_FORMATS: Final = {"\u200d"}  # the joiner within emoji and some scripts, which acts on nothing
 
+_SECRET: Final = re.compile(
+    r"(^|_)(password|passwd|passphrase|token|secret|credentials?|api_?key|private_key)$"
+)
 _MENTION: Final = re.compile(r"([@＠])(?=\S)")  # noqa: RUF001 - some read the wide one, too
 _SCHEME: Final = re.compile(r":(?=//)|(?<=\bmailto):|(?<=\btel):", re.IGNORECASE)
 _WWW: Final = re.compile(r"\b(www)\.(?=\S)", re.IGNORECASE)
@@ -77,6 +80,11 @@ def visible(text: str, *, lines: bool = False) -> str:
 def hide_user(text: str) -> str:
     """The text with user and password of every address in it hidden."""
     return _USER.sub("//(hidden)@", text) if "@" in text else text
+
+
+def is_secret(name: str) -> bool:
+    """Whether only a secret has such a name: `token`, `api-key`, `db_password`."""
+    return _SECRET.search(name.lower().replace("-", "_")) is not None
 
 
 def one_line(text: str) -> str:

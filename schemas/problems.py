@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from schemas.catalog_check import MISSING, Finding, Path, nearest
 from schemas.document import yaml_word
-from schemas.outside import TEXT_MOST, cut, hide_user, visible
+from schemas.outside import TEXT_MOST, cut, hide_user, is_secret, visible
 
 _NAMES = 12
 _PATH_MOST = 500
@@ -71,13 +71,21 @@ def show_path(path: Path) -> str:
     return "".join(parts).removeprefix(".")
 
 
+class _Short(reprlib.Repr):
+    """Shortens values, and shows none that by its name is a secret: it stands where it must not."""
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        shown = {key: "(hidden)" if is_secret(str(key)) else value for key, value in x.items()}
+        return super().repr_dict(shown, level)
+
+
 def show_value(value: Any) -> str:
     """A value for a message, shortened where it is long; in a document's words, not in Python's."""
     if value is None or isinstance(value, bool):
         return yaml_word(value)
     if isinstance(value, float):
         return f"{value:g}"
-    short = reprlib.Repr()
+    short = _Short()
     short.maxstring = short.maxother = 80
     short.maxlevel = 2
     return hide_user(short.repr(value))

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from temporalio import activity
 from temporalio.workflow import ActivityCancellationType
 
-from activities.standing import Stand
-from activities.traffic import READ
+from activities.judge import JUDGE
+from activities.ramp import BEGIN_RAMP
+from activities.standing import REGISTER, Stand
+from activities.traffic import APPLY, READ
+from aviary.activity_set import Outside, activity_set
+from schemas.ids import effects_queue, judging_queue, waiting_queue
 from schemas.release import Tuning
 from tests.unit.report.sample import plan_of
 from workflows.calls import CALLS, Call, CallSpec
@@ -24,9 +30,10 @@ def test_every_call_has_a_policy_and_each_stage_names_its_calls() -> None:
     assert set(Call) - named == {Call.ASK_DECIDED}, "what is done between stages"
 
 
-@pytest.mark.parametrize(
-    "spec", [one for one in CALLS.values() if one.writes or one.activity == READ]
-)
+ROUTES = {READ, APPLY, REGISTER}
+
+
+@pytest.mark.parametrize("spec", [one for one in CALLS.values() if one.activity in ROUTES])
 def test_routes_are_written_for_ever_on_the_queue_of_the_workflows(spec: CallSpec) -> None:
     policy = spec.policy(None, PLAN, TUNING)
     assert spec.queue("aviary") == "aviary"
@@ -35,8 +42,49 @@ def test_routes_are_written_for_ever_on_the_queue_of_the_workflows(spec: CallSpe
     assert policy.retry.maximum_interval == TUNING.retry_cap
 
 
+@pytest.mark.parametrize("spec", [one for one in CALLS.values() if one.writes])
+def test_what_writes_is_never_given_up(spec: CallSpec) -> None:
+    assert spec.for_ever
+    assert spec.policy(None, PLAN, TUNING).schedule_to_close is None
+
+
+def test_every_call_is_served_on_its_queue() -> None:
+    @activity.defn(name=JUDGE)
+    async def judge() -> None: ...
+
+    @activity.defn(name=BEGIN_RAMP)
+    async def begin_ramp() -> None: ...
+
+    none: Any = None
+    outside = Outside(
+        routers=none,
+        catalog=none,
+        log=none,
+        notifier=none,
+        alerts=none,
+        reports=none,
+        runs=none,
+        judge=judge,
+        begin_ramp=begin_ramp,
+    )
+    served = activity_set(none, outside)
+    lists = {
+        "aviary": served.routers,
+        judging_queue("aviary"): served.judging,
+        effects_queue("aviary"): served.effects,
+        waiting_queue("aviary"): served.waiting,
+    }
+    names = {
+        (queue, getattr(one, "__temporal_activity_definition").name)
+        for queue, members in lists.items()
+        for one in members
+    }
+    missing = {(one.queue("aviary"), one.activity) for one in CALLS.values()} - names
+    assert missing == set(), "expected in aviary/activity_set.py"
+
+
 def test_whatever_else_takes_time_has_a_queue_of_its_own() -> None:
-    others = [one for one in CALLS.values() if not one.writes and one.activity != READ]
+    others = [one for one in CALLS.values() if one.activity not in ROUTES]
     assert all(one.queue("aviary") != "aviary" for one in others)
 
 

@@ -66,9 +66,27 @@ def test_they_are_read_and_show_nothing(tmp_path: Path) -> None:
         ("", "expected a mapping of 1 to 1,000 connections by name"),
         (f"- {SECRET}", "expected a mapping of 1 to 1,000 connections by name"),
         (f"a: [{SECRET}\n", "expected readable YAML"),
-        (f"a: {{kind: envoy, kind: {SECRET}}}\n", "a.kind: expected readable YAML"),
+        (
+            f"a: {{kind: envoy, kind: {SECRET}}}\n",
+            "c.yaml:1: a.kind: expected each key once, this one is on line 1 already",
+        ),
+        (f"a: &a {{kind: envoy, {SECRET}: *a}}\n", "c.yaml:1: a.(not shown): expected readable"),
+        (f"a: {{kind: envoy, admin: *{SECRET}}}\n", "c.yaml:1: a.admin: expected readable YAML"),
+        (f"a: &a [{'x,' * 1000}]\nb: [{'*a,' * 1000}]\n", "more than 1,000,000 values"),
+        (f"a: {'[' * 1100}", "expected readable YAML (more than 1000 levels"),
         (f"a: !!int {SECRET}\n", "expected readable YAML"),
-        (f"a: {SECRET}\n", "c.yaml:1: a.kind: expected one of apprise, envoy, prometheus"),
+        (f"a: {SECRET}\n", "c.yaml:1: a: expected a mapping of fields, its kind one of"),
+        (f"a: [{SECRET}]\n", "c.yaml:1: a: expected a mapping of fields, its kind one of"),
+        ("a: {url: http://x}\n", "c.yaml:1: a.kind: expected one of apprise, envoy, prometheus"),
+        # A space that was forgotten makes a field of the secret.
+        (
+            f"a: {{kind: prometheus, url: http://x, token:{SECRET}}}\n",
+            "c.yaml:1: a.(not shown): expected one of the fields ca_file,",
+        ),
+        (
+            "a: {kind: prometheus, url: http://x, hush_5ecret}\n",
+            "c.yaml:1: a.(not shown): expected one of the fields ca_file,",
+        ),
         (
             "a: {kind: prometeus}\n",
             "expected one of apprise, envoy, prometheus; did you mean 'prom",
@@ -89,16 +107,16 @@ def test_they_are_read_and_show_nothing(tmp_path: Path) -> None:
         (f"a: {{kind: prometheus, url: 'http://u:{SECRET}@x'}}\n", "a.url: expected its address"),
         (
             f"a: {{kind: prometheus, url: http://x, token: '{SECRET} é'}}\n",
-            "token: expected ASCII",
+            "a.token: expected ASCII without white space",
         ),
         (
             "a: {kind: prometheus, url: http://x, token: 1234}\n",
             "a.token: expected text, in quotes",
         ),
-        ("a: {kind: prometheus, url: http://x, token: ''}\n", "token: expected some text"),
+        ("a: {kind: prometheus, url: http://x, token: ''}\n", "a.token: expected some text"),
         (
             f"a: {{kind: prometheus, url: http://x, token: {SECRET}, token_file: /x}}\n",
-            "token: expected it or token_file",
+            "a.token: expected it or token_file, and not both",
         ),
         (
             f"a: {{kind: prometheus, url: http://x, password: {SECRET}}}\n",
@@ -121,6 +139,21 @@ def test_what_is_wrong_is_told_without_any_value(tmp_path: Path, text: str, says
     told = refused(tmp_path, text).replace(str(tmp_path / "connections.yaml"), "c.yaml")
     assert told.startswith("AVIARY_CONNECTIONS_FILE: ")
     assert says in told
+
+
+def test_a_kind_that_cant_be_used_is_told_where_its_connection_is_unknown(
+    tmp_path: Path, packages: Packages
+) -> None:
+    packages.install(
+        "our_irc", "raise RuntimeError('no')", {"irc": "our_irc:IRC"}, "aviary.notifiers"
+    )
+    told = refused(tmp_path, "a: {kind: irc}\nb: {kind: irc}\n").splitlines()
+    assert len(told) == 3
+    assert "installed, but can't be used: irc: our_irc:IRC: RuntimeError: no" in told[-1]
+
+
+def test_where_a_line_is_long_its_place_is_cut(tmp_path: Path) -> None:
+    assert len(refused(tmp_path, f"a: {'[' * 1100}")) < 500
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

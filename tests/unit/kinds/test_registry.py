@@ -252,3 +252,18 @@ def test_a_plan_is_read_again_as_it_was_written(packages: Packages) -> None:
     spec = found.resolve("a").router
     assert RouterSpec.model_validate_json(spec.model_dump_json()) == spec
     assert "connection" not in spec.model_dump()
+
+
+def test_a_package_that_lacks_a_file_says_which(packages: Packages) -> None:
+    packages.install("our_pack", "open('/none/pack.yaml')", {"alb": "our_pack:ALB"})
+    (broken,) = registry().broken()
+    assert "our_pack:ALB: FileNotFoundError" in broken.why
+    assert "/none/pack.yaml" in broken.why
+
+
+def test_a_secret_in_a_catalog_is_not_shown(tmp_path: Path) -> None:
+    told = refused(tmp_path, "kind: envoy, directory: /x, connection: {url: u, token: hush}")
+    assert told == [
+        "router.connection: got {'token': '(hidden)', 'url': 'u'}, expected a valid string"
+    ]
+    assert "hush" not in str(refused(tmp_path, "kind: envoy, admin: [{API-Key: hush}]"))
