@@ -83,9 +83,11 @@ async def install(cache: Path) -> Chromium:
     with await asyncio.to_thread(debian.locked, folder / "lock"):
         chromium, stamp = Chromium(folder / "root"), folder / "stamp.json"
         if stamp.exists() and json.loads(stamp.read_text())["recipe"] == _RECIPE:
+            _name_fonts(chromium)
             return chromium
         names = await _fetch(folder)
         await _unpack(folder, chromium)
+        _name_fonts(chromium)
         await _check(chromium, folder)
         stamp.write_text(json.dumps({"recipe": _RECIPE, "packages": names}, indent=1))
         return chromium
@@ -131,6 +133,10 @@ async def _unpack(folder: Path, chromium: Chromium) -> None:
         archive.unlink()
     shutil.rmtree(chromium.root, ignore_errors=True)
     fresh.rename(chromium.root)
+
+
+def _name_fonts(chromium: Chromium) -> None:
+    """Where the fonts are now: the cache may have been moved, and without fonts Chromium aborts."""
     chromium.fonts.write_text(_FONTS.format(root=chromium.root))
 
 
