@@ -16,7 +16,7 @@ T = TypeVar("T")
 def discreet(adapter: T, connection: Connection | None) -> T:
     """The adapter, with every secret of its connection hidden in the errors of its methods.
 
-    It has the same public methods, so that it is what the adapter is for every port.
+    It has the same public methods, so that it is what the adapter is for every port, and its name.
     """
     if connection is None or not connection.secret_fields():
         return adapter
@@ -30,7 +30,7 @@ def discreet(adapter: T, connection: Connection | None) -> T:
         for name in dir(adapter)
         if not name.startswith("_") and name not in methods
     }
-    made: T = type(f"Discreet{type(adapter).__name__}", (), {**others, **_static(methods)})()
+    made: T = type(type(adapter).__name__, (), {**others, **_static(methods)})()
     return made
 
 

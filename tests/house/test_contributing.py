@@ -77,8 +77,9 @@ def copy(tmp_path: Path) -> Path:
     for name in CODE:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
-    (adapter,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    adapter, connection = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     (tmp_path / "adapters/routers/folder.py").write_text(adapter)
+    (tmp_path / "adapters/routers/gateway.py").write_text(connection)
     pack, _ = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     (tmp_path / "adapters/packs/folder.yaml").write_text(pack)
     hunks = iter(_hunks())
@@ -107,9 +108,28 @@ def test_a_router_and_a_pack_added_as_described_work(copy: Path) -> None:
     assert done.stdout == "works\n", done.stderr
 
 
+CONNECT = """
+from dataclasses import replace
+from adapters.routers.folder import FOLDER
+from adapters.routers.gateway import GatewayConnection
+from aviary.descriptions import check_kind
+
+check_kind(replace(FOLDER, connection=GatewayConnection, needs_connection=True))
+made = GatewayConnection.model_validate({"url": "https://gateway.example", "token": "hush"})
+assert made.token.read() == "hush"
+assert "hush" not in repr(made)
+print(GatewayConnection.connection_kind)
+"""
+
+
+def test_the_described_connection_is_one(copy: Path) -> None:
+    done = _python(copy, "-c", CONNECT)
+    assert done.stdout == "gateway\n", done.stderr
+
+
 def test_the_described_router_is_linted_like_our_own(copy: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", copy)
-    files = ["adapters/routers/folder.py", *FILES]
+    files = ["adapters/routers/folder.py", "adapters/routers/gateway.py", *FILES]
     for command in (["check", "--ignore=ASYNC240,D102"], ["format", "--check", "--diff"]):
         done = _python(copy, "-m", "ruff", *command, *files)
         assert done.returncode == 0, done.stdout

@@ -11,7 +11,9 @@ from adapters.errors import Retryable, Terminal
 from adapters.kinds import Shared
 from adapters.ports import Router
 from aviary.catalogs import make_catalog, read_catalog
+from aviary.cli.notices import service_of
 from aviary.connections import read_connections
+from aviary.discreet import discreet
 from aviary.kinds import registry
 from aviary.registry import Broken
 from aviary.routers import make_router
@@ -19,6 +21,7 @@ from aviary.settings import Settings
 from schemas.catalog import Catalog
 from schemas.catalog_file import CatalogError
 from schemas.deploy import DeployRequested
+from schemas.notice import Notice
 from schemas.router_spec import MOST_OPTIONS, RouterSpec
 from tests.packages import ROUTER, Packages
 from workflows.planning import plan_release
@@ -59,8 +62,8 @@ async def test_an_installed_kind_is_one_like_our_own(tmp_path: Path, packages: P
 @pytest.mark.parametrize(
     ("router", "says"),
     [
-        ("kind: haprox", "router.kind: got 'haprox', expected one of envoy, haproxy, memory; did"),
-        ("kind: [haproxy]", "router.kind: got ['haproxy'], expected one of envoy, haproxy, memory"),
+        ("kind: haprox", "router.kind: got 'haprox', expected one of envoy, haproxy"),
+        ("kind: [haproxy]", "router.kind: got ['haproxy'], expected one of envoy, haproxy"),
         ("backend: web", "router: got {'backend': 'web'}, expected a mapping with the field kind"),
         ("kind: haproxy", "router.backend: missing, expected a value (name of the backend)"),
         ("kind: haproxy, backend: 5", "router.backend: got 5, expected text: YAML reads this as"),
@@ -267,3 +270,12 @@ def test_a_secret_in_a_catalog_is_not_shown(tmp_path: Path) -> None:
         "router.connection: got {'token': '(hidden)', 'url': 'u'}, expected a valid string"
     ]
     assert "hush" not in str(refused(tmp_path, "kind: envoy, admin: [{API-Key: hush}]"))
+
+
+def test_an_adapter_whose_secrets_are_hidden_keeps_its_name() -> None:
+    class IrcNotifier:
+        async def notify(self, notice: Notice) -> None: ...
+
+    written = {"url": "https://x.example", "token": "hush-hush"}
+    connection = registry().connections()["prometheus"].model_validate(written)
+    assert service_of(discreet(IrcNotifier(), connection)) == "IrcNotifier"
