@@ -74,6 +74,9 @@ def show_path(path: Path) -> str:
 class _Short(reprlib.Repr):
     """Shortens values, and shows none that by its name is a secret: it stands where it must not."""
 
+    def repr_tuple(self, x: tuple[Any, ...], level: int) -> str:
+        return super().repr_list(list(x), level)
+
     def repr_dict(self, x: dict[Any, Any], level: int) -> str:
         shown = {key: "(hidden)" if is_secret(str(key)) else value for key, value in x.items()}
         return super().repr_dict(shown, level)

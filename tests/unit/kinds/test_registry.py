@@ -22,6 +22,7 @@ from schemas.catalog import Catalog
 from schemas.catalog_file import CatalogError
 from schemas.deploy import DeployRequested
 from schemas.notice import Notice
+from schemas.problems import show_value
 from schemas.router_spec import MOST_OPTIONS, RouterSpec
 from tests.packages import ROUTER, Packages
 from workflows.planning import plan_release
@@ -270,6 +271,10 @@ def test_a_secret_in_a_catalog_is_not_shown(tmp_path: Path) -> None:
         "router.connection: got {'token': '(hidden)', 'url': 'u'}, expected a valid string"
     ]
     assert "hush" not in str(refused(tmp_path, "kind: envoy, admin: [{API-Key: hush}]"))
+
+
+def test_a_value_is_shown_as_a_document_has_it() -> None:
+    assert show_value(("http://h:1", 2)) == show_value(["http://h:1", 2]) == "['http://h:1', 2]"
 
 
 def test_an_adapter_whose_secrets_are_hidden_keeps_its_name() -> None:
