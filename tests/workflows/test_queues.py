@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 from temporalio import activity
 from temporalio.testing import WorkflowEnvironment
 
@@ -15,7 +17,8 @@ async def nothing() -> None:
 
 
 async def test_slots_and_cache_are_as_set(server: WorkflowEnvironment) -> None:
-    changed = {"cached_runs": 7, "router_slots": 3, "judging_slots": 5}
+    queue = f"test-{uuid4()}"  # of its own: two workers of one process may not share one
+    changed = {"task_queue": queue, "cached_runs": 7, "router_slots": 3, "judging_slots": 5}
     settings = load_settings().model_copy(update=changed)
     activities = ActivitySet([nothing], [nothing], [nothing], [nothing])
     main, judging, *_ = (one.config() for one in build_workers(server.client, settings, activities))

@@ -91,7 +91,8 @@ async def test_a_slow_task_is_done_again_and_not_interrupted(
 
 async def test_the_workflows_of_a_worker_are_run_so(server: WorkflowEnvironment) -> None:
     activities = ActivitySet([_nothing], [_nothing], [_nothing], [_nothing])
-    workers = build_workers(server.client, load_settings(), activities)
+    settings = load_settings().model_copy(update={"task_queue": f"test-{uuid4()}"})
+    workers = build_workers(server.client, settings, activities)
     of_workflows = [config for config in (one.config() for one in workers) if config["workflows"]]
     assert [type(config["workflow_runner"]) for config in of_workflows] == [Uninterrupted]
 
