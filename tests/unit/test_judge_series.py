@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.judge import JudgeResult
@@ -27,7 +28,7 @@ async def _interrupted(after_s: float) -> list[Any]:
             raise ConnectionError("the worker is gone")
 
     environment.on_heartbeat = on_heartbeat
-    with pytest.raises(ConnectionError):
+    with pytest.raises(ApplicationError, match="the worker is gone"):
         await _judge(shop, _request(), environment)
     return heartbeats
 
