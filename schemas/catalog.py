@@ -268,6 +268,15 @@ class Defaults(Model):
     alerts: AlertPolicy = AlertPolicy()
 
 
+class Cycles(StrEnum):
+    """What becomes of services that need each other."""
+
+    GROUP = "group"
+    """Those that are released together move in step, as one group."""
+    REFUSE = "refuse"
+    """The catalog is wrong."""
+
+
 class AlertLabels(Model):
     """Where alerts carry what Aviary must know to find the canary."""
 
@@ -345,6 +354,10 @@ class Catalog(Model):
     max_parallel: int = Field(
         default=10, ge=1, description="Canaries of one release that move at the same time."
     )
+    cycles: Cycles = Field(
+        default=Cycles.GROUP,
+        description="Services that need each other move in step, as a group; or are an error.",
+    )
     admission: AdmissionPolicy = AdmissionPolicy()
     notices: tuple[NoticeRule, ...] | None = Field(
         default=None, description="Who is told what; left out: every channel is told everything."
@@ -374,6 +387,7 @@ class Catalog(Model):
             },
             strategies={*BUILT_IN, *self.strategies},
             default_strategy=self.defaults.strategy,
+            refuses_cycles=self.cycles is Cycles.REFUSE,
             has_router=self.defaults.router is not None,
             told_of=tuple(tuple(enumerate(rule.services or ())) for rule in self.notices or ()),
         )

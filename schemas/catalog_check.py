@@ -65,6 +65,8 @@ class Outline:
     """Weights of the document's own strategies, None where one can't be read."""
     default_strategy: str | None = None
     has_router: bool = False
+    refuses_cycles: bool = False
+    """Whether services that need each other are a finding."""
     told_of: Sequence[Sequence[tuple[int, str]]] = ()
     """For each rule of `notices`: position and name of its services."""
 
@@ -128,7 +130,8 @@ def check_outline(outline: Outline) -> Iterator[Finding]:
     hints = _Hints(outline.services)
     for name, service in outline.services.items():
         yield from _check_service(name, service, outline, known, hints)
-    yield from _check_cycles(outline.services)
+    if outline.refuses_cycles:
+        yield from _check_cycles(outline.services)
     yield from _check_notices(outline, hints)
 
 
@@ -203,11 +206,12 @@ def _check_cycles(services: Mapping[str, ServiceOutline]) -> Iterator[Finding]:
         yield Finding(
             path=("services", last, "depends_on", position),
             value=cycle[0],
-            expected=f"no cycle of dependencies, found {_way_round(cycle)}",
+            expected=f"no cycle of dependencies, found {way_round(cycle)}",
         )
 
 
-def _way_round(cycle: Sequence[str]) -> str:
+def way_round(cycle: Sequence[str]) -> str:
+    """`a -> b -> a`; of a long cycle, the names after the first twelve are a number."""
     more = len(cycle) - _NAMED
     way = [*cycle[:_NAMED], f"{more:,} more", cycle[0]] if more > 0 else [*cycle, cycle[0]]
     return " -> ".join(way)

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from schemas.base import Percent
-from schemas.catalog import BUILT_IN, STANDARD, Catalog, ServiceSpec, Strategy
+from schemas.catalog import BUILT_IN, STANDARD, Catalog, Cycles, ServiceSpec, Strategy
 from schemas.catalog_check import (
     MISSING,
     MOST_FINDINGS,
@@ -266,6 +266,7 @@ def _outline(data: Any) -> Outline:
         strategies={*BUILT_IN, *strategies},
         weights={name: _weights(spec) for name, spec in strategies.items()},
         default_strategy=_text(defaults.get("strategy")),
+        refuses_cycles=document.get("cycles") == Cycles.REFUSE,
         has_router=defaults.get("router") is not None,
         told_of=[_names(_mapping(rule).get("services")) for rule in _list(document.get("notices"))],
     )

@@ -12,7 +12,8 @@ from typing import Final
 
 from schemas.capability_check import check_able, unseen
 from schemas.catalog import Catalog, ServiceSpec
-from schemas.catalog_check import MISSING, Finding, Path, listed, nearest
+from schemas.catalog_check import MISSING, Finding, Path, listed, nearest, way_round
+from schemas.graph import components, find_cycles
 from schemas.judging import (
     HistogramMetric,
     JudgeSpec,
@@ -37,6 +38,10 @@ NEEDS_RATIO: Final = (
 NEEDS_METRICS: Final = (
     "metrics, since a router of kind {kind} has none of its own; [] lets them pass by time alone"
 )
+
+_MOVE: Final = "they move in step, as one group (cycles: refuse makes this an error)"
+_GROUPS_NAMED: Final = 20
+"""Groups that notes name."""
 
 
 def check_fit(catalog: Catalog) -> Iterator[Finding]:
@@ -103,13 +108,25 @@ def by_time_alone(catalog: Catalog) -> tuple[str, ...]:
 
 
 def notes(catalog: Catalog) -> tuple[str, ...]:
-    """What can't be seen of services with their routers: for a person, and no error."""
-    found: dict[str, None] = {}
+    """What a person should know, and is no error: groups, and what routers can't show."""
+    found = dict.fromkeys(_groups(catalog))
     for spec in catalog.services.values():
         router, facts = catalog.router(spec), catalog.facts(spec)
         if router is not None and facts is not None:
             found |= dict.fromkeys(unseen(catalog.judge(spec), facts.capabilities, router.kind))
     return tuple(found)
+
+
+def _groups(catalog: Catalog) -> Iterator[str]:
+    """Name the services that need each other, and a cycle through them."""
+    graph = {name: spec.depends_on for name, spec in catalog.services.items()}
+    groups = sorted(sorted(one) for one in components(graph) if len(one) > 1)
+    for group in groups[:_GROUPS_NAMED]:
+        cycle = find_cycles({name: graph[name] for name in group})[0]
+        yield f"{listed(group)} need each other ({way_round(cycle)}): released together, {_MOVE}"
+    more = len(groups) - _GROUPS_NAMED
+    if more > 0:
+        yield f"{more:,} more groups of services need each other: {_MOVE}"
 
 
 def check_judged(catalog: Catalog, look: Judged) -> Iterator[Finding]:

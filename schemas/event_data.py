@@ -30,6 +30,11 @@ DependsOn = Annotated[
     Field(description="Of each service, those of this release that must hold before it."),
 ]
 
+Groups = Annotated[
+    tuple[tuple[ServiceName, ...], ...],
+    Field(default=(), description="Services that need each other: each group moves in step."),
+]
+
 
 class OfRelease(Model):
     """What every event of a release says."""
@@ -48,6 +53,7 @@ class ReleaseQueued(OfRelease):
     )
     stages: tuple[tuple[ServiceName, ...], ...] = ()
     depends_on: DependsOn = Field(default_factory=dict)
+    groups: Groups
 
 
 class ReleaseStarted(OfRelease):
@@ -60,6 +66,7 @@ class ReleaseStarted(OfRelease):
         description="Sets of services that may go at once, dependencies first."
     )
     depends_on: DependsOn = Field(default_factory=dict)
+    groups: Groups
 
 
 class ReleaseMoved(OfRelease):

@@ -85,6 +85,8 @@ class MomentKind(StrEnum):
     """Judging began, at a weight."""
     JUDGED = "judged"
     """The judge said its word."""
+    IN_STEP = "in_step"
+    """The others of its group have not ended the step yet."""
     GATED = "gated"
     """A person must approve."""
     APPROVED = "approved"

@@ -1,11 +1,11 @@
-"""Dependency graphs of names: levels that may go at once, and the cycles that prevent them.
+"""Dependency graphs of names: levels that may go at once, cycles, and groups that need each other.
 
 Nothing here recurses, so that a chain of 10,000 services is as good as a short one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 Graph = Mapping[str, Iterable[str]]
 """Name → the names it depends on; names that are no key of the graph are left out of account."""
@@ -31,6 +31,61 @@ def find_cycles(graph: Graph) -> list[list[str]]:
         while start in walk.peeler.waiting:
             cycles.append(walk.cycle(start))
     return cycles
+
+
+def components(graph: Graph) -> list[list[str]]:
+    """Find the strongly connected components: names that need each other, directly or not.
+
+    A component comes after all that it depends on; a name that is in no cycle is one by itself.
+    Tarjan's algorithm (1972), linear in names and dependencies.
+    """
+    return _Components(graph).find()
+
+
+class _Components:
+    """Tarjan's algorithm, with a stack of its own rather than recursion."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._number: dict[str, int] = {}
+        self._low: dict[str, int] = {}
+        self._open: dict[str, None] = {}
+        """Names that were come to and are in no component yet, in order."""
+        self._found: list[list[str]] = []
+
+    def find(self) -> list[list[str]]:
+        for start in self._graph:
+            if start not in self._number:
+                self._walk(start)
+        return self._found
+
+    def _walk(self, start: str) -> None:
+        way = [(start, self._come_to(start))]
+        while way:
+            name, ahead = way[-1]
+            for need in ahead:
+                if need not in self._number:
+                    way.append((need, self._come_to(need)))
+                    break
+                if need in self._open:
+                    self._low[name] = min(self._low[name], self._number[need])
+            else:
+                way.pop()
+                self._leave(name, way[-1][0] if way else None)
+
+    def _come_to(self, name: str) -> Iterator[str]:
+        self._number[name] = self._low[name] = len(self._number)
+        self._open[name] = None
+        return iter([need for need in self._graph[name] if need in self._graph])
+
+    def _leave(self, name: str, dependent: str | None) -> None:
+        if dependent is not None:
+            self._low[dependent] = min(self._low[dependent], self._low[name])
+        if self._low[name] == self._number[name]:
+            found = [self._open.popitem()[0]]
+            while found[-1] != name:
+                found.append(self._open.popitem()[0])
+            self._found.append(found)
 
 
 class _Peeler:

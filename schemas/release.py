@@ -125,7 +125,14 @@ class ServicePlan(Model):
     service: ServiceName
     version: Version
     depends_on: tuple[ServiceName, ...] = Field(
-        default=(), description="Services of this release that must hold first (transitively)."
+        default=(),
+        description="Services of this release that must hold first (transitively); of a group, "
+        "those outside of it.",
+    )
+    group: tuple[ServiceName, ...] = Field(
+        default=(),
+        description="All services of this release that need each other, this one among them: they "
+        "move in step. Empty for one that is in no cycle.",
     )
     router: RouterSpec
     capabilities: Capabilities = Field(description="Of the router's kind.")
@@ -160,6 +167,11 @@ class ReleasePlan(Model):
     environment: str = "default"
     labels: Labels = Field(default_factory=dict)
     source: Text = Field(default="", description="The deploy event: its CloudEvents source and id.")
+
+    @property
+    def groups(self) -> tuple[tuple[ServiceName, ...], ...]:
+        """The groups of services that move in step, each once."""
+        return tuple(dict.fromkeys(one.group for one in self.services.values() if one.group))
 
     @model_serializer(mode="wrap")
     def _write_small(
@@ -270,6 +282,7 @@ class CanaryState(Model):
     alerted: bool = False
     cause: Cause | None
     pause: Text | None
+    go_on: int = 0
     approved: bool
     doubt: Text | None = None
     skip: bool
@@ -323,6 +336,9 @@ class CanaryReport(Model):
         default=None, description="Why it goes back or, while holding, why it must."
     )
     paused: bool = False
+    point: int = Field(
+        default=0, ge=0, description="The last point of its group that it has come to."
+    )
     ends_by: tuple[str, ...] = Field(
         default=(), description="Commands that end what it waits for, where only some would."
     )
@@ -360,6 +376,8 @@ class ServiceStatus(Model):
     service: ServiceName
     version: Version
     depends_on: tuple[ServiceName, ...]
+    group: tuple[ServiceName, ...] = ()
+    """Those that move in step with it, and itself; empty for one that is in no cycle."""
     phase: CanaryPhase
     weight: Percent = 0.0
     step: int | None = None
@@ -407,6 +425,7 @@ class ReleaseStatus(Model):
             services = tuple(one.shortened(longest) for one in status.services)
             status = status.model_copy(update={"services": services})
         if size_of(status) > most:
-            services = tuple(one.model_copy(update={"depends_on": ()}) for one in status.services)
+            less = {"depends_on": (), "group": ()}
+            services = tuple(one.model_copy(update=less) for one in status.services)
             status = status.model_copy(update={"services": services})
         return status

@@ -7,6 +7,7 @@ line in each of the two tables.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -128,6 +129,20 @@ class GateStage(_Stage):
     )
 
 
+class InStepStage(_Stage):
+    """Keep the weight until all services of the group have ended the step, and judge on."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"kind": "in_step", "step": 0, "point": 1}]}
+    )
+    when: ClassVar[When] = When.CHANGED
+
+    kind: Literal["in_step"] = "in_step"
+    point: int = Field(
+        ge=1, description="Number from 1 of the point to which all of the group come: ended steps."
+    )
+
+
 class HoldStage(_Stage):
     """Keep what was reached until the release says that its services become stable."""
 
@@ -147,6 +162,7 @@ Stage = Annotated[
     | ShiftStage
     | BakeStage
     | GateStage
+    | InStepStage
     | HoldStage
     | PromoteStage,
     Field(discriminator="kind"),
@@ -160,14 +176,20 @@ KINDS: Final[dict[str, type[_Stage]]] = {
     "shift": ShiftStage,
     "bake": BakeStage,
     "gate": GateStage,
+    "in_step": InStepStage,
     "hold": HoldStage,
     "promote": PromoteStage,
 }
 """Every kind, in the order in which a canary comes to it."""
 
 
-def stages_of(strategy: Strategy) -> tuple[Stage, ...]:
-    """The stages of a strategy: what a canary with it does, when nothing goes wrong."""
+def stages_of(strategy: Strategy, last_point: int = 0) -> tuple[Stage, ...]:
+    """The stages of a strategy: what a canary with it does, when nothing goes wrong.
+
+    Args:
+        strategy: of the service.
+        last_point: of its group, where all come together before they hold; 0 without a group.
+    """
     unsure = strategy.on_inconclusive
     asks = unsure is OnInconclusive.GATE
     stages: list[Stage] = [PreflightStage(), FirstDeploymentStage()]
@@ -176,6 +198,8 @@ def stages_of(strategy: Strategy) -> tuple[Stage, ...]:
         stages += [GateStage()] if asks else []
     steps = strategy.full_steps
     for index, step in enumerate(steps):
+        if last_point and index:
+            stages.append(InStepStage(step=index - 1, point=index))
         stages.append(ShiftStage(step=index, weight=step.weight))
         if step.bake.max:
             following = steps[min(index + 1, len(steps) - 1)].weight
@@ -184,4 +208,16 @@ def stages_of(strategy: Strategy) -> tuple[Stage, ...]:
             )
         if step.gate is not None or (asks and step.bake.max):
             stages.append(GateStage(step=index, gate=step.gate))
+    if last_point:
+        stages.append(InStepStage(step=len(steps) - 1, point=last_point))
     return (*stages, HoldStage(), PromoteStage())
+
+
+def point_at(stages: Sequence[Stage], at: int) -> int:
+    """The last point of its group that a canary has come to; 0 for none.
+
+    Args:
+        stages: of the canary.
+        at: index of the stage that it has come to.
+    """
+    return max((one.point for one in stages[: at + 1] if isinstance(one, InStepStage)), default=0)

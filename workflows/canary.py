@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
         SIGNAL_ALERT,
         SIGNAL_ALERTS,
         SIGNAL_FINALIZE,
+        SIGNAL_GO_ON,
         SIGNAL_ORDER_END,
         SIGNAL_ORDER_ROLLBACK,
     )
@@ -235,6 +236,7 @@ class CanaryWorkflow(Commands):
             alerted=state.alerted,
             cause=state.cause,
             pause=state.pause,
+            go_on=state.go_on,
             approved=answers.approved,
             doubt=answers.doubt,
             skip=answers.skip,
@@ -307,6 +309,14 @@ class CanaryWorkflow(Commands):
     def finalize(self, _: Any = None) -> None:
         """The release's order, once all of its services hold."""
         self._decisions.ordered_final()
+
+    @workflow.signal(
+        name=SIGNAL_GO_ON,
+        description="Not for people: from the release, all of its group have come so far.",
+    )
+    def go_on(self, point: int = 0) -> None:
+        """The release's word that ends a wait in step."""
+        self._decisions.let_on(point)
 
     @workflow.signal(
         name=SIGNAL_ORDER_END, description="Not for people: from the release, after a reset of it."

@@ -107,6 +107,8 @@ class State:
     keep: str | None = None
     """Who keeps the version although it went back, and why."""
     kept: bool = False
+    go_on: int = 0
+    """Point up to which all of its group have come, as the release said."""
     alerted: bool = False
     """An alert came since preflight last asked, before there was traffic."""
     too_long: bool = False
@@ -280,6 +282,11 @@ def ordered_final(state: State) -> tuple[State, Did]:
         return state, Did.TOO_LATE
     known = state.finalize
     return replace(state, finalize=True), Did.KNOWN if known else Did.FORWARD
+
+
+def let_on(state: State, point: int) -> State:
+    """The release's word that all of its group have come to a point; an older one says nothing."""
+    return replace(state, go_on=max(state.go_on, point))
 
 
 def alerted(state: State) -> State:

@@ -11,6 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.outside import cut
     from schemas.phase_facts import RUNNING
     from schemas.release import CanaryInput, CanaryPhase, CanaryReport
+    from schemas.stages import point_at
     from workflows import describe, pages
     from workflows.attributes import Attributes
     from workflows.commands import CommandKind
@@ -124,6 +125,7 @@ class CanaryReporter:
             verdict=self._judging.verdict,
             cause=state.cause,
             paused=state.pause is not None,
+            point=point_at(state.stages, state.at),
             ends_by=self.ends_by,
             decisions=self._decisions.records[-NEWEST:],
             at=workflow.now(),

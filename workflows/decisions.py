@@ -41,6 +41,7 @@ def first_state(start: CanaryInput) -> State:
         cause=before.cause,
         finalize=before.finalize,
         pause=before.pause,
+        go_on=before.go_on,
         alerted=before.alerted,
     )
 
@@ -155,6 +156,10 @@ class Decisions:
         """The release's order to become stable."""
         self._state, did = canary_plan.ordered_final(self.now())
         self._note(Heard.ORDER, did, "all services of the release hold")
+
+    def let_on(self, point: int) -> None:
+        """All of its group have come to a point."""
+        self._state = canary_plan.let_on(self.now(), point)
 
     def alerted(self) -> None:
         """An alert came."""

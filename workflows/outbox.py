@@ -32,7 +32,7 @@ WAITING_NOTICES = 200
 """More are not kept: they are for people, who have enough then."""
 AT_ONCE_BYTES = 1024 * 1024
 _NOTICES_AT_ONCE = 10
-_LARGE = ("depends_on", "stages", "labels", "services")
+_LARGE = ("depends_on", "groups", "stages", "labels", "services")
 """Of an event's data, what may be long because the release is large; left out in this order."""
 
 

@@ -258,6 +258,8 @@ def canary_details(plan: ReleasePlan, service: str, run: str) -> str:
     planned = plan.services[service]
     needs = f"Waits for {_short(planned.depends_on)}. " if planned.depends_on else ""
     name = _cell(planned.strategy_name)
+    if planned.group:
+        needs += f"{_in_step(planned.group)} "
     return (
         f"In {_release_link(plan.release, run)}. {needs}"
         f"Strategy {name}: {describe.steps(planned.strategy)}."
@@ -278,8 +280,15 @@ def release_details(plan: ReleasePlan) -> str:
     left = len(rows) - _PLANNED_ROWS
     more = [_row("", f"and {left} more", "")] if left > 0 else []
     table = [_row("stage", "service", "steps"), "|:---|:---|:---|", *rows[:_PLANNED_ROWS], *more]
+    groups = [f"\n{_in_step(group)}" for group in plan.groups[:_NAMED]]
+    if len(plan.groups) > _NAMED:
+        groups.append(f"\nSo do {many(len(plan.groups) - _NAMED, 'more group')}.")
     origin = ["", f"Asked for by {_cell(plan.source, _WIDTH * 3)}."] if plan.source else []
-    return "\n".join([*table, *origin])
+    return "\n".join([*table, *groups, *origin])
+
+
+def _in_step(group: Sequence[str]) -> str:
+    return f"{_short(group)} need each other, and move in step."
 
 
 def admission(line: ReleaseQueue) -> str:

@@ -20,6 +20,14 @@ class Start:
 
 
 @dataclass(frozen=True)
+class GoOn:
+    """Tell a canary that all of its group have come to the point where it waits."""
+
+    service: str
+    point: int
+
+
+@dataclass(frozen=True)
 class Skip:
     """Never start it: the release goes back."""
 
@@ -57,7 +65,7 @@ class Finish:
     rolled_back: bool
 
 
-Action = Start | Skip | RollBack | Soak | BeginFinalize | Finalize | Finish
+Action = Start | GoOn | Skip | RollBack | Soak | BeginFinalize | Finalize | Finish
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,8 @@ class View:
     """All that the next action depends on."""
 
     depends_on: Mapping[str, Iterable[str]]
-    """Per service, the services of this release that must hold first; closed transitively."""
+    """Per service, the services of this release that must hold first; closed transitively. A graph
+    without cycles: those that need each other are a group, and depend on what that needs."""
     phases: Mapping[str, CanaryPhase]
     max_parallel: int = 10
     paused: bool = False
@@ -76,9 +85,21 @@ class View:
     ordered: frozenset[str] = field(default_factory=frozenset)
     """Services already ordered to roll back or to finalize."""
     forced: frozenset[str] = field(default_factory=frozenset)
-    """Services a person sent back out of order."""
+    """Services a person sent back out of order; each takes its group along."""
     away: frozenset[str] = field(default_factory=frozenset)
     """Services whose canaries have no traffic, whatever else they wait for."""
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Per service, those that move in step, itself among them; one that is missing moves alone."""
+    points: Mapping[str, int] = field(default_factory=dict)
+    """Per service, the last point of its group that its canary has come to; none is 0."""
+    told: Mapping[str, int] = field(default_factory=dict)
+    """Per service, the last point that its canary was told to go on from."""
+    pausing: frozenset[str] = field(default_factory=frozenset)
+    """Services whose canaries go no further than they are."""
+
+    def group(self, service: str) -> tuple[str, ...]:
+        """All that move in step with a service, and itself."""
+        return self.groups.get(service) or (service,)
 
 
 def next_actions(view: View) -> tuple[Action, ...]:
@@ -105,16 +126,66 @@ def _advance(view: View) -> tuple[Action, ...]:
         if view.paused:
             return ()
         return (BeginFinalize(),) if view.soaked else (Soak(),)
-    if view.paused:
-        return ()
-    moving = sum(phase.about.takes_slot for phase in phases.values())
-    ready = [
-        service
-        for service, needs in view.depends_on.items()
-        if phases[service] is CanaryPhase.WAITING
-        and all(phases[need] is CanaryPhase.HOLDING for need in needs)
-    ]
-    return tuple(Start(service) for service in ready[: max(view.max_parallel - moving, 0)])
+    going = _go_on(view)
+    return going if view.paused else (*going, *_start(view))
+
+
+def _go_on(view: View) -> tuple[Action, ...]:
+    """Let those on that wait at a point to which all of their group have come.
+
+    While one of a group pauses none of it goes on, whatever else of the release pauses.
+    """
+    return tuple(
+        GoOn(service, point)
+        for service, phase in view.phases.items()
+        if phase is CanaryPhase.IN_STEP
+        and (point := view.points.get(service, 0)) > view.told.get(service, 0)
+        and view.pausing.isdisjoint(view.group(service))
+        and all(_has_come(view, one, point) for one in view.group(service))
+    )
+
+
+def _has_come(view: View, service: str, point: int) -> bool:
+    """Whether it came to the point, or will come to none any more."""
+    phase = view.phases[service]
+    holds = phase is CanaryPhase.HOLDING or phase.final or phase.closed
+    return holds or view.points.get(service, 0) >= point
+
+
+def _start(view: View) -> tuple[Action, ...]:
+    """Start groups as wholes: those of which one has begun, then as many as there is room for.
+
+    A group with more services than may move at once has its turn when nothing else moves. The
+    first for which there is no room keeps its place, so that small ones don't pass it for ever.
+    """
+    begun: list[str] = []
+    fresh: list[list[str]] = []
+    for members in _ready(view):
+        whole = len(members) == len(view.group(members[0]))
+        if whole:
+            fresh.append(members)
+        else:
+            begun += members
+    moving = sum(phase.about.takes_slot for phase in view.phases.values()) + len(begun)
+    starting = begun
+    for members in fresh:
+        if moving and moving + len(members) > view.max_parallel:
+            break
+        moving += len(members)
+        starting += members
+    return tuple(Start(service) for service in starting)
+
+
+def _ready(view: View) -> list[list[str]]:
+    """Services that wait for no other any more, each with those of its group."""
+    phases = view.phases
+    ready: dict[str, list[str]] = {}
+    for service, needs in view.depends_on.items():
+        if phases[service] is CanaryPhase.WAITING and all(
+            phases[need] is CanaryPhase.HOLDING for need in needs
+        ):
+            ready.setdefault(view.group(service)[0], []).append(service)
+    return list(ready.values())
 
 
 def _roll_back(view: View) -> tuple[Action, ...]:
@@ -128,7 +199,7 @@ def _roll_back(view: View) -> tuple[Action, ...]:
             actions.append(Skip(service))
         elif phase.closed or service in view.ordered:
             continue
-        elif service in view.forced or all(
+        elif not view.forced.isdisjoint(view.group(service)) or all(
             phases[user].back or phases[user].untouched or user in view.away
             for user in reverse[service]
         ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final
@@ -13,7 +14,7 @@ from schemas.catalog import BUILT_IN, Catalog, ServiceSpec
 from schemas.catalog_check import listed, nearest
 from schemas.catalog_fit import NEEDS_METRICS, NEEDS_RATIO, built_in
 from schemas.deploy import DeployRequested
-from schemas.graph import levels
+from schemas.graph import components, levels
 from schemas.judging import is_acting_ratio
 from schemas.release import ReleasePlan, ServicePlan
 from schemas.stages import stages_of
@@ -57,7 +58,8 @@ def plan_release(
     """Plan a release: what depends on what, what may go at once, and how each service goes.
 
     A service waits for those services of the release that it depends on, directly or through
-    services outside the release. The soak is the longest of all strategies in the release.
+    services outside the release. Those that wait for each other are a group, which waits as one and
+    moves in step. The soak is the longest of all strategies in the release.
 
     Args:
         catalog: the services and strategies; the plan keeps a copy of what it needs.
@@ -72,11 +74,13 @@ def plan_release(
     _check_environment(catalog, environment)
     versions = _versions(catalog, deploy)
     _known_strategy(catalog, deploy.strategy)
-    needs = _needs_within(catalog.services, versions)
+    places = _places(catalog.services, versions)
+    places = _with_points(places, catalog, deploy.strategy)
     services = {
-        name: _service_plan(catalog, name, version, needs[name], deploy.strategy)
+        name: _service_plan(catalog, name, version, places[name], deploy.strategy)
         for name, version in sorted(versions.items())
     }
+    needs = {name: place.needs for name, place in places.items()}
     plan = ReleasePlan(
         release=deploy.release,
         services=services,
@@ -140,43 +144,71 @@ def _listed(names: list[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _needs_within(
-    services: Mapping[str, ServiceSpec], chosen: Iterable[str]
-) -> dict[str, frozenset[str]]:
-    """For each chosen service: the chosen ones it depends on, directly or through others.
+@dataclass(frozen=True)
+class _Place:
+    """Where a service of a release is among the others."""
 
-    The way ends at the first chosen service: what lies beyond is that one's own dependency.
-    Without recursion, each service is looked at once. A set is the bits of a number: of thousands
-    of services with thousands of dependencies each, nothing else is small.
+    needs: frozenset[str]
+    """Those that it depends on, directly or through services outside the release; of a group,
+    all that any of it depends on outside of it."""
+    group: tuple[str, ...]
+    """Those that need each other, itself among them; empty for one that is in no cycle."""
+    last_point: int = 0
+    """Where the group comes together before it holds: behind the last step of each of them,
+    whatever their strategies. 0 without one."""
+
+
+def _places(services: Mapping[str, ServiceSpec], chosen: Iterable[str]) -> dict[str, _Place]:
+    """For each chosen service: the chosen ones it depends on, and those that need it as well.
+
+    The way ends at the first chosen service: what lies beyond is that one's own dependency. A cycle
+    counts that leads through services outside the release. Without recursion, each service is
+    looked at once. A set is the bits of a number: of thousands of services with thousands of
+    dependencies each, nothing else is small.
     """
     wanted = {name: 1 << at for at, name in enumerate(sorted(chosen))}
+    names = list(wanted)
+    graph = _reached(services, wanted)
+    stands_for: dict[str, int] = {}
     needs: dict[str, int] = {}
-    for start in wanted:
-        stack = [start]
-        while stack:
-            name = stack[-1]
-            direct = services[name].depends_on
-            # Chosen ones need no look inside: they count as themselves.
-            ahead = [n for n in direct if n not in wanted and n not in needs]
-            if name in needs:
-                stack.pop()
-            elif ahead:
-                stack.extend(ahead)
-            else:
-                found = 0
-                for one in direct:
-                    found |= wanted[one] if one in wanted else needs[one]
-                needs[name] = found
-                stack.pop()
-    total = sum(needs[name].bit_count() for name in wanted)
+    groups: dict[str, tuple[str, ...]] = {}
+    for component in components(graph):  # what it depends on comes first
+        inside = set(component)
+        members = tuple(sorted(inside & wanted.keys()))
+        found = 0
+        for name in component:
+            for need in graph[name]:
+                found |= 0 if need in inside else stands_for[need]
+        # Chosen ones count as themselves, and all of a group as one.
+        whole = sum(wanted[name] for name in members) or found
+        stands_for |= dict.fromkeys(component, whole)
+        needs |= dict.fromkeys(members, found)
+        groups |= dict.fromkeys(members, members if len(members) > 1 else ())
+    _check_needs(sum(needs[name].bit_count() + len(groups[name]) for name in wanted), len(wanted))
+    return {name: _Place(frozenset(_named(needs[name], names)), groups[name]) for name in wanted}
+
+
+def _reached(
+    services: Mapping[str, ServiceSpec], chosen: Iterable[str]
+) -> dict[str, tuple[str, ...]]:
+    """The part of the catalog's graph that the chosen services depend on, themselves included."""
+    found: dict[str, tuple[str, ...]] = {}
+    ahead = list(chosen)
+    while ahead:
+        name = ahead.pop()
+        if name not in found:
+            found[name] = services[name].depends_on
+            ahead += found[name]
+    return found
+
+
+def _check_needs(total: int, count: int) -> None:
     if total > _MOST_NEEDS:
         text = (
-            f"services: got {total:,} dependencies among {len(wanted):,} services, "
+            f"services: got {total:,} dependencies among {count:,} services, "
             f"expected at most {_MOST_NEEDS:,}: release fewer services at a time"
         )
         raise PlanError(PlanReason.TOO_LARGE, text)
-    names = list(wanted)
-    return {name: frozenset(_named(needs[name], names)) for name in wanted}
 
 
 def _named(bits: int, names: Sequence[str]) -> Iterator[str]:
@@ -186,8 +218,18 @@ def _named(bits: int, names: Sequence[str]) -> Iterator[str]:
         bits ^= lowest
 
 
+def _with_points(
+    places: Mapping[str, _Place], catalog: Catalog, strategy: str | None
+) -> dict[str, _Place]:
+    last: dict[tuple[str, ...], int] = {}
+    for group in {place.group for place in places.values()}:
+        steps = (len(catalog.resolve(one, strategy).strategy.full_steps) for one in group)
+        last[group] = max(steps, default=0)
+    return {name: replace(place, last_point=last[place.group]) for name, place in places.items()}
+
+
 def _service_plan(
-    catalog: Catalog, name: str, version: str, needs: Iterable[str], strategy: str | None
+    catalog: Catalog, name: str, version: str, place: _Place, strategy: str | None
 ) -> ServicePlan:
     resolved = catalog.resolve(name, strategy)
     metrics = resolved.metrics
@@ -205,12 +247,13 @@ def _service_plan(
     return ServicePlan(
         service=name,
         version=version,
-        depends_on=tuple(sorted(needs)),
+        depends_on=tuple(sorted(place.needs)),
+        group=place.group,
         router=resolved.router,
         capabilities=resolved.capabilities,
         strategy_name=resolved.strategy_name,
         strategy=resolved.strategy,
-        stages=stages_of(resolved.strategy),
+        stages=stages_of(resolved.strategy, place.last_point),
         judge=resolved.judge,
         metrics=metrics or (),
         alerts=resolved.alerts,

@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
         RELEASE_WORKFLOW,
         SIGNAL_ADMISSION,
         SIGNAL_FINALIZE,
+        SIGNAL_GO_ON,
         SIGNAL_ORDER_ROLLBACK,
         SIGNAL_REPORT,
         SIGNAL_REVERT,
@@ -84,6 +85,7 @@ class ReleaseWorkflow(Commands):
         self._pace = Pace()
         self._soaked = False
         self._ordered: set[str] = set()
+        self._let_on: dict[str, int] = {}
         self._forced: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._handles: dict[str, workflow.ChildWorkflowHandle[Any, CanaryOutcome]] = {}
@@ -200,13 +202,17 @@ class ReleaseWorkflow(Commands):
             depends_on=self._states.depends_on,
             phases=self._states.phases,
             max_parallel=self._plan.max_parallel,
-            paused=self._paused or self._states.any_paused,
+            paused=self._paused or bool(self._states.pausing),
             aborting=self._phase is ReleasePhase.ROLLING_BACK,
             soaked=self._soaked,
             finalizing=self._phase is ReleasePhase.FINALIZING,
             ordered=frozenset(self._ordered),
             forced=frozenset(self._forced),
             away=self._states.away,
+            groups=self._states.groups,
+            points=self._states.points,
+            told=self._let_on,
+            pausing=self._states.pausing,
         )
 
     def _carry_out(self, action: plan.Action) -> None:
@@ -214,21 +220,30 @@ class ReleaseWorkflow(Commands):
             case plan.Start(service):
                 self._states.set_phase(service, CanaryPhase.PREFLIGHT)
                 self._background(self._run_canary(service))
+            case plan.GoOn(service, point):
+                if service in self._handles:  # it is being started otherwise: asked again then
+                    self._let_on[service] = point
+                    self._background(self._signal(service, SIGNAL_GO_ON, point))
             case plan.Skip(service):
                 self._states.set_phase(service, CanaryPhase.SKIPPED)
                 self._changed = True
             case plan.RollBack(service):
                 self._ordered.add(service)
                 self._background(self._order_back(service))
+            case plan.Finalize(service):
+                self._ordered.add(service)
+                self._background(self._order_final(service))
+            case plan.Soak() | plan.BeginFinalize() | plan.Finish():
+                self._carry_out_whole(action)
+
+    def _carry_out_whole(self, action: plan.Soak | plan.BeginFinalize | plan.Finish) -> None:
+        match action:
             case plan.Soak():
                 if self._phase is ReleasePhase.RUNNING:
                     self._enter(ReleasePhase.SOAKING)
                     self._background(self._soak())
             case plan.BeginFinalize():
                 self._enter(ReleasePhase.FINALIZING)
-            case plan.Finalize(service):
-                self._ordered.add(service)
-                self._background(self._order_final(service))
             case plan.Finish(rolled_back=back):
                 self._enter(ReleasePhase.ROLLED_BACK if back else ReleasePhase.FINALIZED)
 
@@ -406,6 +421,8 @@ class ReleaseWorkflow(Commands):
             return
         self._changed = True
         self._events.canary(report)
+        if report.phase is CanaryPhase.IN_STEP:
+            self._let_on.pop(report.service, None)  # it was reset, or tells of its wait once more
         if self._phase is ReleasePhase.FINALIZING and not report.phase.final:
             self._ordered.discard(report.service)  # it was reset, and may not know of the order
         if report.cause is not None:
@@ -490,7 +507,8 @@ class ReleaseWorkflow(Commands):
         if self._phase is ReleasePhase.ROLLING_BACK and command.service is not None:
             self._forced.add(command.service)
             self._changed = True
-            return f"{command.service} goes back now, out of order"
+            named = ", ".join(self._states.groups[command.service]) or command.service
+            return f"{named} goes back now, out of order"
         self._go_back(
             Cause(
                 kind=CauseKind.COMMAND,

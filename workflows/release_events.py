@@ -71,7 +71,12 @@ class ReleaseEvents:
     def _contents(self) -> dict[str, Any]:
         versions = {name: one.version for name, one in self._plan.services.items()}
         needs = {name: one.depends_on for name, one in self._plan.services.items()}
-        return {"services": versions, "stages": self._plan.stages, "depends_on": needs}
+        return {
+            "services": versions,
+            "stages": self._plan.stages,
+            "depends_on": needs,
+            "groups": self._plan.groups,
+        }
 
     def paused(self, *, paused: bool, text: str) -> None:
         """A person paused or resumed the release."""
@@ -111,7 +116,7 @@ class ReleaseEvents:
                 continue  # it has said so itself, before its workflow ended
             paused = self._known[status.service].get("paused", False)
             state = {
-                **status.model_dump(mode="json", exclude={"depends_on", "ends_by"}),
+                **status.model_dump(mode="json", exclude={"depends_on", "group", "ends_by"}),
                 "paused": paused,
             }
             if self._differs(state):
@@ -173,7 +178,8 @@ class ReleaseEvents:
 
 
 def _state(report: CanaryReport) -> dict[str, Any]:
-    data = report.model_dump(mode="json", exclude={"sequence", "at", "ends_by", "decisions"})
+    words = {"sequence", "point", "at", "ends_by", "decisions"}
+    data = report.model_dump(mode="json", exclude=words)
     return data | {"weight": report.phase.weight(report.weight)}
 
 

@@ -30,6 +30,7 @@ class ServiceStates:
         self._order = tuple(service for stage in plan.stages for service in stage)
         self._reports: dict[str, CanaryReport] = {}
         self.depends_on = {name: plan.services[name].depends_on for name in self._order}
+        self.groups = {name: plan.services[name].group for name in self._order}
         self.phases = dict.fromkeys(self._order, CanaryPhase.WAITING)
         self.notes = dict.fromkeys(self._order, "the release's turn")
         """What services wait for that neither their canaries nor the order tells."""
@@ -73,12 +74,18 @@ class ServiceStates:
         return report.stable if changes else None
 
     @property
-    def any_paused(self) -> bool:
-        """Whether a canary pauses: the release then starts and finalizes nothing."""
-        return any(
-            report.paused and not self.phases[service].closed
+    def pausing(self) -> frozenset[str]:
+        """Services whose canaries pause: the release then starts and finalizes nothing."""
+        return frozenset(
+            service
             for service, report in self._reports.items()
+            if report.paused and not self.phases[service].closed
         )
+
+    @property
+    def points(self) -> dict[str, int]:
+        """The last point of its group that each canary has come to."""
+        return {service: report.point for service, report in self._reports.items()}
 
     def statuses(self) -> tuple[ServiceStatus, ...]:
         """Every service, for people."""
@@ -98,6 +105,7 @@ class ServiceStates:
             "service": service,
             "version": planned.version,
             "depends_on": planned.depends_on,
+            "group": planned.group,
             "phase": phase,
         }
         if report is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from schemas.catalog_check import listed
 from schemas.release import CanaryPhase, ServiceStatus
 from schemas.versions import short
 from workflows.describe import LAST_FAILURE, phase
@@ -27,6 +28,8 @@ def services_table(
         waits_for = f"waits for {one.waits_for}" if one.waits_for else ""
         stuck = one.phase is CanaryPhase.STUCK
         why = one.cause.text if one.cause and not stuck else waits_for
+        if not why and one.group:
+            why = f"in step with {listed(name for name in one.group if name != one.service)}"
         if not why and one.verdict is not None:
             why = one.verdict.sentence
         run = runs.get(one.service)

@@ -65,6 +65,7 @@ def plan_as_data(planned: ReleasePlan) -> dict[str, Any]:
     return {
         "release": planned.release,
         "stages": [list(stage) for stage in planned.stages],
+        "groups": [list(group) for group in planned.groups],
         "services": {
             name: {"version": service.version, "stage": stage_of[name], **_details(service)}
             for name, service in planned.services.items()
@@ -80,6 +81,7 @@ def plan_as_data(planned: ReleasePlan) -> dict[str, Any]:
 def _details(service: ServicePlan) -> dict[str, Any]:
     return {
         "depends_on": list(service.depends_on),
+        "group": list(service.group),
         "router": service.router.kind,
         "strategy": service.strategy_name,
         "metrics": [metric.name for metric in service.metrics],

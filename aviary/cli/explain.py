@@ -11,6 +11,7 @@ from rich.text import Text
 from analysis.explain import length, percent, plain
 from aviary.cli.bars import folded
 from schemas.base import format_duration
+from schemas.catalog_check import listed
 from schemas.event_kinds import MomentKind
 from schemas.live import Live
 from schemas.outside import one_line
@@ -167,6 +168,8 @@ def _service(service: ServiceTimeline) -> str:
     text = f"{plan.service} {plan.version}"
     text += f", before {service.stable}" if service.stable else ""
     text += f", after {', '.join(plan.depends_on)}" if plan.depends_on else ""
+    others = [one for one in plan.group if one != plan.service]
+    text += f", in step with {listed(others)}" if others else ""
     return f"{text}: {service.phase.words}"
 
 

@@ -70,7 +70,8 @@ def print_plan(plan: ReleasePlan) -> None:
         f"A service that has had no route for {format_duration(Tuning().absent_for)} gets all "
         "requests at once, when an instance is healthy."
     )
-    notes = [plain(note, "dim") for note in (judged, first) if note]
+    groups = [f"In step, as they need each other: {listed(group)}." for group in plan.groups]
+    notes = [plain(note, "dim") for note in (*groups, judged, first) if note]
     show(plain(title, "bold"), table, *notes)
 
 

@@ -14,6 +14,7 @@ from aviary.cli.bars import UNICODE, Glyphs, bar, cut, folded
 from aviary.cli.sight import Sight
 from aviary.cli.tables import headline
 from schemas.base import format_duration
+from schemas.catalog_check import listed
 from schemas.live import Live, LiveMetric
 from schemas.outside import one_line
 from schemas.release import (
@@ -165,6 +166,9 @@ class Tree:
             text.append(f"  step {at.step + 1} of {at.steps}")
         if at.phase.about.has_step and at.stable is not None:
             text.append(f"  beside {one_line(at.stable)}", style="dim")
+        if service.group and not at.phase.closed:
+            others = listed(one for one in service.group if one != service.service)
+            text.append(f"  in step with {one_line(others)}", style="dim")
         if canary is not None and canary.paused and at.phase is not CanaryPhase.PAUSED:
             text.append("  to pause", style="yellow")
         return cut(text, self._width)

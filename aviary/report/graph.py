@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from aviary.report.html import Markup, tag
 from aviary.report.layers import Layout, Needs, Slot, arrange, direct
 from aviary.report.words import said, sign, tone
-from schemas.release import CanaryPhase
+from schemas.catalog_check import listed
+from schemas.release import CanaryPhase, ServicePlan
 from schemas.timeline import ServiceTimeline, Timeline
 
 _WIDTH, _HEIGHT = 176, 54
@@ -107,7 +108,7 @@ def _box(timeline: Timeline, service: ServiceTimeline, middle: float, y: float) 
     versions = f"{service.stable or '?'} → {plan.version}"
     return tag(
         "a",
-        tag("title", f"{plan.service} {versions}: {state}"),
+        tag("title", f"{plan.service} {versions}: {state}{_in_step(plan)}"),
         tag("rect", x=f"{x:g}", y=f"{y:g}", width=_WIDTH, height=_HEIGHT, rx="7"),
         _line(_short(plan.service, _NAME), x, y + 18, "name"),
         _line(_short(versions, _VERSIONS), x, y + 32, "small"),
@@ -115,6 +116,11 @@ def _box(timeline: Timeline, service: ServiceTimeline, middle: float, y: float) 
         href=f"#service-{plan.service}",
         class_=f"node {tone(service.phase)}{' began' if began else ''}",
     )
+
+
+def _in_step(plan: ServicePlan) -> str:
+    others = [one for one in plan.group if one != plan.service]
+    return f"; in step with {listed(others)}" if others else ""
 
 
 def _line(text: str, x: float, y: float, kind: str) -> Markup:
@@ -129,5 +135,5 @@ def _description(timeline: Timeline, needs: Needs) -> str:
     sentences = []
     for name, service in timeline.services.items():
         after = f" after {', '.join(sorted(needs[name]))}" if needs[name] else ""
-        sentences.append(f"{name}{after}: {said(service.phase)}.")
+        sentences.append(f"{name}{after}: {said(service.phase)}{_in_step(service.plan)}.")
     return " ".join(sentences)

@@ -18,6 +18,7 @@ from aviary.report.words import (
     unfolding,
     verdict_badge,
 )
+from schemas.catalog_check import listed
 from schemas.event_kinds import MomentKind
 from schemas.judging import GaugeMetric, MetricSpec, ThresholdMetric
 from schemas.release import Cause, CauseKind
@@ -34,7 +35,7 @@ def services_table(timeline: Timeline) -> Markup:
         alerts = sum(one.kind is MomentKind.ALERT for one in timeline.of(name))
         rows.append(
             [
-                tag("a", name, href=f"#service-{name}"),
+                [tag("a", name, href=f"#service-{name}"), _in_step(name, service.plan.group)],
                 f"{service.stable or '?'} → {service.plan.version}",
                 badge(service.phase),
                 f"{service.weight:g} %",
@@ -44,6 +45,11 @@ def services_table(timeline: Timeline) -> Markup:
         )
     heads = ["Service", "Versions", "Outcome", "Weight", "Alerts", "Last verdict"]
     return table("Services, dependencies first; weight is what the canary has now", heads, rows)
+
+
+def _in_step(name: str, group: Sequence[str]) -> Child:
+    others = [one for one in group if one != name]
+    return tag("div", f"in step with {listed(others)}", class_="why") if others else None
 
 
 def _last_word(timeline: Timeline, service: ServiceTimeline) -> Child:

@@ -35,6 +35,7 @@ _MOMENTS = {
     MomentKind.KEPT: ("!", "open"),
     MomentKind.SHIFTED: ("→", "open"),
     MomentKind.GATED: ("?", "open"),
+    MomentKind.IN_STEP: ("…", "open"),
     MomentKind.PAUSED: ("Ⅱ", "open"),
     MomentKind.APPROVED: ("✓", "open"),
     MomentKind.FINALIZED: ("✓", "good"),

@@ -102,6 +102,19 @@ async def queued(world: World) -> Release:
     return second
 
 
+async def in_step(world: World) -> Release:
+    """Two that need each other: one is ahead at each step."""
+    seat, travel = world.service("seat"), world.service("travel")
+    world.judge.blocked |= {(travel, 10), (seat, 50)}
+    release = await world.release({"seat": ["travel"], "travel": ["seat"]})
+    await release.until(seat="in_step", travel="baking")
+    world.judge.blocked.discard((travel, 10))
+    await release.until(seat="baking", travel="in_step")
+    world.judge.blocked.clear()
+    await release.result()
+    return release
+
+
 async def in_phase(release: Release, phase: ReleasePhase) -> None:
     async def there() -> bool:
         return (await release.status()).phase is phase
@@ -117,6 +130,7 @@ SCENARIOS: tuple[Callable[[World], Awaitable[Release]], ...] = (
     told_by_a_person,
     cancelled,
     queued,
+    in_step,
 )
 
 

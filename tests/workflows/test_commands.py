@@ -137,7 +137,7 @@ async def test_an_approval_that_the_next_run_hears_first_opens_the_gate(world: W
     await world.router.register(service, "1")
     await world.router.apply(route)
     nothing = dict.fromkeys(CanaryState.model_fields)
-    numbers = {"step": 0, "at": 3, "sequence": 3, "weight": 10, "alerts_seen": 0}
+    numbers = {"step": 0, "at": 3, "sequence": 3, "weight": 10, "alerts_seen": 0, "go_on": 0}
     flags = {"first": False, "approved": False, "skip": False, "finalize": False}
     flags |= {"alerted": False, "let_by": False, "overrule": False}
     more = {"phase": "gated", "route": route, "alerts": (), "touched": (2,), "decisions": ()}

@@ -102,6 +102,23 @@ async def test_an_alert_after_many_messages_takes_a_holding_release_back(world: 
     assert world.short(world.router.last_back()) == ["payments", "ledger"]
 
 
+async def test_a_wait_for_a_group_goes_on_in_the_next_run_and_ends(world: World) -> None:
+    seat, travel = world.service("seat"), world.service("travel")
+    world.judge.blocked |= {(travel, 10), (travel, 50)}
+    release = await world.release({"seat": ["travel"], "travel": ["seat"]})
+    await release.until(seat="in_step", travel="baking")
+    run = await first_run(release, "seat")
+    await until_another_run(release, "seat", run)
+    assert (await release.phases())["seat"] == "in_step"
+    world.judge.blocked.discard((travel, 10))
+    await eventually(lambda: world.router.weights(seat) == [10, 50])
+    run = await first_run(release, "travel")
+    await until_another_run(release, "travel", run)  # the other's bake goes on, at its point
+    world.judge.blocked.clear()
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    assert world.router.weights(seat) == world.router.weights(travel) == [10, 50, 100, 0]
+
+
 async def test_a_pause_outlives_the_run_that_heard_it(world: World) -> None:
     ledger = world.service("ledger")
     world.judge.blocked.add((ledger, 10))

@@ -15,6 +15,7 @@ from workflows.stages import (
     first_deployment,
     gate,
     hold,
+    in_step,
     preflight,
     promote,
     ramp,
@@ -29,6 +30,7 @@ STAGES: Final[Mapping[str, StageKind]] = {
     "shift": shift.KIND,
     "bake": bake.KIND,
     "gate": gate.KIND,
+    "in_step": in_step.KIND,
     "hold": hold.KIND,
     "promote": promote.KIND,
 }

@@ -47,3 +47,15 @@ def graphs(draw: st.DrawFn) -> dict[str, list[str]]:
     """Any graph of up to 8 names, cycles and self-dependencies included."""
     names = [f"s{number}" for number in range(draw(st.integers(1, 8)))]
     return {name: draw(st.lists(st.sampled_from(names), unique=True)) for name in names}
+
+
+def reachable(graph: dict[str, list[str]], start: str) -> set[str]:
+    """All that a name depends on, directly or not; itself only where it is in a cycle."""
+    found: set[str] = set()
+    waiting = list(graph[start])
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += graph[name]
+    return found

@@ -159,4 +159,4 @@ def test_resolving_an_unknown_name_is_a_key_error(service: str, strategy_name: s
 
 def test_a_catalog_made_in_code_is_checked_as_well() -> None:
     with pytest.raises(ValidationError, match="a -> b -> a"):
-        graph_catalog({"a": ["b"], "b": ["a"]})
+        graph_catalog({"a": ["b"], "b": ["a"]}, cycles="refuse")

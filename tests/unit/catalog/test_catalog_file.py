@@ -6,6 +6,7 @@ import pytest
 from schemas.catalog_file import CatalogError, load_catalog
 from tests.catalogs import parse
 
+REFUSED = "cycles: refuse\n"
 HEAD = "version: 1\ndefaults: {router: {kind: memory}, metrics: []}\n"
 
 
@@ -37,7 +38,7 @@ def test_json_is_a_catalog_too() -> None:
     ("text", "line"),
     [
         (
-            "  a: {depends_on: [b]}\n  b: {depends_on: [c]}\n  c: {depends_on: [a]}\n",
+            "  a: {depends_on: [b]}\n  b: {depends_on: [c]}\n  c: {depends_on: [a]}\n" + REFUSED,
             (
                 "6: services.c.depends_on[0]: got 'a', "
                 "expected no cycle of dependencies, found a -> b -> c -> a"
@@ -252,6 +253,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_document() -> None:
         "  a: {depends_on: [b, zzz]}\n"
         "  b: {depends_on: [a], strategy: nope, color: red}\n"
         "  a: {}\n"
+        "cycles: refuse\n"
     )
     assert [line.split(":")[0] for line in lines] == ["2", "3", "3", "5", "6", "6", "6", "7"]
     assert len(set(lines)) == len(lines)

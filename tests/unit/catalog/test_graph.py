@@ -1,7 +1,7 @@
 from hypothesis import given
 
-from schemas.graph import find_cycles, levels
-from tests.unit.catalog.builders import dags, graphs
+from schemas.graph import components, find_cycles, levels
+from tests.unit.catalog.builders import dags, graphs, reachable
 
 
 @given(dags())
@@ -37,3 +37,27 @@ def test_a_chain_of_ten_thousand_has_ten_thousand_levels() -> None:
 def test_a_cycle_of_ten_thousand_is_found_whole() -> None:
     ring = {f"s{at}": [f"s{(at + 1) % 10_000}"] for at in range(10_000)}
     assert [len(cycle) for cycle in find_cycles(ring)] == [10_000]
+
+
+@given(graphs())
+def test_components_are_the_names_that_need_each_other(graph: dict[str, list[str]]) -> None:
+    found = components(graph)
+    assert sorted(name for one in found for name in one) == sorted(graph), "each name once"
+    reach = {name: reachable(graph, name) for name in graph}
+    of = {name: at for at, one in enumerate(found) for name in one}
+    for name in graph:
+        for other in graph:
+            both = name == other or (other in reach[name] and name in reach[other])
+            assert (of[name] == of[other]) == both
+        assert all(of[need] <= of[name] for need in reach[name]), "what it depends on comes first"
+
+
+def test_ten_thousand_names_that_need_each_other_are_one_component() -> None:
+    ring = {f"s{at}": [f"s{(at + 1) % 10_000}"] for at in range(10_000)}
+    assert [len(one) for one in components(ring)] == [10_000]
+    chain = {f"s{at}": [f"s{at - 1}"] if at else [] for at in range(10_000)}
+    assert len(components(chain)) == 10_000
+
+
+def test_names_that_are_no_key_are_left_out() -> None:
+    assert components({"a": ["b", "z"], "b": ["a"]}) == [["b", "a"]]

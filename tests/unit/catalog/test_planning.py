@@ -6,19 +6,16 @@ from hypothesis import strategies as st
 
 from schemas.deploy import DeployRequested
 from schemas.release import ReleasePlan
-from tests.unit.catalog.builders import catalog, dags, deploy, graph_catalog
+from schemas.stages import InStepStage
+from tests.unit.catalog.builders import (
+    catalog,
+    dags,
+    deploy,
+    graph_catalog,
+    graphs,
+    reachable,
+)
 from workflows.planning import PlanError, PlanReason, plan_release
-
-
-def reachable(graph: dict[str, list[str]], start: str) -> set[str]:
-    found: set[str] = set()
-    waiting = list(graph[start])
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += graph[name]
-    return found
 
 
 @st.composite
@@ -150,4 +147,93 @@ def test_thousands_of_dependencies_through_others_are_small_and_refused_where_th
     assert plan.services["z0"].depends_on == tuple(sorted(chosen))
     with pytest.raises(PlanError, match="300,000 dependencies") as caught:
         plan_release(found, deploy(*chosen, *(f"z{at}" for at in range(100))))
+    assert caught.value.reason is PlanReason.TOO_LARGE
+
+
+@given(graphs(), st.data())
+def test_services_that_need_each_other_are_a_group_which_waits_as_one(
+    graph: dict[str, list[str]], data: st.DataObject
+) -> None:
+    graph = {name: [need for need in needs if need != name] for name, needs in graph.items()}
+    chosen = data.draw(st.lists(st.sampled_from(sorted(graph)), unique=True, min_size=1))
+    plan = plan_release(graph_catalog(graph), deploy(*chosen))
+    reach = {name: reachable(graph, name) for name in chosen}
+    stage_of = {name: at for at, stage in enumerate(plan.stages) for name in stage}
+    assert sorted(stage_of) == sorted(chosen), "no service is left out"
+    for name in chosen:
+        one = plan.services[name]
+        both = {x for x in chosen if x == name or (x in reach[name] and name in reach[x])}
+        assert set(one.group) == (both if len(both) > 1 else set())
+        assert not both & set(one.depends_on)
+        assert set(one.depends_on) <= reach[name]
+        for need in (reach[name] & set(chosen)) - both:
+            assert stage_of[need] < stage_of[name]
+        for other in one.group:
+            assert plan.services[other].depends_on == one.depends_on
+            assert plan.services[other].group == one.group
+            assert stage_of[other] == stage_of[name]
+    assert ReleasePlan.model_validate_json(plan.model_dump_json()) == plan
+
+
+def test_a_cycle_through_services_outside_the_release_counts() -> None:
+    train = {"travel": ["basic"], "basic": ["seat"], "seat": ["travel", "order"], "order": []}
+    found = graph_catalog({**train, "web": ["seat"]})
+    plan = plan_release(found, deploy("travel", "seat", "order", "web"))
+    assert plan.stages == (("order",), ("seat", "travel"), ("web",))
+    assert plan.groups == (("seat", "travel"),)
+    assert plan.services["travel"].depends_on == ("order",)
+    assert plan.services["web"].depends_on == ("seat", "travel")
+    assert not plan_release(found, deploy("travel", "order")).groups, "alone it moves alone"
+
+
+def points(plan: ReleasePlan, service: str) -> list[str]:
+    return [
+        f"{one.kind} {one.point}" if isinstance(one, InStepStage) else one.kind
+        for one in plan.services[service].stages
+        if one.kind in {"shift", "in_step", "hold"}
+    ]
+
+
+def test_a_group_comes_together_before_each_step_that_both_have_and_before_it_holds() -> None:
+    found = catalog(
+        {
+            "seat": {"depends_on": ["travel"], "strategy": "two"},
+            "travel": {"depends_on": ["seat"], "strategy": "three"},
+            "web": {"strategy": "two"},
+        },
+        strategies={"two": {"steps": [50]}, "three": {"steps": [10, 50]}},
+    )
+    plan = plan_release(found, deploy("seat", "travel", "web"))
+    assert points(plan, "web") == ["shift", "shift", "hold"]
+    assert points(plan, "seat") == ["shift", "in_step 1", "shift", "in_step 3", "hold"]
+    assert points(plan, "travel") == [
+        *("shift", "in_step 1", "shift", "in_step 2", "shift"),
+        *("in_step 3", "hold"),
+    ]
+
+
+def test_a_ramp_comes_together_with_its_group_before_it_holds() -> None:
+    ratio = {"kind": "ratio", "name": "errors", "bad": "b", "total": "t"}
+    found = catalog(
+        {
+            "seat": {"depends_on": ["travel"], "strategy": "r"},
+            "travel": {"depends_on": ["seat"]},
+        },
+        strategies={"r": {"ramp": {"budget": 100}}},
+        defaults={
+            "router": {"kind": "envoy", "directory": "/d", "admin": ["http://e:1"]},
+            "metrics": [ratio],
+        },
+    )
+    plan = plan_release(found, deploy("seat", "travel"))
+    assert points(plan, "seat") == ["shift", "in_step 5", "hold"]
+    assert points(plan, "travel")[-2:] == ["in_step 5", "hold"]
+
+
+def test_a_group_of_ten_thousand_is_found_and_is_too_large_for_a_plan() -> None:
+    names = [f"s{at}" for at in range(10_000)]
+    found = graph_catalog({name: [names[at - 1]] for at, name in enumerate(names)})
+    assert plan_release(found, deploy(names[0], names[5_000])).groups == (("s0", "s5000"),)
+    with pytest.raises(PlanError, match="release fewer services") as caught:
+        plan_release(found, deploy(*names))
     assert caught.value.reason is PlanReason.TOO_LARGE

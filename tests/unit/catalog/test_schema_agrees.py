@@ -49,6 +49,7 @@ BASE: dict[str, Any] = {
     },
     "alert_labels": {"service": ["service"]},
     "admission": {"busy": "queue"},
+    "cycles": "group",
     "notices": [{"channel": "oncall", "services": ["shop"]}],
 }
 BEYOND = re.compile(

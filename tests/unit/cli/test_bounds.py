@@ -98,7 +98,9 @@ BOMBS: dict[str, Callable[[], str]] = {
         + "services:\n"
         + _lines("  s{0}: {{strategy: strategy}}\n")
     ),
-    "a long cycle": lambda: HEAD + "services:\n" + _lines("  s{0}: {{depends_on: [s{1}]}}\n"),
+    "a long cycle": lambda: (
+        HEAD + "cycles: refuse\nservices:\n" + _lines("  s{0}: {{depends_on: [s{1}]}}\n")
+    ),
     "a long number": lambda: "version: " + "1" * MEGABYTE,
     "a long name": lambda: HEAD + "services: {a: {strategy: " + "x" * MEGABYTE + "}}\n",
     "a long tag": lambda: "version: !<" + "a" * MEGABYTE + "> 1\n",

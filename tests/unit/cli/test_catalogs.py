@@ -29,6 +29,74 @@ def test_plan_as_table(run: Run, catalog: Path, event: Path) -> None:
     assert "1% 1m to 10m → 5% 1m to 10m" in lines[2]
 
 
+TRAIN = """
+version: 1
+defaults: {router: {kind: memory}, metrics: []}
+services:
+  order:
+  seat: {depends_on: [travel, order]}
+  travel: {depends_on: [basic]}
+  basic: {depends_on: [seat]}
+"""
+ASKED = json.dumps(
+    {
+        "release": "r1",
+        "services": [{"service": name, "version": "2.0"} for name in ("order", "seat", "travel")],
+    }
+)
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Path:
+    """A catalog with services that need each other."""
+    path = tmp_path / "train.yaml"
+    path.write_text(TRAIN)
+    return path
+
+
+def test_a_plan_shows_which_services_move_in_step(run: Run, train: Path) -> None:
+    table = run("plan", "-c", train, "-e", "-", text=ASKED)
+    rows = [line.split()[:4] for line in table.stdout.splitlines()[2:5]]
+    assert rows == [
+        ["1", "order", "2.0", "standard"],
+        ["2", "seat", "2.0", "order"],
+        ["2", "travel", "2.0", "order"],
+    ]
+    assert "In step, as they need each other: seat, travel." in table.stdout
+    data = json.loads(run("plan", "-c", train, "-e", "-", "--format", "json", text=ASKED).stdout)
+    assert data["stages"] == [["order"], ["seat", "travel"]]
+    assert data["groups"] == [["seat", "travel"]]
+    assert data["services"]["travel"]["group"] == ["seat", "travel"]
+    assert data["services"]["travel"]["depends_on"] == ["order"]
+    assert data["services"]["order"]["group"] == []
+
+
+def test_validate_names_a_cycle_as_a_note_and_refuses_it_where_told(run: Run, train: Path) -> None:
+    note = (
+        "basic, seat, travel need each other (basic -> seat -> travel -> basic): "
+        "released together, they move in step, as one group (cycles: refuse makes this an error)"
+    )
+    result = run("validate", train)
+    assert result.exit_code == 0
+    assert f"{train}: note: {note}" in result.stdout.splitlines()
+    assert note in json.loads(run("validate", train, "--format", "json").stdout)[0]["notes"]
+    train.write_text(f"{TRAIN}cycles: refuse\n")
+    refused = run("validate", train)
+    assert refused.exit_code == 2
+    assert "expected no cycle of dependencies, found basic -> seat -> travel -> basic" in (
+        refused.stderr
+    )
+
+
+def test_of_many_cycles_some_are_named_and_the_others_counted(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "many.yaml"
+    pairs = [f"  a{n}: {{depends_on: [b{n}]}}\n  b{n}: {{depends_on: [a{n}]}}" for n in range(23)]
+    path.write_text(TRAIN.split("services:", maxsplit=1)[0] + "services:\n" + "\n".join(pairs))
+    lines = run("validate", path).stdout.splitlines()
+    assert sum("need each other (" in line for line in lines) == 20
+    assert any("3 more groups of services need each other" in line for line in lines)
+
+
 def test_one_service_is_one(run: Run, catalog: Path) -> None:
     event = '{"release": "r1", "services": [{"service": "ledger", "version": "2.0"}]}'
     result = run("plan", "-c", catalog, "-e", "-", text=event)

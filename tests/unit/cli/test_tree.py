@@ -91,6 +91,19 @@ def test_a_service_is_below_the_last_one_that_it_waits_for() -> None:
     assert parents["ledger"] < parents["checkout"] == parents["cart"] < parents["shop"]
 
 
+def test_services_that_need_each_other_are_shown_as_in_step() -> None:
+    pair = ("seat", "travel")
+    phases = (CanaryPhase.IN_STEP, CanaryPhase.BAKING)
+    both = [
+        looks.service(name, phase, weight=5, step=0, group=pair)
+        for name, phase in zip(pair, phases, strict=True)
+    ]
+    lines = drawn(Look(looks.release(*both)), 100)
+    seat = next(line for line in lines if "─ seat" in line)
+    assert "in step  5 %  step 1 of 4" in seat
+    assert seat.endswith("in step with travel")
+
+
 def test_independent_services_are_all_at_the_top() -> None:
     one, other = (looks.service(name, CanaryPhase.BAKING, weight=5, step=0) for name in "ab")
     lines = drawn(Look(looks.release(one, other)), 80)

@@ -23,6 +23,7 @@ CONTENTS = {
     "services": SERVICES,
     "stages": [["ledger"], ["checkout"]],
     "depends_on": {"ledger": [], "checkout": ["ledger"]},
+    "groups": [],
 }
 SENTENCE = "checkout 1.4.2 at 25 %: 4.1 % of 1,200 requests failed, of stable 0.2 % of 3,600"
 PHASES = {phase.about.event: phase.value for phase in CanaryPhase if phase.about.event}

@@ -58,6 +58,7 @@ def _state(**over: Any) -> dict[str, Any]:
         "decisions": [],
         "alerts": [],
         "alerts_seen": 0,
+        "go_on": 0,
         "approved": False,
         "skip": False,
         "finalize": False,

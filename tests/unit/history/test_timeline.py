@@ -10,6 +10,7 @@ import pytest
 from temporalio.client import WorkflowHistory
 
 from activities.judge import JUDGE
+from aviary.cli.explain import Explanation
 from aviary.history.reports import moments_told
 from aviary.history.timeline import build
 from schemas.alert_policy import AlertAction
@@ -29,6 +30,7 @@ SCENARIOS = [
     "told_by_a_person",
     "cancelled",
     "queued",
+    "in_step",
 ]
 K = MomentKind
 
@@ -135,6 +137,17 @@ def test_who_pressed_what_is_told_once_though_it_is_handed_on() -> None:
     gated = only(found.moments, K.GATED)
     assert "waits for approval: go on?" in gated.text
     assert gated.at < said[2].at
+
+
+def test_a_release_with_a_group_says_who_waited_for_whom() -> None:
+    found = timeline("in_step")
+    waits = [one for one in found.moments if one.kind is K.IN_STEP]
+    seat, travel = sorted(found.services)
+    assert [one.service for one in waits if one.step == 0] == [seat, travel]
+    assert [one.service for one in waits if one.step == 1] == [travel, seat]
+    assert f"its group ({seat}) to have ended step 2 of 3" in waits[2].text
+    explained = "\n".join(line.plain for line in Explanation(200).lines(found))
+    assert f"in step with {travel}: finalized" in explained
 
 
 def test_a_queued_release_says_what_it_waited_for() -> None:

@@ -286,3 +286,40 @@ def test_a_paused_page_says_that_nothing_comes_until_resume() -> None:
         page = release_page(where, CanaryPhase.BAKING, paused=True)
         assert ("nothing until `resume`" in page) is where.forward, where
     assert "nothing until `resume`" in release_page(ReleasePhase.RUNNING, CanaryPhase.PAUSED)
+
+
+def test_the_pages_say_who_moves_in_step() -> None:
+    pair = ("s0", "s1")
+    plan = plan_of(3)
+    services = {
+        name: one.model_copy(update={"group": pair}) if name in pair else one
+        for name, one in plan.services.items()
+    }
+    plan = plan.model_copy(update={"services": services})
+    said = "s0, s1 need each other, and move in step."
+    assert said in pages.release_details(plan)
+    assert said in pages.canary_details(plan, "s1", RUN)
+    assert "in step" not in pages.canary_details(plan, "s2", RUN)
+    status = ReleaseStatus(
+        release="shop-42",
+        phase=ReleasePhase.RUNNING,
+        paused=False,
+        services=ServiceStates(plan).statuses(),
+        started_at=NOW,
+    )
+    assert status.services[0].group == pair
+    holding = [
+        one.model_copy(update={"phase": CanaryPhase.HOLDING, "waits_for": ""})
+        for one in status.services
+    ]
+    page = pages.release(status.model_copy(update={"services": tuple(holding)}), plan, at=NOW)
+    assert "in step with s1" in page
+    groups = [(f"a{n}", f"b{n}") for n in range(6)]
+    many = {
+        name: plan.services["s0"].model_copy(update={"service": name, "group": group})
+        for group in groups
+        for name in group
+    }
+    update = {"services": many, "stages": (tuple(many),)}
+    details = pages.release_details(plan.model_copy(update=update))
+    assert "So do 2 more groups." in details

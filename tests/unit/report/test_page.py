@@ -37,6 +37,16 @@ def test_every_recorded_release_has_a_page_that_tells_all_its_moments(scenario: 
     assert page.figures["weights"]["data"]
 
 
+def test_services_that_need_each_other_are_shown_as_in_step() -> None:
+    timeline = recorded("in_step")
+    seat, travel = sorted(timeline.services)
+    page = Page(render(timeline, timeline.started_at + timedelta(hours=1)))
+    for one, other in ((seat, travel), (travel, seat)):
+        assert f"{one}in step with {other}" in page.text, "in the table"
+        assert f"{one}: finalized; in step with {other}." in page.text, "of the drawing, in words"
+        assert f"{one} waits for its group ({other}) to have ended step" in page.text
+
+
 def test_other_peoples_words_stay_words() -> None:
     html = _page(text=NASTY)
     plain, nasty = Page(_page()), Page(html)
