@@ -48,7 +48,7 @@ test: install ## Run every test, in groups side by side (PYTEST_ARGS="-k plan" p
 	@$(PY) -m tests $(PYTEST_ARGS)
 
 .PHONY: coverage
-coverage: install ## The same with coverage, which takes half as long again
+coverage: install ## The same with coverage, which takes longer
 	$(call say,coverage: every group of tests, and the lines that they ran)
 	@$(PY) -m tests --cov $(PYTEST_ARGS)
 

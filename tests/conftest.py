@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
+from aviary.logs import configure_logs
 from tests.limits import pytest_runtest_setup, pytest_runtest_teardown
 
 __all__ = ["pytest_runtest_setup", "pytest_runtest_teardown"]
@@ -11,3 +17,16 @@ __all__ = ["pytest_runtest_setup", "pytest_runtest_teardown"]
 # No deadline: on a busy machine one example may take seconds. The number of examples is the bound.
 settings.register_profile("aviary", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("aviary")
+
+
+@pytest.fixture
+def logs(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
+    """Everything that a worker would write, at its most talkative."""
+    root = logging.getLogger()
+    level = root.level
+    configure_logs(level="debug", fmt="json")
+    mine = root.handlers[:]
+    yield capsys
+    root.handlers[:] = [handler for handler in root.handlers if handler not in mine]
+    root.setLevel(level)
+    structlog.reset_defaults()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
-import structlog
 from prometheus_client import CollectorRegistry
 from temporalio.client import WorkflowHistory
 from temporalio.testing import WorkflowEnvironment
@@ -20,7 +18,6 @@ from adapters.kinds import Shared
 from aviary.connections import read_connections
 from aviary.history.fetch import fetch_timeline
 from aviary.kinds import registry
-from aviary.logs import configure_logs
 from aviary.report.page import render
 from aviary.settings import Settings
 from aviary.telemetry.ports import WorkerMetrics
@@ -82,19 +79,6 @@ async def world(
         here.router_for = Routers(registry(), here.connections, Shared(client), counts)
         async with here.working():
             yield here
-
-
-@pytest.fixture
-def logs(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
-    """Everything that a worker would write, at its most talkative."""
-    root = logging.getLogger()
-    level = root.level
-    configure_logs(level="debug", fmt="json")
-    mine = root.handlers[:]
-    yield capsys
-    root.handlers[:] = [handler for handler in root.handlers if handler not in mine]
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def _written(history: WorkflowHistory) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import structlog
 from temporalio.api.failure.v1 import Failure
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import ActivityEnvironment
@@ -18,7 +15,6 @@ from activities.announce import AnnounceActivities
 from adapters.errors import Retryable
 from adapters.memory import MemoryEventLog
 from aviary.channels import make_notifier
-from aviary.logs import configure_logs
 from aviary.settings import Settings, SettingsError, load_settings
 from schemas.catalog_file import parse_catalog
 from schemas.event_kinds import NoticeKind
@@ -40,19 +36,6 @@ URLS = [
     "ntfy://user:{secret}@127.0.0.1:{port}/topic",
     "gotify://127.0.0.1:{port}/{secret}",
 ]
-
-
-@pytest.fixture
-def logs(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
-    """Everything that a worker would write, at its most talkative."""
-    root = logging.getLogger()
-    level = root.level
-    configure_logs(level="debug", fmt="json")
-    mine = root.handlers[:]
-    yield capsys
-    root.handlers[:] = [handler for handler in root.handlers if handler not in mine]
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def _told(error: BaseException) -> str:
