@@ -8,7 +8,9 @@
         ├── UnknownRoute      the router has no such service or version
         ├── Unsupported       the route asks for what this router can't do
         ├── ForeignChange     somebody else has changed what was applied
-        └── StaleGeneration   the route has moved on: somebody newer has written (fencing)
+        ├── UnknownVersion    the deployer has no such version up
+        ├── StillInUse        the route names the version that shall be taken down
+        └── StaleGeneration   somebody newer has written, or ordered (fencing)
 
 An adapter maps every failure of its client library to one of these. The text of an error never
 holds a secret. Activities turn `Terminal` into a non-retryable application error of the same name.
@@ -53,8 +55,16 @@ class ForeignChange(Terminal):
         self.who = who
 
 
+class UnknownVersion(Terminal):
+    """The deployer has no such version up."""
+
+
+class StillInUse(Terminal):
+    """The route names the version that shall be taken down; nothing was touched."""
+
+
 class StaleGeneration(Terminal):
-    """A write whose generation is not larger than what is applied, and not that same write."""
+    """A write or order with a generation not larger than what was obeyed, and not that same one."""
 
 
 class Unanswered(Retryable):

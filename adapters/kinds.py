@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from adapters.connections import Connection
 from adapters.packs import Pack
-from adapters.ports import MetricsSource, Notifier, Router
+from adapters.ports import Deployer, MetricsSource, Notifier, Router
 from schemas.base import Model
 from schemas.capabilities import Capabilities
 from schemas.catalog_check import Finding
@@ -74,6 +74,25 @@ class RouterKind(Kind[C], Generic[O, C]):
     """Of services whose catalog names none; None: such a service can't be judged."""
     pack: str | Pack | None = None
     """Of judges that name none: one of Aviary's, or its own, which then bears the kind's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployerKind(Kind[C], Generic[O, C]):
+    """A kind of deployer: one is made for each connection, and is told the recipe of each version.
+
+    What `RouterKind` says of secrets and options holds here: the options are the recipe.
+    """
+
+    make: Callable[[C | None, str, Shared], Deployer]
+    """Makes a deployer of its connection and its owner: it touches what bears that name alone."""
+    options: type[Model] = NoOptions
+    """The recipe, as a catalog writes it beside `kind`; unknown fields must be errors of it."""
+    check: Callable[[O, C | None], Iterable[Finding]] = _fits
+    """What the fields can't say of themselves; paths begin at the deployer."""
+    image: bool = False
+    """Whether a version is an image, which a deploy event may name."""
+    scales: bool = True
+    """Whether a version may have more than one instance."""
 
 
 class Source(MetricsSource, Protocol):

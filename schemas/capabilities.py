@@ -187,6 +187,9 @@ class Capabilities(Model):
     registers: bool = Field(
         default=False, description="Whether it can give a service its first route."
     )
+    endpoints: bool = Field(
+        default=False, description="Whether it can be told where the instances of a version are."
+    )
     fence: Fence = Fence.READ_BACK
     platform_errors: tuple[PlatformError, ...] = ()
 

@@ -5,9 +5,11 @@ method raises `adapters.errors.Retryable` or `Terminal`, and nothing else, for w
 outside. `tests/contract` holds one suite for each port that every member passes.
 """
 
+from adapters.ports.deploying import Deployer, OneOffRunner
 from adapters.ports.observing import AlertSource, MetricsSource
 from adapters.ports.routing import (
     ChangeDetector,
+    EndpointWriter,
     Instances,
     Registrar,
     RequestCounts,
@@ -21,10 +23,13 @@ from adapters.ports.telling import EventLog, Notifier, ReportWriter
 __all__ = [
     "AlertSource",
     "ChangeDetector",
+    "Deployer",
+    "EndpointWriter",
     "EventLog",
     "Instances",
     "MetricsSource",
     "Notifier",
+    "OneOffRunner",
     "Registrar",
     "ReportWriter",
     "RequestCounts",

@@ -1,18 +1,18 @@
 """Ports of what carries traffic: a `Router`, and beside it what only some platforms can do.
 
 A class may be several of them at once, and most are; `Routing` is what activities get, with None
-for what a platform can't do. Room is left for deployers and hooks: ports of their own, in modules
-of their own.
+for what a platform can't do. What puts versions up is another port (`adapters.ports.deploying`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
 from adapters.errors import ForeignChange
 from schemas.capabilities import Capabilities, Counting
+from schemas.deployment import Endpoint, Endpoints
 from schemas.route import Confirmation, Health, Route
 
 
@@ -141,6 +141,46 @@ class Registrar(Protocol):
 
 
 @runtime_checkable
+class EndpointWriter(Protocol):
+    """Can be told where the instances of a version are, by a deployer or by a pipeline."""
+
+    async def put_endpoints(
+        self, service: str, version: str, endpoints: Sequence[Endpoint], generation: int
+    ) -> None:
+        """Make these the instances of the version; returns once the router knows them.
+
+        Those that are not among them are drained: no new request begins there. The same endpoints
+        again are a success without effect. No route changes.
+
+        Args:
+            service: whose version it is; it need not have a route yet.
+            version: it need not be known yet.
+            endpoints: at least one.
+            generation: of the order, larger than of what is there; 0 is a person's, taken always.
+
+        Raises:
+            StaleGeneration: a newer order was obeyed.
+            Terminal: the router rejected them.
+            Retryable: the router did not confirm in time, or could not be reached.
+        """
+
+    async def drop_endpoints(self, service: str, version: str, generation: int) -> None:
+        """Forget a version: no route may name it. What is not there is a success.
+
+        Raises:
+            StillInUse: the route names the version; nothing was changed.
+            StaleGeneration, Terminal, Retryable: as `put_endpoints`.
+        """
+
+    async def endpoints(self, service: str | None = None) -> Mapping[str, Mapping[str, Endpoints]]:
+        """What it was told, by service and version: of one service, or of all.
+
+        Raises:
+            Retryable: the router could not be asked.
+        """
+
+
+@runtime_checkable
 class ChangeDetector(Protocol):
     """Sees what somebody else has changed where the route itself does not show it."""
 
@@ -164,6 +204,7 @@ class Routing:
     users: UserCounts | None = None
     instances: Instances | None = None
     registrar: Registrar | None = None
+    endpoints: EndpointWriter | None = None
     changes: ChangeDetector | None = None
 
     async def changed(self, route: Route) -> str:
@@ -204,6 +245,7 @@ class Routing:
             (UserCounts, member, can.users),
             (Instances, member, can.instances),
             (Registrar, member, can.registers),
+            (EndpointWriter, member, can.endpoints),
         )
         for port, one, claimed in claims:
             if claimed and not isinstance(one, port):
@@ -218,6 +260,7 @@ class Routing:
             users=member if can.users and isinstance(member, UserCounts) else None,
             instances=member if can.instances and isinstance(member, Instances) else None,
             registrar=member if can.registers and isinstance(member, Registrar) else None,
+            endpoints=member if can.endpoints and isinstance(member, EndpointWriter) else None,
             changes=member if isinstance(member, ChangeDetector) else None,
         )
 
