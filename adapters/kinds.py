@@ -16,6 +16,7 @@ from adapters.ports import Deployer, MetricsSource, Notifier, Router
 from schemas.base import Model
 from schemas.capabilities import Capabilities
 from schemas.catalog_check import Finding
+from schemas.deployment import WantedVersion
 from schemas.judging import MetricSpec
 
 if TYPE_CHECKING:
@@ -93,6 +94,11 @@ class DeployerKind(Kind[C], Generic[O, C]):
     """Whether a version is an image, which a deploy event may name."""
     scales: bool = True
     """Whether a version may have more than one instance."""
+    endpoints: bool = True
+    """Whether the router has to be told where the instances are; else it finds them by itself."""
+    check_version: Callable[[O, WantedVersion], Iterable[Finding]] = _fits
+    """What of a version can't be done, as far as that is known before anything runs: an image
+    that neither the recipe nor the event names, more instances than there are ports."""
 
 
 class Source(MetricsSource, Protocol):

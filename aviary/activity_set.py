@@ -19,10 +19,11 @@ from activities.readiness import ReadinessActivities
 from activities.report import ReportActivities
 from activities.standing import StandingActivities
 from activities.traffic import HEALS_WITHIN, TrafficActivities
-from adapters.ports import AlertSource, EventLog, Notifier, ReportWriter, Routing
+from adapters.ports import AlertSource, Deployer, EventLog, Notifier, ReportWriter, Routing
 from aviary.queues import Activity, ActivitySet
 from aviary.schedules import plan_back
 from schemas.catalog import Catalog
+from schemas.deploy_spec import DeploySpec
 from schemas.router_spec import RouterSpec
 
 
@@ -41,6 +42,8 @@ class Outside:
     judge: Activity
     """The activity that judges a bake."""
     begin_ramp: Activity
+    deployers: Callable[[DeploySpec], Deployer] | None = None
+    """None: versions are put up by the pipeline alone."""
     cdevents: bool = False
     """Whether events are published as CDEvents as well."""
     heals_within: timedelta = HEALS_WITHIN

@@ -9,19 +9,25 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from schemas.catalog import Catalog
+from schemas.deploy_spec import NONE, DeploySpec
 from schemas.router_spec import RouterSpec
 
 _DEFINITION: Final = "#/$defs/{}"
 
 
-def catalog_schema(routers: Mapping[str, type[BaseModel]], packs: Iterable[str]) -> dict[str, Any]:
-    """The schema of a catalog whose routers are of these kinds.
+def catalog_schema(
+    routers: Mapping[str, type[BaseModel]],
+    deployers: Mapping[str, type[BaseModel]],
+    packs: Iterable[str],
+) -> dict[str, Any]:
+    """The schema of a catalog whose routers and deployers are of these kinds.
 
     Args:
         routers: by kind, what a catalog writes of one.
+        deployers: likewise.
         packs: the names of the metric packs.
     """
-    models: tuple[type[BaseModel], ...] = (Catalog, *routers.values())
+    models: tuple[type[BaseModel], ...] = (Catalog, *routers.values(), *deployers.values())
     refs, together = models_json_schema(
         [(model, "validation") for model in models], ref_template=_DEFINITION.format("{model}")
     )
@@ -29,11 +35,14 @@ def catalog_schema(routers: Mapping[str, type[BaseModel]], packs: Iterable[str])
     names = {model: refs[model, "validation"]["$ref"] for model in models}
     definitions[RouterSpec.__name__] = {
         "description": "Which router carries a service; `kind` says which.",
-        "discriminator": {
-            "propertyName": "kind",
-            "mapping": {kind: names[model] for kind, model in routers.items()},
-        },
-        "oneOf": [{"$ref": names[model]} for model in routers.values()],
+        **_one_of({kind: names[model] for kind, model in routers.items()}),
+    }
+    definitions[DeploySpec.__name__] = {
+        "description": "Who puts versions up: none (the pipeline), or what `kind` says.",
+        "anyOf": [
+            {"const": NONE},
+            _one_of({kind: names[model] for kind, model in deployers.items()}),
+        ],
     }
     pack = definitions["JudgeSpec"]["properties"]["pack"]
     for one in pack["anyOf"]:
@@ -41,3 +50,10 @@ def catalog_schema(routers: Mapping[str, type[BaseModel]], packs: Iterable[str])
             one["enum"] = list(packs)
     catalog = definitions.pop(Catalog.__name__)
     return {"$defs": dict(sorted(definitions.items())), **catalog}
+
+
+def _one_of(kinds: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "discriminator": {"propertyName": "kind", "mapping": dict(kinds)},
+        "oneOf": [{"$ref": name} for name in kinds.values()],
+    }

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from adapters.connections import Connection
-from adapters.kinds import Kind, RouterKind
+from adapters.kinds import DeployerKind, Kind, RouterKind
 from adapters.packs import BUILT_IN
+from schemas.deploy_spec import NONE, DeployTerms
 from schemas.outside import is_secret
 from schemas.router_spec import KindName
 
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(KindName)
 _BESIDE: Final = frozenset({"kind", "connection"})
-"""What stands beside the options of a router."""
+"""What stands beside the options of any kind."""
 _LONGEST: Final = 200
 
 
@@ -50,19 +52,27 @@ def _problems(kind: Kind[Any]) -> Iterator[str]:
     else:
         yield from _open(kind.connection, "connection")
     if isinstance(kind, RouterKind):
-        yield from _router(kind)
+        yield from _options(kind.options, _BESIDE)
+        yield from _pack(kind)
+    if isinstance(kind, DeployerKind):
+        if kind.name == NONE:
+            yield f"name: expected another one than {NONE}, which is the word for no deployer"
+        yield from _options(kind.options, _BESIDE | DeployTerms.model_fields.keys())
 
 
-def _router(kind: RouterKind[Any, Any]) -> Iterator[str]:
-    options = kind.options
+def _options(options: type[BaseModel], beside: AbstractSet[str]) -> Iterator[str]:
+    """What a catalog writes: of a router its options, of a deployer its recipe."""
     if not _is_class(options, BaseModel):
         yield f"options: got {options!r}, expected a subclass of schemas.base.Model"
         return
     yield from _open(options, "options")
-    for name in sorted(_BESIDE & options.model_fields.keys()):
+    for name in sorted(beside & options.model_fields.keys()):
         yield f"options.{name}: expected another name: {name} stands beside the options"
     for name in _secrets(options.model_json_schema()):
         yield f"options.{name}: expected no secret: it would stand in plans and histories"
+
+
+def _pack(kind: RouterKind[Any, Any]) -> Iterator[str]:
     if isinstance(kind.pack, str) and kind.pack not in BUILT_IN.names:
         yield f"pack: got {kind.pack!r}, expected a Pack, or one of {', '.join(BUILT_IN.names)}"
     elif kind.pack is not None and not isinstance(kind.pack, str) and kind.name in BUILT_IN.names:

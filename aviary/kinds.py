@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
+from adapters.deployers.memory import MEMORY as MEMORY_DEPLOYER
 from adapters.metrics.prometheus import PROMETHEUS
 from adapters.notifiers.apprise import APPRISE
 from adapters.routers.envoy import ENVOY
@@ -20,9 +21,10 @@ ROUTERS: Final = (
 )
 METRICS: Final = (PROMETHEUS,)
 NOTIFIERS: Final = (APPRISE,)
+DEPLOYERS: Final = (MEMORY_DEPLOYER,)
 
 
 @cache
 def registry() -> Registry:
     """Everything that is there for this process: these, and what is installed beside them."""
-    return Registry(ROUTERS, METRICS, NOTIFIERS)
+    return Registry(ROUTERS, METRICS, NOTIFIERS, DEPLOYERS)

@@ -17,7 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from adapters.connections import Connection
-from adapters.kinds import Kind, MetricsKind, NotifierKind, RouterKind
+from adapters.kinds import DeployerKind, Kind, MetricsKind, NotifierKind, RouterKind
 from adapters.packs import Pack, Packs
 from aviary.descriptions import DescriptionError, check_kind
 from schemas.outside import one_line
@@ -146,6 +146,7 @@ class Registry:
         routers: Sequence[RouterKind[Any, Any]],
         metrics: Sequence[MetricsKind[Any]],
         notifiers: Sequence[NotifierKind[Any]],
+        deployers: Sequence[DeployerKind[Any, Any]] = (),
     ) -> None:
         """Take the kinds of this repository; those of installed packages are found."""
         known: dict[str, type[Connection]] = {}
@@ -156,6 +157,9 @@ class Registry:
         self.notifiers: Kinds[NotifierKind[Any]] = Kinds(
             "aviary.notifiers", NotifierKind, notifiers, known
         )
+        self.deployers: Kinds[DeployerKind[Any, Any]] = Kinds(
+            "aviary.deployers", DeployerKind, deployers, known
+        )
 
     def packs(self) -> Packs:
         """Aviary's metric packs, and those that kinds of routers bring along."""
@@ -165,11 +169,12 @@ class Registry:
 
     def broken(self) -> Iterator[Broken]:
         """What is installed, of any port, and can't be used."""
-        every: tuple[Kinds[Any], ...] = (self.routers, self.metrics, self.notifiers)
-        return (one for kinds in every for one in kinds.every() if isinstance(one, Broken))
+        return (one for kinds in self._ports() for one in kinds.every() if isinstance(one, Broken))
 
     def connections(self) -> Mapping[str, type[Connection]]:
         """The kinds of connections that there are, by name."""
-        every: tuple[Kinds[Any], ...] = (self.routers, self.metrics, self.notifiers)
-        models = (kind.connection for kinds in every for kind in kinds.usable())
+        models = (kind.connection for kinds in self._ports() for kind in kinds.usable())
         return {model.connection_kind: model for model in models if model is not None}
+
+    def _ports(self) -> tuple[Kinds[Any], ...]:
+        return (self.routers, self.metrics, self.notifiers, self.deployers)

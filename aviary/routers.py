@@ -1,31 +1,36 @@
-"""Routers of a catalog held against their kinds, and made of what was checked."""
+"""Routers and deployers of a catalog held against their kinds; routers made of what they say."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError, create_model
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from adapters.connections import Connection
 from adapters.errors import Retryable, Terminal
-from adapters.kinds import RouterKind, Shared
+from adapters.kinds import DeployerKind, RouterKind, Shared
 from adapters.ports import Routing
 from aviary.catalog_schema import catalog_schema
 from aviary.discreet import discreet
-from aviary.registry import BrokenKindError, Registry
+from aviary.registry import BrokenKindError, Kinds, Registry
 from schemas.catalog_check import MISSING, Finding, listed, nearest
+from schemas.deploy_spec import DeployerFacts, DeployTerms
+from schemas.deployment import WantedVersion
 from schemas.outside import hide_user
 from schemas.router_spec import ConnectionName, RouterFacts, RouterSpec
+
+_AnyKind = RouterKind[Any, Any] | DeployerKind[Any, Any]
+_K = TypeVar("_K", RouterKind[Any, Any], DeployerKind[Any, Any])
 
 NO_CONNECTIONS: Mapping[str, Connection] = MappingProxyType({})
 
 
 class CatalogKinds:
-    """The kinds of routers and the connections of a process, as `schemas` asks for them.
+    """The kinds and the connections of a process, as `schemas` asks for them.
 
     Args:
         registry: the kinds that there are.
@@ -42,8 +47,23 @@ class CatalogKinds:
 
     def checked(self, written: Mapping[str, Any]) -> dict[str, JsonValue]:
         """A router as a catalog writes it, held against its kind (see the protocol)."""
-        kind = self._kind(written)
-        found = self._documents.model(kind).model_validate(written)
+        kind = _kind(written, self._registry.routers)
+        return self._checked(written, kind, self._documents.router(kind))
+
+    def checked_deployer(self, written: Mapping[str, Any]) -> dict[str, JsonValue]:
+        """A deployer as a catalog writes it, held against its kind (see the protocol)."""
+        kind = _kind(written, self._registry.deployers)
+        plain = self._checked(written, kind, self._documents.deployer(kind))
+        instances = plain.get("instances")
+        if not kind.scales and instances != 1:
+            expected = f"1: a deployer of kind {kind.name} has one instance of a version"
+            _refuse([Finding(("instances",), instances, expected)])
+        return plain
+
+    def _checked(
+        self, written: Mapping[str, Any], kind: _AnyKind, model: type[BaseModel]
+    ) -> dict[str, JsonValue]:
+        found = model.model_validate(written)
         name = getattr(found, "connection", None)
         connection = None if name is None else self._connection(kind, name)
         if name is None and kind.needs_connection:
@@ -64,24 +84,18 @@ class CatalogKinds:
             )
         return self._facts[kind]
 
+    def deployer_facts(self, kind: str) -> DeployerFacts:
+        """What must be known of a kind that `checked_deployer` has taken."""
+        found = self._registry.deployers.get(kind)
+        return DeployerFacts(
+            image=found.image, endpoints=found.endpoints, lacks=partial(_lacks, found)
+        )
+
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of a catalog, with the options of every kind."""
         return self._documents.schema
 
-    def _kind(self, written: Mapping[str, Any]) -> RouterKind[Any, Any]:
-        name, known = written.get("kind"), self._registry.routers
-        if name is None:
-            _refuse([Finding((), dict(written), "a mapping with the field kind")])
-        if not isinstance(name, str) or name not in known.names:
-            hint = nearest(str(name), known.names)
-            _refuse([Finding(("kind",), name, f"one of {listed(known.names)}{hint}")])
-        try:
-            return known.get(str(name))
-        except BrokenKindError as error:
-            _refuse([Finding(("kind",), name, f"a kind that can be used ({error})")])
-            raise
-
-    def _connection(self, kind: RouterKind[Any, Any], name: str) -> Connection:
+    def _connection(self, kind: _AnyKind, name: str) -> Connection:
         fitting = [
             known
             for known, one in self._connections.items()
@@ -97,30 +111,63 @@ class CatalogKinds:
         return self._connections[name]
 
 
+def _kind(written: Mapping[str, Any], known: Kinds[_K]) -> _K:
+    """The kind that a mapping of a catalog names."""
+    name = written.get("kind")
+    if name is None:
+        _refuse([Finding((), dict(written), "a mapping with the field kind")])
+    if not isinstance(name, str) or name not in known.names:
+        hint = nearest(str(name), known.names)
+        _refuse([Finding(("kind",), name, f"one of {listed(known.names)}{hint}")])
+    try:
+        return known.get(str(name))
+    except BrokenKindError as error:
+        _refuse([Finding(("kind",), name, f"a kind that can be used ({error})")])
+        raise
+
+
+def _lacks(kind: DeployerKind[Any, Any], wanted: WantedVersion) -> Iterable[Finding]:
+    return kind.check_version(kind.options.model_validate(wanted.recipe), wanted)
+
+
 class _Documents:
     """What a catalog may write of the kinds of a registry."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._models: dict[str, type[BaseModel]] = {}
+        self._models: dict[tuple[str, str], type[BaseModel]] = {}
 
-    def model(self, kind: RouterKind[Any, Any]) -> type[BaseModel]:
+    def router(self, kind: RouterKind[Any, Any]) -> type[BaseModel]:
         """A kind's options with what stands beside them."""
-        if kind.name not in self._models:
+        return self._model(kind, "router", (kind.options,))
+
+    def deployer(self, kind: DeployerKind[Any, Any]) -> type[BaseModel]:
+        """A kind's recipe with what stands beside it."""
+        return self._model(kind, "deployer", (kind.options, DeployTerms))
+
+    def _model(
+        self, kind: _AnyKind, port: str, bases: tuple[type[BaseModel], ...]
+    ) -> type[BaseModel]:
+        if (port, kind.name) not in self._models:
             beside: dict[str, Any] = {"kind": (Literal[kind.name], ...)}
             if kind.connection is not None:
                 needed, optional = (ConnectionName, ...), (ConnectionName | None, None)
                 beside["connection"] = needed if kind.needs_connection else optional
-            self._models[kind.name] = create_model(
-                f"{_camel(kind.name)}Router", __base__=kind.options, __doc__=kind.text, **beside
+            name = f"{_camel(kind.name)}{port.capitalize()}"
+            self._models[port, kind.name] = create_model(
+                name, __base__=bases, __doc__=kind.text, **beside
             )
-        return self._models[kind.name]
+        return self._models[port, kind.name]
 
     @cached_property
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of a catalog."""
-        models = {kind.name: self.model(kind) for kind in self._registry.routers.usable()}
-        return catalog_schema(models, self._registry.packs().names)
+        known = self._registry
+        return catalog_schema(
+            {kind.name: self.router(kind) for kind in known.routers.usable()},
+            {kind.name: self.deployer(kind) for kind in known.deployers.usable()},
+            known.packs().names,
+        )
 
 
 @cache
@@ -163,7 +210,7 @@ def make_router(
         raise (Retryable if isinstance(error, Retryable) else Terminal)(text) from None
 
 
-def _kind_of(kind: RouterKind[Any, Any]) -> str:
+def _kind_of(kind: _AnyKind) -> str:
     return kind.connection.connection_kind if kind.connection else "none"
 
 

@@ -27,7 +27,7 @@ from adapters.backoff import doubling
 from adapters.errors import Retryable
 from aviary.settings import Settings
 from schemas.catalog import Catalog
-from schemas.deploy import DeployRequested
+from schemas.deploy import DeployRequested, Images
 from schemas.ids import drift_schedule_id
 from schemas.release import ServicePlan
 from schemas.route import Route
@@ -120,4 +120,4 @@ def plan_back(catalog: Catalog, route: Route) -> ServicePlan:
     """What a canary needs to take this route back, by the catalog as it is now."""
     services = [{"service": route.service, "version": route.canary}]
     deploy = DeployRequested.model_validate({"release": route.owner, "services": services})
-    return plan_release(catalog, deploy).services[route.service]
+    return plan_release(catalog, deploy, images=Images.UNKNOWN).services[route.service]

@@ -30,6 +30,7 @@ from aviary.catalog_watch import CatalogWatch
 from aviary.channels import make_notifier
 from aviary.connect import kafka_options
 from aviary.connections import read_connections
+from aviary.deployers import Deployers, owner_of
 from aviary.history.fetch import fetch_timeline
 from aviary.kinds import registry as known_kinds
 from aviary.metrics_source import make_source
@@ -126,6 +127,8 @@ async def wire(
         connections = read_connections(settings)
         routers = Routers(kinds, connections, Shared(http), counts)
         stack.push_async_callback(routers.aclose)
+        deployers = Deployers(kinds, connections, owner_of(settings.in_cell), Shared(http))
+        stack.push_async_callback(deployers.aclose)
         metrics = _metrics(settings, kinds, connections, counts, stack)
         sender = Sender(kafka_options(settings), (ids.TOPIC_EVENTS,))
         sender.start()
@@ -136,6 +139,7 @@ async def wire(
         catalog = LateCatalog(settings.catalog, registry, connections)
         outside = Outside(
             routers=routers,
+            deployers=deployers,
             catalog=catalog,
             log=MeasuredLog(KafkaEventLog(TracedWriter(sender)), counts),
             notifier=make_notifier(settings, catalog, connections),

@@ -44,6 +44,7 @@ from schemas.catalog_check import (
     check_outline,
     check_weights,
 )
+from schemas.deploy_spec import DeployerFacts, DeployerKinds, DeploySpec, deployer_kinds_of
 from schemas.judging import JudgeSpec, MetricSpec, RampSpec
 from schemas.notice import NoticeRule
 from schemas.router_spec import RouterFacts, RouterKinds, RouterSpec, kinds_of
@@ -242,6 +243,9 @@ class ServiceSpec(Model):
     metrics: tuple[MetricSpec, ...] | None = None
     judge: JudgeSpec | None = None
     alerts: AlertPolicy | None = None
+    deploy: DeploySpec | None = Field(
+        default=None, description="Who puts its versions up; none: the pipeline does."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -266,6 +270,9 @@ class Defaults(Model):
     )
     judge: JudgeSpec = JudgeSpec()
     alerts: AlertPolicy = AlertPolicy()
+    deploy: DeploySpec | None = Field(
+        default=None, description="Who puts versions up; left out, or none: the pipeline does."
+    )
 
 
 class Cycles(StrEnum):
@@ -301,6 +308,8 @@ class ResolvedService(Model):
     alerts: AlertPolicy
     capabilities: Capabilities
     """Of the router's kind."""
+    deploy: DeploySpec | None = None
+    """None: the pipeline puts its versions up."""
 
 
 STANDARD = Strategy.model_validate(
@@ -364,11 +373,13 @@ class Catalog(Model):
     )
 
     _kinds: RouterKinds | None = PrivateAttr(default=None)
+    _deployers: DeployerKinds | None = PrivateAttr(default=None)
     _judges: dict[tuple[int, str], JudgeSpec] = PrivateAttr(default_factory=dict)
 
     def model_post_init(self, context: Any) -> None:
         """Keep the kinds that the catalog was read with: `resolve` asks for their defaults."""
         self._kinds = kinds_of(context)
+        self._deployers = deployer_kinds_of(context)
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
@@ -409,6 +420,15 @@ class Catalog(Model):
         """What is known of a service's router; None without one, or without kinds."""
         router = self.router(spec)
         return None if router is None or self._kinds is None else self._kinds.facts(router.kind)
+
+    def deploy(self, spec: ServiceSpec) -> DeploySpec | None:
+        """Who puts up a service's versions; None: the pipeline."""
+        found = spec.deploy or self.defaults.deploy
+        return None if found is None or found.is_none else found
+
+    def deployer_facts(self, spec: DeploySpec) -> DeployerFacts | None:
+        """What is known of a kind of deployer; None without kinds."""
+        return None if self._deployers is None else self._deployers.deployer_facts(spec.kind)
 
     def metrics(self, spec: ServiceSpec) -> tuple[MetricSpec, ...] | None:
         """A service's metrics: its own, the catalog's, or those of its router's kind."""
@@ -462,4 +482,5 @@ class Catalog(Model):
             judge=self.judge(spec),
             alerts=spec.alerts or defaults.alerts,
             capabilities=facts.capabilities,
+            deploy=self.deploy(spec),
         )

@@ -38,6 +38,9 @@ NEEDS_RATIO: Final = (
 NEEDS_METRICS: Final = (
     "metrics, since a router of kind {kind} has none of its own; [] lets them pass by time alone"
 )
+NEEDS_ENDPOINTS: Final = (
+    "none, or another router: one of kind {kind} can't be told where the instances of a version are"
+)
 
 _MOVE: Final = "they move in step, as one group (cycles: refuse makes this an error)"
 _GROUPS_NAMED: Final = 20
@@ -48,6 +51,7 @@ def check_fit(catalog: Catalog) -> Iterator[Finding]:
     """Give what the services lack, as far as the catalog itself tells."""
     yield from check_judged(catalog, _unfit)
     yield from _beyond_routers(catalog)
+    yield from _untold_routers(catalog)
     unjudged: dict[str, list[str]] = {}
     for name, spec in catalog.services.items():
         strategy = spec.strategy or catalog.defaults.strategy
@@ -76,6 +80,21 @@ def _beyond_routers(catalog: Catalog) -> Iterator[Finding]:
             yield (
                 lacks if own else Finding(("services", name, "strategy"), strategy, built_in(lacks))
             )
+
+
+def _untold_routers(catalog: Catalog) -> Iterator[Finding]:
+    """Give the services whose router can't be told where the instances of their deployer are."""
+    for name, spec in catalog.services.items():
+        deploy, router = catalog.deploy(spec), catalog.router(spec)
+        if deploy is None or router is None or (facts := catalog.facts(spec)) is None:
+            continue
+        deployer = catalog.deployer_facts(deploy)
+        if deployer is None or not deployer.endpoints or facts.capabilities.endpoints:
+            continue
+        own: Path = ("services", name) if spec.deploy or spec.router else ("defaults",)
+        yield Finding((*own, "deploy"), deploy.kind, NEEDS_ENDPOINTS.format(kind=router.kind))
+        if own == ("defaults",):
+            return
 
 
 def built_in(lacks: Finding) -> str:

@@ -16,8 +16,8 @@ import json
 import re
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
-from urllib.parse import parse_qs, unquote
 
 from pydantic import (
     AwareDatetime,
@@ -31,14 +31,17 @@ from pydantic import (
 )
 
 from schemas.base import Model, ReleaseId, ServiceName, Version
+from schemas.deployment import Config, ImageName
 from schemas.events import RELEASE_SOURCE
 from schemas.outside import NAME_MOST, TEXT_MOST, cut
+from schemas.purl import image_of, version_of
 from schemas.rejection import Rejected, RejectReason, explain, load_json, show
 
 __all__ = [
     "DEPLOY_TYPE",
     "DeployEvent",
     "DeployRequested",
+    "Images",
     "RejectReason",
     "Rejected",
     "ServiceVersion",
@@ -50,7 +53,6 @@ _CDEVENT: Final = re.compile(r"dev\.cdevents\.service\.(deployed|upgraded)(\.\d[
 _ACCEPTED: Final = f"{DEPLOY_TYPE}, dev.cdevents.service.deployed.* or .upgraded.*"
 _STRUCTURED: Final = "application/cloudevents"
 _BATCH: Final = "application/cloudevents-batch"
-_PURL: Final = re.compile(r"pkg:[^@?#]+(@(?P<version>[^@?#]+))?(\?(?P<qualifiers>[^#]*))?(#.*)?")
 _ARTIFACT: Final = "data.subject.content.artifactId"
 _CD_FIELDS: Final = {"service": "data.subject.id", "version": _ARTIFACT}
 """Where a CDEvent has what a deploy event calls so."""
@@ -75,6 +77,25 @@ class ServiceVersion(Model):
 
     service: ServiceName
     version: Version
+    image: ImageName | None = Field(
+        default=None,
+        description="For a deployer that puts up images: this one, and not the recipe's.",
+    )
+    config: Config = Field(
+        default_factory=dict,
+        description="Environment of this version beside the recipe's; no secrets.",
+    )
+
+
+class Images(StrEnum):
+    """What it means that a deploy event has an image for a service, or none."""
+
+    ORDERED = "ordered"
+    """An image that no deployer puts up is an error."""
+    MENTIONED = "mentioned"
+    """An image that no deployer puts up is ignored."""
+    UNKNOWN = "unknown"
+    """There is no event any more: no version is put up, so none is missed."""
 
 
 class DeployRequested(Model):
@@ -120,7 +141,10 @@ class DeployRequested(Model):
         """
         content = {
             "release": self.release,
-            "services": {item.service: item.version for item in self.services},
+            "services": {
+                item.service: item.model_dump(mode="json", exclude={"service"})
+                for item in self.services
+            },
             "strategy": self.strategy,
             "labels": self.labels,
         }
@@ -138,6 +162,11 @@ class DeployEvent(Model):
         default=None, description="The environment it is meant for, where the event says so."
     )
     deploy: DeployRequested
+
+    @property
+    def images(self) -> Images:
+        """How its images are meant: a CDEvent names one, whoever puts the version up."""
+        return Images.ORDERED if self.type == DEPLOY_TYPE else Images.MENTIONED
 
     @property
     def origin(self) -> str:
@@ -304,7 +333,8 @@ def _cd_item(subject: _CdSubject) -> ServiceVersion:
     """
     version = _purl_version(subject.content.artifact_id)
     try:
-        return ServiceVersion(service=subject.id, version=version)
+        image = image_of(subject.content.artifact_id)
+        return ServiceVersion(service=subject.id, version=version, image=image)
     except ValidationError as error:
         problems = [
             f"{_CD_FIELDS[str(problem['loc'][0])]}: "
@@ -315,13 +345,7 @@ def _cd_item(subject: _CdSubject) -> ServiceVersion:
 
 
 def _purl_version(purl: str) -> str:
-    """The version of a package URL: its `tag` for an image named by digest, else after the `@`."""
-    found = _PURL.fullmatch(purl)
-    version, qualifiers = found.group("version", "qualifiers") if found else ("", "")
-    version = unquote(version or "")
-    tags: list[str] = parse_qs(qualifiers or "").get("tag", [])
-    if tags and (":" in version or not version):
-        return tags[0]
+    version = version_of(purl)
     if not version:
         text = (
             f"{_ARTIFACT}: got {show(purl)}, expected a package URL such as pkg:oci/checkout@1.4.2"

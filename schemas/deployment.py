@@ -6,8 +6,10 @@ says of a recipe is its kind's.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import Field, JsonValue
 
@@ -79,6 +81,21 @@ class WantedVersion(Model):
         default_factory=dict,
         description="The options of the deployer's kind, as the plan has them.",
     )
+
+    @property
+    def digest(self) -> str:
+        """Of the order, as 16 hexadecimal digits: the same order has the same."""
+        return _digest(self.model_dump(mode="json"))
+
+    @property
+    def made_of(self) -> str:
+        """Of what an instance is made of, likewise: an instance of another one is replaced."""
+        parts = {"image", "config", "recipe"}
+        return _digest(self.model_dump(mode="json", include=parts))
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class InstanceState(StrEnum):

@@ -41,6 +41,8 @@ class RejectReason(StrEnum):
     """It names a strategy that the catalog does not have."""
     UNFIT_STRATEGY = "unfit_strategy"
     """It names a strategy that can't judge one of its services."""
+    UNFIT_DEPLOYER = "unfit_deployer"
+    """It asks for a version that the service's deployer can't put up."""
     UNPLANNABLE = "unplannable"
     """The catalog gives no plan for it, for a reason other than these."""
     CONFLICTING_RELEASE = "conflicting_release"

@@ -28,6 +28,8 @@ from schemas.capabilities import Capabilities
 from schemas.catalog import Strategy
 from schemas.causes import CauseKind as CauseKind  # noqa: PLC0414
 from schemas.decisions import DecisionRecord
+from schemas.deploy_spec import DeploySpec
+from schemas.deployment import Config, ImageName, WantedVersion
 from schemas.fitting import fit, fitted, size_of
 from schemas.interning import interned
 from schemas.judging import JudgeSpec, MetricSpec
@@ -149,6 +151,37 @@ class ServicePlan(Model):
     service_labels: tuple[str, ...] = Field(
         default=("service",), description="Alert labels that may name the service."
     )
+    deploy: DeploySpec | None = Field(
+        default=None, description="Who puts the version up; None: the pipeline."
+    )
+    image: ImageName | None = Field(
+        default=None, description="As the deploy event says; None: as the recipe says."
+    )
+    config: Config = Field(default_factory=dict, description="As the deploy event says.")
+
+    def wanted(self, release: str, generation: int, instances: int) -> WantedVersion:
+        """Its version as a deployer shall have it.
+
+        Args:
+            release: who wants it.
+            generation: of the order.
+            instances: how many.
+
+        Raises:
+            ValueError: the pipeline puts its versions up.
+        """
+        if self.deploy is None:
+            raise ValueError(f"{self.service}: expected a plan with a deployer")
+        return WantedVersion(
+            service=self.service,
+            version=self.version,
+            release=release,
+            generation=generation,
+            instances=instances,
+            image=self.image,
+            config=self.config,
+            recipe=self.deploy.recipe,
+        )
 
 
 class ReleasePlan(Model):

@@ -20,6 +20,7 @@ from schemas.alert_policy import AlertPolicy
 from schemas.base import Model
 from schemas.capabilities import Capabilities
 from schemas.catalog import Strategy
+from schemas.deploy_spec import DeploySpec
 from schemas.judging import METRIC, JudgeSpec
 from schemas.router_spec import RouterSpec
 from schemas.stages import Stage
@@ -40,6 +41,7 @@ _SECTIONS: Final[Mapping[str, TypeAdapter[Any]]] = {
     "metrics": METRIC,
     "alerts": TypeAdapter(AlertPolicy),
     "service_labels": TypeAdapter(tuple[str, ...]),
+    "deploy": TypeAdapter(DeploySpec | None),
 }
 
 

@@ -13,11 +13,12 @@ from schemas.capability_check import check_able
 from schemas.catalog import BUILT_IN, Catalog, ServiceSpec
 from schemas.catalog_check import listed, nearest
 from schemas.catalog_fit import NEEDS_METRICS, NEEDS_RATIO, built_in
-from schemas.deploy import DeployRequested
+from schemas.deploy import DeployRequested, Images, ServiceVersion
 from schemas.graph import components, levels
 from schemas.judging import is_acting_ratio
 from schemas.release import ReleasePlan, ServicePlan
 from schemas.stages import stages_of
+from workflows.deploy_planning import unfit_version, with_version
 
 ANY_ENVIRONMENT: Final = "default"
 """A catalog of this environment takes the events of every other."""
@@ -39,6 +40,7 @@ class PlanReason(StrEnum):
     UNKNOWN_STRATEGY = "unknown_strategy"
     UNFIT_STRATEGY = "unfit_strategy"
     OTHER_ENVIRONMENT = "other_environment"
+    UNFIT_DEPLOYER = "unfit_deployer"
     TOO_LARGE = "too_large"
 
 
@@ -53,7 +55,12 @@ class PlanError(ValueError):
 
 
 def plan_release(
-    catalog: Catalog, deploy: DeployRequested, *, source: str = "", environment: str | None = None
+    catalog: Catalog,
+    deploy: DeployRequested,
+    *,
+    source: str = "",
+    environment: str | None = None,
+    images: Images = Images.ORDERED,
 ) -> ReleasePlan:
     """Plan a release: what depends on what, what may go at once, and how each service goes.
 
@@ -66,10 +73,12 @@ def plan_release(
         deploy: what shall be released.
         source: the deploy event's identity, kept for the record.
         environment: the one that the event is meant for, where it says so.
+        images: how the images of the event are meant.
 
     Raises:
         PlanError: a service or the strategy is not in the catalog, a service is there twice, the
-            event is meant for another environment, or the plan is more than Temporal takes.
+            event is meant for another environment, a version can't be put up, or the plan is more
+            than Temporal takes.
     """
     _check_environment(catalog, environment)
     versions = _versions(catalog, deploy)
@@ -77,9 +86,12 @@ def plan_release(
     places = _places(catalog.services, versions)
     places = _with_points(places, catalog, deploy.strategy)
     services = {
-        name: _service_plan(catalog, name, version, places[name], deploy.strategy)
-        for name, version in sorted(versions.items())
+        name: _service_plan(catalog, asked, places[name], deploy.strategy)
+        for name, asked in sorted(versions.items())
     }
+    for name, asked in versions.items():
+        if unfit := unfit_version(catalog, services[name], asked, deploy.release, images):
+            raise PlanError(PlanReason.UNFIT_DEPLOYER, f"services.{name}: {unfit}")
     needs = {name: place.needs for name, place in places.items()}
     plan = ReleasePlan(
         release=deploy.release,
@@ -115,8 +127,8 @@ def _check_size(plan: ReleasePlan) -> None:
         raise PlanError(PlanReason.TOO_LARGE, text)
 
 
-def _versions(catalog: Catalog, deploy: DeployRequested) -> dict[str, str]:
-    versions = {item.service: item.version for item in deploy.services}
+def _versions(catalog: Catalog, deploy: DeployRequested) -> dict[str, ServiceVersion]:
+    versions = {item.service: item for item in deploy.services}
     if len(versions) < len(deploy.services):
         counts = Counter(item.service for item in deploy.services)
         twice = sorted(name for name, count in counts.items() if count > 1)
@@ -229,8 +241,9 @@ def _with_points(
 
 
 def _service_plan(
-    catalog: Catalog, name: str, version: str, place: _Place, strategy: str | None
+    catalog: Catalog, asked: ServiceVersion, place: _Place, strategy: str | None
 ) -> ServicePlan:
+    name = asked.service
     resolved = catalog.resolve(name, strategy)
     metrics = resolved.metrics
     lacks = ""
@@ -244,9 +257,9 @@ def _service_plan(
     if lacks:
         text = f"services.{name}: got strategy {resolved.strategy_name!r}, expected {lacks}"
         raise PlanError(PlanReason.UNFIT_STRATEGY, text)
-    return ServicePlan(
+    plan = ServicePlan(
         service=name,
-        version=version,
+        version=asked.version,
         depends_on=tuple(sorted(place.needs)),
         group=place.group,
         router=resolved.router,
@@ -258,4 +271,6 @@ def _service_plan(
         metrics=metrics or (),
         alerts=resolved.alerts,
         service_labels=catalog.alert_labels.service,
+        deploy=resolved.deploy,
     )
+    return with_version(plan, asked)

@@ -5,7 +5,7 @@ method raises `adapters.errors.Retryable` or `Terminal`, and nothing else, for w
 outside. `tests/contract` holds one suite for each port that every member passes.
 """
 
-from adapters.ports.deploying import Deployer, OneOffRunner
+from adapters.ports.deploying import Deployer, Drain, OneOffRunner, Report, StillRouted
 from adapters.ports.observing import AlertSource, MetricsSource
 from adapters.ports.routing import (
     ChangeDetector,
@@ -24,6 +24,7 @@ __all__ = [
     "AlertSource",
     "ChangeDetector",
     "Deployer",
+    "Drain",
     "EndpointWriter",
     "EventLog",
     "Instances",
@@ -31,10 +32,12 @@ __all__ = [
     "Notifier",
     "OneOffRunner",
     "Registrar",
+    "Report",
     "ReportWriter",
     "RequestCounts",
     "Router",
     "Routing",
+    "StillRouted",
     "UserCounts",
     "VersionLocator",
 ]

@@ -14,6 +14,9 @@ from schemas.deployment import OneOff, OneOffEnd, VersionState, WantedVersion
 
 Report = Callable[[VersionState], None]
 """Is told how a version is, whenever that has changed."""
+Drain = Callable[[VersionState], Awaitable[None]]
+"""Takes what is not among the endpoints of this state out of the router, and returns once no new
+request goes there. Awaited before any instance that goes is told to end."""
 StillRouted = Callable[[], Awaitable[bool]]
 """Asks the router, now, whether its route names the version."""
 
@@ -22,16 +25,27 @@ StillRouted = Callable[[], Awaitable[bool]]
 class Deployer(Protocol):
     """Puts versions of services up, and takes them down.
 
-    Orders are fenced: one whose generation is smaller than what was obeyed for the same version,
-    be it since taken down, is refused. The same order again is a success without effect.
+    Orders are fenced: one whose generation is not larger than what was obeyed for the same version,
+    be it since taken down, is refused. The same order again is a success without effect, and to
+    take a version down the generation by which it was put up is enough. What is remembered for
+    that outlives the version and the worker (`adapters.deployers.fence`).
     """
 
-    async def put_up(self, wanted: WantedVersion, report: Report) -> VersionState:
+    async def put_up(
+        self, wanted: WantedVersion, report: Report, drain: Drain | None = None
+    ) -> VersionState:
         """Make the version so, and return once all wanted instances are ready.
 
-        Takes on what an earlier attempt left half-made. Trouble that may pass (an image that is
-        not there yet, a crash loop, no memory) is reported and waited for, until the caller
-        cancels; what was made by then stays, for `take_down`.
+        Takes on what an earlier attempt left half-made. Instances of another image, configuration
+        or recipe, and those beyond the wanted number, go once the wanted ones are ready.
+
+        Trouble that may pass (an image that is not there yet, a crash loop, no memory) is reported
+        and waited for, until the caller cancels; what was made by then stays, for `take_down`.
+
+        Args:
+            wanted: the order.
+            report: told whenever the state of the version has changed.
+            drain: awaited before instances that go are told to end; None: nobody routes to them.
 
         Raises:
             StaleGeneration: a newer order was obeyed.
@@ -39,10 +53,13 @@ class Deployer(Protocol):
             Retryable: the platform could not be asked.
         """
 
-    async def scale(self, wanted: WantedVersion, report: Report) -> VersionState:
+    async def scale(
+        self, wanted: WantedVersion, report: Report, drain: Drain | None = None
+    ) -> VersionState:
         """Have as many instances as wanted of a version that is up; returns once they are ready.
 
-        Where there are too many, those that go are drained first, as by `take_down`.
+        As `put_up`, but it puts nothing up that is not up. There may be none wanted: the version
+        stays known, without instances.
 
         Raises:
             UnknownVersion: it is not up.
@@ -82,8 +99,8 @@ class OneOffRunner(Protocol):
     async def run(self, one: OneOff) -> OneOffEnd:
         """Run it, or find the run of the same key, and wait for its end.
 
-        A caller that is cancelled leaves it running; the next call with the key finds it. What is
-        left of it is removed with the version.
+        The key counts among all runs of this owner. A caller that is cancelled leaves it running;
+        the next call with the key finds it. What is left of it is removed with the version.
 
         Raises:
             Terminal: it can't be run.

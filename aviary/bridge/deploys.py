@@ -23,6 +23,7 @@ _PLAN_REASONS: Final = {
     PlanReason.UNKNOWN_SERVICE: RejectReason.UNKNOWN_SERVICE,
     PlanReason.UNKNOWN_STRATEGY: RejectReason.UNKNOWN_STRATEGY,
     PlanReason.UNFIT_STRATEGY: RejectReason.UNFIT_STRATEGY,
+    PlanReason.UNFIT_DEPLOYER: RejectReason.UNFIT_DEPLOYER,
     PlanReason.DUPLICATE_SERVICE: RejectReason.INVALID_DATA,
     PlanReason.OTHER_ENVIRONMENT: RejectReason.OTHER_ENVIRONMENT,
     PlanReason.TOO_LARGE: RejectReason.UNPLANNABLE,
@@ -115,7 +116,11 @@ def _event(record: Any) -> tuple[DeployEvent, str]:
 def _plan(event: DeployEvent, record: str, catalog: Catalog) -> ReleasePlan:
     try:
         return plan_release(
-            catalog, event.deploy, source=event.origin, environment=event.environment
+            catalog,
+            event.deploy,
+            source=event.origin,
+            environment=event.environment,
+            images=event.images,
         )
     except PlanError as error:
         raise Rejected(_PLAN_REASONS[error.reason], error.text) from error

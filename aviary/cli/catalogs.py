@@ -48,7 +48,13 @@ def plan(
     settings = load_settings(catalog=catalog)
     found = read_catalog(settings.catalog, read_connections(settings))
     asked = read_event(event)
-    planned = plan_release(found, asked.deploy, source=asked.source, environment=asked.environment)
+    planned = plan_release(
+        found,
+        asked.deploy,
+        source=asked.source,
+        environment=asked.environment,
+        images=asked.images,
+    )
     if output is Format.JSON:
         print_json(plan_as_data(planned))
     else:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from aviary.cli.failing import CommandError, ExitCode
-from schemas.deploy import DeployRequested, parse_deploy
+from schemas.deploy import DeployRequested, Images, parse_deploy
 from schemas.files import UnreadableError, bounded, read_bounded
 from schemas.rejection import explain, load_json
 
@@ -24,6 +24,7 @@ class Asked(NamedTuple):
     deploy: DeployRequested
     source: str = ""
     environment: str | None = None
+    images: Images = Images.ORDERED
 
 
 def read_event(path: Path) -> Asked:
@@ -40,7 +41,7 @@ def read_event(path: Path) -> Asked:
     data = load_json(value)
     if isinstance(data, dict) and "specversion" in data:
         event = parse_deploy(value)
-        return Asked(event.deploy, event.origin, event.environment)
+        return Asked(event.deploy, event.origin, event.environment, event.images)
     return Asked(_deploy(data, str(path)))
 
 

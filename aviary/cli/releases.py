@@ -190,7 +190,13 @@ def _planned(settings: Settings, asked: Asked) -> ReleasePlan:
     from workflows.planning import plan_release  # noqa: PLC0415
 
     catalog = read_catalog(settings.catalog, read_connections(settings))
-    return plan_release(catalog, asked.deploy, source=asked.source, environment=asked.environment)
+    return plan_release(
+        catalog,
+        asked.deploy,
+        source=asked.source,
+        environment=asked.environment,
+        images=asked.images,
+    )
 
 
 def list_releases(  # noqa: PLR0913, PLR0917 - one parameter an option

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from adapters.errors import AdapterError
 from adapters.ports import Routing
+from adapters.routers.endpoint_fence import Order, check_order, check_unused, in_use
 from adapters.routers.fence import check_able, check_generation, check_over, check_pools, known
 from schemas.capabilities import Capabilities, Counting, Fence, StickyBy, TotalGrid
+from schemas.deployment import Endpoint, Endpoints
 from schemas.route import Audience, AudienceBy, Confirmation, Health, Route
 
 FORCE: Final = {AudienceBy.HEADER: "x-canary", AudienceBy.COOKIE: "canary"}
@@ -27,6 +29,7 @@ CAPABILITIES: Final = Capabilities(
     users=True,
     instances=True,
     registers=True,
+    endpoints=True,
     fence=Fence.LOCK,
 )
 
@@ -66,6 +69,7 @@ class MemoryRouter:
         self._traffic: dict[str, Route] = {}
         self._faults: deque[Fault] = deque()
         self._down: set[tuple[str, str]] = set()
+        self._told: dict[str, dict[str, Endpoints]] = defaultdict(dict)
         self._users: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
         self.copies: dict[str, Counter[str]] = defaultdict(Counter)
         """Requests that were copied, by service and version."""
@@ -171,12 +175,41 @@ class MemoryRouter:
     async def aclose(self) -> None:
         """It holds nothing."""
 
+    async def put_endpoints(
+        self, service: str, version: str, endpoints: Sequence[Endpoint], generation: int
+    ) -> None:
+        """Make these the instances of a version (see the port)."""
+        order = Order.of(service, version, endpoints, generation)
+        if (told := check_order(order, self._told[service])) is not None:
+            self._told[service][version] = told
+        self.add_pool(service, version)
+
+    async def drop_endpoints(self, service: str, version: str, generation: int) -> None:
+        """Forget a version (see the port)."""
+        order = Order(service, version, (), generation)
+        told = check_order(order, self._told[service])
+        check_unused(order, self._routes.get(service))
+        if told is not None:
+            self._told[service][version] = told
+        self._pools[service].pop(version, None)
+
+    async def endpoints(self, service: str | None = None) -> Mapping[str, Mapping[str, Endpoints]]:
+        """What it was told (see the port)."""
+        services = self._told if service is None else [service]
+        found = {name: in_use(self._told.get(name, {})) for name in services}
+        return {name: versions for name, versions in found.items() if versions}
+
     async def instances(self, service: str) -> Mapping[str, Health] | None:
-        """One instance of each version that has a pool."""
+        """Those that it was told, or else one, of each version that has a pool."""
         return {
-            version: Health(known=1, healthy=int((service, version) not in self._down))
+            version: Health(known=known, healthy=0 if (service, version) in self._down else known)
             for version in self._pools[service]
+            if (known := self._known(service, version))
         }
+
+    def _known(self, service: str, version: str) -> int:
+        told = self._told[service].get(version)
+        return len(told.endpoints) if told is not None and told.endpoints else 1
 
     async def requests_by_user(self, service: str) -> Mapping[str, Mapping[str, int]]:
         """Requests that `requests` counts, by user and version."""
