@@ -20,6 +20,7 @@ def build_app() -> typer.Typer:
         judge,
         local,
         notices,
+        pools,
         processes,
         releases,
         report,
@@ -43,6 +44,7 @@ def build_app() -> typer.Typer:
     judge.register(app)
     local.register(app)
     notices.register(app)
+    pools.register(app)
     routers.register(app)
     completion.register(app)
     return app

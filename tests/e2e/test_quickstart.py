@@ -104,7 +104,7 @@ async def test_the_quickstart_works_word_for_word(newcomer: Newcomer) -> None:
     code, output = await newcomer.run(settings)
     assert code == 0, output
 
-    put_up = newcomer.block("put_pool").replace("&\n", ">/dev/null 2>&1 &\n")
+    put_up = newcomer.block("pools put").replace("&\n", ">/dev/null 2>&1 &\n")
     release = newcomer.block("release start first")
     steering = asyncio.create_task(_steered(newcomer, settings))
     async with newcomer.shell(settings, put_up, release, "echo code $?", "exec sleep 600") as first:

@@ -65,6 +65,12 @@ class EnvoyOptions(Model):
     admin: _Admins | None = Field(
         default=None, description="Admin addresses of all Envoys, or a connection that has them."
     )
+    health_path: str | None = Field(
+        default=None,
+        pattern=r"^/[!-~]{0,500}$",
+        description="Path of the HTTP health check of pools that Aviary makes; left out: a "
+        "connection is enough.",
+    )
 
 
 def _check(options: EnvoyOptions, connection: EnvoyConnection | None) -> Iterator[Finding]:
@@ -79,7 +85,9 @@ def _make(options: EnvoyOptions, connection: EnvoyConnection | None, shared: Sha
     from adapters.routers.envoy.router import EnvoyRouter  # noqa: PLC0415 - its client library is heavy
 
     admin = connection.admin if connection is not None else options.admin or ()
-    return EnvoyRouter(Path(options.directory), admin, client=shared.http)
+    return EnvoyRouter(
+        Path(options.directory), admin, client=shared.http, health_path=options.health_path
+    )
 
 
 ENVOY: Final = RouterKind[EnvoyOptions, EnvoyConnection](

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from adapters.errors import Retryable
+from adapters.routers.envoy.clusters import endpoints_of
 from adapters.routers.envoy.names import ROUTES_NAME, STAT_PREFIX, pool_name
 from adapters.routers.envoy.routes import route_in
 from adapters.routers.envoy.sampling import PREFIX
@@ -71,6 +72,15 @@ class EnvoyAdmin:
         query = {"resource": "dynamic_active_clusters", "name_regex": pattern}
         answer = await self._get("config_dump", query)
         return clusters - {entry["cluster"]["name"] for entry in answer.get("configs", [])}
+
+    async def endpoints(self, service: str, version: str) -> frozenset[tuple[str, int]]:
+        """Host and port of each instance of a version that it uses; empty where it has no pool."""
+        query = {"resource": "dynamic_active_clusters", "name_regex": f"{re.escape(service)}@.*"}
+        answer = await self._get("config_dump", query)
+        for entry in answer.get("configs", []):
+            if entry["cluster"]["name"] == pool_name(service, version):
+                return frozenset(endpoints_of(entry["cluster"]))
+        return frozenset()
 
     async def rejections(self) -> int:
         """How many route files it has refused since it started, for their form or their sense."""

@@ -20,6 +20,7 @@ CAPABILITIES: Final = Capabilities(
     users=True,
     instances=True,
     registers=True,
+    endpoints=True,
     fence=Fence.LOCK,
     platform_errors=(
         PlatformError(status=503, when="no instance took the request, or it broke", counted=True),

@@ -4,6 +4,7 @@
     ├── envoy-<admin port>.yaml   bootstrap, one for each Envoy
     ├── lds.yaml                  one listener; its routes come from rds.yaml
     ├── cds.yaml                  the clusters of all pools, with their instances
+    ├── endpoints.json            what a deployer or a person told of them, with generations
     └── rds.yaml                  the routes: `adapters.routers.envoy.router` writes them
 
 Whoever writes holds a lock on the directory itself.
@@ -109,13 +110,13 @@ class EnvoyFleet:
             Terminal: two pools of one version, or a route names a pool that would go.
         """
         with locked(self.directory, _LOCK_WITHIN):
-            self._set(pools)
+            self.set_locked(pools)
 
     def put_pool(self, pool: Pool) -> None:
         """Add a pool, or give it other instances; the other pools stay."""
         with locked(self.directory, _LOCK_WITHIN):
-            others = [old for old in self._read() if old.name != pool.name]
-            self._set([*others, pool])
+            others = [old for old in self.read_locked() if old.name != pool.name]
+            self.set_locked([*others, pool])
 
     def drop_pool(self, service: str, version: str) -> None:
         """Remove a pool, if it is there.
@@ -125,22 +126,23 @@ class EnvoyFleet:
         """
         gone = pool_name(service, version)
         with locked(self.directory, _LOCK_WITHIN):
-            self._set([pool for pool in self._read() if pool.name != gone])
+            self.set_locked([pool for pool in self.read_locked() if pool.name != gone])
 
     def pools(self) -> Sequence[Pool]:
         """All pools with their instances, ordered by service and version."""
         with locked(self.directory, _LOCK_WITHIN):
-            return self._read()
+            return self.read_locked()
 
     def versions(self, service: str) -> frozenset[str]:
         """The versions of a service that have a pool."""
-        return frozenset(pool.version for pool in self._read() if pool.service == service)
+        return frozenset(pool.version for pool in self.read_locked() if pool.service == service)
 
     @property
     def _clusters_path(self) -> Path:
         return self.directory / "cds.yaml"
 
-    def _read(self) -> list[Pool]:
+    def read_locked(self) -> list[Pool]:
+        """All pools; where something is written by it, by who holds the lock."""
         found = []
         for resource in read_document(self._clusters_path).get("resources", []):
             tag = tag_of(resource)
@@ -150,7 +152,8 @@ class EnvoyFleet:
                 found.append(Pool(**tag, endpoints=endpoints, health_path=path))
         return found
 
-    def _set(self, pools: Sequence[Pool]) -> None:
+    def set_locked(self, pools: Sequence[Pool]) -> None:
+        """Make these the pools, by who holds the lock (see `set_pools`)."""
         names = [pool.name for pool in pools]
         for pool in pools:
             if names.count(pool.name) > 1:

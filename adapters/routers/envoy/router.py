@@ -19,12 +19,15 @@ from typing import Any
 import httpx
 
 from adapters.errors import ForeignChange, Retryable, StaleGeneration
+from adapters.routers.endpoint_fence import Order
 from adapters.routers.envoy.admin import EnvoyAdmin
 from adapters.routers.envoy.capabilities import CAPABILITIES
+from adapters.routers.envoy.endpoints import EndpointFile
 from adapters.routers.envoy.file import RouteFile
 from adapters.routers.envoy.names import pool_name
 from adapters.routers.envoy.routes import Domains, clusters_of, local_domains
 from adapters.routers.fence import check_able, overtaken
+from schemas.deployment import Endpoint, Endpoints
 from schemas.route import Confirmation, Health, Route
 
 
@@ -34,6 +37,8 @@ class Pace:
 
     confirm_within: float = 2.0
     """For all Envoys to serve a route; keep it below the time-out of the calling activity."""
+    endpoints_within: float = 5.0
+    """For all Envoys to use the instances of a version, whose health they look at first."""
     answer_within: float = 1.0
     """For one answer of an Envoy."""
     poll_every: float = 0.01
@@ -61,6 +66,7 @@ class EnvoyRouter:
         client: for the admin addresses; closed by its owner.
         pace: waiting times.
         domains: the hosts under which callers ask for a service.
+        health_path: the health check of pools that it makes; None: a connection is enough.
         clock: seconds that only grow.
         sleep: waits for seconds.
 
@@ -76,12 +82,14 @@ class EnvoyRouter:
         client: httpx.AsyncClient,
         pace: Pace = Pace(),
         domains: Domains = local_domains,
+        health_path: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         if not admin_urls:
             raise ValueError("admin_urls: expected the address of at least one Envoy")
         self._file = RouteFile(directory, domains, pace.lock_within)
+        self._endpoints = EndpointFile(directory, health_path, pace.lock_within)
         self._admins = [EnvoyAdmin(url, client, pace.answer_within) for url in admin_urls]
         self._pace = pace
         self._clock = clock
@@ -166,6 +174,24 @@ class EnvoyRouter:
             for version in sorted(versions)
         }
 
+    async def put_endpoints(
+        self, service: str, version: str, endpoints: Sequence[Endpoint], generation: int
+    ) -> None:
+        """Write the pool of a version; returns once every Envoy uses it (see the port)."""
+        order = Order.of(service, version, endpoints, generation)
+        await asyncio.to_thread(self._endpoints.put, order)
+        await self._confirm_endpoints(order)
+
+    async def drop_endpoints(self, service: str, version: str, generation: int) -> None:
+        """Take the pool of a version away; returns once no Envoy has it (see the port)."""
+        order = Order(service, version, (), generation)
+        await asyncio.to_thread(self._endpoints.drop, order)
+        await self._confirm_endpoints(order)
+
+    async def endpoints(self, service: str | None = None) -> Mapping[str, Mapping[str, Endpoints]]:
+        """The pools, those among them that nobody told it of with generation 0 (see the port)."""
+        return await asyncio.to_thread(self._endpoints.told, service)
+
     async def aclose(self) -> None:
         """Nothing: the client is its owner's."""
 
@@ -185,6 +211,31 @@ class EnvoyRouter:
             if self._clock() >= deadline:
                 names = ", ".join(sorted(missing))
                 raise Retryable(f"{route.service}: Envoy does not know its clusters yet: {names}")
+            await self._sleep(self._pace.poll_every)
+
+    async def _confirm_endpoints(self, order: Order) -> None:
+        """Wait until every Envoy uses these instances: new ones are looked at first."""
+        wanted = frozenset((one.host, one.port) for one in order.endpoints)
+        deadline = self._clock() + self._pace.endpoints_within
+        while True:
+            asked = (admin.endpoints(order.service, order.version) for admin in self._admins)
+            found = await asyncio.gather(*asked, return_exceptions=True)
+            late = {
+                admin.name: str(one) if isinstance(one, BaseException) else "has others"
+                for admin, one in zip(self._admins, found, strict=True)
+                if one != wanted
+            }
+            for one in found:
+                if isinstance(one, BaseException) and not isinstance(one, Retryable):
+                    raise one
+            if not late:
+                return
+            if self._clock() >= deadline:
+                told = "; ".join(f"{name}: {why}" for name, why in late.items())
+                raise Retryable(
+                    f"{order.service} {order.version}: its endpoints were written but not "
+                    f"confirmed within {self._pace.endpoints_within} s: {told}"
+                )
             await self._sleep(self._pace.poll_every)
 
     async def _confirm(self, route: Route, before: Mapping[str, Any], deadline: float) -> str:

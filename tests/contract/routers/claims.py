@@ -18,6 +18,7 @@ EVERY = frozenset(
         "mirroring",
         "instances",
         "registers",
+        "endpoints",
     }
 )
 
@@ -33,6 +34,7 @@ def claimed(can: Capabilities) -> frozenset[str]:
         "mirroring": can.mirroring,
         "instances": can.instances,
         "registers": can.registers,
+        "endpoints": can.endpoints,
     }
     by = {f"forced by {one}" for one in can.forced} | {
         f"audience by {one}" for one in can.audiences

@@ -84,6 +84,10 @@ class LiveEnvoy:
             self.add_version(service, version, self._instances.port(version))
         return service
 
+    def instance_ports(self, version: str, count: int) -> list[int]:
+        """Ports of so many instances that answer with a version; Envoy is not told."""
+        return [self._instances.port(version, number) for number in range(count)]
+
     def add_version(self, service: str, version: str, *ports: int) -> None:
         """Put up one version, and wait until Envoy finds an instance healthy."""
         endpoints = tuple(("127.0.0.1", port) for port in ports)

@@ -30,11 +30,16 @@ def rolled_back(service: str, generation: int) -> Route:
     return Route.split(service, OLD, generation=generation, owner="shop-1")
 
 
-async def on_stable(subject: Subject, *versions: str, length: int = 0) -> str:
-    """A new service in some versions, all on the first."""
-    service = subject.put_up(*versions, length=length)
+async def on_route(subject: Subject, service: str, stable: str) -> None:
+    """Give a service whose router can be given one its first route, and wait until it serves it."""
     registrar = subject.routing.registrar
     if registrar is not None:
         # Registering waits for no proxy; the same route applied again does.
-        await subject.routing.router.apply(await registrar.register(service, versions[0]))
+        await subject.routing.router.apply(await registrar.register(service, stable))
+
+
+async def on_stable(subject: Subject, *versions: str, length: int = 0) -> str:
+    """A new service in some versions, all on the first."""
+    service = subject.put_up(*versions, length=length)
+    await on_route(subject, service, versions[0])
     return service

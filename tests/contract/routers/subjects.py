@@ -18,6 +18,7 @@ from adapters.routers.envoy.router import EnvoyRouter
 from adapters.routers.files import read_document, write_whole
 from adapters.routers.memory.router import NOTHING, Asks, MemoryRouter
 from schemas.capabilities import Capabilities
+from schemas.deployment import Endpoint
 from schemas.route import AudienceBy, Route
 from tests.contract.routers.coarse import CAPABILITIES, TOTAL, CoarseGateway, CoarseRouter
 from tests.contract.routers.example import FOLDER, FolderProxy, FolderRouter
@@ -25,6 +26,7 @@ from tests.contract.routers.live import LiveEnvoy, free_port
 from tests.contract.routers.wire import Caller
 
 _names = itertools.count(1)
+_ports = itertools.count(20_000)
 
 
 def new_name(length: int = 0) -> str:
@@ -60,6 +62,16 @@ class Mortal(Subject, Protocol):
         """Have all instances of a version die."""
 
 
+class Told(Subject, Protocol):
+    """One whose router can be told endpoints, and can give a service its first route."""
+
+    def name(self) -> str:
+        """Of a service that the router does not know."""
+
+    def instances_of(self, version: str, count: int) -> tuple[Endpoint, ...]:
+        """Start so many instances that answer with this version; the router is not told."""
+
+
 class Copying(Subject, Protocol):
     """One whose router copies requests."""
 
@@ -89,6 +101,12 @@ class MemorySubject:
 
     async def take_down(self, service: str, version: str) -> None:
         self._router.take_down(service, version)
+
+    def name(self) -> str:
+        return new_name()
+
+    def instances_of(self, version: str, count: int) -> tuple[Endpoint, ...]:
+        return tuple(Endpoint(host="127.0.0.1", port=next(_ports)) for _ in range(count))
 
     async def copies(self, service: str) -> Mapping[str, int]:
         return self._router.copies[service]
@@ -133,6 +151,13 @@ class EnvoySubject:
             for one in stats
             if one
         }
+
+    def name(self) -> str:
+        return self.envoy.add_service()
+
+    def instances_of(self, version: str, count: int) -> tuple[Endpoint, ...]:
+        ports = self.envoy.instance_ports(version, count)
+        return tuple(Endpoint(host="127.0.0.1", port=port) for port in ports)
 
     async def take_down(self, service: str, version: str) -> None:
         self.envoy.fleet.put_pool(

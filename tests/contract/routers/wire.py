@@ -107,12 +107,12 @@ async def serve_version(
 
 
 class Instances:
-    """One server for each version name, on a loop in a thread of its own."""
+    """Servers of each version name, one or several, on a loop in a thread of its own."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._servers: dict[str, asyncio.Server] = {}
+        self._servers: dict[tuple[str, int], asyncio.Server] = {}
         self._connections: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Self:
@@ -130,21 +130,21 @@ class Instances:
         self._thread.join()
         self._loop.close()
 
-    def port(self, version: str) -> int:
-        """Port of the server that answers with this version."""
-        starting = asyncio.run_coroutine_threadsafe(self._start(version), self._loop)
+    def port(self, version: str, number: int = 0) -> int:
+        """Port of a server that answers with this version; another number is another server."""
+        starting = asyncio.run_coroutine_threadsafe(self._start(version, number), self._loop)
         return starting.result()
 
-    async def _start(self, version: str) -> int:
-        if version not in self._servers:
+    async def _start(self, version: str, number: int) -> int:
+        if (version, number) not in self._servers:
 
             def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
                 task = self._loop.create_task(serve_version(reader, writer, version))
                 self._connections.add(task)
                 task.add_done_callback(self._connections.discard)
 
-            self._servers[version] = await asyncio.start_server(connected, "127.0.0.1", 0)
-        port: int = self._servers[version].sockets[0].getsockname()[1]
+            self._servers[version, number] = await asyncio.start_server(connected, "127.0.0.1", 0)
+        port: int = self._servers[version, number].sockets[0].getsockname()[1]
         return port
 
     async def _stop(self) -> None:
