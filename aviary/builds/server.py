@@ -30,6 +30,8 @@ from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 _RPC: Final = timedelta(seconds=5)
+_SLOW_RPC: Final = timedelta(seconds=20)
+"""For a change of the current build: Temporal's own workflows ask and tell each other first."""
 _LACKING: Final = {RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.PERMISSION_DENIED}
 _OVERRIDE: Final = FieldMask(paths=["versioning_override"])
 _ON: Final = SearchAttributeKey.for_keyword("TemporalWorkerDeploymentVersion")
@@ -106,7 +108,12 @@ class Pinned:
 
 
 class Deployment:
-    """The conversation with Temporal about one deployment. All methods raise `RPCError`."""
+    """The conversation with Temporal about one deployment. All methods raise `RPCError`.
+
+    A busy server refuses many of these questions (`RESOURCE_EXHAUSTED`: it asks workflows of its
+    own, one question at a time). The SDK asks again for some seconds, so that a look that needs
+    several answers comes to its end.
+    """
 
     def __init__(self, client: Client, name: str) -> None:
         """Of this name, in the client's namespace."""
@@ -130,7 +137,7 @@ class Deployment:
         )
         try:
             service = self._client.workflow_service
-            answer = await service.describe_worker_deployment(asked, timeout=_RPC)
+            answer = await service.describe_worker_deployment(asked, retry=True, timeout=_RPC)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return Routing()
@@ -162,6 +169,7 @@ class Deployment:
                     query=f"DeploymentName = '{self.name}'",
                     next_page_token=token,
                 ),
+                retry=True,
                 timeout=_RPC,
             )
             found += [
@@ -191,7 +199,8 @@ class Deployment:
                 build_id=build_id,
                 identity=self._client.identity,
             ),
-            timeout=_RPC,
+            retry=True,
+            timeout=_SLOW_RPC,
         )
 
     async def pinned_to(self, build_id: str) -> int:

@@ -7,12 +7,14 @@ import pickle
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from aviary.builds.server import Deployment, Routing
 from schemas import ids
@@ -21,6 +23,15 @@ from tests.workflows.conftest import TEMPORAL
 from tests.workflows.kit import PATIENCE_S, Release, World
 
 ROOT = Path(__file__).parents[2]
+_BUSY = {
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.UNAVAILABLE,
+}
+"""What a server answers that has no time."""
+_LINES = 20
+"""Of a worker's log, told of a test that failed."""
 GATED = {"steps": [{"weight": 10, "gate": "is the dashboard green?"}], "bake": "100ms"}
 
 
@@ -47,6 +58,12 @@ class Process:
 
     def log(self) -> str:
         return (self.folder / "worker.log").read_text()
+
+    def told(self) -> str:
+        """How it is and what it logged last, for a test that failed."""
+        code = self.popen.poll()
+        state = "runs" if code is None else f"ended with {code}"
+        return "\n".join([f"{self.folder.name} {state}:", *self.log().splitlines()[-_LINES:]])
 
     def sent_back(self) -> str:
         """The lines about workflows that it sent back."""
@@ -95,26 +112,46 @@ class Builds:
         await self.until(lambda routing: routing.current == build)
 
     async def until(self, so: Callable[[Routing], bool]) -> None:
-        """Wait until the deployment is so; Temporal answers only a few questions a second."""
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                if so(await self._routing()):
-                    return
-                await asyncio.sleep(0.5)
+        """Wait until the deployment is so; Temporal answers only a few questions a second.
 
-    async def _routing(self) -> Routing:
+        Raises:
+            AssertionError: it is not so in time; says what was seen of it, and the workers' logs.
+        """
+        seen: list[str] = []
+        ends = time.monotonic() + PATIENCE_S
+        while not await self._is(so, seen):
+            if time.monotonic() > ends:
+                text = [f"not so within {PATIENCE_S} s; what was seen, in order:", *seen]
+                text += [one.told() for one in self._processes]
+                raise AssertionError("\n".join(text))
+            await asyncio.sleep(0.5)
+
+    async def _is(self, so: Callable[[Routing], bool], seen: list[str]) -> bool:
+        """Whether it is so by now; adds what was seen, where that is news."""
         try:
-            return await self.deployment.routing()
-        except RPCError:  # busy
-            return Routing()
+            routing = await self.deployment.routing()
+        except RPCError as error:
+            if error.status not in _BUSY:
+                raise
+            text, met = f"{error.status.name}: {error.message}", False
+        else:
+            text, met = str(routing), so(routing)
+        if not seen or not seen[-1].endswith(text):
+            seen.append(f"{datetime.now(UTC):%H:%M:%S} {text}")
+        return met
 
     def temporal(self, *words: str) -> str:
         """What a person types, as the documentation has it."""
         address = ("--address", self.client.service_client.config.target_host)
         argv = [str(TEMPORAL), *words, *address]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        ends = time.monotonic() + PATIENCE_S
+        while True:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+            if done.returncode == 0:
+                return done.stdout
+            # As a person would: the server has no time for this workflow just now.
+            assert "Workflow is busy" in done.stderr, done.stderr
+            assert time.monotonic() < ends, done.stderr
 
     def route(self, service: str) -> tuple[str, str | None, float]:
         """Stable, canary and weight of a service, as the router has it."""
