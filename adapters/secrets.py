@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from adapters.errors import Retryable
+from schemas.files import UnreadableError, read_regular
+
+_MOST_BYTES: Final = 100_000
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,13 @@ class Secret:
         if self.file is None:
             return self.given.get_secret_value() if self.given else ""
         try:
-            text = self.file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise Retryable(f"{self.file}: expected a readable secret ({why})") from None
+            content = read_regular(self.file, _MOST_BYTES)
+        except UnreadableError as error:
+            raise Retryable(f"{self.file}: expected a readable secret, that is {error}") from None
+        try:
+            text = content.decode().strip()
+        except UnicodeDecodeError:  # which shows some of it
+            raise Retryable(f"{self.file}: expected a readable secret (not UTF-8)") from None
         if not text:
             raise Retryable(f"{self.file}: empty, expected a secret")
         return text

@@ -22,7 +22,7 @@ from aviary.kinds import registry
 from aviary.routers import NO_CONNECTIONS
 from aviary.settings import Settings, SettingsError
 from schemas.catalog import Catalog
-from schemas.files import UnreadableError, decoded, read_bounded
+from schemas.files import UnreadableError, decoded, read_regular
 from schemas.notice import ChannelName, Notice, Severity, channels_for, unknown_channels
 
 Addresses = Mapping[str, tuple[Notifier, ...]]
@@ -116,7 +116,7 @@ def _text(settings: Settings) -> tuple[str, str]:
         secret = settings.notify_channels
         return "AVIARY_NOTIFY_CHANNELS", secret.get_secret_value() if secret else ""
     try:
-        content = read_bounded(settings.notify_file, _MOST_BYTES)
+        content = read_regular(settings.notify_file, _MOST_BYTES)
         return "AVIARY_NOTIFY_FILE", decoded(content)
     except UnreadableError as error:
         text = f"AVIARY_NOTIFY_FILE: '{settings.notify_file}': expected {error}"

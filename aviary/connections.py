@@ -27,7 +27,7 @@ from aviary.settings import Settings, SettingsError
 from schemas.catalog_check import listed, nearest
 from schemas.catalog_file import tells
 from schemas.document import Document, read_yaml
-from schemas.files import UnreadableError, decoded, read_bounded
+from schemas.files import UnreadableError, decoded, read_regular
 from schemas.outside import TEXT_MOST, cut, visible
 from schemas.problems import explain, show_path
 from schemas.router_spec import ConnectionName
@@ -55,7 +55,7 @@ def read_connections(settings: Settings) -> Mapping[str, Connection]:
     if path is None:
         return {}
     try:
-        document = read_yaml(decoded(read_bounded(path, _MOST_BYTES)))
+        document = read_yaml(decoded(read_regular(path, _MOST_BYTES)))
     except UnreadableError as error:
         raise SettingsError(f"{VARIABLE}: '{path}': expected {error}") from None
     found: dict[str, Connection] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -24,10 +25,36 @@ def read_bounded(path: Path, most: int = MOST_BYTES) -> bytes:
     Raises:
         UnreadableError: it can't be read, or is larger; no more than `most` is held of it.
     """
+    return _read(path, most, os.O_RDONLY, _no_directory)
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """The bytes of a regular file of at most `most` bytes; for what is read unasked.
+
+    A pipe would be waited for until somebody writes to it, and could be read once only.
+
+    Raises:
+        UnreadableError: it can't be read, is larger, or is no regular file.
+    """
+    return _read(path, most, os.O_RDONLY | os.O_NONBLOCK, _regular)
+
+
+def _no_directory(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise UnreadableError("a readable file (Is a directory)")
+
+
+def _regular(mode: int) -> None:
+    _no_directory(mode)
+    if not stat.S_ISREG(mode):
+        kind = "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
+        raise UnreadableError(f"a regular file (it is {kind})")
+
+
+def _read(path: Path, most: int, flags: int, check: Callable[[int], None]) -> bytes:
     try:
-        with path.open("rb") as file:
-            if stat.S_ISDIR(os.fstat(file.fileno()).st_mode):
-                raise UnreadableError("a readable file (Is a directory)")
+        with open(path, "rb", opener=lambda name, _: os.open(name, flags | os.O_CLOEXEC)) as file:
+            check(os.fstat(file.fileno()).st_mode)
             return bounded(file, most)
     except OSError as error:
         raise UnreadableError(f"a readable file ({error.strerror or error})") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,22 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         SettingsError, match="AVIARY_CONNECTIONS_FILE: '/none': expected a readable"
     ):
         read_connections(Settings(connections_file=Path("/none")))
+
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(SettingsError, match=r"expected a regular file \(it is a pipe\)"):
+        read_connections(Settings(connections_file=pipe))
+    with pytest.raises(SettingsError, match="Is a directory"):
+        read_connections(Settings(connections_file=tmp_path))
+    with pytest.raises(SettingsError, match=r"regular file \(it is a device"):
+        read_connections(Settings(connections_file=Path("/dev/zero")))
+    text = f"m: {{kind: prometheus, url: http://x, token_file: {pipe}}}\n"
+    found = connections(tmp_path, text)["m"]
+    assert isinstance(found, HttpConnection)
+    with pytest.raises(Retryable, match="it is a pipe"):
+        found.access().authorization()
 
 
 def test_a_secret_in_a_file_is_read_at_each_use(tmp_path: Path) -> None:
