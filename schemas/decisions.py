@@ -57,6 +57,8 @@ class Did(StrEnum):
     """Nothing; the text says why."""
     KNOWN = "known"
     """Nothing: it was so already."""
+    OVERRULED = "overruled"
+    """Somebody else's change was written over: past the point of no return."""
     TOO_LATE = "too_late"
     """Nothing: past the point of no return."""
 

@@ -289,6 +289,14 @@ def let_on(state: State, point: int) -> State:
     return replace(state, go_on=max(state.go_on, point))
 
 
+def waits_anew(state: State) -> State:
+    """Of one that was reset: what it was told before says nothing of a group that was reset, too.
+
+    The words come again with the reset. Its release tells a canary that waits once more.
+    """
+    return replace(state, go_on=0) if state.reset else state
+
+
 def alerted(state: State) -> State:
     """An alert came: as long as the version has no requests, preflight asks again."""
     return state if state.begun else replace(state, alerted=True)

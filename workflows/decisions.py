@@ -161,6 +161,10 @@ class Decisions:
         """All of its group have come to a point."""
         self._state = canary_plan.let_on(self.now(), point)
 
+    def waits_anew(self) -> None:
+        """It comes to a point of its group."""
+        self._state = canary_plan.waits_anew(self.now())
+
     def alerted(self) -> None:
         """An alert came."""
         self._state = canary_plan.alerted(self.now())
@@ -175,6 +179,10 @@ class Decisions:
         if not known:
             self.pause(f"{what}; going on writes over that")
         self._note(Heard.FOREIGN_CHANGE, Did.KNOWN if known else Did.PAUSED, what)
+
+    def overruled(self, what: str) -> None:
+        """Somebody else had changed the route, past the point of no return: it is written over."""
+        self._note(Heard.FOREIGN_CHANGE, Did.OVERRULED, what)
 
     def keep(self, why: str) -> None:
         """A person keeps the version that went back."""

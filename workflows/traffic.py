@@ -178,14 +178,18 @@ class Traffic:
 
         await self._insist(once_more, "write again")
 
-    async def make_stable(self) -> None:
+    async def make_stable(self, overruled: Told) -> None:
         """The canary's version becomes stable.
 
         Also where it went back already: the release is past the point at which it could.
+
+        Args:
+            overruled: hears what somebody else had changed of the route, before that is written
+                over.
         """
         if self.route is None or resets():
             await self._read_in_the_end(never)
-        await self._insist(self._promoted, "finalize")
+        await self._insist(self._promoted, "finalize", overruled=overruled)
 
     # --- what is written ---
 
@@ -225,14 +229,26 @@ class Traffic:
         return self.route
 
     async def _insist(
-        self, goal: Callable[[Route], Route | None], why: str, stop: Stop = never
+        self,
+        goal: Callable[[Route], Route | None],
+        why: str,
+        stop: Stop = never,
+        *,
+        overruled: Told | None = None,
     ) -> Stopped | None:
-        """Write until the goal has nothing left to write, reading anew after each refusal."""
+        """Write until the goal has nothing left to write, reading anew after each refusal.
+
+        What somebody else has changed is written over; `overruled`, where it is given, hears of it.
+        """
         while (wanted := goal(self._known())) is not None:
             if (stopped := stop()) is not None:
                 return stopped
-            self.route = wanted
-            refused = await self._apply(wanted, f"{self._plan.service}: {why}", stop)
+            over, self.route = self.route if overruled else None, wanted
+            refused = await self._apply(wanted, f"{self._plan.service}: {why}", stop, over)
+            if isinstance(refused, Failed) and is_foreign(refused) and overruled is not None:
+                overruled(refused.cause.text)
+                overruled, self.route = None, over
+                continue
             if isinstance(refused, Failed):
                 self._note("router refused; reading its route anew", refused)
                 # Its own success mends nothing.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.event_kinds import NoticeKind
+from aviary.history.fetch import fetch_timeline
+from schemas.decisions import Did, Heard
+from schemas.event_kinds import MomentKind, NoticeKind
 from schemas.ids import SIGNAL_PAUSE, SIGNAL_RESUME, SIGNAL_ROLLBACK
-from schemas.release import CanaryPhase, Command, ReleasePhase
+from schemas.release import CanaryOutcome, CanaryPhase, Command, ReleasePhase
 from schemas.route import Route
 from tests.workflows.kit import Release, World, eventually
 
@@ -61,6 +63,31 @@ async def test_a_rollback_overrules_it(world: World, by_alert: bool) -> None:
     assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
     back = await world.router.read(world.service("ledger"))
     assert (back.stable, back.canary, back.owner) == ("0", None, release.handle.id.split("/")[1])
+
+
+async def test_becoming_stable_writes_over_it_and_says_so(world: World) -> None:
+    """Past the point of no return nobody is asked; what was done is recorded and told."""
+    name, later = world.service("ledger"), world.service("payments")
+    world.judge.blocked.add((later, 10))
+    release = await world.release({"ledger": [], "payments": ["ledger"]}, strategy=STEPS)
+    await release.until(ledger="holding", payments="baking")
+    held = await world.router.read(name)
+    changed = Route.split(name, held.stable, held.canary, 90, generation=held.generation)
+    world.router.change(changed)
+    world.judge.blocked.clear()
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+    now = await world.router.read(name)
+    assert (now.stable, now.canary) == ("2", None)
+    canary = world.client.get_workflow_handle(
+        release.canary("ledger").id, result_type=CanaryOutcome
+    )
+    recorded = [one for one in (await canary.result()).decisions if one.did is Did.OVERRULED]
+    assert [one.heard for one in recorded] == [Heard.FOREIGN_CHANGE]
+    assert "found 0 10 %, 2 90 %" in recorded[0].text
+    found = await fetch_timeline(world.client, release.handle.id.removeprefix("release/"))
+    (told,) = (one for one in found.moments if one.kind is MomentKind.CHANGED)
+    assert "written over, past the point of no return" in told.text
 
 
 # --- while it is judged ---

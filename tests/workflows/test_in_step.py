@@ -184,6 +184,20 @@ async def test_a_canary_that_was_reset_is_told_again_that_it_may_go_on(
     assert (await release.result()).phase is ReleasePhase.FINALIZED
 
 
+async def test_a_group_that_was_reset_waits_in_step_again(world: World) -> None:
+    """What both were told before comes again with the reset, and is not what they wait for."""
+    world.judge.blocked |= {(world.service("travel"), 50)}
+    release = await world.release(PAIR)
+    await release.until(travel="baking")
+    await waits_in_step(release, 2)
+    world.judge.blocked.add((world.service("travel"), 10))
+    for one in ("travel", "seat"):
+        await reset(world.client, release.canary(one), 0)
+    await waits_in_step(release, 1, travel="baking")
+    world.judge.blocked.clear()
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
 async def test_a_canary_that_is_lost_while_its_group_waits_takes_all_back(world: World) -> None:
     world.judge.blocked.add((world.service("travel"), 10))
     release = await world.release(PAIR)

@@ -18,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
 async def do(context: Context, stage: InStepStage) -> Outcome:
     """Wait for the release's word that all have come here, and judge on meanwhile."""
     decisions = context.decisions
+    decisions.waits_anew()
     if decisions.now().go_on >= stage.point:
         return DONE
     plan = context.start.plan

@@ -15,9 +15,12 @@ with workflow.unsafe.imports_passed_through():
 
 
 async def do(context: Context, _: PromoteStage) -> Outcome:
-    """Write the route until the version is stable, however long it takes."""
+    """Write the route until the version is stable, however long it takes.
+
+    What somebody else has changed is written over, and recorded.
+    """
     context.enter(CanaryPhase.FINALIZING)
-    await context.traffic.make_stable()
+    await context.traffic.make_stable(context.decisions.overruled)
     return DONE
 
 
