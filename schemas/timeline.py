@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import Field
 
 from schemas.alert import Alert
-from schemas.alert_policy import AlertAction
 from schemas.base import Duration, Model, Percent, ReleaseId, ServiceName, Version
+from schemas.decisions import Did
 from schemas.event_kinds import MomentKind
 from schemas.live import Live
 from schemas.release import CanaryPhase, Cause, ReleasePhase, ReleasePlan, ServicePlan
@@ -29,7 +29,11 @@ class Moment(Model):
     step: int | None = Field(default=None, description="Index from 0.")
     verdict: Verdict | None = None
     alert: Alert | None = None
-    action: AlertAction | None = Field(default=None, description="What the alert did.")
+    did: Did | None = Field(
+        default=None,
+        description="What an alert, a command or somebody else's change did, as the canary "
+        "recorded it; None where that is not recorded yet.",
+    )
     cause: Cause | None = None
 
 

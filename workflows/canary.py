@@ -391,6 +391,9 @@ class CanaryWorkflow(Commands):
             self._reporter.tell()
         return answer
 
+    def _ignored(self, kind: CommandKind, command: Command, why: str) -> None:
+        self._note(Heard.COMMAND, Did.RECORDED, why, name=kind, by=command.by)
+
     def _in_trouble(self, cause: Cause, **of: str) -> None:
         if self._decisions.trouble(cause, **of) is Did.TOLD:
             self._reporter.tell()

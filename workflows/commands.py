@@ -74,6 +74,9 @@ class Commands(ABC):
     def _obey(self, kind: CommandKind, command: Command) -> str:
         """Record the command; returns the answer for a person."""
 
+    def _ignored(self, kind: CommandKind, command: Command, why: str) -> None:  # noqa: B027 - may
+        """Record a signal that makes no sense now; whoever keeps no record needs nothing here."""
+
     @workflow.signal(name=SIGNAL_PAUSE, description=_PAUSE)
     def pause_signal(self, value: Any = None) -> None:
         """Pause."""
@@ -170,5 +173,6 @@ class Commands(ABC):
             workflow.logger.warning(
                 "command ignored", extra={"command": kind, "by": command.by, "why": refusal}
             )
+            self._ignored(kind, command, refusal)
             return
         self._obey(kind, command)

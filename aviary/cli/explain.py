@@ -63,7 +63,7 @@ def folded_moments(moments: Iterable[Moment]) -> list[tuple[Moment, Again | None
             since.clear()
             found.append((one, None))
             continue
-        key = (one.kind, one.service, one.text, one.action)
+        key = (one.kind, one.service, one.text, one.did)
         if key in since:
             first, again = found[since[key]]
             count = again.count if again is not None else 0

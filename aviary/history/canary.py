@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,17 +11,18 @@ from activities.judge import JUDGE, JudgeRequest
 from activities.preflight import PREFLIGHT
 from activities.ramp import BEGIN_RAMP
 from activities.traffic import APPLY, READ
+from aviary.history.decided import RecordedDecisions, consequence
 from aviary.history.events import Call, Ended, Event, RecordedEvents, dicts_in, first
 from aviary.history.said import command_of, external
 from schemas.alert import Alert
-from schemas.alert_policy import AlertAction
+from schemas.decisions import DecisionRecord, Heard
 from schemas.event_kinds import MomentKind
 from schemas.ids import SIGNAL_ALERT, SIGNAL_ALERTS
 from schemas.release import CanaryReport, CanaryState, ServicePlan
 from schemas.route import Route
 from schemas.timeline import Judging, Moment
 from schemas.verdict import Verdict, VerdictKind
-from workflows.alerts import SeenAlerts, alerts_in, decide
+from workflows.alerts import alerts_in
 
 _REPORT = {"service", "sequence", "phase", "weight", "at"}
 _TO_DO = {
@@ -63,12 +64,20 @@ class CanaryReader:
         plan: the service's plan, as the release has it.
         run_id: of the canary.
         recorded: its history.
+        asked: its decisions as the run itself has them now; None when it was not asked.
     """
 
-    def __init__(self, plan: ServicePlan, run_id: str, recorded: RecordedEvents) -> None:
+    def __init__(
+        self,
+        plan: ServicePlan,
+        run_id: str,
+        recorded: RecordedEvents,
+        asked: Sequence[DecisionRecord] | None = None,
+    ) -> None:
         self._plan = plan
         self.run_id = run_id
         self._recorded = recorded
+        self._asked = asked
         started = first(next(recorded.of_kind("WORKFLOW_EXECUTION_STARTED")).of.input) or {}
         self._restores = bool(started.get("restore"))
         """Whether this run only takes back what a lost one left."""
@@ -89,11 +98,8 @@ class CanaryReader:
         yield from self._verdicts()
         yield from self._failures()
         yield from self._alerts()
-        for event in self._recorded.of_kind("WORKFLOW_EXECUTION_SIGNALED"):
-            if not external(event):
-                yield from command_of(event, self._plan.service)
-        for event in self._recorded.of_kind("WORKFLOW_EXECUTION_UPDATE_ACCEPTED"):
-            yield from command_of(event, self._plan.service)
+        yield from self._commands()
+        yield from self._foreign_changes()
         yield from self._interventions()
 
     def reports(self) -> Iterator[CanaryReport]:
@@ -190,33 +196,52 @@ class CanaryReader:
 
     # --- from outside ---
 
+    @functools.cached_property
+    def decided(self) -> RecordedDecisions:
+        """What it recorded of its decisions."""
+        return RecordedDecisions(self._recorded, [*self.reports()], self._asked)
+
+    @property
+    def lacks_decisions(self) -> bool:
+        """Whether something was heard of which the history has no record yet."""
+        told = (*self._alerts(), *self._commands())
+        return any(one.did is None for one in told)
+
     def _alerts(self) -> Iterator[Moment]:
-        began_at = self._began_at()
-        seen = SeenAlerts(self._resumed.alerts if self._resumed else ())
+        seen = set(self._resumed.alerts if self._resumed else ())
         for event in self._recorded.of_kind("WORKFLOW_EXECUTION_SIGNALED"):
             if event.of.signal_name not in {SIGNAL_ALERT, SIGNAL_ALERTS}:
                 continue
             for alert in alerts_in(first(event.of.input))[0]:
-                if seen.is_new(alert):
-                    began = began_at if began_at is not None and began_at <= event.at else None
-                    yield self._alerted(event, alert, began)
+                if alert.identity not in seen:
+                    seen.add(alert.identity)
+                    yield from self._alerted(event, alert)
 
-    def _alerted(self, event: Event, alert: Alert, began_at: datetime | None) -> Moment:
-        decided = decide(alert, self._plan, began_at=began_at, stable=self.stable)
-        text = decided.text
-        if decided.action is AlertAction.ROLLBACK:
-            severity = alert.labels.get(self._plan.alerts.severity_label, "")
-            text += ": roll back" + (f" (severity {severity})" if severity else "")
-        return self._moment(event.at, MomentKind.ALERT, text, alert=alert, action=decided.action)
+    def _alerted(self, event: Event, alert: Alert) -> Iterator[Moment]:
+        """An alert, and what it did; nothing of one that was no news, of which there is no record.
 
-    def _began_at(self) -> datetime | None:
-        """When the first share of requests was sent to the canary, by the workflow's clock."""
-        if self._resumed and self._resumed.began_at:
-            return self._resumed.began_at
-        for call in self._recorded.called(APPLY):
-            if Route.model_validate(call.input["route"]).canary == self._plan.version:
-                return call.now
-        return None
+        Such are those that preflight was told to let by.
+        """
+        record = self.decided.of_alert(alert)
+        if record is not None:
+            text = record.text + consequence(record.did)
+            yield self._moment(event.at, MomentKind.ALERT, text, alert=alert, did=record.did)
+        elif not self.decided.is_whole(event):
+            text = f"alert {alert.name} came for {self._plan.service}{consequence(None)}"
+            yield self._moment(event.at, MomentKind.ALERT, text, alert=alert)
+
+    def _commands(self) -> Iterator[Moment]:
+        for event in self._recorded.of_kind(
+            "WORKFLOW_EXECUTION_SIGNALED", "WORKFLOW_EXECUTION_UPDATE_ACCEPTED"
+        ):
+            if event.kind != "WORKFLOW_EXECUTION_SIGNALED" or not external(event):
+                yield from command_of(event, self._plan.service, self.decided)
+
+    def _foreign_changes(self) -> Iterator[Moment]:
+        for record in self.decided.records:
+            if record.heard is Heard.FOREIGN_CHANGE:
+                text = f"{self._plan.service}: {record.text}{consequence(record.did)}"
+                yield self._moment(record.at, MomentKind.CHANGED, text, did=record.did)
 
     def _interventions(self) -> Iterator[Moment]:
         service = self._plan.service

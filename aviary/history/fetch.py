@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Final, NamedTuple
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
 
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowHistory
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowHandle,
+    WorkflowHistory,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.judge import JUDGE
-from aviary.history.canary import next_run
+from aviary.history.canary import CanaryReader, next_run
 from aviary.history.events import decoded, read
 from aviary.history.release import ReleaseReader
 from aviary.history.timeline import build
-from schemas.ids import NO_CELL, Cell, canary_workflow_id, release_workflow_id
+from schemas.decisions import DecisionRecord
+from schemas.ids import NO_CELL, QUERY_STATUS, Cell, canary_workflow_id, release_workflow_id
 from schemas.live import Live
+from schemas.release import CanaryStatus, ServicePlan
 from schemas.timeline import CanaryRun, Timeline
 
 _AT_ONCE: Final = 10
+_ANSWERS_WITHIN: Final = timedelta(seconds=2)
+"""A canary, when a worker has it."""
 _WITH_LIVE: Final = 2
 """Elements of a heartbeat: what another attempt resumes from, and what people may see."""
 
@@ -38,23 +50,25 @@ async def fetch_timeline(client: Client, release: str, *, cell: Cell = NO_CELL) 
     described = await client.get_workflow_handle(release_workflow_id(release, cell)).describe()
     handle = client.get_workflow_handle(described.id, run_id=described.run_id)
     history = await handle.fetch_history()
+    reader = ReleaseReader(read(history))
     runs = [
-        (service, run)
-        for service, found in ReleaseReader(read(history)).runs().items()
+        (reader.plan.services[service], run)
+        for service, found in reader.runs().items()
         for run in found
     ]
     limit = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(service: str, run: CanaryRun) -> list[_Found]:
+    async def one(plan: ServicePlan, run: CanaryRun) -> list[_Found]:
         async with limit:
-            return [found async for found in _canary(client, service, run, cell)]
+            return [found async for found in _canary(client, plan, run, cell)]
 
-    found = await asyncio.gather(*(one(service, run) for service, run in runs))
+    found = await asyncio.gather(*(one(plan, run) for plan, run in runs))
     each = [one for several in found for one in several]
     return build(
         history,
         {one.run_id: one.history for one in each},
         {one.run_id: one.live for one in each if one.live is not None},
+        {one.run_id: one.asked for one in each if one.asked is not None},
     )
 
 
@@ -64,26 +78,41 @@ class _Found(NamedTuple):
     run_id: str
     history: WorkflowHistory
     live: Live | None
+    asked: tuple[DecisionRecord, ...] | None
 
 
 async def _canary(
-    client: Client, service: str, run: CanaryRun, cell: Cell
+    client: Client, plan: ServicePlan, run: CanaryRun, cell: Cell
 ) -> AsyncIterator[_Found]:
     """A run, and those that went on with it; one that is gone ends them."""
     later: str | None = run.run_id
     while later is not None:
-        handle = client.get_workflow_handle(canary_workflow_id(service, cell), run_id=later)
+        handle = client.get_workflow_handle(canary_workflow_id(plan.service, cell), run_id=later)
         try:
             history = await handle.fetch_history()
-            following = next_run(read(history))
+            recorded = read(history)
+            following = next_run(recorded)
             running = run.ended_at is None and following is None
             live = live_of(await handle.describe()) if running else None
+            lacks = running and CanaryReader(plan, later, recorded).lacks_decisions
+            asked = await _ask(handle) if lacks else None
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             return
-        yield _Found(later, history, live)
+        yield _Found(later, history, live, asked)
         later = following
+
+
+async def _ask(handle: WorkflowHandle[Any, Any]) -> tuple[DecisionRecord, ...] | None:
+    """The record of a canary of which its history has less; None where it does not answer soon."""
+    try:
+        status = await handle.query(
+            QUERY_STATUS, result_type=CanaryStatus, rpc_timeout=_ANSWERS_WITHIN
+        )
+    except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
+        return None
+    return status.decisions
 
 
 def live_of(described: WorkflowExecutionDescription) -> Live | None:

@@ -9,9 +9,11 @@ from typing import Any
 
 from activities.announce import PUBLISH
 from aviary.history.canary import closed, reports_in
+from aviary.history.decided import records_in
 from aviary.history.events import Event, RecordedEvents, first, innermost
 from aviary.history.said import command_of, external
 from schemas.admission import Answer, Answered
+from schemas.decisions import DecisionRecord
 from schemas.event_kinds import MomentKind
 from schemas.ids import SIGNAL_ADMISSION, SIGNAL_FINALIZE, SIGNAL_ORDER_ROLLBACK
 from schemas.release import (
@@ -131,6 +133,12 @@ class ReleaseReader:
         """What its canaries told it."""
         for event in self._recorded.of_kind("WORKFLOW_EXECUTION_SIGNALED"):
             yield from reports_in(first(event.of.input))
+
+    def decisions(self, service: str) -> Iterator[DecisionRecord]:
+        """What the canaries of a service had recorded at their ends."""
+        for event in self._recorded.of_kind("CHILD_WORKFLOW_EXECUTION_COMPLETED"):
+            if _service(event.of.workflow_execution.workflow_id) == service:
+                yield from records_in(first(event.of.result))
 
     # --- moments ---
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from aviary.history.decided import consequence
+from aviary.history.said import KINDS
 from schemas.base import format_duration
+from schemas.decisions import DecisionRecord, Heard
 from schemas.event_kinds import MomentKind
 from schemas.release import CanaryPhase, CanaryReport, ServicePlan
 from schemas.timeline import Moment
 from schemas.verdict import Reason
+
+_HEARD = {Heard.ALERT: MomentKind.ALERT, Heard.FOREIGN_CHANGE: MomentKind.CHANGED}
 
 
 def moments_told(
@@ -34,6 +39,23 @@ def moments_told(
         if kind is not None and (before is None or _sign(plan, before) != _sign(plan, report)):
             yield _moment(plan, kind, report, _entered(plan, report))
         before = report
+
+
+def decisions_told(plan: ServicePlan, records: Iterable[DecisionRecord]) -> Iterator[Moment]:
+    """The moments of what a canary recorded, whose own history is gone.
+
+    Args:
+        plan: of the service.
+        records: what reports and outcomes carried of it.
+    """
+    for one in records:
+        kind = _HEARD.get(one.heard) or KINDS.get(one.name if one.heard is Heard.COMMAND else "")
+        if kind is not None:
+            about = "" if one.heard is Heard.ALERT else f"{plan.service}: "
+            text = about + one.text + consequence(one.did)
+            yield Moment(
+                at=one.at, kind=kind, service=plan.service, text=text, by=one.by, did=one.did
+            )
 
 
 def _sign(plan: ServicePlan, report: CanaryReport) -> tuple[object, ...]:

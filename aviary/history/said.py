@@ -6,18 +6,20 @@ reason at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
+from aviary.history.decided import RecordedDecisions, consequence
 from aviary.history.events import Event, first
 from schemas.base import Model
+from schemas.decisions import Did
 from schemas.event_kinds import MomentKind
 from schemas.release import Command
 from schemas.timeline import Moment
 from workflows import describe
 from workflows.commands import CommandKind
 
-_KINDS = {
+KINDS: Final[Mapping[str, MomentKind]] = {
     CommandKind.PAUSE: MomentKind.PAUSED,
     CommandKind.RESUME: MomentKind.RESUMED,
     CommandKind.APPROVE: MomentKind.APPROVED,
@@ -39,15 +41,18 @@ def external(event: Event) -> bool:
     return bool(event.of.external_workflow_execution.workflow_id)
 
 
-def command_of(event: Event, service: str | None) -> Iterator[Moment]:
+def command_of(
+    event: Event, service: str | None, decided: RecordedDecisions | None = None
+) -> Iterator[Moment]:
     """The command that a signal or an accepted update is; nothing for other signals and updates.
 
     Args:
         event: WORKFLOW_EXECUTION_SIGNALED or WORKFLOW_EXECUTION_UPDATE_ACCEPTED.
         service: whose canary heard it; None: the release, which may be told of one service.
+        decided: what the canary recorded; a release keeps no such record.
     """
     said = _said(event)
-    if said.kind not in _KINDS:
+    if said.kind not in KINDS:
         return
     kind = CommandKind(said.kind)
     command = Command.of(said.value)
@@ -57,10 +62,20 @@ def command_of(event: Event, service: str | None) -> Iterator[Moment]:
     text = describe.command(kind, command.model_copy(update={"by": by}))
     if about is not None:
         text = f"{about}: {text}"
-    if said.signalled:
+    record = decided.of_command(kind, command.by, event) if decided is not None else None
+    if record is not None:
+        ignored = record.did is Did.RECORDED
+        text += f"; ignored: {record.text}" if ignored else consequence(record.did)
+    elif said.signalled:
         text += " (a signal: obeyed only if it made sense then)"
     yield Moment(
-        at=event.at, kind=_KINDS[kind], service=about, text=text, by=by, reason=command.reason
+        at=event.at,
+        kind=KINDS[kind],
+        service=about,
+        text=text,
+        by=by,
+        reason=command.reason,
+        did=record.did if record is not None else None,
     )
 
 

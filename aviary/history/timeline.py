@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from temporalio.client import WorkflowHistory
 
 from aviary.history.canary import CanaryReader, closed, next_run
 from aviary.history.events import RecordedEvents, read
 from aviary.history.release import ReleaseReader
-from aviary.history.reports import moments_told
+from aviary.history.reports import decisions_told, moments_told
+from schemas.decisions import DecisionRecord
 from schemas.event_kinds import MomentKind
 from schemas.live import Live
 from schemas.release import CanaryPhase, CanaryReport, ReleasePhase
@@ -20,6 +21,7 @@ def build(
     release: WorkflowHistory,
     canaries: Mapping[str, WorkflowHistory],
     live: Mapping[str, Live] | None = None,
+    asked: Mapping[str, Sequence[DecisionRecord]] | None = None,
 ) -> Timeline:
     """The timeline of a release.
 
@@ -28,12 +30,14 @@ def build(
         canaries: histories of its canaries, by run id. One that is not here is told of only as far
             as the release's own history goes, and `unseen` says so.
         live: what bakes that run have seen so far, by run id of the canary.
+        asked: the decisions of canaries that run, as they have them now, by run id.
 
     Raises:
         pydantic.ValidationError: a history of another version, which this one can't read.
     """
     reader = ReleaseReader(read(release))
-    pieces = _Pieces(reader, {run_id: read(one) for run_id, one in canaries.items()}, live or {})
+    histories = {run_id: read(one) for run_id, one in canaries.items()}
+    pieces = _Pieces(reader, histories, live or {}, asked or {})
     phases = reader.phases()
     end = reader.closed
     services = {name: pieces.service(name) for stage in reader.plan.stages for name in stage}
@@ -60,6 +64,7 @@ class _Pieces:
         reader: ReleaseReader,
         histories: Mapping[str, RecordedEvents],
         live: Mapping[str, Live],
+        asked: Mapping[str, Sequence[DecisionRecord]],
     ) -> None:
         self._reader = reader
         self._live = live
@@ -68,7 +73,12 @@ class _Pieces:
             for name, runs in reader.runs().items()
         }
         self._canaries = {
-            run.run_id: CanaryReader(reader.plan.services[name], run.run_id, histories[run.run_id])
+            run.run_id: CanaryReader(
+                reader.plan.services[name],
+                run.run_id,
+                histories[run.run_id],
+                asked.get(run.run_id),
+            )
             for name, runs in self._runs.items()
             for run in runs
             if run.run_id in histories
@@ -145,7 +155,16 @@ class _Pieces:
         found = [*moments_told(plan, self._reports[name], alone=not whole)]
         for canary in canaries:
             found += canary.moments()
+        if not whole:
+            found += decisions_told(plan, self._recorded_elsewhere(name))
         return sorted(_once(found), key=lambda one: one.at)
+
+    def _recorded_elsewhere(self, name: str) -> Iterator[DecisionRecord]:
+        """The decisions of a service's canaries that are in the release's history alone."""
+        told = dict.fromkeys(one for report in self._reports[name] for one in report.decisions)
+        told |= dict.fromkeys(self._reader.decisions(name))
+        seen = {one for canary in self._of(name) for one in canary.decided.records}
+        return (one for one in told if one not in seen)
 
     def _never_begun(self) -> Iterator[Moment]:
         result = self._reader.result

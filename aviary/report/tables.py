@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.explain import length, percent, plain
+from aviary.history.decided import NOT_RECORDED, words
 from aviary.report.html import Child, Markup, table, tag
 from aviary.report.words import (
     after,
@@ -201,8 +202,6 @@ def _alert(moment: Moment) -> Sequence[Child]:
         moment.service or "release",
         clock(moment.at),
         stamp(alert.starts_at),
-        f"{alert.status.value}: {said(moment.action.value)}"
-        if moment.action
-        else alert.status.value,
+        f"{alert.status.value}: {words(moment.did) if moment.did else NOT_RECORDED}",
         [tag("div", unfolding(text)) for text in texts if text] or "none",
     ]

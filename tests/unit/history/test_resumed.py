@@ -10,7 +10,6 @@ from temporalio.client import WorkflowHistory
 from aviary.history.canary import CanaryReader
 from aviary.history.events import first, read
 from schemas.alert import Alert
-from schemas.alert_policy import AlertAction
 from schemas.event_kinds import MomentKind
 from schemas.release import CanaryState, ReleaseInput
 from schemas.timeline import Moment
@@ -64,13 +63,6 @@ def _state(**over: Any) -> dict[str, Any]:
         "finalize": False,
     }
     return {**empty, **known, **over}
-
-
-def test_an_alert_counts_from_when_an_earlier_run_had_traffic() -> None:
-    (found,) = alerted(began_at="2026-01-01T00:00:00Z")
-    assert found.action is AlertAction.ROLLBACK
-    (before,) = alerted(began_at=None)
-    assert before.action is AlertAction.RECORD, "without traffic an alert is only recorded"
 
 
 def test_an_alert_that_an_earlier_run_has_heard_is_not_told_again() -> None:

@@ -13,7 +13,7 @@ from activities.judge import JUDGE
 from aviary.cli.explain import Explanation
 from aviary.history.reports import moments_told
 from aviary.history.timeline import build
-from schemas.alert_policy import AlertAction
+from schemas.decisions import Did
 from schemas.event_kinds import MomentKind
 from schemas.live import Live
 from schemas.release import CanaryPhase, CanaryReport, CauseKind, ReleasePhase
@@ -117,14 +117,21 @@ def test_a_bad_canary_takes_the_release_back_with_its_verdict_as_the_cause() -> 
     assert {service.weight for service in found.services.values()} == {0}
 
 
-@pytest.mark.parametrize("scenario", ["alert_during_a_bake", "alert_while_holding"])
-def test_an_alert_is_told_with_what_it_did(scenario: str) -> None:
+@pytest.mark.parametrize(
+    ("scenario", "did", "words"),
+    [
+        ("alert_during_a_bake", Did.BACK, ": it goes back"),
+        ("alert_while_holding", Did.TOLD, ": its release is told"),
+    ],
+)
+def test_an_alert_is_told_with_what_it_did(scenario: str, did: Did, words: str) -> None:
     found = timeline(scenario)
     told = only(found.moments, K.ALERT)
-    assert told.action is AlertAction.ROLLBACK
+    assert told.did is did
     assert told.alert is not None
     assert told.alert.name == "Errors"
-    assert "roll back (severity critical)" in told.text
+    assert told.alert.labels["severity"] == "critical"
+    assert words in told.text
     assert found.cause is not None
     assert found.cause.kind is CauseKind.ALERT
 
@@ -201,8 +208,12 @@ def test_a_release_that_runs_can_be_read_at_any_moment(scenario: str) -> None:
         then = {run_id: until(history, at) for run_id, history in canaries.items()}
         found = build(recorded.cut(release, events), then)
         assert found.execution == ("completed" if events == len(release.events) else "running")
-        told = [(one.kind, one.service, one.text) for one in found.moments]
-        assert set(told) - known <= {one for one in told if one[0] is K.ROLLBACK}
+        told = {(one.kind, one.service, one.text) for one in found.moments}
+        assert {one for one in told - known if one[0] is not K.ROLLBACK} <= {
+            (one.kind, one.service, one.text)
+            for one in found.moments
+            if one.kind is K.ALERT and one.did is None  # it has not recorded yet what that did
+        }
 
 
 def test_what_a_bake_has_seen_so_far_is_beside_it() -> None:

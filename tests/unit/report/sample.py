@@ -13,8 +13,9 @@ from analysis.evidence_series import columns, look, of_judge
 from analysis.judge import Judge
 from aviary.history.timeline import build
 from schemas.alert import Alert, AlertStatus
-from schemas.alert_policy import AlertAction, AlertPolicy
+from schemas.alert_policy import AlertPolicy
 from schemas.catalog import Strategy
+from schemas.decisions import Did
 from schemas.event_kinds import MomentKind
 from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
 from schemas.release import CanaryPhase, Cause, CauseKind, ReleasePhase, ReleasePlan, ServicePlan
@@ -186,7 +187,7 @@ def _back(
         Moment(at=at(10), kind=MomentKind.PAUSED, by="ann", reason=text, text=f"paused: {text}"),
         Moment(at=at(12), kind=MomentKind.RESUMED, by="ann", text="resumed by ann"),
         Moment(at=end - 5 * second, kind=MomentKind.ALERT, service=bad, alert=alert,
-               action=AlertAction.RECORD, text=f"alert {text}"),
+               did=Did.RECORDED, text=f"alert {text}"),
         Moment(at=end, kind=MomentKind.ROLLBACK, cause=cause, text="the release goes back"),
     ]  # fmt: skip
     for index, name in enumerate(services):
