@@ -45,19 +45,19 @@ _VERSION = re.compile(
 
 
 class Model(BaseModel):
-    """Frozen; an unknown field is an error that names it, and so is true or false for a number."""
+    """Frozen; an unknown field is an error that names it, and so is true or text for a number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_timedelta="float")
 
     @model_validator(mode="before")
     @classmethod
     def _numbers_are_numbers(cls, data: Any) -> Any:
-        """Python takes true for 1, and pydantic does."""
+        """Python takes true for 1, and pydantic does; and it takes "0.05" for 0.05."""
         if isinstance(data, dict):
             wrong = [
                 InitErrorDetails(type=_NO_NUMBER, loc=(name, *at), input=value)
-                for name in _numbers_of(cls)
-                for at, value in _truths(data.get(name))
+                for name, kinds in _numbers_of(cls)
+                for at, value in _of_kinds(data.get(name), kinds)
             ]
             if wrong:
                 raise ValidationError.from_exception_data(cls.__name__, wrong)
@@ -68,18 +68,30 @@ _NO_NUMBER = PydanticCustomError("no_number", "expected a number")
 
 
 @cache
-def _numbers_of(model: type[BaseModel]) -> tuple[str, ...]:
+def _numbers_of(model: type[BaseModel]) -> tuple[tuple[str, tuple[type, ...]], ...]:
     """The fields of a model that are numbers, or lists of numbers, as a document names them.
 
-    Not those that read what they are given themselves, as percentages do.
+    Each with what is no number there. Not those that read what they are given themselves, as
+    percentages do.
     """
     return tuple(
-        field.alias or name
+        (field.alias or name, (bool,) if _may_be_text(field.annotation) else (bool, str))
         for name, field in model.model_fields.items()
         if _types(field.annotation) & {int, float}
         and bool not in _types(field.annotation)
         and not any(isinstance(one, BeforeValidator) for one in field.metadata)
     )
+
+
+def _may_be_text(annotation: Any) -> bool:
+    """Whether text is among what is taken, or read there in a way of its own."""
+    inner = get_args(annotation)
+    if not inner:
+        return isinstance(annotation, type) and issubclass(annotation, str)
+    if get_origin(annotation) is Annotated:
+        reads = any(isinstance(one, BeforeValidator) for one in inner[1:])
+        return reads or _may_be_text(inner[0])
+    return any(isinstance(one, str) or _may_be_text(one) for one in inner)  # text of a Literal
 
 
 def _types(annotation: Any) -> frozenset[Any]:
@@ -91,11 +103,11 @@ def _types(annotation: Any) -> frozenset[Any]:
     return frozenset[Any]().union(*(_types(one) for one in inner))
 
 
-def _truths(value: Any) -> Iterator[tuple[tuple[int, ...], bool]]:
-    if isinstance(value, bool):
+def _of_kinds(value: Any, kinds: tuple[type, ...]) -> Iterator[tuple[tuple[int, ...], object]]:
+    if isinstance(value, kinds):
         yield (), value
     elif isinstance(value, list | tuple):
-        yield from (((at,), one) for at, one in enumerate(value) if isinstance(one, bool))
+        yield from (((at,), one) for at, one in enumerate(value) if isinstance(one, kinds))
 
 
 def parse_duration(value: Any) -> timedelta:

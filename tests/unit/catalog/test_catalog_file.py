@@ -219,9 +219,16 @@ def test_one_mistake_at_the_top_is_one_line(text: str, line: str) -> None:
             "{metrics: [{kind: histogram, name: latency, edges: [0.1, true]}]}",
             "metrics[0].edges[1]: got true, expected a number",
         ),
+        ('{judge: {alpha: "0.05"}}', "judge.alpha: got '0.05', expected a number"),
+        ("{judge: {alpha: 1e-3}}", "judge.alpha: got '1e-3', expected a number"),
+        ('{judge: {looks: "5"}}', "judge.looks: got '5', expected a number"),
+        (
+            '{metrics: [{kind: histogram, name: latency, edges: ["0.1", 1]}]}',
+            "metrics[0].edges[0]: got '0.1', expected a number",
+        ),
     ],
 )
-def test_neither_true_nor_false_is_a_number(text: str, line: str) -> None:
+def test_neither_true_nor_false_nor_text_is_a_number(text: str, line: str) -> None:
     assert services(f"  a: {text}\n") == [f"4: services.a.{line}"]
 
 
