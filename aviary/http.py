@@ -46,7 +46,7 @@ async def _alive() -> None:
 
 
 def add_health(
-    app: FastAPI, ready: Ready, registry: Collector, *, alive: Ready = _alive
+    app: FastAPI, ready: Ready, registry: Collector, *, build: str, alive: Ready = _alive
 ) -> FastAPI:
     """Add `/healthz` (the process lives), `/readyz` (it can work) and `/metrics` to an app.
 
@@ -54,6 +54,7 @@ def add_health(
         app: the app.
         ready: asks whether the process can work now.
         registry: of the metrics.
+        build: of the process; `/readyz` names it.
         alive: raises `Retryable` once this process never will work again, and must be replaced.
     """
 
@@ -65,7 +66,7 @@ def add_health(
     @app.get("/readyz", tags=["health"], responses={503: {"description": "Not ready, with why."}})
     async def readyz() -> JSONResponse:
         """Say whether the process can do its work now."""
-        return await _said(ready, yes="ready", no="not ready")
+        return await _said(ready, yes="ready", no="not ready", build=build)
 
     @app.get("/metrics", tags=["health"], response_class=Response)
     async def metrics() -> Response:
@@ -75,13 +76,13 @@ def add_health(
     return app
 
 
-async def _said(asked: Ready, *, yes: str, no: str) -> JSONResponse:
+async def _said(asked: Ready, *, yes: str, no: str, **more: str) -> JSONResponse:
     try:
         await asked()
     except Retryable as error:
-        body = {"status": no, "reason": str(error)}
+        body = {"status": no, "reason": str(error), **more}
         return JSONResponse(body, status_code=HTTPStatus.SERVICE_UNAVAILABLE)
-    return JSONResponse({"status": yes})
+    return JSONResponse({"status": yes, **more})
 
 
 class _Server(uvicorn.Server):

@@ -73,6 +73,8 @@ class WebhookOptions:
     """Largest body, in bytes."""
     docs: bool = False
     """Whether it describes itself on `/docs` and `/openapi.json`."""
+    build: str = ""
+    """Of the process; `/readyz` names it."""
     patience_s: float = 5.0
     """Seconds that Kafka may take; after that Alertmanager is told to come again."""
 

@@ -17,6 +17,7 @@ from adapters.alertmanager import AlertmanagerAlerts
 from adapters.http_access import open_client
 from adapters.kafka import Sender
 from aviary.access_settings import http_access, is_loopback, secret_of
+from aviary.builds.identity import named_build
 from aviary.catalog_watch import CatalogWatch
 from aviary.connect import kafka_options
 from aviary.connections import read_connections
@@ -91,7 +92,7 @@ def create_app(  # noqa: PLR0913 - its parts
         """Take a notification (webhook version 4): one Kafka record for each alert."""
         return await receiver.answer(request)
 
-    add_health(app, writer.check, registry)
+    add_health(app, writer.check, registry, build=options.build)
 
     @app.put("/{path:path}", include_in_schema=False)
     @app.post("/{path:path}", include_in_schema=False)
@@ -157,7 +158,10 @@ async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
     registry = new_registry("webhook")
     known = _Known(CatalogWatch(settings.catalog, registry, read_connections(settings)))
     options = WebhookOptions(
-        token=webhook_token(settings), max_body=settings.webhook_max_body, docs=settings.http_docs
+        token=webhook_token(settings),
+        max_body=settings.webhook_max_body,
+        docs=settings.http_docs,
+        build=named_build(settings),
     )
     taken = listen(settings.webhook_host, settings.webhook_port)
     sender = Sender(kafka_options(settings), (ids.TOPIC_ALERTS, ids.TOPIC_DEADLETTERS))

@@ -19,7 +19,7 @@ from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 
 from adapters.errors import Retryable, Terminal
-from aviary.builds.identity import version_of
+from aviary.builds.identity import named_build, version_of
 from aviary.builds.keeper import keeper_of
 from aviary.builds.server import Deployment
 from aviary.connect import check_temporal, connect_temporal, retry_until_available, unless
@@ -85,7 +85,8 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     app = make_app("Aviary worker", docs=settings.http_docs)
-    health = add_health(app, standing.ready, registry, alive=standing.alive)
+    build = named_build(settings)
+    health = add_health(app, standing.ready, registry, build=build, alive=standing.alive)
     taken = listen(settings.metrics_host, settings.metrics_port)
     over = asyncio.Event()
     serving = asyncio.create_task(serve(health, taken, over, name="worker"))

@@ -29,6 +29,7 @@ from aviary.bridge.metrics import BridgeMetrics
 from aviary.bridge.partition_processor import CAP_BACKOFF_S
 from aviary.bridge.temporal import TemporalGateway
 from aviary.bridge.threads import SWITCH_S
+from aviary.builds.identity import named_build
 from aviary.catalog_watch import CatalogWatch
 from aviary.connect import (
     check_temporal,
@@ -219,11 +220,15 @@ async def run_bridge(settings: Settings, stop: asyncio.Event, beside: Beside | N
     sys.setswitchinterval(SWITCH_S)
     bridge = _Bridge(settings)
     app = make_app("Aviary bridge", docs=settings.http_docs)
+    build = named_build(settings)
     if beside is None:
-        health = add_health(app, bridge.ready, Several((bridge.registry,)))
+        health = add_health(app, bridge.ready, Several((bridge.registry,)), build=build)
     else:
-        metrics = Several((bridge.registry, beside.registry))
-        health = add_health(app, all_of(beside.ready, bridge.ready), metrics, alive=beside.alive)
+        ready, metrics = (
+            all_of(beside.ready, bridge.ready),
+            Several((bridge.registry, beside.registry)),
+        )
+        health = add_health(app, ready, metrics, build=build, alive=beside.alive)
     taken = listen(settings.metrics_host, settings.metrics_port)
     over = asyncio.Event()
     serving = asyncio.create_task(serve(health, taken, over, name="bridge"))

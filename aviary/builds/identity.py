@@ -39,6 +39,12 @@ def deployment_of(settings: Settings) -> str:
     )
 
 
+def named_build(settings: Settings) -> str:
+    """The build of this process, for people: whether or not it takes part in worker versioning."""
+    set_by_hand = settings.build_id not in {BUILD_OFF, BUILD_AUTO}
+    return settings.build_id if set_by_hand else own_build_id()
+
+
 @cache
 def own_build_id() -> str:
     """The version of the package, and a digest of what decides whether a history replays.

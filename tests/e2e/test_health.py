@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from aviary.builds.identity import own_build_id
 from aviary.local.http1 import fetch
 from aviary.local.stack import Stack
 
@@ -33,5 +34,5 @@ async def answers(port: int, path: str, expected: dict[str, str]) -> None:
 async def test_lives_and_can_do_its_work(shop: Stack, process: str) -> None:
     port = getattr(shop.ports, {"webhook": "webhook"}.get(process, f"{process}_metrics"))
     await answers(port, "/healthz", {"status": "ok"})
-    await answers(port, "/readyz", {"status": "ready"})
+    await answers(port, "/readyz", {"status": "ready", "build": own_build_id()})
     assert (await fetch(port, "/metrics")).status == 200

@@ -18,9 +18,28 @@ async def ready() -> None:
     """Nothing is wrong."""
 
 
+async def test_readiness_names_the_build_whether_or_not_it_is_ready() -> None:
+    reason: list[str] = ["not yet"]
+
+    async def asked() -> None:
+        if reason:
+            raise Retryable(reason[0])
+
+    app = add_health(FastAPI(), asked, CollectorRegistry(), build="7")
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://worker") as http:
+        said = {"status": "not ready", "reason": "not yet", "build": "7"}
+        assert (await http.get("/readyz")).json() == said
+        reason.clear()
+        assert (await http.get("/readyz")).json() == {"status": "ready", "build": "7"}
+        assert (await http.get("/healthz")).json() == {"status": "ok"}
+
+
 async def test_who_never_will_work_again_says_so_to_both_probes() -> None:
     standing = Standing(Settings())
-    app = add_health(FastAPI(), standing.ready, CollectorRegistry(), alive=standing.alive)
+    app = add_health(
+        FastAPI(), standing.ready, CollectorRegistry(), build="7", alive=standing.alive
+    )
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://worker") as http:
         assert (await http.get("/healthz")).json() == {"status": "ok"}

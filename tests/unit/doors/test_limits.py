@@ -31,7 +31,7 @@ async def server(limits: Limits) -> AsyncIterator[Connect]:
         return None
 
     over = asyncio.Event()
-    app = add_health(make_app("A server"), ready, new_registry("test"))
+    app = add_health(make_app("A server"), ready, new_registry("test"), build="")
 
     @app.post("/size")
     async def size(request: Request) -> dict[str, int]:
