@@ -71,6 +71,23 @@ def show_path(path: Path) -> str:
     return "".join(parts).removeprefix(".")
 
 
+class _Unshown:
+    """A value that stands where none is known, and may be anything: a secret, too."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
+def _keys_alone(value: Any) -> Any:
+    """What stands in place of something else: of mappings their keys alone."""
+    if isinstance(value, dict):
+        return dict.fromkeys(value, _UNSHOWN)
+    return [_keys_alone(one) for one in value] if isinstance(value, list) else value
+
+
+_UNSHOWN = _Unshown()
+
+
 class _Short(reprlib.Repr):
     """Shortens values, and shows none that by its name is a secret: it stands where it must not."""
 
@@ -103,6 +120,8 @@ def explain(error: ErrorDetails, data: Any, schema: Mapping[str, Any]) -> Findin
         schema: JSON Schema of the document, asked for known names and descriptions.
     """
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
+    if kind.endswith("_type"):
+        value = _keys_alone(value)
     path = document_path(error["loc"], data, missing=kind == "missing" or value is MISSING)
     if kind == "missing":
         meaning = _description(schema, path, data)

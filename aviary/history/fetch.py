@@ -107,7 +107,7 @@ async def _canary(
 async def _ask(handle: WorkflowHandle[Any, Any]) -> tuple[DecisionRecord, ...] | None:
     """The record of a canary of which its history has less; None where it does not answer soon."""
     try:
-        status = await handle.query(
+        status: CanaryStatus = await handle.query(
             QUERY_STATUS, result_type=CanaryStatus, rpc_timeout=_ANSWERS_WITHIN
         )
     except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
