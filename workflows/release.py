@@ -8,36 +8,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import TypedSearchAttributes
-from temporalio.exceptions import ChildWorkflowError, FailureError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from schemas.admission import Answer, Busy, Revert
     from schemas.ids import (
-        CANARY_WORKFLOW,
         QUERY_STATUS,
         RELEASE_WORKFLOW,
         SIGNAL_ADMISSION,
-        SIGNAL_FINALIZE,
-        SIGNAL_GO_ON,
-        SIGNAL_ORDER_ROLLBACK,
         SIGNAL_REPORT,
         SIGNAL_REVERT,
         canary_workflow_id,
     )
     from schemas.release import (
-        CanaryInput,
         CanaryOutcome,
         CanaryPhase,
         CanaryReport,
         Cause,
         CauseKind,
         Command,
-        EndOrder,
         ReleaseInput,
         ReleasePhase,
         ReleaseStatus,
@@ -45,21 +37,19 @@ with workflow.unsafe.imports_passed_through():
     from schemas.verdict import Verdict
     from workflows import describe, pages, plan
     from workflows.admission_client import AdmissionClient
-    from workflows.attributes import Attributes, of_canary
+    from workflows.attributes import Attributes
     from workflows.calls import decided
+    from workflows.canary_orders import CanaryEvents, CanaryOrders
     from workflows.cell import here
     from workflows.commands import CommandKind, Commands
-    from workflows.outbox import Announcer, Pace
+    from workflows.outbox import Announcer
     from workflows.readiness import Readiness
     from workflows.release_events import ReleaseEvents
     from workflows.report_call import write_report
-    from workflows.reset import Reset, order_end, resets
+    from workflows.reset import Reset
     from workflows.reverting import Reverts
     from workflows.service_states import ServiceStates
     from workflows.waiting import run_to_end
-
-TASK_TIMEOUT = timedelta(seconds=2)
-"""With the workers' short sticky time-out, a killed worker delays the next alert by 1 to 2 s."""
 
 
 @workflow.defn(name=RELEASE_WORKFLOW)
@@ -82,13 +72,17 @@ class ReleaseWorkflow(Commands):
         self._cause: Cause | None = None
         self._paused = False
         self._said: deque[str] = deque(maxlen=pages.SAID)
-        self._pace = Pace()
         self._soaked = False
-        self._ordered: set[str] = set()
-        self._let_on: dict[str, int] = {}
         self._forced: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._handles: dict[str, workflow.ChildWorkflowHandle[Any, CanaryOutcome]] = {}
+        self._orders = CanaryOrders(
+            start,
+            self._states,
+            readiness=self._readiness,
+            admission=self._admission,
+            reset=self._reset,
+            events=CanaryEvents(self._note_change, self._busy, self._closed, self._lost),
+        )
         self._started_at = workflow.now()
         self._reverts = Reverts(self._states, self._started_at)
         self._finished_at: datetime | None = None
@@ -127,12 +121,12 @@ class ReleaseWorkflow(Commands):
         return self.status()
 
     def _page(self) -> str:
-        runs = {
-            service: handle.first_execution_run_id or ""
-            for service, handle in self._handles.items()
-        }
         return pages.release(
-            self.status(), self._plan, at=workflow.now(), said=tuple(self._said), runs=runs
+            self.status(),
+            self._plan,
+            at=workflow.now(),
+            said=tuple(self._said),
+            runs=self._orders.runs,
         )
 
     async def _finish(self) -> None:
@@ -206,12 +200,12 @@ class ReleaseWorkflow(Commands):
             aborting=self._phase is ReleasePhase.ROLLING_BACK,
             soaked=self._soaked,
             finalizing=self._phase is ReleasePhase.FINALIZING,
-            ordered=frozenset(self._ordered),
+            ordered=frozenset(self._orders.ordered),
             forced=frozenset(self._forced),
             away=self._states.away,
             groups=self._states.groups,
             points=self._states.points,
-            told=self._let_on,
+            told=self._orders.let_on,
             pausing=self._states.pausing,
         )
 
@@ -219,20 +213,21 @@ class ReleaseWorkflow(Commands):
         match action:
             case plan.Start(service):
                 self._states.set_phase(service, CanaryPhase.PREFLIGHT)
-                self._background(self._run_canary(service))
+                self._background(self._orders.run(service))
             case plan.GoOn(service, point):
-                if service in self._handles:  # it is being started otherwise: asked again then
-                    self._let_on[service] = point
-                    self._background(self._signal(service, SIGNAL_GO_ON, point))
+                if self._orders.knows(service):  # it is being started otherwise: asked again then
+                    self._orders.let_on[service] = point
+                    self._background(self._orders.go_on(service, point))
             case plan.Skip(service):
                 self._states.set_phase(service, CanaryPhase.SKIPPED)
                 self._changed = True
             case plan.RollBack(service):
-                self._ordered.add(service)
-                self._background(self._order_back(service))
+                self._orders.ordered.add(service)
+                cause = self._cause or self._because(CauseKind.RELEASE, "the release goes back")
+                self._background(self._orders.back(service, cause))
             case plan.Finalize(service):
-                self._ordered.add(service)
-                self._background(self._order_final(service))
+                self._orders.ordered.add(service)
+                self._background(self._orders.final(service))
             case plan.Soak() | plan.BeginFinalize() | plan.Finish():
                 self._carry_out_whole(action)
 
@@ -254,63 +249,6 @@ class ReleaseWorkflow(Commands):
         self._changed = True
 
     # --- its canaries ---
-
-    async def _run_canary(
-        self, service: str, restore: Cause | None = None, *, promote: bool = False
-    ) -> None:
-        """Start a canary and see it to its end; `restore` and `promote` mend a lost one.
-
-        One whose start is only confirmed after a reset is not this run's: Temporal takes another
-        run for its parent, and `_begin_anew` has it called in by name.
-        """
-        began = resets()
-        start = CanaryInput(
-            release=self._plan.release,
-            plan=self._plan.services[service],
-            tuning=self._start.tuning,
-            environment=self._plan.environment,
-            routed=service in self._readiness.routed,
-            restore=restore,
-            promote=promote,
-        )
-        try:
-            async with self._pace.room(start):
-                handle = await self._start_canary(service, start)
-        except WorkflowAlreadyStartedError:
-            if restore is not None or promote:
-                await self._call_in(service, restore, promote=promote)
-            elif resets() == began:
-                await self._busy(service)
-            return
-        if resets() != began:
-            return
-        self._handles[service] = handle
-        self._changed = True
-        try:
-            self._closed(service, await handle)
-        except ChildWorkflowError as error:
-            self._lost(service, describe.failure(error))
-
-    async def _start_canary(
-        self, service: str, start: CanaryInput
-    ) -> workflow.ChildWorkflowHandle[Any, CanaryOutcome]:
-        return await workflow.start_child_workflow(
-            CANARY_WORKFLOW,
-            start,
-            result_type=CanaryOutcome,
-            id=canary_workflow_id(service, here()),
-            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-            task_timeout=TASK_TIMEOUT,
-            static_summary=f"{service} {self._plan.services[service].version}",
-            static_details=pages.canary_details(self._plan, service, workflow.info().run_id),
-            search_attributes=self._canary_attributes(service),
-        )
-
-    async def _call_in(self, service: str, restore: Cause | None, *, promote: bool) -> None:
-        """End a canary from before a reset, of it or of this release, and see what it left."""
-        order = EndOrder(release=self._plan.release, cause=restore)
-        await order_end(service, order, self._admission)
-        await self._run_canary(service, restore, promote=promote)
 
     def _begin_anew(self) -> None:
         """After a reset: go back, or on with finalizing, as if every canary were lost."""
@@ -337,16 +275,9 @@ class ReleaseWorkflow(Commands):
 
     def _lost_sight_of(self, service: str) -> None:
         """It may have traffic, and its canary must be ordered again."""
-        self._handles.pop(service, None)
-        self._ordered.discard(service)
+        self._orders.forget(service)
         self._states.lost(service)
         self._changed = True
-
-    def _canary_attributes(self, service: str) -> TypedSearchAttributes | None:
-        if not self._start.tuning.search_attributes:
-            return None
-        planned = self._plan.services[service]
-        return of_canary(self._plan.release, self._plan.environment, planned)
 
     async def _busy(self, service: str) -> None:
         """Another release's canary is there, which the admission did not know of."""
@@ -386,34 +317,6 @@ class ReleaseWorkflow(Commands):
         )
         self._lost_sight_of(service)
 
-    async def _order_back(self, service: str) -> None:
-        cause = self._cause or self._because(CauseKind.RELEASE, "the release goes back")
-        if service in self._handles:
-            await self._signal(service, SIGNAL_ORDER_ROLLBACK, cause)
-        elif self._states.phases[service] is CanaryPhase.HOLDING or self._reset.happened:
-            self._states.set_phase(service, CanaryPhase.ROLLING_BACK)
-            await self._run_canary(service, restore=cause)
-        else:
-            self._ordered.discard(service)  # it is being started: asked again once it has
-
-    async def _order_final(self, service: str) -> None:
-        if service in self._handles:
-            await self._signal(service, SIGNAL_FINALIZE)
-        else:
-            await self._run_canary(service, promote=True)
-
-    async def _signal(self, service: str, name: str, argument: Any = None) -> None:
-        """Tell a canary; one that has closed meanwhile has its outcome already."""
-        if service not in self._handles:
-            return
-        try:
-            async with self._pace.room(argument):
-                await self._handles[service].signal(name, argument)
-        except FailureError as error:
-            workflow.logger.warning(
-                "a canary does not hear", extra={"service": service, "error": str(error)}
-            )
-
     @workflow.signal(name=SIGNAL_REPORT, description="Not for people: from a canary, where it is.")
     def canary_report(self, report: CanaryReport | None = None) -> None:
         """Keep the newest report of a service, tell the world, and act on trouble."""
@@ -422,9 +325,9 @@ class ReleaseWorkflow(Commands):
         self._changed = True
         self._events.canary(report)
         if report.phase is CanaryPhase.IN_STEP:
-            self._let_on.pop(report.service, None)  # it was reset, or tells of its wait once more
+            self._orders.let_on_anew(report.service)
         if self._phase is ReleasePhase.FINALIZING and not report.phase.final:
-            self._ordered.discard(report.service)  # it was reset, and may not know of the order
+            self._orders.order_anew(report.service)
         if report.cause is not None:
             self._go_back(report.cause)
 
@@ -499,7 +402,7 @@ class ReleaseWorkflow(Commands):
                 self._events.paused(paused=self._paused, text=said)
         targets = self._states.targets(kind, command)
         for service in targets:
-            self._background(self._signal(service, kind, command))
+            self._background(self._orders.signal(service, kind, command))
         self._changed = True
         return f"{said}: {', '.join(targets) or 'nothing moves yet'}"
 
