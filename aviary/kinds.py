@@ -9,6 +9,7 @@ from functools import cache
 from typing import Final
 
 from adapters.deployers.memory import MEMORY as MEMORY_DEPLOYER
+from adapters.deployers.process import PROCESS
 from adapters.metrics.prometheus import PROMETHEUS
 from adapters.notifiers.apprise import APPRISE
 from adapters.routers.envoy import ENVOY
@@ -21,7 +22,10 @@ ROUTERS: Final = (
 )
 METRICS: Final = (PROMETHEUS,)
 NOTIFIERS: Final = (APPRISE,)
-DEPLOYERS: Final = (MEMORY_DEPLOYER,)
+DEPLOYERS: Final = (
+    MEMORY_DEPLOYER,
+    PROCESS,
+)
 
 
 @cache

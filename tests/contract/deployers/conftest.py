@@ -1,16 +1,27 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import httpx
 import pytest
 
 from adapters.ports import Deployer
+from tests.contract.deployers.processes import ProcessSubject
 from tests.contract.deployers.subjects import RUNNERS, SUBJECTS, MemorySubject, Subject
 
 
 @pytest.fixture
 def memory_deployer_subject() -> MemorySubject:
     return MemorySubject()
+
+
+@pytest.fixture
+async def process_deployer_subject(tmp_path: Path) -> AsyncIterator[ProcessSubject]:
+    async with httpx.AsyncClient() as client:
+        made = ProcessSubject(tmp_path, client, range(21_000, 25_000))
+        yield made
+        made.stop()
 
 
 @pytest.fixture

@@ -179,7 +179,7 @@ def names(instances: Sequence[Instance]) -> set[str]:
     return {one.name for one in instances}
 
 
-SUBJECTS: Final = ("memory",)
+SUBJECTS: Final = ("memory", "process")
 """Every deployer there is; each has a fixture `<name>_deployer_subject`."""
-RUNNERS: Final = ("memory",)
+RUNNERS: Final = ("memory", "process")
 """Those that run commands."""
