@@ -1,4 +1,4 @@
-"""Descriptions: what a package says of the kind of router, metrics source or notifier it brings.
+"""Descriptions: what a package says of the kind of router, metrics source, notifier or hook it has.
 
 One value each, for the one table of `aviary.kinds`, or for an entry point of a package of its own.
 Importing a description imports no client library: what is heavy is imported as one is made.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from adapters.connections import Connection
 from adapters.packs import Pack
-from adapters.ports import Deployer, MetricsSource, Notifier, Router
+from adapters.ports import Deployer, HookCaller, MetricsSource, Notifier, Router
 from schemas.base import Model
 from schemas.capabilities import Capabilities
 from schemas.catalog_check import Finding
@@ -57,20 +57,26 @@ def _fits(_: Any, __: Any) -> Iterable[Finding]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RouterKind(Kind[C], Generic[O, C]):
-    """A kind of router.
+class CatalogKind(Kind[C], Generic[O, C]):
+    """A kind that catalogs choose by name.
 
     Secrets are fields of its connection and never of its options, which stand in catalogs, plans
     and histories.
     """
 
-    make: Callable[[O, C | None, Shared], Router]
-    """Makes a router. Raises ValueError or an adapter's error where what it is told is wrong."""
-    capabilities: Capabilities
     options: type[Model] = NoOptions
     """What a catalog may write beside `kind`; unknown fields must be errors of it."""
     check: Callable[[O, C | None], Iterable[Finding]] = _fits
-    """What the fields can't say of themselves; paths begin at the router."""
+    """What the fields can't say of themselves; paths begin beside `kind`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouterKind(CatalogKind[O, C]):
+    """A kind of router."""
+
+    make: Callable[[O, C | None, Shared], Router]
+    """Makes a router. Raises ValueError or an adapter's error where what it is told is wrong."""
+    capabilities: Capabilities
     metrics: tuple[MetricSpec, ...] | None = None
     """Of services whose catalog names none; None: such a service can't be judged."""
     pack: str | Pack | None = None
@@ -78,18 +84,14 @@ class RouterKind(Kind[C], Generic[O, C]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeployerKind(Kind[C], Generic[O, C]):
+class DeployerKind(CatalogKind[O, C]):
     """A kind of deployer: one is made for each connection, and is told the recipe of each version.
 
-    What `RouterKind` says of secrets and options holds here: the options are the recipe.
+    Its options are the recipe.
     """
 
     make: Callable[[C | None, str, Shared], Deployer]
     """Makes a deployer of its connection and its owner: it touches what bears that name alone."""
-    options: type[Model] = NoOptions
-    """The recipe, as a catalog writes it beside `kind`; unknown fields must be errors of it."""
-    check: Callable[[O, C | None], Iterable[Finding]] = _fits
-    """What the fields can't say of themselves; paths begin at the deployer."""
     image: bool = False
     """Whether a version is an image, which a deploy event may name."""
     scales: bool = True
@@ -99,6 +101,14 @@ class DeployerKind(Kind[C], Generic[O, C]):
     check_version: Callable[[O, WantedVersion], Iterable[Finding]] = _fits
     """What of a version can't be done, as far as that is known before anything runs: an image
     that neither the recipe nor the event names, more instances than there are ports."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HookKind(CatalogKind[O, C]):
+    """A kind of hook: one way to ask, or tell, another system."""
+
+    make: Callable[[O, C | None, Shared], HookCaller]
+    """Makes a caller. Raises ValueError or an adapter's error where what it is told is wrong."""
 
 
 class Source(MetricsSource, Protocol):

@@ -11,6 +11,7 @@ from datetime import datetime
 from adapters.errors import AdapterError
 from schemas.alert import Alert
 from schemas.events import CloudEvent
+from schemas.hooks import HookAnswer, HookEvent, Said
 from schemas.notice import Notice
 from schemas.reading import Series
 
@@ -58,6 +59,27 @@ class MemoryNotifier(_Fallible):
         """Keep one notice."""
         self._work()
         self.notices.append(notice)
+
+
+class MemoryHook(_Fallible):
+    """`HookCaller`: keeps every call, and answers as it was told; yes where it was told nothing."""
+
+    def __init__(self) -> None:
+        """Say yes to everybody."""
+        super().__init__()
+        self.calls: list[HookEvent] = []
+        """Each call, those that were made again among them."""
+        self.answers: dict[str, HookAnswer] = {}
+        """What is answered, by the name of the hook."""
+
+    async def call(self, event: HookEvent) -> HookAnswer:
+        """Keep the call, and answer."""
+        self.calls.append(event)
+        self._work()
+        return self.answers.get(event.data.hook, HookAnswer(said=Said.YES))
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
 
 
 class MemoryAlertSource(_Fallible):

@@ -13,17 +13,27 @@ from activities.admission import AdmissionActivities
 from activities.announce import AnnounceActivities
 from activities.decided import DecidedActivities, went_final
 from activities.drift import DriftActivities, Known
+from activities.hooks import HookActivities
 from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
 from activities.readiness import ReadinessActivities
 from activities.report import ReportActivities
 from activities.standing import StandingActivities
 from activities.traffic import HEALS_WITHIN, TrafficActivities
-from adapters.ports import AlertSource, Deployer, EventLog, Notifier, ReportWriter, Routing
+from adapters.ports import (
+    AlertSource,
+    Deployer,
+    EventLog,
+    HookCaller,
+    Notifier,
+    ReportWriter,
+    Routing,
+)
 from aviary.queues import Activity, ActivitySet
 from aviary.schedules import plan_back
 from schemas.catalog import Catalog
 from schemas.deploy_spec import DeploySpec
+from schemas.hooks import HookCall
 from schemas.router_spec import RouterSpec
 
 
@@ -32,6 +42,7 @@ class Outside:
     """What the activities reach, each by its port."""
 
     routers: Callable[[RouterSpec], Routing]
+    hooks: Callable[[HookCall], HookCaller]
     catalog: Callable[[], Catalog]
     log: EventLog
     notifier: Notifier
@@ -83,5 +94,6 @@ def activity_set(client: Client, outside: Outside) -> ActivitySet:
             admission.wait_for_end,
             PreflightActivities(outside.alerts).preflight,
             ReadinessActivities(routers).ready,
+            HookActivities(outside.hooks).call,
         ],
     )

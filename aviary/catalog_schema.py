@@ -1,4 +1,4 @@
-"""The JSON Schema of catalogs, with the routers and packs that are there."""
+"""The JSON Schema of catalogs, with the routers, hooks and packs that are there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from schemas.catalog import Catalog
 from schemas.deploy_spec import NONE, DeploySpec
+from schemas.hooks import HookCall
 from schemas.router_spec import RouterSpec
 
 _DEFINITION: Final = "#/$defs/{}"
@@ -18,16 +19,19 @@ _DEFINITION: Final = "#/$defs/{}"
 def catalog_schema(
     routers: Mapping[str, type[BaseModel]],
     deployers: Mapping[str, type[BaseModel]],
+    hooks: Mapping[str, type[BaseModel]],
     packs: Iterable[str],
 ) -> dict[str, Any]:
-    """The schema of a catalog whose routers and deployers are of these kinds.
+    """The schema of a catalog whose routers, deployers and hooks are of these kinds.
 
     Args:
         routers: by kind, what a catalog writes of one.
         deployers: likewise.
+        hooks: by kind, what a catalog writes of a hook's call.
         packs: the names of the metric packs.
     """
-    models: tuple[type[BaseModel], ...] = (Catalog, *routers.values(), *deployers.values())
+    of_kinds = (*routers.values(), *deployers.values(), *hooks.values())
+    models: tuple[type[BaseModel], ...] = (Catalog, *of_kinds)
     refs, together = models_json_schema(
         [(model, "validation") for model in models], ref_template=_DEFINITION.format("{model}")
     )
@@ -36,6 +40,10 @@ def catalog_schema(
     definitions[RouterSpec.__name__] = {
         "description": "Which router carries a service; `kind` says which.",
         **_one_of({kind: names[model] for kind, model in routers.items()}),
+    }
+    definitions[HookCall.__name__] = {
+        "description": "What is called; `kind` says how.",
+        **_one_of({kind: names[model] for kind, model in hooks.items()}),
     }
     definitions[DeploySpec.__name__] = {
         "description": "Who puts versions up: none (the pipeline), or what `kind` says.",

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from adapters.connections import Connection
-from adapters.kinds import DeployerKind, Kind, RouterKind
+from adapters.kinds import DeployerKind, HookKind, Kind, RouterKind
 from adapters.packs import BUILT_IN
 from schemas.deploy_spec import NONE, DeployTerms
 from schemas.outside import is_secret
@@ -54,6 +54,8 @@ def _problems(kind: Kind[Any]) -> Iterator[str]:
     if isinstance(kind, RouterKind):
         yield from _options(kind.options, _BESIDE)
         yield from _pack(kind)
+    if isinstance(kind, HookKind):
+        yield from _options(kind.options, _BESIDE)
     if isinstance(kind, DeployerKind):
         if kind.name == NONE:
             yield f"name: expected another one than {NONE}, which is the word for no deployer"
@@ -61,7 +63,7 @@ def _problems(kind: Kind[Any]) -> Iterator[str]:
 
 
 def _options(options: type[BaseModel], beside: AbstractSet[str]) -> Iterator[str]:
-    """What a catalog writes: of a router its options, of a deployer its recipe."""
+    """What a catalog writes: of a router or a hook its options, of a deployer its recipe."""
     if not _is_class(options, BaseModel):
         yield f"options: got {options!r}, expected a subclass of schemas.base.Model"
         return

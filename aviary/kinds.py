@@ -10,6 +10,7 @@ from typing import Final
 
 from adapters.deployers.memory import MEMORY as MEMORY_DEPLOYER
 from adapters.deployers.process import PROCESS
+from adapters.hooks.http import HTTP
 from adapters.metrics.prometheus import PROMETHEUS
 from adapters.notifiers.apprise import APPRISE
 from adapters.routers.envoy import ENVOY
@@ -26,9 +27,10 @@ DEPLOYERS: Final = (
     MEMORY_DEPLOYER,
     PROCESS,
 )
+HOOKS: Final = (HTTP,)
 
 
 @cache
 def registry() -> Registry:
     """Everything that is there for this process: these, and what is installed beside them."""
-    return Registry(ROUTERS, METRICS, NOTIFIERS, DEPLOYERS)
+    return Registry(ROUTERS, METRICS, NOTIFIERS, DEPLOYERS, HOOKS)

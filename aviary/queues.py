@@ -18,6 +18,7 @@ from workflows.admission import AdmissionWorkflow
 from workflows.canary import CanaryWorkflow
 from workflows.drift import DriftWorkflow
 from workflows.guard import GuardInterceptor
+from workflows.hook import HookWorkflow
 from workflows.release import ReleaseWorkflow
 
 Activity = Callable[..., Any]
@@ -38,6 +39,7 @@ WORKFLOWS: Sequence[type] = (
     CanaryWorkflow,
     AdmissionWorkflow,
     DriftWorkflow,
+    HookWorkflow,
 )
 STICKY_TIMEOUT = timedelta(seconds=1)
 """A killed worker's cached runs move on after this (the SDK's default is 10 s)."""

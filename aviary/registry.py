@@ -17,7 +17,14 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from adapters.connections import Connection
-from adapters.kinds import DeployerKind, Kind, MetricsKind, NotifierKind, RouterKind
+from adapters.kinds import (
+    DeployerKind,
+    HookKind,
+    Kind,
+    MetricsKind,
+    NotifierKind,
+    RouterKind,
+)
 from adapters.packs import Pack, Packs
 from aviary.descriptions import DescriptionError, check_kind
 from schemas.outside import one_line
@@ -147,6 +154,7 @@ class Registry:
         metrics: Sequence[MetricsKind[Any]],
         notifiers: Sequence[NotifierKind[Any]],
         deployers: Sequence[DeployerKind[Any, Any]] = (),
+        hooks: Sequence[HookKind[Any, Any]] = (),
     ) -> None:
         """Take the kinds of this repository; those of installed packages are found."""
         known: dict[str, type[Connection]] = {}
@@ -160,6 +168,7 @@ class Registry:
         self.deployers: Kinds[DeployerKind[Any, Any]] = Kinds(
             "aviary.deployers", DeployerKind, deployers, known
         )
+        self.hooks: Kinds[HookKind[Any, Any]] = Kinds("aviary.hooks", HookKind, hooks, known)
 
     def packs(self) -> Packs:
         """Aviary's metric packs, and those that kinds of routers bring along."""
@@ -177,4 +186,4 @@ class Registry:
         return {model.connection_kind: model for model in models if model is not None}
 
     def _ports(self) -> tuple[Kinds[Any], ...]:
-        return (self.routers, self.metrics, self.notifiers, self.deployers)
+        return (self.routers, self.metrics, self.notifiers, self.deployers, self.hooks)

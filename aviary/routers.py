@@ -1,4 +1,4 @@
-"""Routers and deployers of a catalog held against their kinds; routers made of what they say."""
+"""Routers, deployers and hooks of a catalog held against their kinds; routers made of that."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pydantic import BaseModel, JsonValue, ValidationError, create_model
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from adapters.connections import Connection
-from adapters.errors import Retryable, Terminal
-from adapters.kinds import DeployerKind, RouterKind, Shared
+from adapters.errors import Terminal
+from adapters.kinds import CatalogKind, DeployerKind, HookKind, RouterKind, Shared
 from adapters.ports import Routing
 from aviary.catalog_schema import catalog_schema
-from aviary.discreet import discreet
+from aviary.making import make
 from aviary.registry import BrokenKindError, Kinds, Registry
 from schemas.catalog_check import MISSING, Finding, listed, nearest
 from schemas.deploy_spec import DeployerFacts, DeployTerms
@@ -23,8 +23,8 @@ from schemas.deployment import WantedVersion
 from schemas.outside import hide_user
 from schemas.router_spec import ConnectionName, RouterFacts, RouterSpec
 
-_AnyKind = RouterKind[Any, Any] | DeployerKind[Any, Any]
-_K = TypeVar("_K", RouterKind[Any, Any], DeployerKind[Any, Any])
+_AnyKind = CatalogKind[Any, Any]
+_K = TypeVar("_K", RouterKind[Any, Any], DeployerKind[Any, Any], HookKind[Any, Any])
 
 NO_CONNECTIONS: Mapping[str, Connection] = MappingProxyType({})
 
@@ -49,6 +49,11 @@ class CatalogKinds:
         """A router as a catalog writes it, held against its kind (see the protocol)."""
         kind = _kind(written, self._registry.routers)
         return self._checked(written, kind, self._documents.router(kind))
+
+    def checked_hook(self, written: Mapping[str, Any]) -> dict[str, JsonValue]:
+        """What a catalog says of a hook's call, likewise."""
+        kind = _kind(written, self._registry.hooks)
+        return self._checked(written, kind, self._documents.hook(kind))
 
     def checked_deployer(self, written: Mapping[str, Any]) -> dict[str, JsonValue]:
         """A deployer as a catalog writes it, held against its kind (see the protocol)."""
@@ -141,6 +146,10 @@ class _Documents:
         """A kind's options with what stands beside them."""
         return self._model(kind, "router", (kind.options,))
 
+    def hook(self, kind: HookKind[Any, Any]) -> type[BaseModel]:
+        """Likewise."""
+        return self._model(kind, "hook", (kind.options,))
+
     def deployer(self, kind: DeployerKind[Any, Any]) -> type[BaseModel]:
         """A kind's recipe with what stands beside it."""
         return self._model(kind, "deployer", (kind.options, DeployTerms))
@@ -166,6 +175,7 @@ class _Documents:
         return catalog_schema(
             {kind.name: self.router(kind) for kind in known.routers.usable()},
             {kind.name: self.deployer(kind) for kind in known.deployers.usable()},
+            {kind.name: self.hook(kind) for kind in known.hooks.usable()},
             known.packs().names,
         )
 
@@ -184,30 +194,11 @@ def make_router(
         Terminal: its kind is not installed (any more), or does not take its options.
         Retryable: its connection is not among those of the settings (any more).
     """
-    known = registry.routers
-    if spec.kind not in known.names:
-        raise Terminal(f"router kind {spec.kind}: not installed")
+    kind, made = make("router", registry.routers, spec, connections, shared)
     try:
-        kind = known.get(spec.kind)
-        options = kind.options.model_validate(spec.options)
-    except BrokenKindError as error:
-        raise Terminal(f"router kind {spec.kind}: {error}") from error
-    except ValidationError as error:
-        raise Terminal(f"router kind {spec.kind}: options: {error}") from error
-    connection = None
-    if spec.connection is not None:
-        connection = connections.get(spec.connection)
-        if kind.connection is None or not isinstance(connection, kind.connection):
-            expected = f"expected a connection {spec.connection} in AVIARY_CONNECTIONS_FILE"
-            raise Retryable(f"router kind {spec.kind}: {expected}")
-    try:
-        made = discreet(kind.make(options, connection, shared), connection)
         return Routing.of(made, kind.capabilities)
-    except Exception as error:  # noqa: BLE001 - other people's code, which may raise anything
-        text = f"router kind {spec.kind}: {error}"
-        text = connection.hide(text) if connection else text
-        # Not with its cause, whose text may hold a secret.
-        raise (Retryable if isinstance(error, Retryable) else Terminal)(text) from None
+    except TypeError as error:
+        raise Terminal(f"router kind {spec.kind}: {error}") from None
 
 
 def _kind_of(kind: _AnyKind) -> str:

@@ -32,6 +32,7 @@ from aviary.connect import kafka_options
 from aviary.connections import read_connections
 from aviary.deployers import Deployers, owner_of
 from aviary.history.fetch import fetch_timeline
+from aviary.hooks import HookCallers
 from aviary.kinds import registry as known_kinds
 from aviary.metrics_source import make_source
 from aviary.queues import ActivitySet
@@ -129,6 +130,8 @@ async def wire(
         stack.push_async_callback(routers.aclose)
         deployers = Deployers(kinds, connections, owner_of(settings.in_cell), Shared(http))
         stack.push_async_callback(deployers.aclose)
+        hooks = HookCallers(kinds, connections, Shared(http))
+        stack.push_async_callback(hooks.aclose)
         metrics = _metrics(settings, kinds, connections, counts, stack)
         sender = Sender(kafka_options(settings), (ids.TOPIC_EVENTS,))
         sender.start()
@@ -140,6 +143,7 @@ async def wire(
         outside = Outside(
             routers=routers,
             deployers=deployers,
+            hooks=hooks,
             catalog=catalog,
             log=MeasuredLog(KafkaEventLog(TracedWriter(sender)), counts),
             notifier=make_notifier(settings, catalog, connections),

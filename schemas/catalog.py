@@ -45,6 +45,7 @@ from schemas.catalog_check import (
     check_weights,
 )
 from schemas.deploy_spec import DeployerFacts, DeployerKinds, DeploySpec, deployer_kinds_of
+from schemas.hooks import Hook, Hooks
 from schemas.judging import JudgeSpec, MetricSpec, RampSpec
 from schemas.notice import NoticeRule
 from schemas.router_spec import RouterFacts, RouterKinds, RouterSpec, kinds_of
@@ -185,6 +186,9 @@ class Strategy(Model):
         description="How long all services of a release hold together before they are finalized.",
     )
     on_inconclusive: OnInconclusive = OnInconclusive.GATE
+    hooks: Hooks = Field(
+        default=(), description="Beside those of the catalog and of the service that has it."
+    )
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -246,6 +250,7 @@ class ServiceSpec(Model):
     deploy: DeploySpec | None = Field(
         default=None, description="Who puts its versions up; none: the pipeline does."
     )
+    hooks: Hooks = Field(default=(), description="Beside those of the catalog and of its strategy.")
 
     @model_validator(mode="before")
     @classmethod
@@ -306,6 +311,8 @@ class ResolvedService(Model):
     """None: neither the catalog nor the router's kind names any."""
     judge: JudgeSpec
     alerts: AlertPolicy
+    hooks: tuple[Hook, ...]
+    """The catalog's, the strategy's, then its own."""
     capabilities: Capabilities
     """Of the router's kind."""
     deploy: DeploySpec | None = None
@@ -368,6 +375,7 @@ class Catalog(Model):
         description="Services that need each other move in step, as a group; or are an error.",
     )
     admission: AdmissionPolicy = AdmissionPolicy()
+    hooks: Hooks = Field(default=(), description="Called for every service of every release.")
     notices: tuple[NoticeRule, ...] | None = Field(
         default=None, description="Who is told what; left out: every channel is told everything."
     )
@@ -481,6 +489,7 @@ class Catalog(Model):
             metrics=self.metrics(spec),
             judge=self.judge(spec),
             alerts=spec.alerts or defaults.alerts,
+            hooks=(*self.hooks, *found.hooks, *spec.hooks),
             capabilities=facts.capabilities,
             deploy=self.deploy(spec),
         )

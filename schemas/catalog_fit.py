@@ -14,6 +14,7 @@ from schemas.capability_check import check_able, unseen
 from schemas.catalog import Catalog, ServiceSpec
 from schemas.catalog_check import MISSING, Finding, Path, listed, nearest, way_round
 from schemas.graph import components, find_cycles
+from schemas.hooks import Hook, HookMoment
 from schemas.judging import (
     HistogramMetric,
     JudgeSpec,
@@ -52,6 +53,7 @@ def check_fit(catalog: Catalog) -> Iterator[Finding]:
     yield from check_judged(catalog, _unfit)
     yield from _beyond_routers(catalog)
     yield from _untold_routers(catalog)
+    yield from _unfit_hooks(catalog)
     unjudged: dict[str, list[str]] = {}
     for name, spec in catalog.services.items():
         strategy = spec.strategy or catalog.defaults.strategy
@@ -64,6 +66,32 @@ def check_fit(catalog: Catalog) -> Iterator[Finding]:
             unjudged.setdefault(router.kind, []).append(name)
     if catalog.has_kinds:
         yield from _without_metrics(catalog, unjudged)
+
+
+def _unfit_hooks(catalog: Catalog) -> Iterator[Finding]:
+    """Give the hooks that have the name of another, or that would never be called."""
+    plain: set[str] = set()
+    for name, spec in catalog.services.items():
+        strategy = spec.strategy or catalog.defaults.strategy
+        found = catalog.strategy(strategy)
+        if found is None or (strategy in plain and not spec.hooks):
+            continue
+        plain.add(strategy)
+        sections: tuple[tuple[Path, tuple[Hook, ...]], ...] = (
+            (("hooks",), catalog.hooks),
+            (("strategies", strategy, "hooks"), found.hooks),
+            (("services", name, "hooks"), spec.hooks),
+        )
+        known: set[str] = set()
+        for path, hooks in sections:
+            for at, hook in enumerate(hooks):
+                if hook.name in known:
+                    expected = f"each name of a hook once among those of {name}"
+                    yield Finding((*path, at, "name"), hook.name, expected)
+                known.add(hook.name)
+                if HookMoment.DURING_BAKE in hook.when and not found.bakes:
+                    expected = f"other moments: strategy {strategy!r} of {name} has no bake"
+                    yield Finding((*path, at, "when"), HookMoment.DURING_BAKE.value, expected)
 
 
 def _beyond_routers(catalog: Catalog) -> Iterator[Finding]:

@@ -11,6 +11,8 @@ class CauseKind(StrEnum):
     VERDICT = "verdict"
     ALERT = "alert"
     COMMAND = "command"
+    HOOK = "hook"
+    """A hook said no, or did not answer in time."""
     CANCELLED = "cancelled"
     BUSY = "busy"
     """Another release has the same service, and the catalog says `reject`."""

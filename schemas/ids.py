@@ -9,6 +9,7 @@ from typing import Final
 RELEASE_WORKFLOW: Final = "aviary.release"
 CANARY_WORKFLOW: Final = "aviary.canary"
 ADMISSION_WORKFLOW: Final = "aviary.admission"
+HOOK_WORKFLOW: Final = "aviary.hook"
 
 STOPPED_SHORT: Final = "JudgeStoppedShort"
 """Type of a judge's failure whose first detail is what it has seen, as that of a heartbeat is."""
@@ -32,6 +33,8 @@ SIGNAL_ORDER_ROLLBACK: Final = "order_rollback"
 """To a canary, from its release: roll back now; a `schemas.release.Cause`."""
 SIGNAL_ORDER_END: Final = "order_end"
 """To a canary, from its release after a reset: a `schemas.release.EndOrder`."""
+SIGNAL_HOOK_ANSWER: Final = "hook_answer"
+"""To a canary, from a hook that answers later: a `schemas.hooks.LateAnswer`."""
 SIGNAL_ADMISSION: Final = "admission"
 """To a release, from the admission: a `schemas.admission.Answer`."""
 SIGNAL_REVERT: Final = "revert"
@@ -77,9 +80,9 @@ NO_CELL: Final = Cell()
 CELL_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 DRIFT: Final = "aviary-drift"
 """Id of the schedule of drift checks, and the beginning of their ids."""
-KINDS: Final = ("release", "canary", "admission", DRIFT)
+KINDS: Final = ("release", "canary", "admission", "hook", DRIFT)
 """What may follow a cell in an id; none of them is a cell's name."""
-_IN_A_CELL: Final = re.compile(rf"([a-z0-9-]+)/(?:(?:release|canary|admission)/|{DRIFT})")
+_IN_A_CELL: Final = re.compile(rf"([a-z0-9-]+)/(?:(?:release|canary|admission|hook)/|{DRIFT})")
 
 
 def cell_of(workflow_id: str) -> Cell:
@@ -96,6 +99,11 @@ def release_workflow_id(release: str, cell: Cell = NO_CELL) -> str:
 def canary_workflow_id(service: str, cell: Cell = NO_CELL) -> str:
     """The workflow id of a service's canary: its lock, and the address of alerts about it."""
     return f"{cell}canary/{service}"
+
+
+def hook_workflow_id(call: str, cell: Cell = NO_CELL) -> str:
+    """The workflow id of a hook that is told, and not waited for: one for each call, ever."""
+    return f"{cell}hook/{call}"
 
 
 def admission_workflow_id(prefix: str, cell: Cell = NO_CELL) -> str:

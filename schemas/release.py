@@ -31,6 +31,7 @@ from schemas.decisions import DecisionRecord
 from schemas.deploy_spec import DeploySpec
 from schemas.deployment import Config, ImageName, WantedVersion
 from schemas.fitting import fit, fitted, size_of
+from schemas.hooks import Hook, HookAnswer
 from schemas.interning import interned
 from schemas.judging import JudgeSpec, MetricSpec
 from schemas.outside import TEXT_MOST, Name, Text, cut
@@ -144,6 +145,9 @@ class ServicePlan(Model):
     )
     stages: Annotated[tuple[Stage, ...], AfterValidator(interned)] = Field(
         description="What its canary does, made from the strategy."
+    )
+    hooks: tuple[Hook, ...] = Field(
+        default=(), description="Those that are told how it ends, or that it goes back."
     )
     judge: JudgeSpec
     metrics: tuple[MetricSpec, ...] = ()
@@ -292,6 +296,14 @@ class ReleaseInput(Model):
     )
 
 
+class HookState(Model):
+    """One call of a hook, as a canary remembers it."""
+
+    id: str
+    began: datetime
+    answer: HookAnswer | None = None
+
+
 class CanaryState(Model):
     """What one run of a canary hands to the next, when its history has become long."""
 
@@ -316,6 +328,9 @@ class CanaryState(Model):
     cause: Cause | None
     pause: Text | None
     go_on: int = 0
+    hooks: tuple[HookState, ...] = Field(
+        default=(), description="Calls that were begun, the newest 60, oldest first."
+    )
     approved: bool
     doubt: Text | None = None
     skip: bool

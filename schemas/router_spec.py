@@ -1,7 +1,7 @@
-"""Which router carries a service, as a catalog and a plan say it: of whatever kinds there are.
+"""What a catalog chooses by kind, as it and a plan say it: of whatever kinds there are.
 
-No concrete router is known here. What a kind is, `RouterKinds` says: the registry of a process
-(`aviary.kinds`), given to a catalog as its validation context.
+No concrete router is known here, nor a concrete kind of hook. What a kind is, `RouterKinds` says:
+the registry of a process (`aviary.kinds`), given to a catalog as its validation context.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from schemas.fitting import size_of
 from schemas.judging import MetricSpec
 
 MOST_OPTIONS: Final = 50_000
-"""Bytes of the options of one router, as JSON: each of its activities is told them."""
+"""Bytes of the options of one router or hook, as JSON: each of its activities is told them."""
 
 KINDS: Final = "kinds"
 """The key of a `RouterKinds` in the context of a validation."""
@@ -41,12 +41,11 @@ ConnectionName = Annotated[
 ]
 
 
-class RouterSpec(Model):
-    """Which router carries a service: its kind, a named connection, and the kind's own options.
+class OfKind(Model):
+    """One thing of a kind: which, a named connection, and the kind's own options beside `kind`.
 
-    Options stand beside `kind`. Validated with kinds (`KINDS`), they are held against the kind's
-    model and written with its defaults filled in; without, as a plan is read again, they are only
-    bounded.
+    Validated with kinds (`KINDS`), the options are held against the kind's model and written with
+    its defaults filled in; without, as a plan is read again, they are only bounded.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -61,7 +60,12 @@ class RouterSpec(Model):
         kinds = kinds_of(info.context)
         if kinds is None or not isinstance(value, dict):
             return value
-        return kinds.checked(value)
+        return cls._checked(kinds, value)
+
+    @classmethod
+    def _checked(cls, kinds: RouterKinds, written: Mapping[str, Any]) -> dict[str, JsonValue]:
+        """What is written, held against its kind."""
+        raise NotImplementedError
 
     @model_validator(mode="after")
     def _small(self) -> Self:
@@ -75,8 +79,16 @@ class RouterSpec(Model):
         return dict(self.__pydantic_extra__)
 
     def __hash__(self) -> int:
-        """Equal specifications are one router; options may be lists and the like."""
+        """Equal specifications are one adapter; options may be lists and the like."""
         return hash((self.kind, self.connection, json.dumps(self.options, sort_keys=True)))
+
+
+class RouterSpec(OfKind):
+    """Which router carries a service."""
+
+    @classmethod
+    def _checked(cls, kinds: RouterKinds, written: Mapping[str, Any]) -> dict[str, JsonValue]:
+        return kinds.checked(written)
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,7 @@ class RouterFacts:
 
 
 class RouterKinds(Protocol):
-    """The kinds of routers that there are."""
+    """The kinds of routers that there are, and those of hooks."""
 
     def checked(self, written: Mapping[str, Any]) -> dict[str, JsonValue]:
         """A router as a catalog writes it, held against its kind.
@@ -100,6 +112,9 @@ class RouterKinds(Protocol):
             pydantic.ValidationError: there is no such kind or connection, or the options do not
                 fit.
         """
+
+    def checked_hook(self, written: Mapping[str, Any]) -> dict[str, JsonValue]:
+        """What a catalog says of a hook's call, likewise."""
 
     def facts(self, kind: str) -> RouterFacts:
         """What a catalog must know of a kind that `checked` has taken."""

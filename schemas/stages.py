@@ -7,7 +7,7 @@ line in each of the two tables.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field
 
 from schemas.base import Model, Percent
 from schemas.catalog import Bake, Gate, OnInconclusive, Strategy
+from schemas.hooks import Hook, HookMoment, OnNo, at
 from schemas.judging import RampSpec
 
 
@@ -58,6 +59,32 @@ class PreflightStage(_Stage):
     """Read the route, and wait until no alert holds the version back."""
 
     kind: Literal["preflight"] = "preflight"
+
+
+class HookStage(_Stage):
+    """Call a hook, and wait for its answer."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "hook",
+                    "step": 0,
+                    "moment": "before_step",
+                    "hook": {
+                        "name": "smoke-test",
+                        "when": ["before_step"],
+                        "call": {"kind": "http", "connection": "smoke-test"},
+                    },
+                }
+            ]
+        }
+    )
+    when: ClassVar[When] = When.CHANGED
+
+    kind: Literal["hook"] = "hook"
+    hook: Hook
+    moment: HookMoment = Field(description="Of those of the hook, the one that this is.")
 
 
 class FirstDeploymentStage(_Stage):
@@ -113,10 +140,11 @@ class BakeStage(_Stage):
         default=100.0, gt=0, description="Share that the version gets next: what is risked."
     )
     on_inconclusive: OnInconclusive = OnInconclusive.GATE
+    hooks: tuple[Hook, ...] = Field(default=(), description="Called as it begins.")
 
 
 class GateStage(_Stage):
-    """Ask a person where the strategy does, or where what came before was inconclusive."""
+    """Ask a person where the strategy does, or where what came before was in doubt."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"kind": "gate", "step": 0, "gate": "go on?"}]}
@@ -125,7 +153,8 @@ class GateStage(_Stage):
 
     kind: Literal["gate"] = "gate"
     gate: Gate | None = Field(
-        default=None, description="The strategy's question; None: only after an inconclusive bake."
+        default=None,
+        description="The strategy's question; None: only where a bake or a hook left a doubt.",
     )
 
 
@@ -157,6 +186,7 @@ class PromoteStage(_Stage):
 
 Stage = Annotated[
     PreflightStage
+    | HookStage
     | FirstDeploymentStage
     | RampStage
     | ShiftStage
@@ -171,6 +201,7 @@ Stage = Annotated[
 
 KINDS: Final[dict[str, type[_Stage]]] = {
     "preflight": PreflightStage,
+    "hook": HookStage,
     "first_deployment": FirstDeploymentStage,
     "ramp": RampStage,
     "shift": ShiftStage,
@@ -183,34 +214,80 @@ KINDS: Final[dict[str, type[_Stage]]] = {
 """Every kind, in the order in which a canary comes to it."""
 
 
-def stages_of(strategy: Strategy, last_point: int = 0) -> tuple[Stage, ...]:
+def stages_of(
+    strategy: Strategy, last_point: int = 0, hooks: Sequence[Hook] = ()
+) -> tuple[Stage, ...]:
     """The stages of a strategy: what a canary with it does, when nothing goes wrong.
 
     Args:
         strategy: of the service.
         last_point: of its group, where all come together before they hold; 0 without a group.
+        hooks: of the service.
     """
-    unsure = strategy.on_inconclusive
-    asks = unsure is OnInconclusive.GATE
-    stages: list[Stage] = [PreflightStage(), FirstDeploymentStage()]
+    return (
+        PreflightStage(),
+        *_asked(hooks, HookMoment.BEFORE_CANARY),
+        FirstDeploymentStage(),
+        *(_ramp(strategy, hooks) if strategy.ramp is not None else ()),
+        *_steps(strategy, last_point, hooks),
+        *_asked(hooks, HookMoment.BEFORE_FINALIZE),
+        HoldStage(),
+        PromoteStage(),
+    )
+
+
+def _ramp(strategy: Strategy, hooks: Sequence[Hook]) -> Iterator[Stage]:
+    """A ramp is one step, which ends as it has all requests."""
     if strategy.ramp is not None:
-        stages.append(RampStage(spec=strategy.ramp, on_inconclusive=unsure))
-        stages += [GateStage()] if asks else []
-    steps = strategy.full_steps
+        yield from _asked(hooks, HookMoment.BEFORE_STEP, 0)
+        yield RampStage(spec=strategy.ramp, on_inconclusive=strategy.on_inconclusive)
+        if strategy.on_inconclusive is OnInconclusive.GATE:
+            yield GateStage()
+
+
+def _steps(strategy: Strategy, last_point: int, hooks: Sequence[Hook]) -> Iterator[Stage]:
+    unsure, steps = strategy.on_inconclusive, strategy.full_steps
+    baking = at(hooks, HookMoment.DURING_BAKE)
     for index, step in enumerate(steps):
         if last_point and index:
-            stages.append(InStepStage(step=index - 1, point=index))
-        stages.append(ShiftStage(step=index, weight=step.weight))
+            yield InStepStage(step=index - 1, point=index)
+        if strategy.ramp is None:
+            yield from _asked(hooks, HookMoment.BEFORE_STEP, index)
+        yield ShiftStage(step=index, weight=step.weight)
+        asked: tuple[Hook, ...] = ()
         if step.bake.max:
             following = steps[min(index + 1, len(steps) - 1)].weight
-            stages.append(
-                BakeStage(step=index, bake=step.bake, next_weight=following, on_inconclusive=unsure)
+            yield BakeStage(
+                step=index,
+                bake=step.bake,
+                next_weight=following,
+                on_inconclusive=unsure,
+                hooks=baking,
             )
-        if step.gate is not None or (asks and step.bake.max):
-            stages.append(GateStage(step=index, gate=step.gate))
+            asked = baking
+        after = at(hooks, HookMoment.AFTER_STEP)
+        yield from _stages(after, HookMoment.AFTER_STEP, index)
+        in_doubt = (unsure is OnInconclusive.GATE and step.bake.max) or _gates((*asked, *after))
+        if step.gate is not None or in_doubt:
+            yield GateStage(step=index, gate=step.gate)
     if last_point:
-        stages.append(InStepStage(step=len(steps) - 1, point=last_point))
-    return (*stages, HoldStage(), PromoteStage())
+        yield InStepStage(step=len(steps) - 1, point=last_point)
+
+
+def _asked(hooks: Sequence[Hook], moment: HookMoment, step: int | None = None) -> Iterator[Stage]:
+    """The calls of a moment, and the gate for a no of those that ask a person then."""
+    found = at(hooks, moment)
+    yield from _stages(found, moment, step)
+    if _gates(found):
+        yield GateStage(step=step)
+
+
+def _stages(hooks: Sequence[Hook], moment: HookMoment, step: int | None) -> Iterator[Stage]:
+    return (HookStage(hook=hook, moment=moment, step=step) for hook in hooks)
+
+
+def _gates(hooks: Sequence[Hook]) -> bool:
+    return any(hook.refused is OnNo.GATE for hook in hooks)
 
 
 def point_at(stages: Sequence[Stage], at: int) -> int:

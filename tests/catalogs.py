@@ -27,7 +27,8 @@ COUNTING = replace(MEMORY_KIND, name="counting", capabilities=CAPABILITIES)
 
 def make(document: Any, connections: Mapping[str, Connection] = NO_CONNECTIONS) -> Catalog:
     """Make a catalog of plain data, in which there is the kind `counting` as well."""
-    known = Registry((*kinds.ROUTERS, COUNTING), kinds.METRICS, kinds.NOTIFIERS, kinds.DEPLOYERS)
+    routers = (*kinds.ROUTERS, COUNTING)
+    known = Registry(routers, kinds.METRICS, kinds.NOTIFIERS, kinds.DEPLOYERS, kinds.HOOKS)
     return Catalog.model_validate(document, context={KINDS: CatalogKinds(known, connections)})
 
 

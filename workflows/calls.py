@@ -18,6 +18,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.decided import DECIDED, DECIDED_POLICY, Decided
+    from activities.hooks import CALL_HOOK, HOOK_POLICY
     from activities.judge import JUDGE, JudgeResult, judge_policy
     from activities.observe import SEE_BACK, SEE_POLICY, Seen
     from activities.policy import Policy
@@ -34,6 +35,7 @@ with workflow.unsafe.imports_passed_through():
         Standing,
     )
     from activities.traffic import APPLY, READ, traffic_policy
+    from schemas.hooks import HookAnswer
     from schemas.ids import effects_queue, judging_queue, waiting_queue
     from schemas.release import Cause, CauseKind, ServicePlan, Tuning
     from schemas.route import Confirmation, Route
@@ -68,6 +70,7 @@ class Call(StrEnum):
     LOOK_AT_INSTANCES = "look_at_instances"
     AWAIT_INSTANCES = "await_instances"
     ASK_DECIDED = "ask_decided"
+    CALL_HOOK = "call_hook"
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,9 @@ CALLS: Final[Mapping[Call, CallSpec]] = {
     ),
     Call.ASK_DECIDED: CallSpec(
         DECIDED, bool, _fixed(DECIDED_POLICY), effects_queue, for_ever=False
+    ),
+    Call.CALL_HOOK: CallSpec(
+        CALL_HOOK, HookAnswer, _fixed(HOOK_POLICY), waiting_queue, for_ever=False, writes=True
     ),
 }
 """The only place that says how a canary's activities are called."""

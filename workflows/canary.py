@@ -10,6 +10,7 @@ import asyncio
 from typing import Any
 
 from temporalio import workflow
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.ramp import RampState
@@ -17,13 +18,16 @@ with workflow.unsafe.imports_passed_through():
     from schemas.alert_policy import AlertAction
     from schemas.decisions import OUTCOME_MOST, DecisionRecord, Did, Heard
     from schemas.fitting import fitted
+    from schemas.hooks import HookMoment, LateAnswer
     from schemas.ids import (
         CANARY_WORKFLOW,
         QUERY_STATUS,
+        REFUSED,
         SIGNAL_ALERT,
         SIGNAL_ALERTS,
         SIGNAL_FINALIZE,
         SIGNAL_GO_ON,
+        SIGNAL_HOOK_ANSWER,
         SIGNAL_ORDER_END,
         SIGNAL_ORDER_ROLLBACK,
     )
@@ -58,6 +62,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.canary_reporter import CanaryReporter
     from workflows.commands import CommandKind, Commands
     from workflows.decisions import Decisions
+    from workflows.hooks import Hooks
     from workflows.judging import Judging
     from workflows.outbox import Reports
     from workflows.outcomes import INTERRUPTED, Outcome
@@ -67,6 +72,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows.traffic import Traffic
     from workflows.waiting import run_to_end
 
+_ANSWER = (
+    "The answer of a hook that said it would come later. Input is JSON: "
+    '{"id": "msg_…", "verdict": "yes" or "no", "reason": "why"}'
+)
 ALERT_BYTES = 16 * 1024
 """Of an alert, in the cause that it is."""
 _DID = {
@@ -99,6 +108,8 @@ class CanaryWorkflow(Commands):
         self._reporter = CanaryReporter(
             start, self._traffic, self._judging, self._decisions, self._reports
         )
+        self._hooks = Hooks(start, self._reporter.steps, self._traffic, calls, self._decisions)
+        self._told_back = False
         self._context = Context(
             start=start,
             calls=calls,
@@ -107,6 +118,7 @@ class CanaryWorkflow(Commands):
             decisions=self._decisions,
             reporter=self._reporter,
             alerts=self._alerts,
+            hooks=self._hooks,
             answers=self._answers,
         )
 
@@ -142,6 +154,7 @@ class CanaryWorkflow(Commands):
             if action is None or isinstance(action, Interrupt):
                 raise RuntimeError("an action was begun beside another")
             self._decisions.begin(action)
+            self._tell_back()
             outcome = await self._do(action)
             if outcome is None:
                 return
@@ -168,6 +181,13 @@ class CanaryWorkflow(Commands):
             case HandOver():
                 return await context.until(self._all_is_said, context.halt)
 
+    def _tell_back(self) -> None:
+        """Tell hooks that it goes back: beside the route write, which never waits for them."""
+        state = self._decisions.now()
+        if state.way is Way.BACK and not self._told_back and (state.at or state.touched):
+            self._told_back = True
+            self._hooks.tell(HookMoment.BEFORE_ROLLBACK)
+
     def _all_is_said(self) -> bool:
         """No message is lost: for one that comes too late the server refuses the run's end."""
         return self._reports.all_delivered and workflow.all_handlers_finished()
@@ -179,9 +199,14 @@ class CanaryWorkflow(Commands):
                 f"{version} stays, as the first version of {service}: nothing is to go back to"
             )
         self._reporter.enter(end.phase)
+        state = self._decisions.now()
+        if end.phase is CanaryPhase.FINALIZED and self._traffic.before != self._plan.version:
+            self._hooks.tell(HookMoment.AFTER_FINALIZED)
+        elif end.phase is CanaryPhase.ROLLED_BACK and (state.at or state.touched):
+            self._hooks.tell(HookMoment.AFTER_ROLLED_BACK)
 
     async def _finish(self) -> None:
-        await workflow.wait_condition(self._all_is_said)
+        await workflow.wait_condition(lambda: self._all_is_said() and self._hooks.all_begun)
 
     def _outcome(self) -> CanaryOutcome:
         state = self._decisions.now()
@@ -237,6 +262,7 @@ class CanaryWorkflow(Commands):
             cause=state.cause,
             pause=state.pause,
             go_on=state.go_on,
+            hooks=self._hooks.states,
             approved=answers.approved,
             doubt=answers.doubt,
             skip=answers.skip,
@@ -330,6 +356,28 @@ class CanaryWorkflow(Commands):
         else:
             self._decisions.ordered_back(fitted(order.cause, CAUSE_BYTES))
 
+    @workflow.signal(name=SIGNAL_HOOK_ANSWER, description=_ANSWER)
+    def hook_answer_signal(self, value: Any = None) -> None:
+        """Take the answer of a hook that said `later`."""
+        late = LateAnswer.of(value)
+        refusal = self._hooks.heard(late) if late else "it is none"
+        if refusal is not None:
+            workflow.logger.warning("an answer is of no use", extra={"why": refusal})
+
+    @workflow.update(name=SIGNAL_HOOK_ANSWER, description=_ANSWER)
+    async def hook_answer(self, value: Any = None) -> str:
+        """Likewise; answers what happens."""
+        late = LateAnswer.of(value)
+        refusal = self._hooks.heard(late) if late else "it is none"
+        return refusal or "the hook has answered"
+
+    @hook_answer.validator
+    def _check_hook_answer(self, value: Any = None) -> None:
+        late = LateAnswer.of(value)
+        refusal = self._hooks.refuses(late) if late else f"expected {_ANSWER}"
+        if refusal is not None:
+            raise ApplicationError(refusal, type=REFUSED)
+
     @workflow.query(name=QUERY_STATUS, description="Where this canary is, and why. No input.")
     def status(self, _: Any = None) -> CanaryStatus:
         """Where this canary is."""
@@ -376,7 +424,9 @@ class CanaryWorkflow(Commands):
                 answer = f"the gate of {service} is open"
             case CommandKind.SKIP:
                 self._answers.skip = True
-                answer = f"the bake of {service} ends"
+                checks = self._reporter.phase is CanaryPhase.CHECKING
+                answer = f"the {'hook' if checks else 'bake'} of {service} "
+                answer += "is not waited for" if checks else "ends"
             case CommandKind.KEEP:
                 self._decisions.keep(said)
                 answer = f"{service} gets all requests on {self._plan.version}, and keeps it"

@@ -21,6 +21,7 @@ _HEARD = {
     CauseKind.ALERT: Heard.ALERT,
     CauseKind.COMMAND: Heard.COMMAND,
     CauseKind.VERDICT: Heard.VERDICT,
+    CauseKind.HOOK: Heard.HOOK,
     CauseKind.CANCELLED: Heard.CANCELLED,
 }
 

@@ -11,6 +11,7 @@ from schemas.base import format_duration
 from schemas.catalog import Strategy
 from schemas.catalog_check import many
 from schemas.ids import STOPPED_SHORT
+from schemas.outside import TEXT_MOST, cut
 from schemas.release import (
     CanaryPhase,
     Cause,
@@ -132,6 +133,15 @@ def not_judged(plan: ServicePlan, error: FailureError, at: datetime) -> Verdict:
         sentence=f"{plan.service} {plan.version} could not be judged: {failure(error)}",
         at=at,
     )
+
+
+def made_traffic(verdict: Verdict, hooks: Collection[str]) -> Verdict:
+    """The verdict, which says so where its requests were made, and were no users'."""
+    if not hooks:
+        return verdict
+    named = f"{'hook' if len(hooks) == 1 else 'hooks'} {', '.join(hooks)}"
+    sentence = f"{verdict.sentence}; judged on traffic that {named} made"
+    return verdict.model_copy(update={"sentence": cut(sentence, TEXT_MOST)})
 
 
 def canary_summary(plan: ServicePlan, where: CanaryPhase, cause: Cause | None) -> str:

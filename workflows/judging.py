@@ -70,6 +70,8 @@ class Judging:
         self.ramp: RampState | None = None
         """Where the ramp is, once it has begun."""
         self.ramp_began: datetime | None = None
+        self.made_by: tuple[str, ...] = ()
+        """Hooks that make the requests that are judged."""
         self.report: PendingReport | None = None
         """What the release is told as the next judging begins."""
 
@@ -150,7 +152,7 @@ class Judging:
         verdict = fitted(result.verdict, VERDICT_BYTES)
         if verdict.reason is Reason.FOREIGN_CHANGE:
             return verdict  # of no version
-        self.verdict = verdict
+        self.verdict = verdict = describe.made_traffic(verdict, self.made_by)
         return Failed(self.cause(verdict)) if verdict.kind is VerdictKind.FAIL else verdict
 
     def cause(self, verdict: Verdict) -> Cause:

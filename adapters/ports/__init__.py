@@ -6,6 +6,7 @@ outside. `tests/contract` holds one suite for each port that every member passes
 """
 
 from adapters.ports.deploying import Deployer, Drain, OneOffRunner, Report, StillRouted
+from adapters.ports.hooking import HookCaller
 from adapters.ports.observing import AlertSource, MetricsSource
 from adapters.ports.routing import (
     ChangeDetector,
@@ -27,6 +28,7 @@ __all__ = [
     "Drain",
     "EndpointWriter",
     "EventLog",
+    "HookCaller",
     "Instances",
     "MetricsSource",
     "Notifier",

@@ -178,6 +178,7 @@ def cause_text(cause: Cause) -> str:
         CauseKind.VERDICT: "a verdict",
         CauseKind.ALERT: "an alert",
         CauseKind.COMMAND: "a person",
+        CauseKind.HOOK: "a hook",
     }
     where = f" on {cause.service}" if cause.service else ""
     return f"cause: {kinds.get(cause.kind, said(cause.kind.value))}{where}: {cut(cause.text)}"

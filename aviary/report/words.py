@@ -34,6 +34,7 @@ _MOMENTS = {
     MomentKind.RESTORED: ("↩", "bad"),
     MomentKind.KEPT: ("!", "open"),
     MomentKind.SHIFTED: ("→", "open"),
+    MomentKind.CHECKING: ("…", "open"),
     MomentKind.GATED: ("?", "open"),
     MomentKind.IN_STEP: ("…", "open"),
     MomentKind.PAUSED: ("Ⅱ", "open"),

@@ -153,6 +153,9 @@ async def _invariants(
             broken.append(f"{name}: users got {sorted(served)}, expected {version}")
         shrunk = slot.testbed.generations.shrunk.pop(slot.services[name], [])
         broken += [f"{name}: {text}" for text in shrunk]
+        called = slot.testbed.evidence.called.pop(slot.services[name], set())
+        if len(called) != (running.scenario.stage == "hook"):
+            broken.append(f"{name}: {len(called)} calls of its hook that differ")
     phase = CanaryPhase.FINALIZED if forward else CanaryPhase.ROLLED_BACK
     allowed = {phase} if forward else {phase, CanaryPhase.SKIPPED}
     broken += [

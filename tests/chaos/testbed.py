@@ -33,9 +33,11 @@ from tests.contract.routers.wire import Caller, Instances
 ROOT = Path(__file__).parents[2]
 SERVICES = ("ledger", "payments")
 VERSIONS = ("a", "b")
+SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 _LOOK_S = 0.02
 _QUERY = re.compile(r'harm\{service="([^"]+)",version="([^"]+)"\}')
 _JOINED = re.compile(rf'label_replace\(\(\n(.+)\n\), "{MARK}", "(\d+)", "", ""\)')
+_CALLED = re.compile(r"webhook-id: (\S+)", re.IGNORECASE)
 _LENGTH = re.compile(r"content-length: (\d+)", re.IGNORECASE)
 _TEMPORAL = [
     *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal"),
@@ -46,11 +48,13 @@ _TEMPORAL = [
 
 
 class Evidence:
-    """Stands in for Prometheus: says of each version whether it does harm."""
+    """Stands in for Prometheus, and says of each version whether it does harm; yes to hooks."""
 
     def __init__(self) -> None:
         self.bad: set[tuple[str, str]] = set()
         self.port = 0
+        self.called: dict[str, set[str]] = defaultdict(set)
+        """Hooks: the ids of their calls, by service."""
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
@@ -68,6 +72,8 @@ class Evidence:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 length = _LENGTH.search(head)
                 form = await reader.readexactly(int(length.group(1)) if length else 0)
+                if called := _CALLED.search(head):
+                    self.called[json.loads(form)["subject"]].add(called.group(1))
                 body = json.dumps(self.answer(form.decode())).encode()
                 writer.write(
                     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
@@ -237,13 +243,18 @@ class Slot:
         self.worker = 0
 
     async def start_worker(self) -> None:
+        evidence = f"http://127.0.0.1:{self.testbed.evidence.port}"
+        hook = {"kind": "http_hook", "url": evidence, "secret": SECRET}
+        connections = self.folder / "connections.yaml"
+        connections.write_text(json.dumps({"smoke-test": hook}))
         settings = {
+            "connections_file": str(connections),
             "catalog": str(self.folder / "catalog.yaml"),
             "temporal_address": self.testbed.address,
             "temporal_namespace": self.name,
             "kafka_bootstrap": self.testbed.broker.options.bootstrap,
             "kafka_idempotent": False,
-            "prometheus_url": f"http://127.0.0.1:{self.testbed.evidence.port}",
+            "prometheus_url": evidence,
             # What ends well here must not need the drift check.
             "drift_every_s": 86_400,
         }

@@ -16,6 +16,7 @@ from activities.judge import JudgeRequest
 from aviary.history.fetch import fetch_timeline
 from schemas.alert import Alert, AlertStatus
 from schemas.event_kinds import MomentKind
+from schemas.hooks import HookMoment
 from schemas.ids import (
     SIGNAL_ALERT,
     SIGNAL_APPROVE,
@@ -27,6 +28,7 @@ from schemas.ids import (
 from schemas.release import CanaryPhase, CauseKind, Command, ReleasePhase
 from tests.workflows.conftest import FAST_TIMERS, TEMPORAL
 from tests.workflows.kit import Release, World, eventually
+from tests.workflows.test_hooks import CONNECTION
 
 LONG = 40
 """Events at which this server says that a history is long; 4,096 by default."""
@@ -235,3 +237,18 @@ async def test_each_run_replays(world: World) -> None:
         await replayer.replay_workflow(history)
     await release.handle.signal("rollback")
     assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
+
+
+async def test_a_hook_that_is_asked_is_asked_the_same_by_the_next_run(world: World) -> None:
+    world.connections = {"c": CONNECTION}
+    world.hook.blocked.add(HookMoment.BEFORE_CANARY)
+    hook = {"name": "h", "when": "before_canary", "call": {"kind": "http", "connection": "c"}}
+    release = await world.release({"a": []}, hooks=[hook])
+    await release.until(a="checking")
+    await eventually(lambda: bool(world.hook.calls))
+    run = await first_run(release, "a")
+    await until_another_run(release, "a", run)
+    await eventually(lambda: len(world.hook.calls) > 1)
+    world.hook.blocked.clear()
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    assert len({(one.id, one.time, one.data.answer_by) for one in world.hook.calls}) == 1

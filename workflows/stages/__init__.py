@@ -15,6 +15,7 @@ from workflows.stages import (
     first_deployment,
     gate,
     hold,
+    hook,
     in_step,
     preflight,
     promote,
@@ -25,6 +26,7 @@ from workflows.stages.context import StageKind
 
 STAGES: Final[Mapping[str, StageKind]] = {
     "preflight": preflight.KIND,
+    "hook": hook.KIND,
     "first_deployment": first_deployment.KIND,
     "ramp": ramp.KIND,
     "shift": shift.KIND,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from schemas.catalog import Bake, OnInconclusive
+    from schemas.hooks import Hook, HookMoment
     from schemas.release import CanaryInput, CanaryPhase
     from schemas.verdict import Reason, Verdict
     from workflows.alerts import SeenAlerts
@@ -17,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.canary_reporter import CanaryReporter
     from workflows.commands import CommandKind
     from workflows.decisions import Decisions
+    from workflows.hooks import Beside, Hooks
     from workflows.judging import Judging, Stops
     from workflows.outcomes import DONE, INTERRUPTED, TOO_LONG, Done, Failed, Outcome, Stopped
     from workflows.traffic import Traffic
@@ -34,7 +36,11 @@ class Answers:
     overrule: bool = False
     """What somebody else has changed of the route was told: going on writes over it."""
     doubt: str | None = None
-    """Why the bake before a gate was inconclusive."""
+    """Why the gate that follows asks a person: an inconclusive bake, or a hook's no."""
+
+    def add_doubt(self, text: str) -> None:
+        """One more reason to ask a person."""
+        self.doubt = text if self.doubt is None else f"{self.doubt}; {text}"
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Context:
     decisions: Decisions
     reporter: CanaryReporter
     alerts: SeenAlerts
+    hooks: Hooks
     answers: Answers
 
     # --- whether it goes on ---
@@ -130,8 +137,17 @@ class Context:
         """Never on by silence: back, or the gate that follows asks a person."""
         if then is OnInconclusive.ROLL_BACK:
             return Failed(self.judging.cause(verdict))
-        self.answers.doubt = verdict.sentence
+        self.answers.add_doubt(verdict.sentence)
         return DONE
+
+    def beside(
+        self,
+        called: Sequence[Hook],
+        place: tuple[HookMoment, int | None],
+        doubt: Callable[[str], None],
+    ) -> Beside:
+        """Call hooks beside what the stage does; see `Beside`."""
+        return Beside(self.hooks, called, place, self.stop, doubt)
 
 
 @dataclass(frozen=True)

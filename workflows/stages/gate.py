@@ -1,4 +1,4 @@
-"""Ask a person: what the strategy asks, or whether to go on although a bake was inconclusive."""
+"""Ask a person: what the strategy asks, or whether to go on in spite of a doubt."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def do(context: Context, stage: GateStage) -> Outcome:
     else:
         text = stage.gate.text or f"the gate of step {context.reporter.place}"
         if answers.doubt is not None:
-            text += f"; and to go on although the bake was inconclusive: {answers.doubt}"
+            text += f"; and to go on all the same: {answers.doubt}"
     if text is None:
         return DONE
     context.enter(CanaryPhase.GATED, f"approval: {text}")

@@ -1,5 +1,6 @@
 """Given, when, then for workflow tests: real workflows and activities over in-memory adapters."""
 
+from tests.workflows.kit.hook import ScriptedHook
 from tests.workflows.kit.judge import FOREIGN, ScriptedJudge
 from tests.workflows.kit.router import RecordingRouter
 from tests.workflows.kit.world import (
@@ -20,6 +21,7 @@ __all__ = [
     "Canary",
     "RecordingRouter",
     "Release",
+    "ScriptedHook",
     "ScriptedJudge",
     "World",
     "eventually",

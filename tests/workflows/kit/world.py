@@ -16,7 +16,7 @@ from temporalio.service import RPCError
 from adapters.connections import Connection
 from adapters.errors import Retryable
 from adapters.memory import MemoryAlertSource, MemoryEventLog, MemoryNotifier
-from adapters.ports import Routing
+from adapters.ports import HookCaller, Routing
 from aviary.activity_set import Outside, activity_set
 from aviary.queues import WorkerOptions, build_workers
 from aviary.schedules import is_running
@@ -24,6 +24,7 @@ from aviary.settings import load_settings
 from schemas.alert import Alert, AlertStatus
 from schemas.catalog import Catalog
 from schemas.deploy import DeployRequested
+from schemas.hooks import HookCall
 from schemas.ids import (
     CANARY_WORKFLOW,
     NO_CELL,
@@ -50,6 +51,7 @@ from schemas.release import (
 from schemas.router_spec import RouterSpec
 from schemas.stages import Stage
 from tests.catalogs import make
+from tests.workflows.kit.hook import ScriptedHook
 from tests.workflows.kit.judge import ScriptedJudge
 from tests.workflows.kit.router import RecordingRouter
 from workflows.planning import plan_release
@@ -101,6 +103,8 @@ class World:
         self.router = RecordingRouter()
         self.connections: Mapping[str, Connection] = {}
         self.router_for: Callable[[RouterSpec], Routing] = lambda _: self.router.routing
+        self.hook = ScriptedHook()
+        self.hook_for: Callable[[HookCall], HookCaller] = lambda _: self.hook
         self.judge = ScriptedJudge(client)
         self.log = MemoryEventLog()
         self.notifier = MemoryNotifier()
@@ -118,6 +122,7 @@ class World:
         """Run the workers of all queues; with a `version`, as that build."""
         outside = Outside(
             routers=self.router_for,
+            hooks=self.hook_for,
             catalog=self.known_catalog,
             log=self.log,
             notifier=self.notifier,

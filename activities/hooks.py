@@ -1,0 +1,78 @@
+"""Hooks: call one, and wait for its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final
+
+from pydantic import Field
+from temporalio import activity
+
+from activities.policy import Policy, forever, rest, terminal_errors
+from adapters.ports import HookCaller
+from schemas.base import Model, SomeDuration
+from schemas.hooks import HookAnswer, HookCall, HookEvent, Said
+
+CALL_HOOK: Final = "aviary.hook.call"
+HOOK_POLICY: Final = Policy(
+    start_to_close=timedelta(days=367),
+    retry=forever(timedelta(seconds=15)),
+    heartbeat=timedelta(seconds=15),
+)
+"""An attempt may wait as long as the answer may take; whoever calls bounds the whole."""
+_HEARTBEAT_S: Final = 2.0
+
+
+class CallHook(Model):
+    """Call a hook."""
+
+    call: HookCall
+    event: HookEvent
+    waits: bool = Field(description="Whether `later` is waited for; or else it is the answer.")
+    every: SomeDuration = Field(
+        default=timedelta(seconds=10), description="How often it is asked again that said `later`."
+    )
+
+
+class HookActivities:
+    """Activities over the hooks.
+
+    Args:
+        caller_for: finds the caller of a specification.
+        sleep: waits that many seconds.
+    """
+
+    def __init__(
+        self,
+        caller_for: Callable[[HookCall], HookCaller],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._caller_for = caller_for
+        self._sleep = sleep
+
+    @activity.defn(name=CALL_HOOK)
+    async def call(self, request: CallHook) -> HookAnswer:
+        """Call a hook, the same event again as long as it says `later`; returns its answer."""
+        while True:
+            with terminal_errors():
+                caller = self._caller_for(request.call)
+                answer = await _with_heartbeats(caller.call(request.event))
+            activity.heartbeat()
+            if answer.said is not Said.LATER or not request.waits:
+                return answer
+            await rest((answer.ask_again or request.every).total_seconds(), self._sleep)
+
+
+async def _with_heartbeats(work: Awaitable[HookAnswer]) -> HookAnswer:
+    """Await it with heartbeats: a call that takes minutes is alive."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=_HEARTBEAT_S))[0]:
+            activity.heartbeat()
+    except BaseException:
+        task.cancel()
+        await asyncio.wait({task})
+        raise
+    return task.result()

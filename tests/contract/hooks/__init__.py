@@ -1,0 +1,1 @@
+"""Hooks: one suite for every kind, and what only HTTP has."""

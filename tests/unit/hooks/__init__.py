@@ -1,0 +1,1 @@
+"""Hooks: what a catalog says of them, and what makes a call once-only."""

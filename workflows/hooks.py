@@ -1,0 +1,344 @@
+"""The hooks of one canary: which are called when, what they answered, and what a no does.
+
+Those that are asked are calls of the canary, which the stage that waits for them stops. Those that
+are told (`HookMoment.asks` is not so) have workflows of their own: the canary waits for none of
+them, and they outlive it. A call is known by its id, whoever makes it, and however often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from temporalio import workflow
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import TimeoutError as TimeoutFailure
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.hooks import HOOK_POLICY, CallHook
+    from schemas.base import format_duration
+    from schemas.decisions import DecisionRecord, Did, Heard
+    from schemas.events import RELEASE_SOURCE
+    from schemas.hooks import (
+        Hook,
+        HookAnswer,
+        HookData,
+        HookEvent,
+        HookMoment,
+        LateAnswer,
+        OnNo,
+        Said,
+        at,
+        call_id,
+    )
+    from schemas.ids import HOOK_WORKFLOW, hook_workflow_id
+    from schemas.outside import cut
+    from schemas.release import CanaryInput, Cause, CauseKind, HookState
+    from workflows import describe
+    from workflows.calls import Call, Calls, Stop, failure_of, not_yet, until_done
+    from workflows.cell import here
+    from workflows.decisions import Decisions
+    from workflows.hook import TOLD_TASK_TIMEOUT, HookInput
+    from workflows.outcomes import Failed, Stopped
+    from workflows.traffic import Traffic
+    from workflows.trying import Told, only_out_of_attempts, rounds
+
+_KEPT: Final = 60
+"""Calls that a canary remembers: those of one stage, and some."""
+_REASON_MOST: Final = 500
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a hook said, in words; no answer in time is a no."""
+
+    hook: Hook
+    yes: bool
+    text: str
+
+
+class Hooks:
+    """Calls the hooks of one canary.
+
+    Args:
+        start: what the canary was started with.
+        steps: how many steps it has.
+        traffic: its route.
+        calls: makes the calls.
+        decisions: what it has decided.
+    """
+
+    def __init__(
+        self,
+        start: CanaryInput,
+        steps: int,
+        traffic: Traffic,
+        calls: Calls,
+        decisions: Decisions,
+    ) -> None:
+        self._start = start
+        self._steps = steps
+        self._traffic = traffic
+        self._calls = calls
+        self._decisions = decisions
+        known = start.resume.hooks if start.resume else ()
+        self._known = {one.id: one for one in known}
+        self._telling: set[asyncio.Task[None]] = set()
+
+    @property
+    def states(self) -> tuple[HookState, ...]:
+        """What another run of this canary has to know."""
+        return tuple(self._known.values())[-_KEPT:]
+
+    # --- asked ---
+
+    async def ask(  # noqa: PLR0913 - each is one thing that a call needs
+        self,
+        hook: Hook,
+        moment: HookMoment,
+        step: int | None,
+        *,
+        stop: Stop,
+        unless: Callable[[], bool] = not_yet,
+        told: Told | None = None,
+    ) -> Answered | Stopped | None:
+        """Call a hook, and wait for its answer, until its deadline.
+
+        Args:
+            hook: which.
+            moment: when.
+            step: index from 0 of the step, of a moment that comes with each.
+            stop: ends the wait, and the call.
+            unless: makes the answer unneeded.
+            told: hears why it is not answered, while it is called again.
+
+        Returns:
+            The answer; what stopped the wait; None when it became unneeded.
+        """
+        event = self._event(hook, moment, step)
+        told = told or self._calls.told
+        request = CallHook(call=hook.call, event=event, waits=True)
+        summary = f"{self._start.plan.service}: hook {hook.name}"
+        failures, why = 0, ""
+        for retry in rounds(HOOK_POLICY.retry):
+            left = event.data.answer_by - workflow.now()
+            if (known := self._known[event.id].answer) is not None:
+                return self._said(hook, known)
+            if left <= timedelta(0):
+                return self._silent(hook, why)
+            attempts = retry.maximum_attempts
+            if hook.retries is not None:
+                attempts = min(attempts, hook.retries + 1 - failures)
+            again = replace(retry, maximum_attempts=attempts)
+            handle = self._calls.start(Call.CALL_HOOK, request, summary, retry=again, within=left)
+            stopped = await until_done(
+                handle, stop, lambda: unless() or self._known[event.id].answer is not None
+            )
+            if not handle.done():
+                handle.cancel()
+                if self._known[event.id].answer is not None:
+                    continue
+                return stopped
+            error = failure_of(handle)
+            if error is None:
+                told("")
+                self._keep(event.id, handle.result())
+                continue
+            if not (why and isinstance(error.cause, TimeoutFailure)):  # which says less
+                why = describe.failure(error)
+            failures += attempts
+            over = hook.retries is not None and failures > hook.retries
+            if over or not only_out_of_attempts(error):
+                told("")
+                return self._silent(hook, why, retried=over)
+            told(why)
+        raise AssertionError("rounds has no end")
+
+    def heard(self, late: LateAnswer) -> str | None:
+        """Take an answer that comes later; why not, in words, or None."""
+        refusal = self.refuses(late)
+        if refusal is None:
+            self._keep(late.id, late.answer)
+        return refusal
+
+    def refuses(self, late: LateAnswer) -> str | None:
+        """Why an answer that comes later is of no use; None where it is."""
+        known = self._known.get(late.id)
+        if known is None:
+            return "no hook of this canary waits for such an answer"
+        if known.answer is not None:
+            return f"the hook has answered already: {known.answer.said}"
+        return None
+
+    def heed(self, answered: Answered, doubt: Callable[[str], None]) -> Failed | None:
+        """Record an answer, and do what the catalog says of it.
+
+        Args:
+            answered: what the hook said.
+            doubt: has the gate that follows ask a person.
+
+        Returns:
+            Why the canary goes back, if it does.
+        """
+        hook, text = answered.hook, answered.text
+        if not answered.yes and hook.refused is OnNo.ROLL_BACK:
+            return Failed(
+                Cause(
+                    kind=CauseKind.HOOK,
+                    service=self._start.plan.service,
+                    text=text,
+                    at=workflow.now(),
+                )
+            )
+        asks = not answered.yes and hook.refused is OnNo.GATE
+        if asks:
+            doubt(text)
+        self._note(hook, Did.ASKED if asks else Did.RECORDED, text)
+        return None
+
+    def _note(self, hook: Hook, did: Did, text: str) -> None:
+        self._decisions.note(
+            DecisionRecord(at=workflow.now(), heard=Heard.HOOK, did=did, name=hook.name, text=text)
+        )
+
+    def _keep(self, call: str, answer: HookAnswer) -> None:
+        if answer.said is Said.LATER:
+            raise RuntimeError("an answer that is waited for came as later")
+        self._known[call] = self._known[call].model_copy(update={"answer": answer})
+
+    def _said(self, hook: Hook, answer: HookAnswer) -> Answered:
+        reason = f": {cut(answer.reason, _REASON_MOST)}" if answer.reason else ""
+        text = f"hook {hook.name} said {answer.said}{reason}"
+        return Answered(hook, answer.said is Said.YES, text)
+
+    def _silent(self, hook: Hook, why: str, *, retried: bool = False) -> Answered:
+        most = f"{hook.retries} retries" if retried else format_duration(hook.deadline)
+        reason = f": {cut(why, _REASON_MOST)}" if why else ""
+        return Answered(hook, yes=False, text=f"hook {hook.name} gave no answer in {most}{reason}")
+
+    # --- told ---
+
+    def tell(self, moment: HookMoment) -> None:
+        """Begin to tell all hooks of a moment that asks nothing; nothing waits for it."""
+        for hook in at(self._start.plan.hooks, moment):
+            task = asyncio.create_task(self._tell(hook, moment))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    @property
+    def all_begun(self) -> bool:
+        """Whether all that are to be told have a workflow that does so."""
+        return not self._telling
+
+    async def _tell(self, hook: Hook, moment: HookMoment) -> None:
+        event = self._event(hook, moment, None)
+        start = HookInput(event=event, call=hook.call, deadline=hook.deadline, retries=hook.retries)
+        try:
+            await workflow.start_child_workflow(
+                HOOK_WORKFLOW,
+                start,
+                id=hook_workflow_id(event.id, here()),
+                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                task_timeout=TOLD_TASK_TIMEOUT,
+                static_summary=f"hook {hook.name}: {self._start.plan.service} {moment}",
+            )
+        except WorkflowAlreadyStartedError:
+            return  # by this canary before a reset, or by one that was lost
+        self._note(hook, Did.RECORDED, f"hook {hook.name} is told: {moment}")
+
+    # --- what they are sent ---
+
+    def _event(self, hook: Hook, moment: HookMoment, step: int | None) -> HookEvent:
+        start, plan = self._start, self._start.plan
+        number = None if step is None else step + 1
+        call = call_id(
+            environment=str(here()) + start.environment,
+            release=start.release,
+            service=plan.service,
+            hook=hook.name,
+            moment=moment,
+            step=number,
+        )
+        began = self._begin(call)
+        cause = self._decisions.now().cause
+        return HookEvent(
+            source=f"{RELEASE_SOURCE}{start.release}",
+            id=call,
+            time=began,
+            subject=plan.service,
+            data=HookData(
+                hook=hook.name,
+                moment=moment,
+                environment=start.environment,
+                release=start.release,
+                service=plan.service,
+                version=plan.version,
+                stable=self._traffic.before or self._traffic.stable,
+                step=number,
+                steps=self._steps,
+                weight=self._traffic.weight,
+                cause=cause.text if cause else "",
+                answer_by=began + hook.deadline,
+                answer_token=f"{plan.service}/{call}" if moment.asks else "",
+            ),
+        )
+
+    def _begin(self, call: str) -> datetime:
+        """When a call was first made: the same in every run."""
+        if call not in self._known:
+            self._known[call] = HookState(id=call, began=workflow.now())
+        return self._known[call].began
+
+
+class Beside:
+    """Hooks that are called beside something that goes on, such as a bake.
+
+    Args:
+        hooks: of the canary.
+        called: those to call, all at once.
+        place: when, and the index from 0 of the step.
+        stop: ends the calls.
+        doubt: has the gate that follows ask a person.
+    """
+
+    def __init__(
+        self,
+        hooks: Hooks,
+        called: Sequence[Hook],
+        place: tuple[HookMoment, int | None],
+        stop: Stop,
+        doubt: Callable[[str], None],
+    ) -> None:
+        self._hooks = hooks
+        self._place = place
+        self._stop = stop
+        self._doubt = doubt
+        self._over = False
+        self.failed: Failed | None = None
+        """Why the canary goes back, once a hook says so."""
+        self._tasks = [asyncio.create_task(self._ask(hook)) for hook in called]
+
+    @property
+    def done(self) -> bool:
+        """Whether all have answered."""
+        return all(task.done() for task in self._tasks)
+
+    def end(self) -> None:
+        """Whoever has not answered is not waited for any more."""
+        self._over = True
+
+    async def _ask(self, hook: Hook) -> None:
+        answered = await self._hooks.ask(
+            hook, *self._place, stop=self._stop, unless=lambda: self._over, told=_to_nobody
+        )
+        if isinstance(answered, Answered):
+            self.failed = self._hooks.heed(answered, self._doubt) or self.failed
+
+
+def _to_nobody(_: str) -> None:
+    """The bake says what is waited for."""
