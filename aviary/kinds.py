@@ -15,11 +15,13 @@ from adapters.metrics.prometheus import PROMETHEUS
 from adapters.notifiers.apprise import APPRISE
 from adapters.routers.envoy import ENVOY
 from adapters.routers.memory import MEMORY
+from adapters.routers.nginx import NGINX
 from aviary.registry import Registry
 
 ROUTERS: Final = (
     ENVOY,
     MEMORY,
+    NGINX,
 )
 METRICS: Final = (PROMETHEUS,)
 NOTIFIERS: Final = (APPRISE,)

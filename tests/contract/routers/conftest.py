@@ -7,16 +7,20 @@ import httpx
 import pytest
 
 from adapters.routers.envoy.router import EnvoyRouter
+from adapters.routers.nginx.router import NginxRouter
+from aviary.local.debian import DebianError
 from schemas.route import AudienceBy
 from tests.contract.routers.claims import EVERY, claimed
 from tests.contract.routers.coarse import CoarseGateway
 from tests.contract.routers.live import LiveEnvoy, envoy_binary
+from tests.contract.routers.live_nginx import LiveNginx, nginx_root
 from tests.contract.routers.subjects import (
     SUBJECTS,
     CoarseSubject,
     EnvoySubject,
     ExampleSubject,
     MemorySubject,
+    NginxSubject,
     Subject,
 )
 from tests.contract.routers.wire import Instances
@@ -60,6 +64,35 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 def envoy_subject(envoy: LiveEnvoy, client: httpx.AsyncClient) -> EnvoySubject:
     router = EnvoyRouter(envoy.fleet.directory, [envoy.admin_url], client=client)
     return EnvoySubject(envoy, router)
+
+
+@pytest.fixture(scope="session")
+def nginx_packages() -> Path:
+    """Where nginx is unpacked."""
+    try:
+        return nginx_root()
+    except DebianError as error:
+        pytest.skip(f"no packages of nginx: {error}")
+
+
+@pytest.fixture(scope="module")
+def nginx(
+    nginx_packages: Path, tmp_path_factory: pytest.TempPathFactory, instances: Instances
+) -> Iterator[LiveNginx]:
+    """One nginx for the tests of a module; each test has services of its own."""
+    live = LiveNginx(nginx_packages, tmp_path_factory.mktemp("nginx"), instances)
+    try:
+        live.start()
+        yield live
+    finally:
+        live.stop()
+
+
+@pytest.fixture
+async def nginx_subject(nginx: LiveNginx) -> AsyncIterator[NginxSubject]:
+    router = NginxRouter([nginx.control])
+    yield NginxSubject(nginx, router)
+    await router.aclose()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
+from urllib.parse import quote
 
 import httpx
 
@@ -17,12 +18,15 @@ from adapters.routers.envoy.names import resource_file
 from adapters.routers.envoy.router import EnvoyRouter
 from adapters.routers.files import read_document, write_whole
 from adapters.routers.memory.router import NOTHING, Asks, MemoryRouter
+from adapters.routers.nginx.capabilities import CAPABILITIES as NGINX_CAPABILITIES
+from adapters.routers.nginx.router import NginxRouter
 from schemas.capabilities import Capabilities
 from schemas.deployment import Endpoint
 from schemas.route import AudienceBy, Route
 from tests.contract.routers.coarse import CAPABILITIES, TOTAL, CoarseGateway, CoarseRouter
 from tests.contract.routers.example import FOLDER, FolderProxy, FolderRouter
 from tests.contract.routers.live import LiveEnvoy, free_port
+from tests.contract.routers.live_nginx import LiveNginx
 from tests.contract.routers.wire import Caller
 
 _names = itertools.count(1)
@@ -124,12 +128,8 @@ class EnvoySubject:
     async def call(
         self, service: str, users: Iterable[str], asks: Asks = NOTHING
     ) -> Mapping[str, str]:
-        headers = {name: value for (by, name), value in asks.items() if by is AudienceBy.HEADER}
-        cookies = [f"{name}={value}" for (by, name), value in asks.items() if name not in headers]
-        if cookies:
-            headers["cookie"] = "; ".join(cookies)
         async with Caller(self.envoy.port, service) as caller:
-            return await caller.users(users, **headers)
+            return await caller.users(users, **_headers(asks))
 
     async def change_by_hand(self, service: str, weight: float) -> None:
         path = self.envoy.fleet.routes_path
@@ -163,6 +163,54 @@ class EnvoySubject:
         self.envoy.fleet.put_pool(
             Pool(service=service, version=version, endpoints=(("127.0.0.1", free_port()),))
         )
+
+
+class NginxSubject:
+    def __init__(self, live: LiveNginx, router: NginxRouter) -> None:
+        self.nginx = live
+        self.router = router
+        self.routing = Routing.of(router, NGINX_CAPABILITIES)
+
+    def put_up(self, *versions: str, length: int = 0) -> str:
+        service = new_name(length)
+        for version in versions:
+            self.put_pool(service, version, f"127.0.0.1:{self.nginx.port_of(version)}")
+        return service
+
+    def name(self) -> str:
+        return new_name()
+
+    def instances_of(self, version: str, count: int) -> tuple[Endpoint, ...]:
+        ports = self.nginx.instance_ports(version, count)
+        return tuple(Endpoint(host="127.0.0.1", port=port) for port in ports)
+
+    def put_pool(self, service: str, version: str, *addresses: str) -> httpx.Response:
+        """Give a version instances."""
+        names = {"service": service, "version": version}
+        pool = {**names, "endpoints": addresses, "generation": 0}
+        return self.ask("PUT", f"/pools/{service}/{quote(version)}", pool)
+
+    async def call(
+        self, service: str, users: Iterable[str], asks: Asks = NOTHING
+    ) -> Mapping[str, str]:
+        async with Caller(self.nginx.port, service) as caller:
+            return await caller.users(users, **_headers(asks))
+
+    async def change_by_hand(self, service: str, weight: float) -> None:
+        """As a person does with an editor, who then has the files read."""
+        path = self.nginx.state / "routes.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        (route,) = [one for one in lines if one["service"] == service]
+        for arm, share in zip(route["arms"], (100 - weight, weight), strict=True):
+            arm["weight"] = share
+        path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        self.nginx.reload()
+
+    def ask(self, method: str, path: str, body: object = None, **headers: str) -> httpx.Response:
+        """Ask the internal server, as a person does with curl."""
+        transport = httpx.HTTPTransport(uds=self.nginx.control.removeprefix("unix:"))
+        with httpx.Client(transport=transport, base_url="http://nginx") as client:
+            return client.request(method, path, json=body, headers=headers)
 
 
 class CoarseSubject:
@@ -213,6 +261,14 @@ class ExampleSubject:
         self._proxy.write(_with_weight(now, weight))
 
 
+def _headers(asks: Asks) -> dict[str, str]:
+    headers = {name: value for (by, name), value in asks.items() if by is AudienceBy.HEADER}
+    cookies = [f"{name}={value}" for (by, name), value in asks.items() if name not in headers]
+    if cookies:
+        headers["cookie"] = "; ".join(cookies)
+    return headers
+
+
 def _with_weight(now: Route, weight: float) -> Route:
     return Route.split(
         now.service, now.stable, now.canary, weight, generation=now.generation, owner=now.owner
@@ -222,6 +278,7 @@ def _with_weight(now: Route, weight: float) -> Route:
 SUBJECTS: Final[dict[str, Capabilities]] = {
     "memory": MemoryRouter().capabilities,
     "envoy": ENVOY_CAPABILITIES,
+    "nginx": NGINX_CAPABILITIES,
     "coarse": CAPABILITIES,
     "example": FOLDER.capabilities,
 }

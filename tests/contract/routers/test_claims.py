@@ -12,6 +12,7 @@ from tests.contract.routers.subjects import SUBJECTS
 LACKING = {
     "memory": set(),
     "envoy": set(),
+    "nginx": {"instances", "mirroring"},
     "coarse": EVERY - {"fence"},
     "example": EVERY - {"counts"},
 }

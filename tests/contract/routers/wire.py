@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 
@@ -52,10 +52,13 @@ class Caller:
             if self._reader is None or self._writer is None:
                 self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
             self._writer.write("\r\n".join([*lines, "", ""]).encode())
-            return await _answer(self._reader)
+            answer = await _answer(self._reader)
         except (OSError, asyncio.IncompleteReadError):
             await self._hang_up()
             return Answer(0)
+        if answer.headers.get("connection") == "close":
+            await self._hang_up()
+        return answer
 
     async def users(self, users: Iterable[str], **headers: str) -> dict[str, str]:
         """The version that each user gets; fails if one gets none."""
@@ -164,7 +167,17 @@ def shares(versions: Mapping[str, str]) -> Mapping[str, float]:
 class Load:
     """Requests that go on in the background until the block ends, each counted by its outcome."""
 
-    def __init__(self, port: int, service: str, callers: int = 4) -> None:
+    def __init__(
+        self,
+        port: int,
+        service: str,
+        callers: int = 4,
+        *,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        between: float = _BETWEEN,
+    ) -> None:
+        self._headers = headers
+        self._between = between
         self._port = port
         self._service = service
         self._numbers = range(callers)
@@ -201,9 +214,9 @@ class Load:
         async with Caller(self._port, self._service) as caller:
             sent = 0
             while self._going:
-                answer = await caller.get(x_user_id=f"caller-{number}-{sent}")
+                answer = await caller.get(x_user_id=f"caller-{number}-{sent}", **self._headers)
                 self.outcomes[answer.status, answer.version] += 1
                 sent += 1
                 async with self._answered:
                     self._answered.notify_all()
-                await asyncio.sleep(_BETWEEN)
+                await asyncio.sleep(self._between)

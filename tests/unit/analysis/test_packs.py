@@ -25,6 +25,7 @@ def test_all_packs_are_there() -> None:
         "haproxy",
         "istio",
         "linkerd",
+        "nginx",
         "nginx-ingress",
         "otel-http",
         "traefik",

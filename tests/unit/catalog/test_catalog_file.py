@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from aviary.kinds import ROUTERS
 from schemas.catalog_file import CatalogError, load_catalog
 from tests.catalogs import parse
 
@@ -94,7 +95,8 @@ def test_json_is_a_catalog_too() -> None:
             "  a: {router: {kind: envy}}\n",
             (
                 "4: services.a.router.kind: got 'envy', "
-                "expected one of envoy, memory; did you mean 'envoy'?"
+                f"expected one of {', '.join(sorted(one.name for one in ROUTERS))}; "
+                "did you mean 'envoy'?"
             ),
         ),
         (

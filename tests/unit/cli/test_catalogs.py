@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from aviary.cli.catalogs import schema_text
+from aviary.kinds import ROUTERS
 from tests.packages import Packages
 from tests.unit.cli.conftest import EVENT, ROOT, Run, aviary
 
@@ -325,12 +326,12 @@ def test_routers_are_listed_with_what_each_can_do(run: Run) -> None:
     done = run("routers", "--format", "json")
     assert (done.exit_code, done.stderr) == (0, "")
     routers = {one["kind"]: one for one in json.loads(done.stdout)["routers"]}
-    assert set(routers) == {"envoy", "memory"}
+    assert list(routers) == sorted(one.name for one in ROUTERS)
     can = routers["envoy"]["capabilities"]
     assert (can["weights"], can["smallest"]) == ({"kind": "total", "total": 10_000}, 0.01)
     assert (can["sticky"], can["counts"]) == (["header", "cookie"], "router")
     assert routers["envoy"]["options"] == ["admin", "directory"]
     assert (routers["envoy"]["connection"], routers["memory"]["connection"]) == ("envoy", None)
     lines = run("routers").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["kind", "envoy", "memory"]
+    assert [line.split()[0] for line in lines] == ["kind", *routers]
     assert "0.01 %" in lines[1]

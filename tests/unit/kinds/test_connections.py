@@ -78,7 +78,7 @@ def test_they_are_read_and_show_nothing(tmp_path: Path) -> None:
         (f"a: !!int {SECRET}\n", "expected readable YAML"),
         (f"a: {SECRET}\n", "c.yaml:1: a: expected a mapping of fields, its kind one of"),
         (f"a: [{SECRET}]\n", "c.yaml:1: a: expected a mapping of fields, its kind one of"),
-        ("a: {url: http://x}\n", "c.yaml:1: a.kind: expected one of apprise, envoy, prometheus"),
+        ("a: {url: http://x}\n", "c.yaml:1: a.kind: expected one of apprise, envoy, "),
         # A space that was forgotten makes a field of the secret.
         (
             f"a: {{kind: prometheus, url: http://x, token:{SECRET}}}\n",
@@ -90,7 +90,7 @@ def test_they_are_read_and_show_nothing(tmp_path: Path) -> None:
         ),
         (
             "a: {kind: prometeus}\n",
-            "expected one of apprise, envoy, prometheus; did you mean 'prom",
+            "prometheus; did you mean 'prom",
         ),
         ("A b: {kind: envoy}\n", "A b: expected a name of lower-case letters"),
         ("a: {kind: envoy}\n", "a.admin: expected a value (admin addresses of all Envoys)"),
