@@ -16,6 +16,7 @@ from aviary.settings import Settings
 from schemas.ids import effects_queue, judging_queue, waiting_queue
 from workflows.admission import AdmissionWorkflow
 from workflows.canary import CanaryWorkflow
+from workflows.contract import ContractWorkflow
 from workflows.drift import DriftWorkflow
 from workflows.guard import GuardInterceptor
 from workflows.hook import HookWorkflow
@@ -40,6 +41,7 @@ WORKFLOWS: Sequence[type] = (
     AdmissionWorkflow,
     DriftWorkflow,
     HookWorkflow,
+    ContractWorkflow,
 )
 STICKY_TIMEOUT = timedelta(seconds=1)
 """A killed worker's cached runs move on after this (the SDK's default is 10 s)."""

@@ -30,6 +30,7 @@ from schemas.router_spec import KindName, OfKind, RouterKinds
 
 HOOKS_MOST: Final = 20
 """Hooks of one list; a service has those of three lists at the most."""
+CONTRACT_AFTER: Final = timedelta(hours=24)
 HOOK_EVENT: Final = "dev.aviary.hook.called.v1"
 """The CloudEvents type of what a hook is sent."""
 
@@ -49,6 +50,9 @@ class HookMoment(StrEnum):
     """The last step is done, and the canary is about to hold."""
     AFTER_FINALIZED = "after_finalized"
     """The version is stable."""
+    CONTRACT = "contract"
+    """The version has been stable for long (`contract_after`), and no alert fired on the service:
+    what only the version before needs may go."""
     BEFORE_ROLLBACK = "before_rollback"
     """The canary begins to go back: beside the route write, which never waits for it."""
     AFTER_ROLLED_BACK = "after_rolled_back"
@@ -66,7 +70,12 @@ class HookMoment(StrEnum):
 
 
 _TOLD: Final = frozenset(
-    {HookMoment.AFTER_FINALIZED, HookMoment.BEFORE_ROLLBACK, HookMoment.AFTER_ROLLED_BACK}
+    {
+        HookMoment.AFTER_FINALIZED,
+        HookMoment.CONTRACT,
+        HookMoment.BEFORE_ROLLBACK,
+        HookMoment.AFTER_ROLLED_BACK,
+    }
 )
 _IN_STEP: Final = frozenset({HookMoment.BEFORE_STEP, HookMoment.DURING_BAKE, HookMoment.AFTER_STEP})
 
@@ -141,6 +150,11 @@ class Hook(Model):
         le=1000,
         description="How often a call without an answer is made again; left out: to the deadline.",
     )
+    contract_after: SomeDuration | None = Field(
+        default=None,
+        description="How long after the version became stable the moment `contract` is; left out: "
+        "24h.",
+    )
     makes_traffic: bool = Field(
         default=False,
         description="Whether it makes the requests that are judged (a load generator): each "
@@ -160,6 +174,8 @@ class Hook(Model):
             raise ValueError("expected each moment of when once")
         if self.on_no not in {None, OnNo.IGNORE} and not any(one.asks for one in self.when):
             raise ValueError("expected on_no: ignore, since a no comes too late at these moments")
+        if self.contract_after is not None and HookMoment.CONTRACT not in self.when:
+            raise ValueError("expected contract_after only with the moment contract")
         if self.makes_traffic and HookMoment.DURING_BAKE not in self.when:
             raise ValueError("expected makes_traffic only with the moment during_bake")
         return self

@@ -10,6 +10,7 @@ RELEASE_WORKFLOW: Final = "aviary.release"
 CANARY_WORKFLOW: Final = "aviary.canary"
 ADMISSION_WORKFLOW: Final = "aviary.admission"
 HOOK_WORKFLOW: Final = "aviary.hook"
+CONTRACT_WORKFLOW: Final = "aviary.contract"
 
 STOPPED_SHORT: Final = "JudgeStoppedShort"
 """Type of a judge's failure whose first detail is what it has seen, as that of a heartbeat is."""
@@ -80,9 +81,9 @@ NO_CELL: Final = Cell()
 CELL_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 DRIFT: Final = "aviary-drift"
 """Id of the schedule of drift checks, and the beginning of their ids."""
-KINDS: Final = ("release", "canary", "admission", "hook", DRIFT)
+KINDS: Final = ("release", "canary", "admission", "hook", "contract", DRIFT)
 """What may follow a cell in an id; none of them is a cell's name."""
-_IN_A_CELL: Final = re.compile(rf"([a-z0-9-]+)/(?:(?:release|canary|admission|hook)/|{DRIFT})")
+_IN_A_CELL: Final = re.compile(rf"([a-z0-9-]+)/(?:(?:{'|'.join(KINDS[:-1])})/|{DRIFT})")
 
 
 def cell_of(workflow_id: str) -> Cell:
@@ -104,6 +105,11 @@ def canary_workflow_id(service: str, cell: Cell = NO_CELL) -> str:
 def hook_workflow_id(call: str, cell: Cell = NO_CELL) -> str:
     """The workflow id of a hook that is told, and not waited for: one for each call, ever."""
     return f"{cell}hook/{call}"
+
+
+def contract_workflow_id(service: str, call: str, cell: Cell = NO_CELL) -> str:
+    """The workflow id of a service's contract: one for each call of its hook, ever."""
+    return f"{cell}contract/{service}/{call}"
 
 
 def admission_workflow_id(prefix: str, cell: Cell = NO_CELL) -> str:

@@ -202,6 +202,7 @@ class CanaryWorkflow(Commands):
         state = self._decisions.now()
         if end.phase is CanaryPhase.FINALIZED and self._traffic.before != self._plan.version:
             self._hooks.tell(HookMoment.AFTER_FINALIZED)
+            self._hooks.tell(HookMoment.CONTRACT)
         elif end.phase is CanaryPhase.ROLLED_BACK and (state.at or state.touched):
             self._hooks.tell(HookMoment.AFTER_ROLLED_BACK)
 

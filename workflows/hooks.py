@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.decisions import DecisionRecord, Did, Heard
     from schemas.events import RELEASE_SOURCE
     from schemas.hooks import (
+        CONTRACT_AFTER,
         Hook,
         HookAnswer,
         HookData,
@@ -35,12 +36,18 @@ with workflow.unsafe.imports_passed_through():
         at,
         call_id,
     )
-    from schemas.ids import HOOK_WORKFLOW, hook_workflow_id
+    from schemas.ids import (
+        CONTRACT_WORKFLOW,
+        HOOK_WORKFLOW,
+        contract_workflow_id,
+        hook_workflow_id,
+    )
     from schemas.outside import cut
     from schemas.release import CanaryInput, Cause, CauseKind, HookState
     from workflows import describe
     from workflows.calls import Call, Calls, Stop, failure_of, not_yet, until_done
     from workflows.cell import here
+    from workflows.contract import ContractInput
     from workflows.decisions import Decisions
     from workflows.hook import TOLD_TASK_TIMEOUT, HookInput
     from workflows.outcomes import Failed, Stopped
@@ -236,12 +243,22 @@ class Hooks:
 
     async def _tell(self, hook: Hook, moment: HookMoment) -> None:
         event = self._event(hook, moment, None)
-        start = HookInput(event=event, call=hook.call, deadline=hook.deadline, retries=hook.retries)
+        start: HookInput | ContractInput | None
+        if moment is HookMoment.CONTRACT:
+            kind, start = CONTRACT_WORKFLOW, self._contract(hook, event)
+            name = contract_workflow_id(self._start.plan.service, event.id, here())
+        else:
+            kind, name = HOOK_WORKFLOW, hook_workflow_id(event.id, here())
+            start = HookInput(
+                event=event, call=hook.call, deadline=hook.deadline, retries=hook.retries
+            )
+        if start is None:
+            return
         try:
             await workflow.start_child_workflow(
-                HOOK_WORKFLOW,
+                kind,
                 start,
-                id=hook_workflow_id(event.id, here()),
+                id=name,
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 task_timeout=TOLD_TASK_TIMEOUT,
@@ -250,6 +267,24 @@ class Hooks:
         except WorkflowAlreadyStartedError:
             return  # by this canary before a reset, or by one that was lost
         self._note(hook, Did.RECORDED, f"hook {hook.name} is told: {moment}")
+
+    def _contract(self, hook: Hook, event: HookEvent) -> ContractInput | None:
+        """None after a first deployment: there is no version before."""
+        plan, before = self._start.plan, self._traffic.before
+        if before is None:
+            return None
+        return ContractInput(
+            event=event,
+            call=hook.call,
+            deadline=hook.deadline,
+            retries=hook.retries,
+            after=hook.contract_after or CONTRACT_AFTER,
+            before=before,
+            router=plan.router,
+            labels=plan.service_labels,
+            version_labels=plan.alerts.version_labels,
+            poll=self._start.tuning.preflight_poll,
+        )
 
     # --- what they are sent ---
 

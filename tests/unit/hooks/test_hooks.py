@@ -126,6 +126,8 @@ def test_a_plan_reads_it_again_without_kinds() -> None:
         ({"when": "after_finalized", "on_no": "roll_back"}, "on_no: ignore"),
         ({"when": "before_rollback", "on_no": "gate"}, "on_no: ignore"),
         ({"makes_traffic": True}, "during_bake"),
+        ({"contract_after": "1h"}, "the moment contract"),
+        ({"when": "contract", "on_no": "gate"}, "on_no: ignore"),
         ({"deadline": "0s"}, "longer than 0s"),
         ({"retries": 0}, "greater than or equal to 1"),
         ({"name": "Smoke Test"}, "pattern"),
