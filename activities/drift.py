@@ -1,4 +1,4 @@
-"""Drift: routes that have a canary which no workflow looks after."""
+"""Drift: routes with a canary, and versions that are up, which no workflow looks after."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from temporalio import activity
 from activities.cell import here
 from activities.clock import server_now
 from activities.decided import Decided
+from activities.leftover import Deployed, InstanceCheck, Leftover, deployed
 from activities.policy import Policy, forever, rest
 from adapters.errors import Retryable, Terminal, UnknownRoute
-from adapters.ports import Routing
+from adapters.ports import Deployer, Routing
 from schemas.base import Duration, Model, ReleaseId, ServiceName
 from schemas.catalog import Catalog
+from schemas.deploy_spec import DeploySpec
 from schemas.fitting import size_of
 from schemas.ids import canary_workflow_id, release_workflow_id
 from schemas.release import ServicePlan, Tuning
@@ -44,6 +46,9 @@ MOST: Final = 50
 MOST_BYTES: Final = 1024 * 1024
 """Of them together: Temporal takes results of up to 2 MB."""
 
+REFRESH_EVERY_S: Final = 5.0
+"""Seconds between two looks at where instances are."""
+
 _RELEASE_ID: Final = TypeAdapter[str](ReleaseId)
 
 
@@ -54,6 +59,10 @@ class DriftInput(Model):
     every: Duration | None = Field(
         default=None, description="Look again so often, for `WATCH`; None: once."
     )
+    grace: Duration = Field(
+        default=timedelta(minutes=5),
+        description="How long a version may be up without anything that needs it.",
+    )
 
 
 class Look(Model):
@@ -61,6 +70,10 @@ class Look(Model):
 
     every: Duration | None = Field(default=None, description="Look again so often; None: once.")
     until: AwareDatetime | None = Field(default=None, description="When to look for the last time.")
+    grace: Duration = Field(
+        default=timedelta(0),
+        description="How long a version may be up without anything that needs it.",
+    )
 
 
 class Drift(Model):
@@ -80,6 +93,7 @@ class DriftReport(Model):
     environment: str = Field(description="Of the catalog.")
     services: int = Field(description="Services of the catalog that have a route.")
     found: tuple[Drift, ...] = ()
+    leftover: tuple[Leftover, ...] = ()
     left: tuple[ServiceName, ...] = Field(
         default=(), description="Their release still runs, and takes them back itself."
     )
@@ -111,11 +125,19 @@ class Known:
     """Whether a release had begun to finalize before it ended."""
 
 
+@dataclass(frozen=True)
+class Platforms:
+    """Where services are: who carries their traffic, who puts their versions up."""
+
+    router_for: Callable[[RouterSpec], Routing]
+    deployer_for: Callable[[DeploySpec], Deployer]
+
+
 class DriftActivities:
     """Activities over all routes.
 
     Args:
-        router_for: finds the router of a specification.
+        platforms: where services are.
         catalog: gives the newest catalog; called in a thread, may block and raise `Retryable`.
         plan_for: what a canary needs to take a route back.
         known: what Temporal knows of canaries and releases.
@@ -124,13 +146,14 @@ class DriftActivities:
 
     def __init__(
         self,
-        router_for: Callable[[RouterSpec], Routing],
+        platforms: Platforms,
         catalog: Callable[[], Catalog],
         plan_for: Callable[[Catalog, Route], ServicePlan],
         known: Known,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._router_for = router_for
+        self._router_for = platforms.router_for
+        self._deployer_for = platforms.deployer_for
         self._catalog = catalog
         self._plan_for = plan_for
         self._known = known
@@ -138,26 +161,41 @@ class DriftActivities:
 
     @activity.defn(name=LOOK)
     async def look(self, asked: Look | None = None) -> DriftReport:
-        """Compare the route of every service of the catalog with the canaries that run.
+        """Compare routes and versions of the catalog's services with the workflows that run.
 
-        A service whose router does not answer hides no other service's drift.
+        A service whose router does not answer hides no other service's drift. Between two looks the
+        routers are told of instances that have moved.
         """
         asked = asked or Look()
+        instances = InstanceCheck(
+            self._router_for, self._deployer_for, self._known.is_running, asked.grace
+        )
         foreign: tuple[str, ...] = ()
         while True:
-            report = await self._look()
+            services, report = await self._look(instances)
             if report.foreign != foreign:
                 foreign = report.foreign
                 activity.logger.warning(
                     "canaries that no release has written", extra={"services": foreign}
                 )
             over = asked.until is None or server_now() >= asked.until
-            if over or asked.every is None or report.found:
+            if over or asked.every is None or report.found or report.leftover:
                 return report
-            await rest(asked.every.total_seconds(), self._sleep)
+            await self._refresh(instances, services, asked.every.total_seconds())
 
-    async def _look(self) -> DriftReport:
+    async def _refresh(
+        self, instances: InstanceCheck, services: Sequence[Deployed], seconds: float
+    ) -> None:
+        """Until the next look, see to it that the routers know where instances are."""
+        while seconds > 0:
+            nap = min(seconds, REFRESH_EVERY_S if services else seconds)
+            await rest(nap, self._sleep)
+            seconds -= nap
+            await instances.refresh(services)
+
+    async def _look(self, instances: InstanceCheck) -> tuple[Sequence[Deployed], DriftReport]:
         catalog = await asyncio.to_thread(self._catalog)
+        services_up = deployed(catalog)
         kinds: dict[_Kind, list[str]] = {kind: [] for kind in _Kind}
         drifted: list[tuple[Route, bool]] = []
         for services in _batches(sorted(catalog.services)):
@@ -167,14 +205,16 @@ class DriftActivities:
                 if kind in {_Kind.FOUND, _Kind.FINAL} and route is not None:
                     drifted.append((route, kind is _Kind.FINAL))
             activity.heartbeat(services[-1])
-        return DriftReport(
+        report = DriftReport(
             environment=catalog.environment,
             services=len(catalog.services) - len(kinds[_Kind.UNROUTED]),
             found=self._found(catalog, drifted[:MOST]),
             left=tuple(kinds[_Kind.LEFT][:MOST]),
             foreign=tuple(kinds[_Kind.FOREIGN][:MOST]),
             unreadable=tuple(kinds[_Kind.UNREADABLE][:MOST]),
+            leftover=await instances.leftover(services_up),
         )
+        return services_up, report
 
     def _found(self, catalog: Catalog, drifted: Sequence[tuple[Route, bool]]) -> tuple[Drift, ...]:
         """As many as a result may carry, and at least one; the next check has the rest."""

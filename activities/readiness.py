@@ -41,6 +41,9 @@ class Ready(Model):
     router: RouterSpec
     services: dict[ServiceName, Version] = Field(max_length=MOST_SERVICES)
     within: Duration = Field(description="How long they may take; 0s: one look.")
+    deployed: tuple[ServiceName, ...] = Field(
+        default=(), description="Those whose versions a deployer puts up, later."
+    )
 
 
 class Lacking(Model):
@@ -86,7 +89,8 @@ class ReadinessActivities(RouterActivities):
         async def one(service: str, version: str) -> Found:
             async with limit:
                 activity.heartbeat()
-                return await lacking(routing, service, version)
+                there = None if service in request.deployed else version
+                return await lacking(routing, service, there)
 
         looks = await asyncio.gather(*(one(*item) for item in request.services.items()))
         named = dict(zip(request.services, looks, strict=True))
@@ -96,8 +100,11 @@ class ReadinessActivities(RouterActivities):
         )
 
 
-async def lacking(routing: Routing, service: str, version: str) -> Found:
-    """Whether a version of a service can take requests, as far as its router can be asked."""
+async def lacking(routing: Routing, service: str, version: str | None) -> Found:
+    """Whether a version of a service can take requests, as far as its router can be asked.
+
+    Without a version: whether the service may have one.
+    """
     try:
         return await _lacking(routing, service, version)
     except AdapterError as error:
@@ -107,7 +114,7 @@ async def lacking(routing: Routing, service: str, version: str) -> Found:
         return Found()
 
 
-async def _lacking(routing: Routing, service: str, version: str) -> Found:
+async def _lacking(routing: Routing, service: str, version: str | None) -> Found:
     unknown = f"its router does not know {service}: register it, or mend the name in the catalog"
     routed = False
     try:
@@ -119,5 +126,5 @@ async def _lacking(routing: Routing, service: str, version: str) -> Found:
     else:
         routed = True
         unknown = f"{version} has no pool of instances that its router knows of"
-    there = await routing.locator.exists(service, version)
+    there = version is None or await routing.locator.exists(service, version)
     return Found("" if there else unknown, routed)

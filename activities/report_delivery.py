@@ -60,7 +60,7 @@ class ReportSender:
         if pending is None:
             yield
             return
-        delivery = asyncio.create_task(self._deliver(pending))
+        delivery = asyncio.create_task(self.deliver(pending))
         try:
             yield
             await asyncio.wait({delivery}, timeout=_LAST_S)
@@ -70,7 +70,8 @@ class ReportSender:
         if not delivery.cancelled():
             delivery.result()
 
-    async def _deliver(self, pending: PendingReport) -> None:
+    async def deliver(self, pending: PendingReport) -> None:
+        """Deliver, however often it has to be tried; not where nobody hears any more."""
         release = self._client.get_workflow_handle(pending.workflow_id)
         for pause in doubling(_FIRST_PAUSE_S, _CAP_PAUSE_S):
             try:

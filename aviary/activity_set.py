@@ -12,14 +12,17 @@ from temporalio.client import Client
 from activities.admission import AdmissionActivities
 from activities.announce import AnnounceActivities
 from activities.decided import DecidedActivities, went_final
-from activities.drift import DriftActivities, Known
+from activities.deploy import DeployActivities
+from activities.drift import DriftActivities, Known, Platforms
 from activities.hooks import HookActivities
 from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
 from activities.readiness import ReadinessActivities
 from activities.report import ReportActivities
+from activities.report_delivery import ReportSender
 from activities.standing import StandingActivities
 from activities.traffic import HEALS_WITHIN, TrafficActivities
+from adapters.errors import Terminal
 from adapters.ports import (
     AlertSource,
     Deployer,
@@ -61,15 +64,21 @@ class Outside:
     """How long a route that has vanished may take to come back."""
 
 
+def _no_deployer(spec: DeploySpec) -> Deployer:
+    raise Terminal(f"deployer kind {spec.kind}: this worker has no deployers")
+
+
 def activity_set(client: Client, outside: Outside) -> ActivitySet:
     """All activities of a worker, by task queue."""
-    routers = outside.routers
+    routers, deployers = outside.routers, outside.deployers or _no_deployer
     traffic = TrafficActivities(routers, outside.heals_within)
     observe = ObserveActivities(routers)
     standing = StandingActivities(routers)
     announce = AnnounceActivities(outside.log, outside.notifier, cdevents=outside.cdevents)
+    platforms = Platforms(routers, deployers)
     known = Known(outside.runs, partial(went_final, client))
     admission = AdmissionActivities(client)
+    deploy = DeployActivities(routers, deployers, ReportSender(client).deliver)
     return ActivitySet(
         routers=[traffic.read, traffic.apply, standing.register],
         judging=[
@@ -78,7 +87,7 @@ def activity_set(client: Client, outside: Outside) -> ActivitySet:
             observe.see_back,
             standing.stand,
             standing.first,
-            DriftActivities(routers, outside.catalog, plan_back, known).look,
+            DriftActivities(platforms, outside.catalog, plan_back, known).look,
         ],
         effects=[
             announce.publish,
@@ -96,4 +105,5 @@ def activity_set(client: Client, outside: Outside) -> ActivitySet:
             ReadinessActivities(routers).ready,
             HookActivities(outside.hooks).call,
         ],
+        deploying=[deploy.put_up, deploy.scale, deploy.count, deploy.take_down],
     )

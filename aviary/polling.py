@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from adapters.errors import Retryable
 from aviary.telemetry.temporal_metrics import TemporalMetrics
-from schemas.ids import effects_queue, judging_queue, waiting_queue
+from schemas.ids import deploying_queue, effects_queue, judging_queue, waiting_queue
 
 ENDS_AFTER_S: Final = 120.0
 """A queue that is not polled for so long, though Temporal answers, ends the process."""
@@ -76,6 +76,7 @@ def polled_queues(prefix: str) -> tuple[PolledQueue, ...]:
                 judging_queue(prefix),
                 effects_queue(prefix),
                 waiting_queue(prefix),
+                deploying_queue(prefix),
             )
         ),
     )

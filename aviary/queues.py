@@ -13,7 +13,7 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from aviary.sandbox import sandbox
 from aviary.settings import Settings
-from schemas.ids import effects_queue, judging_queue, waiting_queue
+from schemas.ids import deploying_queue, effects_queue, judging_queue, waiting_queue
 from workflows.admission import AdmissionWorkflow
 from workflows.canary import CanaryWorkflow
 from workflows.contract import ContractWorkflow
@@ -21,6 +21,7 @@ from workflows.drift import DriftWorkflow
 from workflows.guard import GuardInterceptor
 from workflows.hook import HookWorkflow
 from workflows.release import ReleaseWorkflow
+from workflows.retire import RetireWorkflow
 
 Activity = Callable[..., Any]
 
@@ -33,6 +34,7 @@ class ActivitySet:
     judging: Sequence[Activity]
     effects: Sequence[Activity]
     waiting: Sequence[Activity]
+    deploying: Sequence[Activity]
 
 
 WORKFLOWS: Sequence[type] = (
@@ -42,12 +44,15 @@ WORKFLOWS: Sequence[type] = (
     DriftWorkflow,
     HookWorkflow,
     ContractWorkflow,
+    RetireWorkflow,
 )
 STICKY_TIMEOUT = timedelta(seconds=1)
 """A killed worker's cached runs move on after this (the SDK's default is 10 s)."""
 GRACE = timedelta(seconds=3)
 _WAITING_SLOTS = 10_000
 """Waiting costs next to nothing; those without a slot notice a lost admission later."""
+_DEPLOYING_SLOTS = 1_000
+"""Versions of one process that are waited for at once: of a release of a thousand services, all."""
 
 
 def deployed(version: WorkerDeploymentVersion | None) -> WorkerDeploymentConfig | None:
@@ -129,6 +134,13 @@ def build_workers(
             task_queue=waiting_queue(prefix),
             activities=activities.waiting,
             max_concurrent_activities=_WAITING_SLOTS,
+            **common,
+        ),
+        Worker(
+            client,
+            task_queue=deploying_queue(prefix),
+            activities=activities.deploying,
+            max_concurrent_activities=_DEPLOYING_SLOTS,
             **common,
         ),
     ]

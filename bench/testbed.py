@@ -31,7 +31,7 @@ from bench.traffic import VERSIONS, Traffic
 from schemas import ids
 from schemas.catalog import Catalog
 from schemas.deploy import DeployRequested
-from schemas.ids import effects_queue, judging_queue, waiting_queue
+from schemas.ids import deploying_queue, effects_queue, judging_queue, waiting_queue
 from schemas.release import ReleaseInput, ReleaseStatus, Tuning
 from tests.chaos.testbed import Evidence
 from workflows.planning import plan_release
@@ -68,7 +68,7 @@ class Testbed:
         spec = parts.aviary(name, self.ports, self.env | env)
         queue = env.get("AVIARY_TASK_QUEUE")
         if name == "worker" and queue is not None:
-            kinds = (judging_queue, effects_queue, waiting_queue)
+            kinds = (judging_queue, effects_queue, waiting_queue, deploying_queue)
             queues = (queue, *(kind(queue) for kind in kinds))
             probe = probes.polled(self.ports.temporal, parts.NAMESPACE, queues)
             spec = replace(spec, probe=probe)

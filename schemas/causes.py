@@ -21,7 +21,8 @@ class CauseKind(StrEnum):
     ERROR = "error"
     """An activity failed for good."""
     NOT_READY = "not_ready"
-    """A router does not know a service, or no instances of its new version; nothing was touched."""
+    """A router does not know a service, or its new version has no instances, or not in time; no
+    request was moved."""
     SUPERSEDED = "superseded"
     """A newer release of the same services takes its place, or asks for what was stable before."""
     RELEASE = "release"

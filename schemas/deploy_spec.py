@@ -78,16 +78,12 @@ class DeployTerms(Model):
         default=timedelta(0), description="How long a canary stays up after it went back."
     )
     prepare: Prepare = Field(default=Prepare.IN_TURN, description="When a version is put up.")
-    shrink_stable: bool = Field(
-        default=False,
-        description="Whether stable has only as many instances as its share of requests needs.",
-    )
 
     def size(self, weight: float, stable: int | None = None) -> int:
         """The instances that a canary needs before it gets so many of the requests.
 
         Args:
-            weight: its share in percent, 0 to 100; the same holds for stable that is shrunk.
+            weight: its share in percent, 0 to 100.
             stable: instances that stable had as the canary began, where that is known.
         """
         if self.scale is Scale.FULL:

@@ -102,11 +102,13 @@ class ServiceMoved(OfRelease):
 
 
 class DriftFound(OfRelease):
-    """A canary had traffic and nobody looked after it."""
+    """A canary had traffic, or a version was up, and nobody looked after it."""
 
     version: Version
     weight: Weight
-    stable: Version
+    stable: Version | None = Field(
+        description="The version beside it; none of one that was only up."
+    )
     text: str
 
 

@@ -57,7 +57,7 @@ class NoticeKind(StrEnum):
     STUCK = "stuck"
     FINISHED = "finished"
     DRIFT = "drift"
-    """Traffic on a canary that nobody looked after; it is being taken back."""
+    """A canary with traffic, or a version, that nobody looked after; it is being taken back."""
 
     @property
     def ends(self) -> bool:
@@ -78,6 +78,10 @@ class MomentKind(StrEnum):
     """The canary of a service began; with a cause: another run takes its traffic back."""
     BUSY = "busy"
     """Another release has a canary of the service."""
+    DEPLOYING = "deploying"
+    """The version is being put up."""
+    PREPARED = "prepared"
+    """It is up ahead of its turn."""
     PREFLIGHT = "preflight"
     """Alerts fired before the first request; their end is waited for."""
     CHECKING = "checking"
@@ -121,6 +125,8 @@ class MomentKind(StrEnum):
     STUCK = "stuck"
     VERIFYING = "verifying"
     """Whether requests still start on the version that went back."""
+    RETIRING = "retiring"
+    """The instances of the version that went back are being taken down."""
     ROLLED_BACK = "rolled_back"
     """Of a service: it is back. Without one: the release has ended."""
     SKIPPED = "skipped"

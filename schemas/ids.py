@@ -11,6 +11,7 @@ CANARY_WORKFLOW: Final = "aviary.canary"
 ADMISSION_WORKFLOW: Final = "aviary.admission"
 HOOK_WORKFLOW: Final = "aviary.hook"
 CONTRACT_WORKFLOW: Final = "aviary.contract"
+RETIRE_WORKFLOW: Final = "aviary.retire"
 
 STOPPED_SHORT: Final = "JudgeStoppedShort"
 """Type of a judge's failure whose first detail is what it has seen, as that of a heartbeat is."""
@@ -30,6 +31,10 @@ SIGNAL_FINALIZE: Final = "finalize"
 """To a canary, from its release: become stable."""
 SIGNAL_GO_ON: Final = "go_on"
 """To a canary, from its release: the point up to which all of its group have come."""
+SIGNAL_BEGIN: Final = "begin"
+"""To a canary that was begun ahead of its turn, from its release: its turn has come."""
+SIGNAL_RETIRE: Final = "retire"
+"""To a retirement that waits already: a newer order, `schemas.retiring.RetireInput`."""
 SIGNAL_ORDER_ROLLBACK: Final = "order_rollback"
 """To a canary, from its release: roll back now; a `schemas.release.Cause`."""
 SIGNAL_ORDER_END: Final = "order_end"
@@ -81,7 +86,7 @@ NO_CELL: Final = Cell()
 CELL_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 DRIFT: Final = "aviary-drift"
 """Id of the schedule of drift checks, and the beginning of their ids."""
-KINDS: Final = ("release", "canary", "admission", "hook", "contract", DRIFT)
+KINDS: Final = ("release", "canary", "admission", "hook", "contract", "retire", DRIFT)
 """What may follow a cell in an id; none of them is a cell's name."""
 _IN_A_CELL: Final = re.compile(rf"([a-z0-9-]+)/(?:(?:{'|'.join(KINDS[:-1])})/|{DRIFT})")
 
@@ -112,6 +117,11 @@ def contract_workflow_id(service: str, call: str, cell: Cell = NO_CELL) -> str:
     return f"{cell}contract/{service}/{call}"
 
 
+def retire_workflow_id(service: str, version: str, cell: Cell = NO_CELL) -> str:
+    """The workflow id of what takes a version down that nothing needs any more."""
+    return f"{cell}retire/{service}/{version}"
+
+
 def admission_workflow_id(prefix: str, cell: Cell = NO_CELL) -> str:
     """The workflow id of the admission: one for all the releases of a task queue."""
     return f"{cell}admission/{prefix.removeprefix(str(cell))}"
@@ -140,3 +150,8 @@ def effects_queue(prefix: str) -> str:
 def waiting_queue(prefix: str) -> str:
     """The task queue of waiting for other workflows: many slots, apart from all that is urgent."""
     return f"{prefix}-waiting"
+
+
+def deploying_queue(prefix: str) -> str:
+    """The task queue of putting versions up and taking them down: minutes each."""
+    return f"{prefix}-deploying"

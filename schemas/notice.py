@@ -52,7 +52,7 @@ _WORDS: Final[Mapping[NoticeKind, str]] = MappingProxyType(
         NoticeKind.ROLLED_BACK: "rolled back",
         NoticeKind.STUCK: "is stuck",
         NoticeKind.FINISHED: "finished",
-        NoticeKind.DRIFT: "was left with traffic",
+        NoticeKind.DRIFT: "was left behind",
     }
 )
 

@@ -29,7 +29,7 @@ from schemas.catalog import Strategy
 from schemas.causes import CauseKind as CauseKind  # noqa: PLC0414
 from schemas.decisions import DecisionRecord
 from schemas.deploy_spec import DeploySpec
-from schemas.deployment import Config, ImageName, WantedVersion
+from schemas.deployment import Config, Generation, ImageName, WantedVersion
 from schemas.fitting import fit, fitted, size_of
 from schemas.hooks import Hook, HookAnswer
 from schemas.interning import interned
@@ -267,6 +267,11 @@ class Tuning(Model):
         default=timedelta(seconds=10),
         description="How often those who wait look whether one they wait for ended without a word.",
     )
+    retire_within: Duration = Field(
+        default=timedelta(minutes=2),
+        description="How long a canary that went back waits until its instances have gone; then "
+        "another workflow sees to it.",
+    )
     search_attributes: bool = Field(
         default=False,
         description="Whether this Temporal has `schemas.attributes`; the bridge registers them.",
@@ -336,6 +341,10 @@ class CanaryState(Model):
     skip: bool
     let_by: bool = False
     overrule: bool = False
+    begin: bool = False
+    orders: Generation = 0
+    instances: int = 0
+    stable_instances: int | None = None
     finalize: bool
     decisions: tuple[DecisionRecord, ...] = ()
 
@@ -352,6 +361,10 @@ class CanaryInput(Model):
         default=False,
         description="Whether the service had a route when its release began: one that is missing "
         "is then waited for, and no first deployment.",
+    )
+    ahead: bool = Field(
+        default=False,
+        description="Begun before its turn: it puts its version up, and waits for the turn.",
     )
     restore: Cause | None = Field(
         default=None,

@@ -34,6 +34,7 @@ class Effect(StrEnum):
 
     TRAFFIC = "traffic"
     FIRST_ROUTE = "first_route"
+    INSTANCES = "instances"
 
 
 UNDONE_FIRST: Final = Effect.TRAFFIC
@@ -53,6 +54,14 @@ class _Stage(Model):
     step: int | None = Field(
         default=None, ge=0, description="Index from 0 of the strategy's step that it belongs to."
     )
+
+
+class DeployStage(_Stage):
+    """Put the version up, and wait until its instances are ready: no request is moved."""
+
+    effect: ClassVar[Effect | None] = Effect.INSTANCES
+
+    kind: Literal["deploy"] = "deploy"
 
 
 class PreflightStage(_Stage):
@@ -184,8 +193,15 @@ class PromoteStage(_Stage):
     kind: Literal["promote"] = "promote"
 
 
+class RetireStage(_Stage):
+    """Have the version that was stable taken down, some time later; no lock is kept for that."""
+
+    kind: Literal["retire"] = "retire"
+
+
 Stage = Annotated[
-    PreflightStage
+    DeployStage
+    | PreflightStage
     | HookStage
     | FirstDeploymentStage
     | RampStage
@@ -194,12 +210,14 @@ Stage = Annotated[
     | GateStage
     | InStepStage
     | HoldStage
-    | PromoteStage,
+    | PromoteStage
+    | RetireStage,
     Field(discriminator="kind"),
 ]
 """One thing that a canary does; `kind` says which."""
 
 KINDS: Final[dict[str, type[_Stage]]] = {
+    "deploy": DeployStage,
     "preflight": PreflightStage,
     "hook": HookStage,
     "first_deployment": FirstDeploymentStage,
@@ -210,12 +228,17 @@ KINDS: Final[dict[str, type[_Stage]]] = {
     "in_step": InStepStage,
     "hold": HoldStage,
     "promote": PromoteStage,
+    "retire": RetireStage,
 }
 """Every kind, in the order in which a canary comes to it."""
 
 
 def stages_of(
-    strategy: Strategy, last_point: int = 0, hooks: Sequence[Hook] = ()
+    strategy: Strategy,
+    last_point: int = 0,
+    hooks: Sequence[Hook] = (),
+    *,
+    deploys: bool = False,
 ) -> tuple[Stage, ...]:
     """The stages of a strategy: what a canary with it does, when nothing goes wrong.
 
@@ -223,8 +246,10 @@ def stages_of(
         strategy: of the service.
         last_point: of its group, where all come together before they hold; 0 without a group.
         hooks: of the service.
+        deploys: whether its versions are put up and taken down, and not by a pipeline.
     """
     return (
+        *((DeployStage(),) if deploys else ()),
         PreflightStage(),
         *_asked(hooks, HookMoment.BEFORE_CANARY),
         FirstDeploymentStage(),
@@ -233,6 +258,7 @@ def stages_of(
         *_asked(hooks, HookMoment.BEFORE_FINALIZE),
         HoldStage(),
         PromoteStage(),
+        *((RetireStage(),) if deploys else ()),
     )
 
 

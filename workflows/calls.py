@@ -18,6 +18,17 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.decided import DECIDED, DECIDED_POLICY, Decided
+    from activities.deploy import (
+        COUNT,
+        COUNT_POLICY,
+        NOT_READY,
+        ORDER_POLICY,
+        PUT_UP,
+        SCALE,
+        TAKE_DOWN,
+        TAKE_DOWN_POLICY,
+        Order,
+    )
     from activities.hooks import CALL_HOOK, HOOK_POLICY
     from activities.judge import JUDGE, JudgeResult, judge_policy
     from activities.observe import SEE_BACK, SEE_POLICY, Seen
@@ -36,7 +47,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from activities.traffic import APPLY, READ, traffic_policy
     from schemas.hooks import HookAnswer
-    from schemas.ids import effects_queue, judging_queue, waiting_queue
+    from schemas.ids import deploying_queue, effects_queue, judging_queue, waiting_queue
     from schemas.release import Cause, CauseKind, ServicePlan, Tuning
     from schemas.route import Confirmation, Route
     from workflows import describe
@@ -71,6 +82,10 @@ class Call(StrEnum):
     AWAIT_INSTANCES = "await_instances"
     ASK_DECIDED = "ask_decided"
     CALL_HOOK = "call_hook"
+    PUT_UP = "put_up"
+    COUNT = "count"
+    SCALE = "scale"
+    TAKE_DOWN = "take_down"
 
 
 @dataclass(frozen=True)
@@ -109,6 +124,11 @@ def _looking(request: Stand, _: ServicePlan, __: Tuning) -> Policy:
     return LOOK_POLICY.longer(request.within or timedelta(0))
 
 
+def _ordering(request: Order, _: ServicePlan, __: Tuning) -> Policy:
+    """As long as the instances may take, and what the worker needs beside it."""
+    return ORDER_POLICY.longer(request.within)
+
+
 def _fixed(policy: Policy) -> Callable[[Any, ServicePlan, Tuning], Policy]:
     return lambda _, __, ___: policy
 
@@ -133,6 +153,12 @@ CALLS: Final[Mapping[Call, CallSpec]] = {
     Call.LOOK_AT_INSTANCES: CallSpec(STAND, Standing, _looking, judging_queue, for_ever=False),
     Call.AWAIT_INSTANCES: CallSpec(
         STAND, Standing, _fixed(WAIT_POLICY), judging_queue, for_ever=False
+    ),
+    Call.PUT_UP: CallSpec(PUT_UP, None, _ordering, deploying_queue, for_ever=False, writes=True),
+    Call.COUNT: CallSpec(COUNT, int, _fixed(COUNT_POLICY), deploying_queue),
+    Call.SCALE: CallSpec(SCALE, None, _ordering, deploying_queue, for_ever=False, writes=True),
+    Call.TAKE_DOWN: CallSpec(
+        TAKE_DOWN, None, _fixed(TAKE_DOWN_POLICY), deploying_queue, for_ever=False, writes=True
     ),
     Call.ASK_DECIDED: CallSpec(
         DECIDED, bool, _fixed(DECIDED_POLICY), effects_queue, for_ever=False
@@ -246,7 +272,7 @@ class Calls:
     def cause_of(self, error: FailureError) -> Cause:
         """Why something goes back whose call failed for good."""
         return Cause(
-            kind=CauseKind.ERROR,
+            kind=CauseKind.NOT_READY if type_of(error) == NOT_READY else CauseKind.ERROR,
             service=self._plan.service,
             text=describe.failure(error),
             at=workflow.now(),

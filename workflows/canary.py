@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
         REFUSED,
         SIGNAL_ALERT,
         SIGNAL_ALERTS,
+        SIGNAL_BEGIN,
         SIGNAL_FINALIZE,
         SIGNAL_GO_ON,
         SIGNAL_HOOK_ANSWER,
@@ -63,6 +64,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.commands import CommandKind, Commands
     from workflows.decisions import Decisions
     from workflows.hooks import Hooks
+    from workflows.instances import Instances
     from workflows.judging import Judging
     from workflows.outbox import Reports
     from workflows.outcomes import INTERRUPTED, Outcome
@@ -99,6 +101,7 @@ class CanaryWorkflow(Commands):
         self._reports = Reports()
         calls = Calls(plan, start.tuning, self._note_failure)
         self._traffic = Traffic(start.release, plan, start.tuning, calls, self._note_failure)
+        self._instances = Instances(start.release, plan, start.tuning, calls)
         self._judging = Judging(plan, self._traffic, calls, start.tuning.judge_late)
         self._alerts = SeenAlerts(resume.alerts, resume.alerts_seen) if resume else SeenAlerts()
         self._answers = Answers()
@@ -114,6 +117,7 @@ class CanaryWorkflow(Commands):
             start=start,
             calls=calls,
             traffic=self._traffic,
+            instances=self._instances,
             judging=self._judging,
             decisions=self._decisions,
             reporter=self._reporter,
@@ -225,6 +229,7 @@ class CanaryWorkflow(Commands):
 
     def _take_over(self, state: CanaryState) -> None:
         self._traffic.take_over(state)
+        self._instances.take_over(state)
         self._judging.evidence = state.evidence
         self._judging.verdict = state.verdict
         self._judging.ramp = RampState.model_validate(state.ramp) if state.ramp else None
@@ -235,6 +240,7 @@ class CanaryWorkflow(Commands):
             asks_alerts=self._plan.stages[state.at].kind == "preflight",
             let_by=state.let_by,
             overrule=state.overrule,
+            begin=state.begin,
             doubt=state.doubt,
         )
 
@@ -269,6 +275,10 @@ class CanaryWorkflow(Commands):
             skip=answers.skip,
             let_by=answers.let_by,
             overrule=answers.overrule,
+            begin=answers.begin,
+            orders=self._instances.orders,
+            instances=self._instances.ready,
+            stable_instances=self._instances.stable,
             finalize=state.finalize,
             decisions=self._decisions.records,
         )
@@ -344,6 +354,13 @@ class CanaryWorkflow(Commands):
     def go_on(self, point: int = 0) -> None:
         """The release's word that ends a wait in step."""
         self._decisions.let_on(point)
+
+    @workflow.signal(
+        name=SIGNAL_BEGIN, description="Not for people: from the release, its turn has come."
+    )
+    def begin(self, _: Any = None) -> None:
+        """The release's word that ends the wait of a version that was put up ahead."""
+        self._answers.begin = True
 
     @workflow.signal(
         name=SIGNAL_ORDER_END, description="Not for people: from the release, after a reset of it."

@@ -16,8 +16,10 @@ from temporalio.common import TypedSearchAttributes
 from temporalio.exceptions import ChildWorkflowError, FailureError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
+    from schemas.deploy_spec import Prepare
     from schemas.ids import (
         CANARY_WORKFLOW,
+        SIGNAL_BEGIN,
         SIGNAL_FINALIZE,
         SIGNAL_GO_ON,
         SIGNAL_ORDER_ROLLBACK,
@@ -93,6 +95,14 @@ class CanaryOrders:
         """Services that were told to become stable or to go back."""
         self.let_on: dict[str, int] = {}
         """Per service, the last point of its group that it was told to go on from."""
+        self.ahead = frozenset(
+            name
+            for name, one in start.plan.services.items()
+            if one.deploy is not None and one.deploy.prepare is Prepare.AHEAD
+        )
+        """Services whose versions are put up before their turn."""
+        self.told_begin: set[str] = set()
+        """Those of them that were told that their turn has come."""
 
     @property
     def runs(self) -> dict[str, str]:
@@ -131,6 +141,7 @@ class CanaryOrders:
             tuning=self._start.tuning,
             environment=self._plan.environment,
             routed=service in self._readiness.routed,
+            ahead=service in self.ahead,
             restore=restore,
             promote=promote,
         )
@@ -178,6 +189,10 @@ class CanaryOrders:
         order = EndOrder(release=self._plan.release, cause=restore)
         await order_end(service, order, self._admission)
         await self.run(service, restore, promote=promote)
+
+    async def begin(self, service: str) -> None:
+        """Its turn has come, before which its version was put up."""
+        await self.signal(service, SIGNAL_BEGIN)
 
     async def go_on(self, service: str, point: int) -> None:
         """All of its group have come to a point."""

@@ -167,7 +167,7 @@ def next_action(state: State) -> Action | Interrupt | End | None:
         case Way.FINAL if state.ended:
             return End(CanaryPhase.FINALIZED)
         case Way.FINAL:
-            return Do(_promote(state))
+            return Do(max(state.at, _promote(state)))
         case Way.FORWARD:
             return _forward(state)
 
@@ -177,7 +177,7 @@ def goes_on(state: State) -> bool:
     match state.under_way:
         case Undo() | Keep():
             return True
-        case Do(index) if index == _promote(state):
+        case Do(index) if index >= _promote(state):
             return True
         case AskRelease():
             return state.way is Way.FORWARD and not _promotes(state)
@@ -204,8 +204,10 @@ def _forward(state: State) -> Action:
 
 
 def _back(state: State) -> Action | End:
+    stays = state.keep is not None or state.first
     for index in undo_order(state):
-        return Undo(index)
+        if not (stays and state.stages[index].effect is Effect.INSTANCES):
+            return Undo(index)
     if state.keep is not None and not state.kept:
         return Keep()
     stays = state.kept or state.first
@@ -241,7 +243,8 @@ def _due(state: State) -> int:
 
 
 def _promote(state: State) -> int:
-    return len(state.stages) - 1
+    """Where the point of no return is: what comes after it is done whatever is heard."""
+    return next(at for at, one in enumerate(state.stages) if one.kind == "promote")
 
 
 def _promotes(state: State) -> bool:
@@ -372,8 +375,9 @@ def ended(state: State, outcome: Outcome) -> State:
 
 def _done(state: State, action: Action | None) -> State:
     match action:
-        case Do(index) if index == _promote(state):
-            return replace(state, ended=True)
+        case Do(index) if index >= _promote(state):
+            last = index + 1 == len(state.stages)
+            return replace(state, at=index if last else index + 1, ended=last)
         case Do(index) if not state.holding:  # which ends by an order alone
             return replace(state, at=max(state.at, index + 1))
         case Undo(index):

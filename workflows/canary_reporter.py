@@ -7,6 +7,7 @@ import asyncio
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from activities.report_delivery import PendingReport
     from schemas.decisions import NEWEST
     from schemas.outside import cut
     from schemas.phase_facts import RUNNING
@@ -130,6 +131,10 @@ class CanaryReporter:
             decisions=self._decisions.records[-NEWEST:],
             at=workflow.now(),
         )
+
+    def pending(self) -> PendingReport | None:
+        """Where it is now, for an activity that tells of it; None when nobody would hear it."""
+        return self._reports.pending(self.report())
 
     def note_failure(self, text: str) -> None:
         """Keep why a call fails that is tried again; it is told once for each reason."""

@@ -1,4 +1,4 @@
-"""The drift check: finds traffic on canaries that nobody looks after, and has it taken back.
+"""The drift check: finds canaries with traffic, and versions, that nobody looks after.
 
 A canary is cleaned up by its release, and a release by its canaries. What both miss, because both
 were terminated, this finds; a Temporal Schedule starts it.
@@ -7,6 +7,7 @@ were terminated, this finds; a Temporal Schedule starts it.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import NamedTuple
 
 from temporalio import workflow
 from temporalio.common import VersioningBehavior
@@ -14,11 +15,20 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from activities.drift import LOOK, LOOK_POLICY, Drift, DriftInput, DriftReport, Look
+    from activities.leftover import Leftover
+    from schemas.catalog_check import many
     from schemas.event_kinds import EventType, NoticeKind
     from schemas.events import event
-    from schemas.ids import CANARY_WORKFLOW, canary_workflow_id, judging_queue
+    from schemas.ids import (
+        CANARY_WORKFLOW,
+        RETIRE_WORKFLOW,
+        canary_workflow_id,
+        judging_queue,
+        retire_workflow_id,
+    )
     from schemas.notice import Notice
     from schemas.release import CanaryInput, Cause, CauseKind
+    from schemas.retiring import RetireInput
     from workflows.cell import here
     from workflows.outbox import Announcer
 
@@ -27,6 +37,17 @@ WATCH = timedelta(hours=1)
 """How long one check goes on looking: a list of workflows is not flooded with checks."""
 TASK_TIMEOUT = timedelta(seconds=2)
 """As for releases: a killed worker keeps a task no longer than this."""
+
+
+class _Told(NamedTuple):
+    """What is told of one drift."""
+
+    service: str
+    release: str
+    version: str
+    weight: float
+    stable: str | None
+    text: str
 
 
 @workflow.defn(
@@ -55,18 +76,23 @@ class DriftWorkflow:
         watch = WATCH if start.every else timedelta(0)
         report: DriftReport = await workflow.execute_activity(
             LOOK,
-            Look(every=start.every, until=workflow.now() + watch),
+            Look(every=start.every, until=workflow.now() + watch, grace=start.grace),
             result_type=DriftReport,
             task_queue=judging_queue(workflow.info().task_queue),
             summary="routes that have a canary which nobody looks after",
             **LOOK_POLICY.longer(watch).options,
         )
         announcer = Announcer()
-        if report.found:
+        if report.found or report.leftover:
             announcer.start()
         for number, drift in enumerate(report.found):
             if await self._take_back(start, report.environment, drift):
-                self._tell(announcer, number, report.environment, drift)
+                told = _told_of(drift)
+                self._tell(announcer, number, report.environment, told)
+        for number, leftover in enumerate(report.leftover, len(report.found)):
+            if await self._take_down(leftover):
+                told = _told_of_version(leftover)
+                self._tell(announcer, number, report.environment, told)
         await announcer.finish()
         return report
 
@@ -97,36 +123,76 @@ class DriftWorkflow:
             return False
         return True
 
-    def _tell(self, announcer: Announcer, number: int, environment: str, drift: Drift) -> None:
-        route, text = drift.route, _sentence(drift)
-        workflow.logger.warning("drift", extra={"service": route.service, "release": route.owner})
+    async def _take_down(self, leftover: Leftover) -> bool:
+        """Start the retirement of a version that is left; False when one runs already."""
+        now = workflow.now()
+        order = RetireInput(
+            release=leftover.release,
+            service=leftover.service,
+            version=leftover.version,
+            router=leftover.router,
+            deploy=leftover.deploy,
+            generation=max(leftover.generation + 1, int(now.timestamp() * 1000)),
+            at=now,
+            because="nothing needed it any more",
+        )
+        try:
+            await workflow.start_child_workflow(
+                RETIRE_WORKFLOW,
+                order,
+                id=retire_workflow_id(leftover.service, leftover.version, here()),
+                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                static_summary=f"{leftover.service} {leftover.version}: drift, taken down",
+            )
+        except WorkflowAlreadyStartedError:
+            return False
+        return True
+
+    def _tell(self, announcer: Announcer, number: int, environment: str, told: _Told) -> None:
+        workflow.logger.warning("drift", extra={"service": told.service, "release": told.release})
         announcer.publish(
             event(
                 workflow.info().workflow_id,
                 number,
                 EventType.DRIFT_FOUND,
-                release=route.owner,
-                subject=route.service,
+                release=told.release,
+                subject=told.service,
                 time=workflow.now(),
                 data={
-                    "release": route.owner,
+                    "release": told.release,
                     "environment": environment,
-                    "version": route.canary,
-                    "weight": route.weight,
-                    "stable": route.stable,
-                    "text": text,
+                    "version": told.version,
+                    "weight": told.weight,
+                    "stable": told.stable,
+                    "text": told.text,
                 },
             )
         )
         announcer.notify(
             Notice(
                 kind=NoticeKind.DRIFT,
-                release=route.owner,
-                service=route.service,
-                text=text,
+                release=told.release,
+                service=told.service,
+                text=told.text,
                 at=workflow.now(),
             )
         )
+
+
+def _told_of(drift: Drift) -> _Told:
+    route = drift.route
+    return _Told(
+        route.service, route.owner, str(route.canary), route.weight, route.stable, _sentence(drift)
+    )
+
+
+def _told_of_version(left: Leftover) -> _Told:
+    release = left.release or "unknown"
+    text = (
+        f"{left.service} {left.version} was up ({many(left.instances, 'instance')}) and nothing "
+        f"needed it: no route names it, release {release} has ended; it is taken down"
+    )
+    return _Told(left.service, release, left.version, 0.0, None, text)
 
 
 def _way(drift: Drift) -> str:

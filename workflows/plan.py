@@ -20,6 +20,13 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Begin:
+    """Tell a canary that was begun ahead that its turn has come."""
+
+    service: str
+
+
+@dataclass(frozen=True)
 class GoOn:
     """Tell a canary that all of its group have come to the point where it waits."""
 
@@ -65,7 +72,7 @@ class Finish:
     rolled_back: bool
 
 
-Action = Start | GoOn | Skip | RollBack | Soak | BeginFinalize | Finalize | Finish
+Action = Start | Begin | GoOn | Skip | RollBack | Soak | BeginFinalize | Finalize | Finish
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,15 @@ class View:
     """Per service, the last point that its canary was told to go on from."""
     pausing: frozenset[str] = field(default_factory=frozenset)
     """Services whose canaries go no further than they are."""
+    ahead: frozenset[str] = field(default_factory=frozenset)
+    """Services whose versions are put up at the release's beginning; their turn comes later."""
+    told_begin: frozenset[str] = field(default_factory=frozenset)
+    """Those of them that were told that their turn has come."""
+
+    @property
+    def early(self) -> frozenset[str]:
+        """Services that are put up and have not had their turn: what moves does not count them."""
+        return self.ahead - self.told_begin
 
     def group(self, service: str) -> tuple[str, ...]:
         """All that move in step with a service, and itself."""
@@ -127,7 +143,13 @@ def _advance(view: View) -> tuple[Action, ...]:
             return ()
         return (BeginFinalize(),) if view.soaked else (Soak(),)
     going = _go_on(view)
-    return going if view.paused else (*going, *_start(view))
+    return going if view.paused else (*going, *_begin_ahead(view), *_start(view))
+
+
+def _begin_ahead(view: View) -> tuple[Action, ...]:
+    """Have all versions that are to be up early put up, whatever else moves."""
+    waiting = (one for one, phase in view.phases.items() if phase is CanaryPhase.WAITING)
+    return tuple(Start(service) for service in waiting if service in view.early)
 
 
 def _go_on(view: View) -> tuple[Action, ...]:
@@ -166,14 +188,28 @@ def _start(view: View) -> tuple[Action, ...]:
             fresh.append(members)
         else:
             begun += members
-    moving = sum(phase.about.takes_slot for phase in view.phases.values()) + len(begun)
+    moving = sum(_moves(view, one) for one in view.phases) + len(begun)
     starting = begun
     for members in fresh:
         if moving and moving + len(members) > view.max_parallel:
             break
         moving += len(members)
         starting += members
-    return tuple(Start(service) for service in starting)
+    return tuple(Begin(one) if one in view.early else Start(one) for one in starting)
+
+
+def _moves(view: View, service: str) -> bool:
+    """Whether it takes the place of another that could move; told to, it does so soon."""
+    if service in view.early:
+        return False
+    phase = view.phases[service]
+    return phase.about.takes_slot or phase is CanaryPhase.PREPARED
+
+
+def _waits(view: View, service: str) -> bool:
+    """Whether it waits for its turn and for nothing else of its own."""
+    early = service in view.early
+    return view.phases[service] is (CanaryPhase.PREPARED if early else CanaryPhase.WAITING)
 
 
 def _ready(view: View) -> list[list[str]]:
@@ -181,9 +217,11 @@ def _ready(view: View) -> list[list[str]]:
     phases = view.phases
     ready: dict[str, list[str]] = {}
     for service, needs in view.depends_on.items():
-        if phases[service] is CanaryPhase.WAITING and all(
-            phases[need] is CanaryPhase.HOLDING for need in needs
+        if not _waits(view, service) or any(
+            one in view.early and not _waits(view, one) for one in view.group(service)
         ):
+            continue
+        if all(phases[need] is CanaryPhase.HOLDING for need in needs):
             ready.setdefault(view.group(service)[0], []).append(service)
     return list(ready.values())
 

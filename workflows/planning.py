@@ -267,7 +267,12 @@ def _service_plan(
         strategy_name=resolved.strategy_name,
         strategy=resolved.strategy,
         hooks=tuple(hook for hook in resolved.hooks if not all(one.asks for one in hook.when)),
-        stages=stages_of(resolved.strategy, place.last_point, resolved.hooks),
+        stages=stages_of(
+            resolved.strategy,
+            place.last_point,
+            resolved.hooks,
+            deploys=resolved.deploy is not None,
+        ),
         judge=resolved.judge,
         metrics=metrics or (),
         alerts=resolved.alerts,

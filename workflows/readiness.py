@@ -61,7 +61,10 @@ class Readiness:
 
         async def one(router: RouterSpec, services: dict[str, str]) -> Lacking:
             async with limit:
-                return await _look(Ready(router=router, services=services, within=within))
+                deployed = tuple(one for one in services if self._plan.services[one].deploy)
+                return await _look(
+                    Ready(router=router, services=services, within=within, deployed=deployed)
+                )
 
         found = await asyncio.gather(*(one(*each) for each in self._parts()))
         self.routed.update(service for each in found for service in each.routed)

@@ -207,6 +207,8 @@ class ReleaseWorkflow(Commands):
             points=self._states.points,
             told=self._orders.let_on,
             pausing=self._states.pausing,
+            ahead=self._orders.ahead,
+            told_begin=frozenset(self._orders.told_begin),
         )
 
     def _carry_out(self, action: plan.Action) -> None:
@@ -214,6 +216,10 @@ class ReleaseWorkflow(Commands):
             case plan.Start(service):
                 self._states.set_phase(service, CanaryPhase.PREFLIGHT)
                 self._background(self._orders.run(service))
+            case plan.Begin(service):
+                if self._orders.knows(service):  # it is being started otherwise: asked again then
+                    self._orders.told_begin.add(service)
+                    self._background(self._orders.begin(service))
             case plan.GoOn(service, point):
                 if self._orders.knows(service):  # it is being started otherwise: asked again then
                     self._orders.let_on[service] = point
@@ -296,6 +302,7 @@ class ReleaseWorkflow(Commands):
         )
         # Planned again: begun when the release still goes on, skipped when it goes back.
         self._states.notes.pop(service, None)
+        self._orders.told_begin.discard(service)
         self._states.set_phase(service, CanaryPhase.WAITING)
         self._note_change()
 

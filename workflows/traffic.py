@@ -53,7 +53,7 @@ class Traffic:
         self.weight = 0.0
         """The canary's share, as last confirmed, percent."""
         self.before: str | None = None
-        """The version that served when this canary began, once it is known."""
+        """The version that served before this one, once it is known."""
         self.first = False
         """Whether this canary gave the service its first route."""
         self.began_at: datetime | None = None
@@ -189,6 +189,9 @@ class Traffic:
         """
         if self.route is None or resets():
             await self._read_in_the_end(never)
+        route = self._known()
+        if self.before is None and not self.first and route.stable != self._plan.version:
+            self.before = route.stable
         await self._insist(self._promoted, "finalize", overruled=overruled)
 
     # --- what is written ---

@@ -21,7 +21,7 @@ from aviary.local import probes
 from aviary.local.debian import DebianTools
 from aviary.local.ports import LOOPBACK, FreePorts
 from aviary.local.process import ChildSpec
-from schemas.ids import effects_queue, judging_queue, waiting_queue
+from schemas.ids import deploying_queue, effects_queue, judging_queue, waiting_queue
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 """The checkout: Aviary runs as `python -m aviary` from here."""
@@ -33,6 +33,7 @@ _QUEUES: Final = (
     judging_queue(_TASK_QUEUE),
     effects_queue(_TASK_QUEUE),
     waiting_queue(_TASK_QUEUE),
+    deploying_queue(_TASK_QUEUE),
 )
 _SERVICES: Final = ("worker", "bridge", "webhook")
 

@@ -14,7 +14,7 @@ from activities.ramp import BEGIN_RAMP
 from activities.standing import REGISTER, Stand
 from activities.traffic import APPLY, READ
 from aviary.activity_set import Outside, activity_set
-from schemas.ids import effects_queue, judging_queue, waiting_queue
+from schemas.ids import deploying_queue, effects_queue, judging_queue, waiting_queue
 from schemas.release import Tuning
 from tests.unit.report.sample import plan_of
 from workflows.calls import CALLS, Call, CallSpec
@@ -42,8 +42,9 @@ def test_routes_are_written_for_ever_on_the_queue_of_the_workflows(spec: CallSpe
     assert policy.retry.maximum_interval == TUNING.retry_cap
 
 
-BOUNDED = {Call.CALL_HOOK}
-"""Given up at the deadline of the hook: no answer is a no."""
+BOUNDED = {Call.CALL_HOOK, Call.PUT_UP, Call.SCALE, Call.TAKE_DOWN}
+"""Given up in time: no answer of a hook is a no, a version that is not up takes the canary back,
+and what is not taken down is left to a retirement, which is never given up."""
 
 
 @pytest.mark.parametrize(
@@ -80,6 +81,7 @@ def test_every_call_is_served_on_its_queue() -> None:
         judging_queue("aviary"): served.judging,
         effects_queue("aviary"): served.effects,
         waiting_queue("aviary"): served.waiting,
+        deploying_queue("aviary"): served.deploying,
     }
     names = {
         (queue, getattr(one, "__temporal_activity_definition").name)

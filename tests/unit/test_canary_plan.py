@@ -93,10 +93,14 @@ class Simulation:
             assert not state.unchanged
         if isinstance(action, Undo | Keep):
             assert state.way is Way.BACK
+        if isinstance(action, Undo) and state.stages[action.index].effect is Effect.INSTANCES:
+            left = {state.stages[at].effect for at in state.touched} - state.undone
+            assert left == {Effect.INSTANCES}, "instances go last"
         self.log.append(action)
         self.state = canary_plan.began(state, action)
         if stage is not None and stage.effect is not None:
-            self.state = replace(canary_plan.touches(self.state), begun=True)
+            begun = state.begun or stage.moves
+            self.state = replace(canary_plan.touches(self.state), begun=begun)
         if stage is not None and stage.kind == "preflight":
             self.state = canary_plan.asked(self.state)
 
@@ -143,7 +147,7 @@ class Simulation:
         match state.under_way:
             case Do(index) if state.stages[index].kind == "hold":
                 possible |= {"too long": TOO_LONG, "judged bad": None}
-            case Do(index) if state.stages[index].kind == "promote":
+            case Do(index) if state.way is Way.FINAL:
                 possible["done"] = DONE
             case Do():
                 possible |= {
@@ -199,11 +203,12 @@ class Simulation:
                 self.happen("done")
 
 
-@given(strategies(), st.booleans(), st.booleans(), st.data())
+@given(strategies(), st.booleans(), st.booleans(), st.booleans(), st.data())
 def test_any_canary_ends_as_it_must(
-    strategy: Strategy, routed: bool, unchanged: bool, data: st.DataObject
+    strategy: Strategy, deploys: bool, routed: bool, unchanged: bool, data: st.DataObject
 ) -> None:
-    run = Simulation(stages_of(strategy), routed=routed, unchanged=routed and unchanged)
+    stages = stages_of(strategy, deploys=deploys)
+    run = Simulation(stages, routed=routed, unchanged=routed and unchanged)
     for _ in range(data.draw(st.integers(0, 40))):
         if run.ended is not None:
             break
@@ -347,6 +352,48 @@ def test_a_healthy_canary() -> None:
         "do promote",
         "end finalized",
     ]
+
+
+DEPLOYED = State(stages_of(STEPS, deploys=True), routed=True)
+
+
+def test_a_version_is_put_up_first_and_the_old_one_goes_last() -> None:
+    assert way(DEPLOYED, ("do hold", final)) == [
+        "do deploy",
+        *FORWARD,
+        "interrupt",
+        "do promote",
+        "do retire",
+        "end finalized",
+    ]
+
+
+def test_instances_go_after_the_route() -> None:
+    assert way(DEPLOYED, ("do bake 1", back)) == [
+        "do deploy",
+        *FORWARD[:6],
+        "interrupt",
+        "undo shift 1",
+        "undo deploy",
+        "end rolled_back",
+    ]
+
+
+def test_what_is_not_ready_in_time_goes_without_a_route_write() -> None:
+    assert way(DEPLOYED, ("do deploy", back)) == [
+        "do deploy",
+        "interrupt",
+        "undo deploy",
+        "end rolled_back",
+    ]
+
+
+def test_a_version_that_a_person_keeps_keeps_its_instances() -> None:
+    def keeps(state: State) -> State:
+        return canary_plan.kept(state, "ann")
+
+    kept = way(DEPLOYED, ("do bake 0", back), ("undo shift 0", keeps))
+    assert kept[-3:] == ["undo shift 0", "keep", "end finalized"]
 
 
 def test_only_an_order_ends_holding() -> None:

@@ -43,7 +43,7 @@ def with_stage(stages: tuple[Stage, ...], kind: str) -> tuple[Stage, ...]:
     if met(stages, kind) or any(one == example(kind) for one in stages):
         return stages
     following = _ORDER[_ORDER.index(kind) + 1 :]
-    at = next(at for at, stage in enumerate(stages) if stage.kind in following)
+    at = next((at for at, one in enumerate(stages) if one.kind in following), len(stages))
     return (*stages[:at], example(kind), *stages[at:])
 
 

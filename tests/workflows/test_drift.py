@@ -8,18 +8,28 @@ from uuid import uuid4
 
 import pytest
 from temporalio.client import Client
-from temporalio.testing import WorkflowEnvironment
+from temporalio.testing import ActivityEnvironment, WorkflowEnvironment
 
 from activities.drift import DriftInput, DriftReport
+from activities.leftover import InstanceCheck, deployed
 from adapters.errors import Retryable
 from aviary.catalogs import make_catalog
 from aviary.schedules import ensure_drift_schedule
 from aviary.settings import Settings
+from schemas.deployment import Trouble
 from schemas.event_kinds import EventType, NoticeKind
-from schemas.ids import DRIFT, canary_workflow_id
+from schemas.ids import DRIFT, SIGNAL_ROLLBACK, canary_workflow_id, retire_workflow_id
 from schemas.release import ReleasePhase
 from schemas.route import Route
-from tests.workflows.kit import METRIC, QUICK, RecordingRouter, Release, World, eventually
+from tests.workflows.kit import (
+    METRIC,
+    QUICK,
+    RecordingRouter,
+    Release,
+    World,
+    eventually,
+    with_deployer,
+)
 from workflows.drift import DRIFT_WORKFLOW
 
 HOLD = {"steps": [50], "soak": "1h"}
@@ -78,10 +88,13 @@ def world(server: WorkflowEnvironment) -> Drifting:
     return Drifting(server.client)
 
 
-async def check(world: Drifting) -> DriftReport:
+NOW = DriftInput(tuning=QUICK, grace=timedelta(0))
+
+
+async def check(world: Drifting, start: DriftInput = NOW) -> DriftReport:
     report: DriftReport = await world.client.execute_workflow(
         DRIFT_WORKFLOW,
-        DriftInput(tuning=QUICK),
+        start,
         id=f"drift-{uuid4()}",
         task_queue=world.queue,
         result_type=DriftReport,
@@ -307,3 +320,74 @@ async def test_a_catalog_that_cannot_be_read_fails_the_check_and_says_so(
 
         await eventually(said)
         await handle.terminate()
+
+
+# --- versions that are up ---
+
+
+async def left_up(world: Drifting) -> str:
+    """A version that was put up by a release which was terminated, and so was its canary."""
+    async with world.working():
+        terms = with_deployer()
+        release = await world.release({"cart": []}, strategy=HOLD, **terms)
+        world.platform.give_trouble(world.service("cart"), "2", Trouble.PULL_FAILED, "slow")
+        await release.until(cart="deploying")
+        await eventually(lambda: bool(world.platform.things))
+    await release.handle.terminate("pressed by mistake")
+    await release.canary("cart").terminate("and that as well")
+    return world.service("cart")
+
+
+async def test_a_version_that_nothing_needs_is_taken_down_and_told(world: Drifting) -> None:
+    service = await left_up(world)
+    async with world.working():
+        patient = DriftInput(tuning=QUICK, grace=timedelta(hours=1))
+        assert (await check(world, patient)).leftover == (), "a release may just be beginning"
+        report = await check(world)
+        assert [(one.service, one.version) for one in report.leftover] == [(service, "2")]
+        handle = world.client.get_workflow_handle(retire_workflow_id(service, "2"))
+        await handle.result()
+        assert world.platform.things == {}
+        assert (await check(world)).leftover == ()
+    (told,) = [one for one in world.log.events if one.type is EventType.DRIFT_FOUND]
+    assert "no route names it" in told.data["text"]
+    assert [one.kind for one in world.notifier.notices].count(NoticeKind.DRIFT) == 1
+
+
+async def test_a_version_that_is_needed_is_left_alone(world: Drifting) -> None:
+    async with world.working():
+        terms = with_deployer(keep_old="1h")
+        first = await world.release({"cart": []}, strategy=HOLD | {"soak": "0s"}, **terms)
+        await first.result()
+        second = await world.release({"cart": []}, strategy=HOLD, version="3", **terms)
+        await second.until(cart="holding")
+        assert (await check(world)).leftover == (), "stable, and a canary"
+        await second.handle.signal(SIGNAL_ROLLBACK)
+        await second.result()
+        third = await world.release(
+            {"cart": []}, strategy=HOLD | {"soak": "0s"}, version="4", **terms
+        )
+        await third.result()
+        assert (await check(world)).leftover == (), "the old one is kept for a while"
+        assert {one.labels.version for one in world.platform.things.values() if one.labels} == {
+            "2",
+            "4",
+        }
+
+
+async def test_the_router_is_told_of_instances_that_moved(world: Drifting) -> None:
+    async with world.working():
+        terms = with_deployer()
+        release = await world.release({"cart": []}, strategy=HOLD | {"soak": "0s"}, **terms)
+        await release.result()
+        service = world.service("cart")
+        for one in world.platform.things.values():
+            one.port += 1000
+        catalog = world.known_catalog()
+        check = InstanceCheck(world.router_for, lambda _: world.deployer, world.runs, timedelta(0))
+        environment = ActivityEnvironment()
+        await environment.run(check.refresh, deployed(catalog))
+        told = (await world.router.endpoints(service))[service]["2"]
+        assert {one.port for one in told.endpoints} == {
+            one.port for one in world.platform.things.values()
+        }

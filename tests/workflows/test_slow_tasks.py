@@ -90,7 +90,7 @@ async def test_a_slow_task_is_done_again_and_not_interrupted(
 
 
 async def test_the_workflows_of_a_worker_are_run_so(server: WorkflowEnvironment) -> None:
-    activities = ActivitySet([_nothing], [_nothing], [_nothing], [_nothing])
+    activities = ActivitySet(*[[_nothing]] * 5)
     settings = load_settings().model_copy(update={"task_queue": f"test-{uuid4()}"})
     workers = build_workers(server.client, settings, activities)
     of_workflows = [config for config in (one.config() for one in workers) if config["workflows"]]

@@ -12,6 +12,7 @@ from typing import Final
 
 from workflows.stages import (
     bake,
+    deploy,
     first_deployment,
     gate,
     hold,
@@ -20,11 +21,13 @@ from workflows.stages import (
     preflight,
     promote,
     ramp,
+    retire,
     shift,
 )
 from workflows.stages.context import StageKind
 
 STAGES: Final[Mapping[str, StageKind]] = {
+    "deploy": deploy.KIND,
     "preflight": preflight.KIND,
     "hook": hook.KIND,
     "first_deployment": first_deployment.KIND,
@@ -35,5 +38,6 @@ STAGES: Final[Mapping[str, StageKind]] = {
     "in_step": in_step.KIND,
     "hold": hold.KIND,
     "promote": promote.KIND,
+    "retire": retire.KIND,
 }
 """Every kind of `schemas.stages.KINDS`, and how it is done."""

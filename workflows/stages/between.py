@@ -10,6 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls import Call
     from workflows.outcomes import DONE, Done, Failed, Outcome, Stopped
     from workflows.stages.context import Context
+    from workflows.stages.retire import retire_before
 
 
 async def pause(context: Context) -> Outcome:
@@ -24,6 +25,7 @@ async def keep(context: Context) -> Done:
     version = context.start.plan.version
     context.enter(CanaryPhase.FINALIZING, f"the router to confirm {version}")
     await context.traffic.keep()
+    await retire_before(context)
     return DONE
 
 

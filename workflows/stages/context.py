@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.commands import CommandKind
     from workflows.decisions import Decisions
     from workflows.hooks import Beside, Hooks
+    from workflows.instances import Instances
     from workflows.judging import Judging, Stops
     from workflows.outcomes import DONE, INTERRUPTED, TOO_LONG, Done, Failed, Outcome, Stopped
     from workflows.traffic import Traffic
@@ -35,6 +36,8 @@ class Answers:
     let_by: bool = False
     overrule: bool = False
     """What somebody else has changed of the route was told: going on writes over it."""
+    begin: bool = False
+    """Its turn has come, where it was begun ahead of it; kept."""
     doubt: str | None = None
     """Why the gate that follows asks a person: an inconclusive bake, or a hook's no."""
 
@@ -50,6 +53,7 @@ class Context:
     start: CanaryInput
     calls: Calls
     traffic: Traffic
+    instances: Instances
     judging: Judging
     decisions: Decisions
     reporter: CanaryReporter

@@ -87,7 +87,7 @@ async def _begin(context: Context, stage: RampStage) -> Any:
 
 KIND: Final = StageKind(
     do=do,
-    calls=frozenset({Call.BEGIN_RAMP, Call.APPLY_ROUTE, Call.JUDGE}) | UNDO_CALLS,
+    calls=frozenset({Call.BEGIN_RAMP, Call.SCALE, Call.APPLY_ROUTE, Call.JUDGE}) | UNDO_CALLS,
     most_events=30,
     undo=undo,
     ends_by=ENDS_BY,

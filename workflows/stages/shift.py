@@ -45,6 +45,8 @@ async def shift_to(context: Context, weight: float) -> Outcome | None:
     """
     if stopped := context.halt():
         return stopped
+    if (refused := await _fit(context, weight)) is not None:
+        return refused
     answers, decisions = context.answers, context.decisions
     context.reporter.pass_through(CanaryPhase.SHIFTING, f"the router to confirm {weight:g} %")
     first = decisions.touch()
@@ -59,6 +61,17 @@ async def shift_to(context: Context, weight: float) -> Outcome | None:
         answers.overrule = False
         context.reporter.waits_for = ""
     return refused
+
+
+async def _fit(context: Context, weight: float) -> Outcome | None:
+    """Have as many instances ready as the weight needs, before it moves; never fewer."""
+    count = context.instances.lacks(weight)
+    if not count:
+        return None
+    plan = context.start.plan
+    text = f"{count} instances of {plan.service} {plan.version} to be ready, for {weight:g} %"
+    context.reporter.pass_through(CanaryPhase.SHIFTING, text)
+    return await context.instances.grow(weight, context.stop, context.reporter.pending())
 
 
 async def write_again(context: Context) -> Outcome | None:
@@ -182,7 +195,7 @@ async def _see_back(context: Context) -> None:
 
 KIND: Final = StageKind(
     do=do,
-    calls=frozenset({Call.APPLY_ROUTE}) | UNDO_CALLS,
+    calls=frozenset({Call.SCALE, Call.APPLY_ROUTE}) | UNDO_CALLS,
     most_events=6,
     undo=undo,
     ends_by=(CommandKind.KEEP,),

@@ -4,6 +4,7 @@ from tests.workflows.kit.hook import ScriptedHook
 from tests.workflows.kit.judge import FOREIGN, ScriptedJudge
 from tests.workflows.kit.router import RecordingRouter
 from tests.workflows.kit.world import (
+    DEPLOY,
     METRIC,
     PATIENCE_S,
     QUICK,
@@ -11,9 +12,11 @@ from tests.workflows.kit.world import (
     Release,
     World,
     eventually,
+    with_deployer,
 )
 
 __all__ = [
+    "DEPLOY",
     "FOREIGN",
     "METRIC",
     "PATIENCE_S",
@@ -25,4 +28,5 @@ __all__ = [
     "ScriptedJudge",
     "World",
     "eventually",
+    "with_deployer",
 ]

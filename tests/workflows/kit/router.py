@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from adapters.deployers.memory.platform import MemoryPlatform
 from adapters.errors import Retryable, UnknownRoute
 from adapters.routers.memory.trial import FIRST_STABLE, TrialRouter
+from schemas.deployment import InstanceState
 from schemas.route import Confirmation, Health, Route
 
 
@@ -31,6 +33,10 @@ class RecordingRouter(TrialRouter):
         """Whether it can't say which instances are healthy."""
         self.unrouted: set[str] = set()
         """Services that have no route yet."""
+        self.platform: MemoryPlatform | None = None
+        """Where versions are put up, if they are."""
+        self.into_nothing: list[str] = []
+        """Routes that gave requests to a version that was not up, which must never be."""
 
     def forget(self, service: str) -> None:
         """Lose the route of a service, as if it never had one."""
@@ -64,10 +70,28 @@ class RecordingRouter(TrialRouter):
             and route.stable != (await self.read(route.service)).stable
         ):
             raise Retryable(f"the router of {route.service} does not finalize now")
+        self._look_behind(route)
         confirmation = await super().apply(route, over)
         if route not in self.applied:
             self.applied.append(route)
         return confirmation
+
+    def _look_behind(self, route: Route) -> None:
+        """Whether each version with requests is ready; those that a pipeline put up are."""
+        if self.platform is None:
+            return
+        put_up = {key[1:] for key in self.platform.obeyed}
+        labels = [
+            one.labels
+            for one in self.platform.things.values()
+            if one.state is InstanceState.READY and one.labels is not None
+        ]
+        ready = {(one.service, one.version) for one in labels}
+        self.into_nothing += [
+            f"{route.text}: {version} is not up"
+            for version in route.versions
+            if (route.service, version) in put_up - ready
+        ]
 
     async def read(self, service: str) -> Route:
         self._look_for(service)

@@ -14,6 +14,8 @@ from temporalio.common import WorkerDeploymentVersion, WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
 from adapters.connections import Connection
+from adapters.deployers.memory.deployer import MemoryDeployer
+from adapters.deployers.memory.platform import MemoryPlatform
 from adapters.errors import Retryable
 from adapters.memory import MemoryAlertSource, MemoryEventLog, MemoryNotifier
 from adapters.ports import HookCaller, Routing
@@ -24,6 +26,7 @@ from aviary.settings import load_settings
 from schemas.alert import Alert, AlertStatus
 from schemas.catalog import Catalog
 from schemas.deploy import DeployRequested
+from schemas.deploy_spec import DeploySpec
 from schemas.hooks import HookCall
 from schemas.ids import (
     CANARY_WORKFLOW,
@@ -56,6 +59,9 @@ from tests.workflows.kit.judge import ScriptedJudge
 from tests.workflows.kit.router import RecordingRouter
 from workflows.planning import plan_release
 
+NEED_DEPLOYER = {"deploy", "retire"}
+"""Kinds of stages that only a service has whose versions are put up here."""
+DEPLOY = {"kind": "memory", "instances": 2, "keep_old": "0s"}
 METRIC = {"kind": "threshold", "name": "errors", "value": "vector(0)", "limit": 1}
 QUICK = Tuning(
     stuck_after=timedelta(seconds=1),
@@ -78,9 +84,17 @@ Canary = WorkflowHandle[Any, CanaryOutcome]
 Reshape = Callable[[tuple[Stage, ...]], tuple[Stage, ...]]
 
 
+def with_deployer(**terms: Any) -> dict[str, Any]:
+    """The defaults of a catalog whose versions are put up here."""
+    return {"defaults": {"deploy": {**DEPLOY, **terms}}}
+
+
 def reshaped(plan: ServicePlan, reshape: Reshape) -> ServicePlan:
-    """The plan with other stages than those of its strategy."""
-    return plan.model_copy(update={"stages": reshape(plan.stages)})
+    """The plan with other stages than those of its strategy, and a deployer where they need one."""
+    stages = reshape(plan.stages)
+    needed = any(one.kind in NEED_DEPLOYER for one in stages)
+    deploy = plan.deploy or (DeploySpec.model_validate(DEPLOY) if needed else None)
+    return plan.model_copy(update={"stages": stages, "deploy": deploy})
 
 
 class MemoryReports:
@@ -105,6 +119,8 @@ class World:
         self.router_for: Callable[[RouterSpec], Routing] = lambda _: self.router.routing
         self.hook = ScriptedHook()
         self.hook_for: Callable[[HookCall], HookCaller] = lambda _: self.hook
+        self.platform = self.router.platform = MemoryPlatform()
+        self.deployer = MemoryDeployer(self.platform)
         self.judge = ScriptedJudge(client)
         self.log = MemoryEventLog()
         self.notifier = MemoryNotifier()
@@ -123,6 +139,7 @@ class World:
         outside = Outside(
             routers=self.router_for,
             hooks=self.hook_for,
+            deployers=lambda _: self.deployer,
             catalog=self.known_catalog,
             log=self.log,
             notifier=self.notifier,
