@@ -14,12 +14,14 @@ from adapters.hooks.http import HTTP
 from adapters.metrics.prometheus import PROMETHEUS
 from adapters.notifiers.apprise import APPRISE
 from adapters.routers.envoy import ENVOY
+from adapters.routers.haproxy import HAPROXY
 from adapters.routers.memory import MEMORY
 from adapters.routers.nginx import NGINX
 from aviary.registry import Registry
 
 ROUTERS: Final = (
     ENVOY,
+    HAPROXY,
     MEMORY,
     NGINX,
 )

@@ -3,7 +3,7 @@
 A package brings a kind as an entry point whose object is the kind's description (`adapters.kinds`):
 
     [project.entry-points."aviary.routers"]
-    haproxy = "our_package:HAPROXY"
+    acme = "our_package:ACME"
 
 It is imported when a catalog, the settings or `aviary routers` name it. One that can't be imported,
 or whose description is refused, is told where it is named, and stands in nobody else's way.

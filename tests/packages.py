@@ -31,7 +31,7 @@ class Options(Model):
 
 
 class Platform(Connection):
-    connection_kind = "haproxy"
+    connection_kind = "acme"
 
     url: str
     token: Secret | None = None
@@ -46,8 +46,8 @@ class Router(MemoryRouter):
             raise ValueError(f"no backend nowhere for token {token}")
 
 
-HAPROXY = RouterKind(
-    name="haproxy",
+ACME = RouterKind(
+    name="acme",
     text="A router of somebody else's.",
     options=Options,
     connection=Platform,
@@ -81,9 +81,9 @@ class Packages:
         self._modules.append(name)
         registry.cache_clear()
 
-    def haproxy(self) -> None:
-        """Install the kind `haproxy`."""
-        self.install("our_haproxy", ROUTER, {"haproxy": "our_haproxy:HAPROXY"})
+    def acme(self) -> None:
+        """Install the kind `acme`."""
+        self.install("our_acme", ROUTER, {"acme": "our_acme:ACME"})
 
     def forget(self) -> None:
         """Take them back out of this process."""

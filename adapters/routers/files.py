@@ -100,7 +100,12 @@ def other_writer(path: Path) -> str:
 
 
 def write_whole(path: Path, document: Any) -> None:
-    """Replace a file by a JSON document, durably, so that a reader sees the old or the new one.
+    """Replace a file by a JSON document, as `write_text` does."""
+    write_text(path, json.dumps(document, separators=(",", ":")))  # no indent: C does it all
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file by a text, durably, so that a reader sees the old or the new one.
 
     A reader that watches the directory sees one rename into it. Readable for all, as the router may
     run as another user.
@@ -108,7 +113,7 @@ def write_whole(path: Path, document: Any) -> None:
     Raises:
         Retryable: nothing was replaced (disk full, directory gone), and nothing is left behind.
     """
-    content = json.dumps(document, separators=(",", ":")).encode()  # no indent: C does it all
+    content = text.encode()
     with said_by_path(path):
         handle, temp = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         try:

@@ -57,7 +57,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Packag
     folder = tmp_path / "site-packages"
     folder.mkdir()
     found = Packages(folder, monkeypatch)
-    found.install("our_haproxy", CODE, {"haproxy": "our_haproxy:HAPROXY"})
+    found.install("our_acme", CODE, {"acme": "our_acme:ACME"})
     yield found
     found.forget()
 
@@ -70,8 +70,8 @@ async def world(
     (tmp_path / "token").write_text(f"{ROTATED}\n")
     file = tmp_path / "connections.yaml"
     file.write_text(
-        f"prod: {{kind: haproxy, url: 'http://x', token: {SECRET}}}\n"
-        f"edge: {{kind: haproxy, url: 'http://x', token_file: {tmp_path}/token}}\n"
+        f"prod: {{kind: acme, url: 'http://x', token: {SECRET}}}\n"
+        f"edge: {{kind: acme, url: 'http://x', token_file: {tmp_path}/token}}\n"
     )
     here.connections = read_connections(Settings(connections_file=file))
     async with httpx.AsyncClient() as client:
@@ -88,7 +88,7 @@ def _written(history: WorkflowHistory) -> str:
 
 def router(connection: str, limit: int = 100) -> dict[str, object]:
     options = {"backend": "web", "weight_limit": limit}
-    return {"router": {"kind": "haproxy", "connection": connection, **options}}
+    return {"router": {"kind": "acme", "connection": connection, **options}}
 
 
 async def test_a_release_goes_through_an_installed_router(world: World) -> None:
@@ -99,7 +99,7 @@ async def test_a_release_goes_through_an_installed_router(world: World) -> None:
     )
     status = await release.handle.result()
     assert status.phase is ReleasePhase.FINALIZED
-    assert {one.router.kind for one in world.judge.requests} == {"haproxy"}
+    assert {one.router.kind for one in world.judge.requests} == {"acme"}
 
 
 @pytest.mark.parametrize("connection", ["prod", "edge"])

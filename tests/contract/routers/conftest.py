@@ -7,18 +7,21 @@ import httpx
 import pytest
 
 from adapters.routers.envoy.router import EnvoyRouter
+from adapters.routers.haproxy.router import HaproxyRouter
 from adapters.routers.nginx.router import NginxRouter
 from aviary.local.debian import DebianError
 from schemas.route import AudienceBy
 from tests.contract.routers.claims import EVERY, claimed
 from tests.contract.routers.coarse import CoarseGateway
 from tests.contract.routers.live import LiveEnvoy, envoy_binary
+from tests.contract.routers.live_haproxy import LiveHaproxy, haproxy_root
 from tests.contract.routers.live_nginx import LiveNginx, nginx_root
 from tests.contract.routers.subjects import (
     SUBJECTS,
     CoarseSubject,
     EnvoySubject,
     ExampleSubject,
+    HaproxySubject,
     MemorySubject,
     NginxSubject,
     Subject,
@@ -47,6 +50,28 @@ def envoy(
 ) -> Iterator[LiveEnvoy]:
     """One Envoy for the tests of a module; each test has services of its own."""
     live = LiveEnvoy(binary, tmp_path_factory.mktemp("envoy"), instances)
+    try:
+        live.start()
+        yield live
+    finally:
+        live.stop()
+
+
+@pytest.fixture(scope="session")
+def haproxy_packages() -> Path:
+    """Where HAProxy is unpacked."""
+    try:
+        return haproxy_root()
+    except DebianError as error:
+        pytest.skip(f"no packages of HAProxy: {error}")
+
+
+@pytest.fixture(scope="module")
+def live_haproxy(
+    haproxy_packages: Path, tmp_path_factory: pytest.TempPathFactory, instances: Instances
+) -> Iterator[LiveHaproxy]:
+    """One HAProxy for the tests of a module; each test has services of its own."""
+    live = LiveHaproxy(haproxy_packages, tmp_path_factory.mktemp("haproxy"), instances)
     try:
         live.start()
         yield live
@@ -93,6 +118,12 @@ async def nginx_subject(nginx: LiveNginx) -> AsyncIterator[NginxSubject]:
     router = NginxRouter([nginx.control])
     yield NginxSubject(nginx, router)
     await router.aclose()
+
+
+@pytest.fixture
+def haproxy_subject(live_haproxy: LiveHaproxy) -> HaproxySubject:
+    folder = live_haproxy.folder.directory
+    return HaproxySubject(live_haproxy, HaproxyRouter(folder, [live_haproxy.master]))
 
 
 @pytest.fixture

@@ -17,6 +17,9 @@ from adapters.routers.envoy.fleet import Pool
 from adapters.routers.envoy.names import resource_file
 from adapters.routers.envoy.router import EnvoyRouter
 from adapters.routers.files import read_document, write_whole
+from adapters.routers.haproxy.capabilities import CAPABILITIES as HAPROXY_CAPABILITIES
+from adapters.routers.haproxy.map_file import MAP, map_text, parse
+from adapters.routers.haproxy.router import HaproxyRouter
 from adapters.routers.memory.router import NOTHING, Asks, MemoryRouter
 from adapters.routers.nginx.capabilities import CAPABILITIES as NGINX_CAPABILITIES
 from adapters.routers.nginx.router import NginxRouter
@@ -26,16 +29,12 @@ from schemas.route import AudienceBy, Route
 from tests.contract.routers.coarse import CAPABILITIES, TOTAL, CoarseGateway, CoarseRouter
 from tests.contract.routers.example import FOLDER, FolderProxy, FolderRouter
 from tests.contract.routers.live import LiveEnvoy, free_port
+from tests.contract.routers.live_haproxy import LiveHaproxy
 from tests.contract.routers.live_nginx import LiveNginx
+from tests.contract.routers.names import new_name
 from tests.contract.routers.wire import Caller
 
-_names = itertools.count(1)
 _ports = itertools.count(20_000)
-
-
-def new_name(length: int = 0) -> str:
-    """Of a service that nobody has used yet, at least so long."""
-    return f"svc-{next(_names)}".ljust(length, "x")
 
 
 class Subject(Protocol):
@@ -213,6 +212,35 @@ class NginxSubject:
             return client.request(method, path, json=body, headers=headers)
 
 
+class HaproxySubject:
+    def __init__(self, live: LiveHaproxy, router: HaproxyRouter) -> None:
+        self.haproxy = live
+        self.router = router
+        self.routing = Routing.of(router, HAPROXY_CAPABILITIES)
+
+    def put_up(self, *versions: str, length: int = 0) -> str:
+        return self.haproxy.add_service(*versions, length=length)
+
+    async def call(
+        self, service: str, users: Iterable[str], asks: Asks = NOTHING
+    ) -> Mapping[str, str]:
+        async with Caller(self.haproxy.port, service) as caller:
+            return await caller.users(users, **_headers(asks))
+
+    async def change_by_hand(self, service: str, weight: float) -> None:
+        """In the file, and at run time."""
+        path = self.haproxy.folder.directory / MAP
+        values = parse(path.read_text())
+        fields = values[service].split("|")
+        values[service] = "|".join([*fields[:2], str(round(weight * 100)), *fields[3:]])
+        path.write_text(map_text(values))
+        self.haproxy.ask(f"set map {path} {service} {values[service]}")
+
+    async def take_down(self, service: str, version: str) -> None:
+        self.haproxy.folder.put_pool(self.haproxy.pool(service, version, free_port()))
+        self.haproxy.reload()
+
+
 class CoarseSubject:
     def __init__(self, gateway: CoarseGateway, client: httpx.AsyncClient) -> None:
         self._gateway = gateway
@@ -278,6 +306,7 @@ def _with_weight(now: Route, weight: float) -> Route:
 SUBJECTS: Final[dict[str, Capabilities]] = {
     "memory": MemoryRouter().capabilities,
     "envoy": ENVOY_CAPABILITIES,
+    "haproxy": HAPROXY_CAPABILITIES,
     "nginx": NGINX_CAPABILITIES,
     "coarse": CAPABILITIES,
     "example": FOLDER.capabilities,

@@ -13,6 +13,7 @@ LACKING = {
     "memory": set(),
     "envoy": set(),
     "nginx": {"instances", "mirroring"},
+    "haproxy": {"endpoints", "mirroring", "users"},
     "coarse": EVERY - {"fence"},
     "example": EVERY - {"counts"},
 }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from adapters.packs import BUILT_IN as PACKS
 from adapters.packs import GaugeQuery, PoolName, RatioQuery
 from adapters.routers.envoy.names import pool_name
+from adapters.routers.haproxy import names as haproxy_names
 from schemas.judging import (
     GaugeMetric,
     HistogramMetric,
@@ -92,3 +95,17 @@ def test_envoys_pack_names_pools_as_the_router_does() -> None:
         pool = PACKS.load("envoy").pool
         assert pool.of("checkout", version) == pool_name("checkout", version)
         assert pool.version(pool.of("", version).removeprefix("@")) == version
+
+
+def test_haproxys_pack_names_pools_as_the_router_does() -> None:
+    pack = PACKS.load("haproxy")
+    assert pack.versions is not None
+    for version in ("1.4.2", "v1.3.0+build.7", f"sha256:{'ab' * 32}"):
+        pool = pack.pool.of("checkout", version)
+        assert pool == haproxy_names.pool_name("checkout", version)
+        found = re.fullmatch(pack.versions.pattern, pool)
+        assert found is not None
+        assert pack.pool.version(found[1]) == version
+        assert not re.fullmatch(
+            pack.versions.pattern, haproxy_names.apart_name("checkout", version)
+        )

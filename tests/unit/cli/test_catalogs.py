@@ -186,11 +186,11 @@ def test_validate_says_yes(run: Run, catalog: Path) -> None:
 def test_validate_notes_what_can_t_be_seen_with_a_router(
     run: Run, tmp_path: Path, packages: Packages
 ) -> None:
-    packages.haproxy()
+    packages.acme()
     path = tmp_path / "catalog.yaml"
-    router = "{kind: haproxy, backend: web}"
+    router = "{kind: acme, backend: web}"
     path.write_text(f"version: 1\ndefaults: {{router: {router}}}\nservices: {{a: , b: }}\n")
-    note = "the router haproxy counts no requests: whether the canary gets its share"
+    note = "the router acme counts no requests: whether the canary gets its share"
     table = run("validate", path)
     assert (table.exit_code, table.stdout.count(f"{path}: note: {note}")) == (0, 1)
     (found,) = json.loads(run("validate", path, "--format", "json").stdout)

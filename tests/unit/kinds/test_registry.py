@@ -46,8 +46,8 @@ async def made(spec: RouterSpec) -> Router:
 
 
 async def test_an_installed_kind_is_one_like_our_own(tmp_path: Path, packages: Packages) -> None:
-    packages.haproxy()
-    found = catalog(tmp_path, "kind: haproxy, backend: web, hosts: [a]")
+    packages.acme()
+    found = catalog(tmp_path, "kind: acme, backend: web, hosts: [a]")
     resolved = found.resolve("ledger")
     assert [metric.name for metric in resolved.metrics or ()] == ["errors"]
     assert resolved.judge.pack == "haproxy"
@@ -63,17 +63,17 @@ async def test_an_installed_kind_is_one_like_our_own(tmp_path: Path, packages: P
 @pytest.mark.parametrize(
     ("router", "says"),
     [
-        ("kind: haprox", "router.kind: got 'haprox', expected one of envoy, haproxy"),
-        ("kind: [haproxy]", "router.kind: got ['haproxy'], expected one of envoy, haproxy"),
+        ("kind: acm", "router.kind: got 'acm', expected one of acme, envoy"),
+        ("kind: [acme]", "router.kind: got ['acme'], expected one of acme, envoy"),
         ("backend: web", "router: got {'backend': 'web'}, expected a mapping with the field kind"),
-        ("kind: haproxy", "router.backend: missing, expected a value (name of the backend)"),
-        ("kind: haproxy, backend: 5", "router.backend: got 5, expected text: YAML reads this as"),
+        ("kind: acme", "router.backend: missing, expected a value (name of the backend)"),
+        ("kind: acme, backend: 5", "router.backend: got 5, expected text: YAML reads this as"),
         (
-            "kind: haproxy, backend: web, weight_limit: 101",
+            "kind: acme, backend: web, weight_limit: 101",
             "router.weight_limit: got 101, expected less than or equal to 100",
         ),
         (
-            "kind: haproxy, backend: web, host: [a]",
+            "kind: acme, backend: web, host: [a]",
             (
                 "router.host: got 'host', expected one of the fields backend, connection, hosts, "
                 "kind, weight_limit; did you mean 'hosts'?"
@@ -81,14 +81,14 @@ async def test_an_installed_kind_is_one_like_our_own(tmp_path: Path, packages: P
         ),
         ("kind: memory, connection: prod", "router.connection: got 'connection', expected one of"),
         (
-            "kind: haproxy, backend: web, connection: prod",
+            "kind: acme, backend: web, connection: prod",
             (
-                "router.connection: got 'prod', expected a connection of kind haproxy of "
+                "router.connection: got 'prod', expected a connection of kind acme of "
                 "AVIARY_CONNECTIONS_FILE (there is none)"
             ),
         ),
         (
-            "kind: haproxy, backend: 'http://u:hidden-pw@x'",
+            "kind: acme, backend: 'http://u:hidden-pw@x'",
             "router.backend: got 'http://(hidden)@x', expected an address without user or password",
         ),
         ("kind: envoy, directory: /srv", "router.admin: missing, expected a value (admin addre"),
@@ -97,29 +97,29 @@ async def test_an_installed_kind_is_one_like_our_own(tmp_path: Path, packages: P
 def test_what_does_not_fit_is_told_at_its_place(
     tmp_path: Path, packages: Packages, router: str, says: str
 ) -> None:
-    packages.haproxy()
+    packages.acme()
     (problem,) = refused(tmp_path, router, "    metrics: []\n")
     assert problem.startswith(says)
 
 
 def test_faults_of_a_router_are_told_with_all_others(tmp_path: Path, packages: Packages) -> None:
-    packages.haproxy()
-    problems = refused(tmp_path, "kind: haproxy, backnd: web", "    strategy: nope\n")
+    packages.acme()
+    problems = refused(tmp_path, "kind: acme, backnd: web", "    strategy: nope\n")
     assert [one.split(":")[0] for one in problems] == [
         *("router.backend", "router.backnd", "strategy"),
     ]
 
 
 def test_options_are_bounded(tmp_path: Path, packages: Packages) -> None:
-    packages.haproxy()
-    (problem,) = refused(tmp_path, f"kind: haproxy, backend: {'x' * MOST_OPTIONS}")
+    packages.acme()
+    (problem,) = refused(tmp_path, f"kind: acme, backend: {'x' * MOST_OPTIONS}")
     assert "expected at most 50,000 bytes of options as JSON" in problem
 
 
 def _with(field: str) -> str:
     """The package's code with one more option."""
     code = ROUTER.replace("    weight_limit: int", f"    {field}\n    weight_limit: int")
-    named = code.replace('"haproxy",\n    text', '"broken",\n    text')
+    named = code.replace('"acme",\n    text', '"broken",\n    text')
     return f"from pydantic import SecretStr\n{named}"
 
 
@@ -138,44 +138,42 @@ _SECRETS = [
         ("raise SystemError('\\x1b[2J')", "broken:KIND", "broken:KIND: SystemError"),
         ("KIND = 5", "broken:KIND", "expected a RouterKind, got <class 'int'>"),
         ("", "broken:KIND", "AttributeError"),
-        (ROUTER, "broken:HAPROXY", "expected the name broken in it, got 'haproxy'"),
+        (ROUTER, "broken:ACME", "expected the name broken in it, got 'acme'"),
         (
-            ROUTER.replace('name="haproxy"', 'name="broken"').replace('pack="haproxy"', 'pack="x"'),
-            "broken:HAPROXY",
+            ROUTER.replace('name="acme"', 'name="broken"').replace('pack="haproxy"', 'pack="x"'),
+            "broken:ACME",
             "pack: got 'x', expected a Pack, or one of envoy, haproxy",
         ),
         *(
             (
                 _with(field),
-                "broken:HAPROXY",
+                "broken:ACME",
                 "expected no secret: it would stand in plans and histories",
             )
             for field in _SECRETS
         ),
         (
-            ROUTER.replace('name="haproxy"', 'name="broken"').replace(
-                'connection_kind = "haproxy"', 'connection_kind = "envoy"'
+            ROUTER.replace('name="acme"', 'name="broken"').replace(
+                'connection_kind = "acme"', 'connection_kind = "envoy"'
             ),
-            "broken:HAPROXY",
+            "broken:ACME",
             "connection: 'envoy' is the name of another model",
         ),
         (
-            ROUTER.replace('name="haproxy"', 'name="broken"').replace(
-                'connection_kind = "haproxy"', ""
-            ),
-            "broken:HAPROXY",
+            ROUTER.replace('name="acme"', 'name="broken"').replace('connection_kind = "acme"', ""),
+            "broken:ACME",
             "expected a subclass of Connection, with a connection_kind",
         ),
         (
-            ROUTER.replace('name="haproxy"', 'name="broken"').replace("hosts", "connection"),
-            "broken:HAPROXY",
+            ROUTER.replace('name="acme"', 'name="broken"').replace("hosts", "connection"),
+            "broken:ACME",
             "options.connection: expected another name",
         ),
         (
-            ROUTER.replace('name="haproxy"', 'name="broken"').replace(
+            ROUTER.replace('name="acme"', 'name="broken"').replace(
                 'says."""', 'says."""\n    model_config = {"extra": "ignore"}'
             ),
-            "broken:HAPROXY",
+            "broken:ACME",
             "options: expected a model that forbids unknown fields",
         ),
     ],
@@ -193,30 +191,30 @@ def test_a_kind_that_can_not_be_used_is_told_where_it_is_named(
 
 
 def test_two_packages_with_one_kind_are_both_refused(tmp_path: Path, packages: Packages) -> None:
-    packages.haproxy()
-    packages.install("other", ROUTER, {"haproxy": "other:HAPROXY"})
-    (problem,) = refused(tmp_path, "kind: haproxy, backend: web")
+    packages.acme()
+    packages.install("other", ROUTER, {"acme": "other:ACME"})
+    (problem,) = refused(tmp_path, "kind: acme, backend: web")
     assert "more than one kind of this name is installed" in problem
 
 
 def test_no_package_takes_the_place_of_our_own(tmp_path: Path, packages: Packages) -> None:
-    code = ROUTER.replace('name="haproxy"', 'name="memory"')
-    packages.install("evil", code, {"memory": "evil:HAPROXY"})
+    code = ROUTER.replace('name="acme"', 'name="memory"')
+    packages.install("evil", code, {"memory": "evil:ACME"})
     assert catalog(tmp_path, "kind: memory", "    metrics: []\n").services
     (told,) = [one for one in registry().routers.every() if isinstance(one, Broken)]
-    assert (told.name, told.why) == ("memory", "evil:HAPROXY: the name of a kind of Aviary's own")
+    assert (told.name, told.why) == ("memory", "evil:ACME: the name of a kind of Aviary's own")
 
 
 async def test_what_can_not_be_made_of_a_plan_is_an_adapters_error(packages: Packages) -> None:
-    spec = RouterSpec.model_validate({"kind": "haproxy", "backend": "nowhere"})
-    with pytest.raises(Terminal, match="router kind haproxy: not installed"):
+    spec = RouterSpec.model_validate({"kind": "acme", "backend": "nowhere"})
+    with pytest.raises(Terminal, match="router kind acme: not installed"):
         await made(spec)
-    packages.haproxy()
-    with pytest.raises(Terminal, match="router kind haproxy: no backend nowhere"):
+    packages.acme()
+    with pytest.raises(Terminal, match="router kind acme: no backend nowhere"):
         await made(spec)
-    with pytest.raises(Terminal, match="router kind haproxy: options: "):
-        await made(RouterSpec(kind="haproxy"))
-    away = RouterSpec.model_validate({"kind": "haproxy", "backend": "web", "connection": "prod"})
+    with pytest.raises(Terminal, match="router kind acme: options: "):
+        await made(RouterSpec(kind="acme"))
+    away = RouterSpec.model_validate({"kind": "acme", "backend": "web", "connection": "prod"})
     with pytest.raises(Retryable, match="expected a connection prod in AVIARY_CONNECTIONS_FILE"):
         await made(away)
 
@@ -224,13 +222,11 @@ async def test_what_can_not_be_made_of_a_plan_is_an_adapters_error(packages: Pac
 async def test_an_error_of_a_package_never_tells_a_secret(
     tmp_path: Path, packages: Packages
 ) -> None:
-    packages.haproxy()
+    packages.acme()
     file = tmp_path / "connections.yaml"
-    file.write_text("prod: {kind: haproxy, url: 'http://x', token: hush-hush-hush}\n")
+    file.write_text("prod: {kind: acme, url: 'http://x', token: hush-hush-hush}\n")
     connections = read_connections(Settings(connections_file=file))
-    spec = RouterSpec.model_validate(
-        {"kind": "haproxy", "backend": "nowhere", "connection": "prod"}
-    )
+    spec = RouterSpec.model_validate({"kind": "acme", "backend": "nowhere", "connection": "prod"})
     async with httpx.AsyncClient() as client:
         with pytest.raises(Terminal, match=r"for token \(hidden\)$") as caught:
             make_router(spec, registry(), connections, Shared(client))
@@ -250,8 +246,8 @@ def test_equal_specifications_are_one_router() -> None:
 
 
 def test_a_plan_is_read_again_as_it_was_written(packages: Packages) -> None:
-    packages.haproxy()
-    router = {"kind": "haproxy", "backend": "web"}
+    packages.acme()
+    router = {"kind": "acme", "backend": "web"}
     found = make_catalog({"version": 1, "services": {"a": {"router": router}}})
     spec = found.resolve("a").router
     assert RouterSpec.model_validate_json(spec.model_dump_json()) == spec

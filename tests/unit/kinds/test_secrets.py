@@ -19,7 +19,7 @@ from tests.unit.ingestion.fakes import FakeGateway, FakeWriter, Record, deploy_v
 SECRET = "hush-5ecret-of-prod"
 CATALOG = """\
 version: 1
-defaults: {router: {kind: haproxy, backend: web, connection: prod}}
+defaults: {router: {kind: acme, backend: web, connection: prod}}
 services:
   ledger:
   checkout: {depends_on: [ledger]}
@@ -29,9 +29,9 @@ services:
 async def test_plans_dead_letters_and_logs_of_the_bridge(
     tmp_path: Path, packages: Packages, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    packages.haproxy()
+    packages.acme()
     file, path = tmp_path / "connections.yaml", tmp_path / "catalog.yaml"
-    file.write_text(f"prod: {{kind: haproxy, url: 'http://x', token: {SECRET}}}\n")
+    file.write_text(f"prod: {{kind: acme, url: 'http://x', token: {SECRET}}}\n")
     path.write_text(CATALOG)
     connections = read_connections(Settings(connections_file=file))
     watch = CatalogWatch(path, CollectorRegistry(), connections)
