@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
+from adapters.deployers.docker import DOCKER
 from adapters.deployers.memory import MEMORY as MEMORY_DEPLOYER
 from adapters.deployers.process import PROCESS
 from adapters.hooks.http import HTTP
@@ -28,6 +29,7 @@ ROUTERS: Final = (
 METRICS: Final = (PROMETHEUS,)
 NOTIFIERS: Final = (APPRISE,)
 DEPLOYERS: Final = (
+    DOCKER,
     MEMORY_DEPLOYER,
     PROCESS,
 )

@@ -29,6 +29,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "durability": ("tests/durability",),
     "browser": ("tests/browser",),
     "house": ("tests/house",),
+    "deployers": ("tests/contract/deployers",),
     "contract": ("tests/contract",),
     "telemetry": ("tests/telemetry", "tests/replay"),
 }

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from adapters.ports import Deployer
+from aviary.local.docker import DockerError, DockerHost
+from tests.contract.deployers.docker_host import DockerSubject, build, docker_tools, host_folder
 from tests.contract.deployers.processes import ProcessSubject
-from tests.contract.deployers.subjects import RUNNERS, SUBJECTS, MemorySubject, Subject
+from tests.contract.deployers.subjects import NEW, OLD, RUNNERS, SUBJECTS, MemorySubject, Subject
 
 
 @pytest.fixture
@@ -43,3 +46,30 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "subject" in metafunc.fixturenames:
         runs = getattr(metafunc.module, "CLAIM", "") == "runs"
         metafunc.parametrize("subject", RUNNERS if runs else SUBJECTS, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def docker_host() -> Iterator[DockerHost]:
+    """One daemon for all tests that do not break it."""
+    with asyncio.Runner() as runner, host_folder() as folder:
+        host = DockerHost(runner.run(docker_tools()), folder)
+        try:
+            runner.run(host.__aenter__())
+        except DockerError as error:
+            pytest.skip(str(error))
+        try:
+            for version in (OLD, NEW):
+                runner.run(build(host, f"shop:{version}", version))
+            yield host
+        finally:
+            runner.run(host.remove())
+
+
+@pytest.fixture
+async def docker_deployer_subject(
+    docker_host: DockerHost, tmp_path: Path
+) -> AsyncIterator[DockerSubject]:
+    subject = DockerSubject(docker_host, tmp_path)
+    tmp_path.chmod(0o777)
+    yield subject
+    await subject.clean()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from adapters.ports import Deployer
 from schemas.deployment import VersionState, WantedVersion
 
-LONGEST_S = 20.0
+LONGEST_S = 120.0
 """Seconds that any order may take."""
 
 

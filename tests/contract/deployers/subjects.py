@@ -179,7 +179,7 @@ def names(instances: Sequence[Instance]) -> set[str]:
     return {one.name for one in instances}
 
 
-SUBJECTS: Final = ("memory", "process")
+SUBJECTS: Final = ("memory", "process", "docker")
 """Every deployer there is; each has a fixture `<name>_deployer_subject`."""
-RUNNERS: Final = ("memory", "process")
+RUNNERS: Final = ("memory", "process", "docker")
 """Those that run commands."""

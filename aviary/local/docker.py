@@ -1,0 +1,374 @@
+"""A Docker daemon of one's own, from Debian's packages: for the demo, and for tests.
+
+It has its own data, socket and network namespace, and no rule of any firewall; when it is stopped,
+nothing of it is left. It needs root, as every Docker does that has networks of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+from aviary.local import debian
+from aviary.local.debian import DebianError
+
+PACKAGES: Final = ("docker.io", "containerd", "runc", "tini", "busybox-static", "docker-registry")
+_RECIPE: Final = 1
+_UP_S: Final = 60.0
+_DOWN_S: Final = 20.0
+_POLL_S: Final = 0.1
+_TAIL: Final = 1_500
+_NEEDED: Final = ("ip", "nsenter", "umount")
+
+
+class DockerError(RuntimeError):
+    """There can be no daemon here; the text says why."""
+
+
+@dataclass(frozen=True)
+class DockerTools:
+    """The unpacked programs."""
+
+    root: Path
+
+    @property
+    def path(self) -> str:
+        """What the daemon finds its helpers by."""
+        own = (self.root / "usr/bin", self.root / "usr/sbin")
+        return ":".join((*map(str, own), os.environ.get("PATH", "")))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of each of the programs."""
+        return {**os.environ, "PATH": self.path}
+
+    def program(self, name: str) -> Path:
+        """One of them, such as `dockerd`."""
+        places = ("usr/bin", "usr/sbin", "bin", "sbin")
+        found = (self.root / place / name for place in places)
+        return next((one for one in found if one.exists()), self.root / "usr/bin" / name)
+
+
+async def install(cache: Path) -> DockerTools:
+    """Fetch and unpack the packages below `cache` unless that is done already; 80 MB.
+
+    Raises:
+        DebianError: apt is missing or failed.
+    """
+    folder = _home(cache)
+    with await asyncio.to_thread(debian.locked, folder / "lock"):
+        tools, stamp = DockerTools(folder / "root"), folder / "stamp.json"
+        if _is_current(stamp):
+            return tools
+        debian.clean(folder)
+        apt = debian.apt_get(folder)
+        await debian.run((*apt, "update"), folder)
+        await debian.run((*apt, "download", *PACKAGES), folder)
+        fresh = folder / "root.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        for archive in debian.archives(folder):
+            await debian.run(("dpkg-deb", "-x", str(archive), str(fresh)), folder)
+            archive.unlink()
+        shutil.rmtree(tools.root, ignore_errors=True)
+        fresh.rename(tools.root)
+        stamp.write_text(json.dumps({"recipe": _RECIPE, "packages": PACKAGES}))
+        return tools
+
+
+def _home(cache: Path) -> Path:
+    folder = cache.absolute() / "docker"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _is_current(stamp: Path) -> bool:
+    return stamp.exists() and json.loads(stamp.read_text()).get("recipe") == _RECIPE
+
+
+@dataclass
+class Network:
+    """A network namespace that the machine reaches by a pair of interfaces.
+
+    Attributes:
+        name: of the namespace.
+        block: the second number of its addresses, as in 10.213.0.0/16.
+    """
+
+    name: str
+    block: int
+
+    @property
+    def here(self) -> str:
+        """The machine, as the namespace reaches it."""
+        return f"10.{self.block}.0.1"
+
+    @property
+    def there(self) -> str:
+        """The namespace, as the machine reaches it: published ports are here."""
+        return f"10.{self.block}.0.2"
+
+    @property
+    def pool(self) -> str:
+        """Of Docker's networks in it."""
+        return f"10.{self.block}.128.0/17"
+
+    async def make(self) -> None:
+        """Make it.
+
+        Raises:
+            DockerError: it can't be made; nothing is left of it.
+        """
+        ours, theirs = self._interfaces
+        inside = ("nsenter", f"--net=/run/netns/{self.name}", "ip")
+        try:
+            await _run("ip", "netns", "add", self.name)
+            await _run("ip", "link", "add", ours, "type", "veth", "peer", "name", theirs)
+            await _run("ip", "link", "set", theirs, "netns", self.name)
+            await _run("ip", "address", "add", f"{self.here}/30", "dev", ours)
+            await _run("ip", "link", "set", ours, "up")
+            await _run(*inside, "link", "set", "lo", "up")
+            await _run(*inside, "address", "add", f"{self.there}/30", "dev", theirs)
+            await _run(*inside, "link", "set", theirs, "up")
+            await _run(*inside, "route", "add", "default", "via", self.here)
+            await _run("ip", "route", "add", self.pool, "via", self.there)
+        except DockerError:
+            await self.remove()
+            raise
+
+    async def remove(self) -> None:
+        """Take it away, with its interfaces and routes."""
+        for words in (("link", "del", self._interfaces[0]), ("netns", "del", self.name)):
+            with contextlib.suppress(DockerError):  # half of it may be there
+                await _run("ip", *words)
+
+    @property
+    def _interfaces(self) -> tuple[str, str]:
+        tail = self.name[-10:]  # of an interface, 15 characters at most
+        return f"av{tail}a", f"av{tail}b"
+
+
+@dataclass
+class DockerHost:
+    """One daemon. Use it as an async context manager.
+
+    Args:
+        tools: the programs.
+        folder: for its data, its log and its socket.
+        live_restore: whether containers outlive it.
+        disk: size of its disk, such as `64m`; None: that of the folder.
+        registries: whom it asks without TLS; the machine itself by default.
+    """
+
+    tools: DockerTools
+    folder: Path
+    live_restore: bool = False
+    disk: str | None = None
+    registries: Sequence[str] = ()
+    network: Network = field(init=False)
+    _process: asyncio.subprocess.Process | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        draw = random.SystemRandom()
+        self.network = Network(f"aviary-{draw.randrange(16**8):08x}", draw.randrange(100, 250))
+
+    @property
+    def socket(self) -> Path:
+        """Where it is asked."""
+        return self.folder / "docker.sock"
+
+    @property
+    def address(self) -> str:
+        """Where published ports are reached."""
+        return self.network.there
+
+    async def __aenter__(self) -> Self:
+        check_machine()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            await self.network.make()
+            if self.disk is not None:
+                self._data.mkdir(exist_ok=True)
+                await _run("mount", "-t", "tmpfs", "-o", f"size={self.disk}", "aviary", self._data)
+            await self.start()
+        except BaseException:
+            await self.remove()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.remove()
+
+    async def start(self) -> None:
+        """Start it, or start it again.
+
+        Raises:
+            DockerError: it is not up in time; the end of its log is in the text.
+        """
+        # Left by one that was killed; the number may be another process's by now.
+        (self.folder / "pid").unlink(missing_ok=True)
+        with (self.folder / "log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                "nsenter",
+                f"--net=/run/netns/{self.network.name}",
+                *self._command(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.tools.environment,
+                start_new_session=True,
+            )
+        try:
+            async with asyncio.timeout(_UP_S):
+                while not await self._is_up():
+                    if self._process.returncode is not None:
+                        raise DockerError(f"dockerd ended: {self._tail()}")
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            raise DockerError(f"dockerd is not up after {_UP_S:.0f} s: {self._tail()}") from None
+
+    async def kill(self) -> None:
+        """End the daemon as a crash does."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def stop(self) -> None:
+        """End the daemon as an administrator does."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+            try:
+                await asyncio.wait_for(self._process.wait(), _DOWN_S)
+            except TimeoutError:
+                await self.kill()
+
+    async def docker(self, *words: str | Path, stdin: bytes | None = None) -> str:
+        """Docker's own client.
+
+        Raises:
+            DockerError: it failed; with what it printed.
+        """
+        program = self.tools.program("docker")
+        environment = {**self.tools.environment, "DOCKER_HOST": f"unix://{self.socket}"}
+        return await _run(program, *words, stdin=stdin, environment=environment)
+
+    async def remove(self) -> None:
+        """End all that runs in it, and leave nothing."""
+        await self.stop()
+        for number in (*self._of_containers(), *self._of_folder()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        for _ in range(int(_DOWN_S / _POLL_S)):
+            if not any(True for _ in self._of_folder()):
+                break
+            await asyncio.sleep(_POLL_S)
+        for point in sorted(self._mounts(), reverse=True):
+            with contextlib.suppress(DockerError):
+                await _run("umount", "-l", point)
+        await self.network.remove()
+        for group in self._groups():
+            with contextlib.suppress(OSError):
+                group.rmdir()
+        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def _command(self) -> tuple[str, ...]:
+        words = [
+            str(self.tools.program("dockerd")),
+            "--iptables=false",
+            "--ip6tables=false",
+            "--data-root", str(self._data),
+            "--exec-root", str(self.folder / "exec"),
+            "--pidfile", str(self.folder / "pid"),
+            "--host", f"unix://{self.socket}",
+            "--bip", f"10.{self.network.block}.64.1/24",
+            "--default-address-pool", f"base={self.network.pool},size=24",
+            "--cgroup-parent", f"/{self.network.name}",
+        ]  # fmt: skip
+        for registry in (f"{self.network.here}/32", *self.registries):
+            words += ["--insecure-registry", registry]
+        return (*words, *(["--live-restore"] if self.live_restore else []))
+
+    async def _is_up(self) -> bool:
+        try:
+            reader, writer = await asyncio.open_unix_connection(self.socket)
+            try:
+                writer.write(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+                return b" 200 " in await reader.readline()
+            finally:
+                writer.close()
+        except OSError:
+            return False
+
+    def _tail(self) -> str:
+        log = self.folder / "log"
+        return log.read_text(errors="replace")[-_TAIL:] if log.exists() else "no log"
+
+    def _of_containers(self) -> Iterator[int]:
+        for group in self._groups():
+            with contextlib.suppress(OSError):
+                yield from map(int, (group / "cgroup.procs").read_text().split())
+
+    def _groups(self) -> list[Path]:
+        """Control groups of its containers, the innermost first."""
+        tops = Path("/sys/fs/cgroup").glob(f"*/{self.network.name}")
+        one = Path("/sys/fs/cgroup") / self.network.name
+        every = [path for top in (*tops, one) if top.is_dir() for path in (top, *top.rglob("*/"))]
+        return sorted({path for path in every if path.is_dir()}, key=lambda path: -len(path.parts))
+
+    def _of_folder(self) -> Iterator[int]:
+        """Processes that were started with a path of this folder: containerd and its shims."""
+        own = f"{self.folder}/".encode()
+        for process in Path("/proc").iterdir():
+            if process.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if own in (process / "cmdline").read_bytes():
+                        yield int(process.name)
+
+    def _mounts(self) -> list[str]:
+        found = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+        return [point for point in found if Path(point).is_relative_to(self.folder)]
+
+
+def check_machine() -> None:
+    """Check what can be known beforehand.
+
+    Raises:
+        DockerError: there can be no daemon here, and why.
+    """
+    if os.geteuid() != 0:
+        raise DockerError("a Docker daemon needs root, and this is not root")
+    for program in _NEEDED:
+        if shutil.which(program) is None:
+            raise DockerError(f"{program} is not there (Debian: iproute2, util-linux, mount)")
+
+
+async def _run(
+    *command: str | Path, stdin: bytes | None = None, environment: dict[str, str] | None = None
+) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *map(str, command),
+        stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+    output, errors = await process.communicate(stdin)
+    if process.returncode != 0:
+        text = errors.decode(errors="replace").strip()
+        raise DockerError(f"{' '.join(map(str, command[:4]))}: {text[-_TAIL:]}")
+    return output.decode(errors="replace").strip()
+
+
+__all__ = ["DebianError", "DockerError", "DockerHost", "DockerTools", "check_machine", "install"]

@@ -1,0 +1,1 @@
+"""The pure parts of the deployer for Docker: recipes, compose files, credentials, names."""
