@@ -197,7 +197,7 @@ async def test_a_router_reaches_its_platform_by_a_connection(tmp_path: Path) -> 
     router = {"kind": "envoy", "directory": str(tmp_path), "connection": "prod-eu"}
     catalog = make_catalog({"version": 1, "services": {"a": {"router": router}}}, known)
     spec = catalog.resolve("a").router
-    assert spec.options == {"directory": str(tmp_path), "admin": None}
+    assert spec.options == {"directory": str(tmp_path), "admin": None, "health_path": None}
     async with httpx.AsyncClient() as client:
         made: Any = make_router(spec, registry(), known, Shared(client)).router
     assert [str(admin._url) for admin in made._admins] == ["http://10.0.0.7:9901"]
