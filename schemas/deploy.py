@@ -79,10 +79,12 @@ class ServiceVersion(Model):
     version: Version
     image: ImageName | None = Field(
         default=None,
+        exclude_if=lambda image: image is None,
         description="For a deployer that puts up images: this one, and not the recipe's.",
     )
     config: Config = Field(
         default_factory=dict,
+        exclude_if=lambda config: not config,
         description="Environment of this version beside the recipe's; no secrets.",
     )
 
