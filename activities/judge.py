@@ -29,7 +29,7 @@ from adapters.ports import MetricsSource, Routing
 from analysis import evidence_series
 from analysis.judge import Judge
 from analysis.ramp import bound_cluster
-from analysis.sample_ratio import ONE_BY_ONE, UNKNOWN, Crowd, crowd_of
+from analysis.sample_ratio import ONE_BY_ONE, PINNED, UNKNOWN, Crowd, crowd_of
 from schemas.base import Model, Percent, ServiceName, Version
 from schemas.capabilities import Capabilities
 from schemas.catalog import Bake
@@ -405,6 +405,8 @@ def _until_end(request: JudgeRequest, now: datetime, interval: float) -> float:
 
 def _crowd(request: JudgeRequest, can: Capabilities) -> Crowd:
     """What the rates of users may explain, of what is known beforehand."""
+    if can.pinned:
+        return PINNED
     if not can.sticky:
         return ONE_BY_ONE
     largest = request.spec.largest_user

@@ -14,7 +14,14 @@ from activities.policy import Policy, forever, may_come_back, rest, terminal_err
 from adapters.errors import Retryable, UnknownRoute
 from adapters.ports import RequestCounts, Routing
 from analysis.explain import percent
-from analysis.sample_ratio import ONE_BY_ONE, UNKNOWN, Bucket, Crowd, judge_sample_ratio
+from analysis.sample_ratio import (
+    ONE_BY_ONE,
+    PINNED,
+    UNKNOWN,
+    Bucket,
+    Crowd,
+    judge_sample_ratio,
+)
 from schemas.base import Duration, Model, ServiceName, Version
 from schemas.router_spec import RouterSpec
 from schemas.verdict import SampleRatio
@@ -177,9 +184,12 @@ class SampleRatioCheck:
                 f"{side} of {total:,} started on the canary at a weight of {self._weight:g} %: "
                 "its users may all be on one version, or the router does not split them"
             )
+        may = "users stay with what they were given at another weight"
+        if self._crowd != PINNED:
+            may = "one user's own rate may explain it"
         return (
             f"the canary got {percent(canary / total)} of requests ({seen}) at a weight of "
-            f"{self._weight:g} %: one user's own rate may explain it"
+            f"{self._weight:g} %: {may}"
         )
 
 

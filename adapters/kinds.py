@@ -77,10 +77,17 @@ class RouterKind(CatalogKind[O, C]):
     make: Callable[[O, C | None, Shared], Router]
     """Makes a router. Raises ValueError or an adapter's error where what it is told is wrong."""
     capabilities: Capabilities
+    """What it can do with any options."""
+    narrowed: Callable[[O], Capabilities] | None = None
+    """What it can do with these options, where they change that."""
     metrics: tuple[MetricSpec, ...] | None = None
     """Of services whose catalog names none; None: such a service can't be judged."""
     pack: str | Pack | None = None
     """Of judges that name none: one of Aviary's, or its own, which then bears the kind's name."""
+
+    def can(self, options: O) -> Capabilities:
+        """What it can do with these options."""
+        return self.capabilities if self.narrowed is None else self.narrowed(options)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,6 +50,10 @@ UNKNOWN: Final = Crowd(heavy=0.9, users=24)
 """Nothing is known of the users: one may have nine tenths of the requests."""
 
 
+PINNED: Final = Crowd(heavy=1.0, users=math.inf)
+"""A router that keeps users whatever the weight becomes: all shares are theirs to explain."""
+
+
 def crowd_of(largest: float) -> Crowd:
     """A crowd in which no user has more than this share of the requests, 0 to 1.
 
@@ -111,6 +115,8 @@ def _explained(share: float, draws: float, p: float, crowd: Crowd) -> float:
 def _by_users(share: float, draws: float, p: float, crowd: Crowd) -> float:
     """Bound on the chance of such a share, with the heavy users where they explain it best."""
     rest = 1 - crowd.heavy
+    if rest <= 0:
+        return 1.0
     low, high = max(0.0, (share - crowd.heavy) / rest), min(1.0, share / rest)
     nearest = min(max(p, low), high)
     users = min(crowd.users, draws * rest)

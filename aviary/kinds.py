@@ -18,6 +18,7 @@ from adapters.routers.envoy import ENVOY
 from adapters.routers.haproxy import HAPROXY
 from adapters.routers.memory import MEMORY
 from adapters.routers.nginx import NGINX
+from adapters.routers.traefik import TRAEFIK_ETCD, TRAEFIK_FILE
 from aviary.registry import Registry
 
 ROUTERS: Final = (
@@ -25,6 +26,8 @@ ROUTERS: Final = (
     HAPROXY,
     MEMORY,
     NGINX,
+    TRAEFIK_ETCD,
+    TRAEFIK_FILE,
 )
 METRICS: Final = (PROMETHEUS,)
 NOTIFIERS: Final = (APPRISE,)

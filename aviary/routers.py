@@ -43,7 +43,7 @@ class CatalogKinds:
         self._registry = registry
         self._connections = connections
         self._documents = _documents(registry)
-        self._facts: dict[str, RouterFacts] = {}
+        self._facts: dict[RouterSpec, RouterFacts] = {}
 
     def checked(self, written: Mapping[str, Any]) -> dict[str, JsonValue]:
         """A router as a catalog writes it, held against its kind (see the protocol)."""
@@ -79,15 +79,14 @@ class CatalogKinds:
         _refuse(_with_users(plain, ()))
         return plain
 
-    def facts(self, kind: str) -> RouterFacts:
-        """What a catalog must know of a kind that `checked` has taken."""
-        if kind not in self._facts:
-            found = self._registry.routers.get(kind)
+    def facts(self, router: RouterSpec) -> RouterFacts:
+        """What a catalog must know of a router that `checked` has taken."""
+        if router not in self._facts:
+            found = self._registry.routers.get(router.kind)
             pack = found.pack if found.pack is None or isinstance(found.pack, str) else found.name
-            self._facts[kind] = RouterFacts(
-                capabilities=found.capabilities, metrics=found.metrics, pack=pack
-            )
-        return self._facts[kind]
+            can = found.can(found.options.model_validate(router.options))
+            self._facts[router] = RouterFacts(capabilities=can, metrics=found.metrics, pack=pack)
+        return self._facts[router]
 
     def deployer_facts(self, kind: str) -> DeployerFacts:
         """What must be known of a kind that `checked_deployer` has taken."""
@@ -196,7 +195,7 @@ def make_router(
     """
     kind, made = make("router", registry.routers, spec, connections, shared)
     try:
-        return Routing.of(made, kind.capabilities)
+        return Routing.of(made, kind.can(kind.options.model_validate(spec.options)))
     except TypeError as error:
         raise Terminal(f"router kind {spec.kind}: {error}") from None
 

@@ -172,6 +172,11 @@ class Capabilities(Model):
         description="By what a user stays with a version while the weight grows, in the order in "
         "which they are looked at; empty: each request is drawn anew.",
     )
+    pinned: bool = Field(
+        default=False,
+        description="Whether a user stays with the version that was given first until that has "
+        "weight 0: a weight is a share of new users only, and the share of requests lags it.",
+    )
     forced: tuple[AudienceBy, ...] = Field(
         default=(), description="By what a caller can ask for a version, weights aside."
     )

@@ -43,6 +43,11 @@ def unseen(judge: JudgeSpec, can: Capabilities, router: str) -> Iterator[str]:
             f"the router {router} counts no requests: whether the canary gets its share, and "
             "whether requests stop after a rollback, is not seen"
         )
+    if can.pinned:
+        yield (
+            f"the router {router} keeps a user on the version that was given first: a weight is a "
+            "share of new users, and a smaller one takes nobody back before it is 0"
+        )
     if judge.largest_user is not None and not can.sticky:
         yield (
             f"judge.largest_user is not looked at: the router {router} keeps no user on a version, "

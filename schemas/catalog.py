@@ -427,7 +427,7 @@ class Catalog(Model):
     def facts(self, spec: ServiceSpec) -> RouterFacts | None:
         """What is known of a service's router; None without one, or without kinds."""
         router = self.router(spec)
-        return None if router is None or self._kinds is None else self._kinds.facts(router.kind)
+        return None if router is None or self._kinds is None else self._kinds.facts(router)
 
     def deploy(self, spec: ServiceSpec) -> DeploySpec | None:
         """Who puts up a service's versions; None: the pipeline."""

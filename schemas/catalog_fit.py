@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from schemas.capabilities import Capabilities
 from schemas.capability_check import check_able, unseen
 from schemas.catalog import Catalog, ServiceSpec
 from schemas.catalog_check import MISSING, Finding, Path, listed, nearest, way_round
@@ -96,13 +97,15 @@ def _unfit_hooks(catalog: Catalog) -> Iterator[Finding]:
 
 def _beyond_routers(catalog: Catalog) -> Iterator[Finding]:
     """Give what strategies ask for and routers can't do, each pair once, where the strategy is."""
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str, Capabilities]] = set()
     for name, spec in catalog.services.items():
         strategy = spec.strategy or catalog.defaults.strategy
         found, router, facts = catalog.strategy(strategy), catalog.router(spec), catalog.facts(spec)
-        if found is None or router is None or facts is None or (strategy, router.kind) in seen:
+        if found is None or router is None or facts is None:
             continue
-        seen.add((strategy, router.kind))
+        if (pair := (strategy, router.kind, facts.capabilities)) in seen:
+            continue
+        seen.add(pair)
         own: Path = ("strategies", strategy) if strategy in catalog.strategies else ()
         for lacks in check_able(found, facts.capabilities, router.kind, own):
             yield (

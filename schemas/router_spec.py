@@ -93,7 +93,7 @@ class RouterSpec(OfKind):
 
 @dataclass(frozen=True)
 class RouterFacts:
-    """What a catalog must know of a kind of router."""
+    """What a catalog must know of a router: of its kind, and of its options."""
 
     capabilities: Capabilities
     metrics: tuple[MetricSpec, ...] | None = None
@@ -116,8 +116,8 @@ class RouterKinds(Protocol):
     def checked_hook(self, written: Mapping[str, Any]) -> dict[str, JsonValue]:
         """What a catalog says of a hook's call, likewise."""
 
-    def facts(self, kind: str) -> RouterFacts:
-        """What a catalog must know of a kind that `checked` has taken."""
+    def facts(self, router: RouterSpec) -> RouterFacts:
+        """What a catalog must know of a router that `checked` has taken."""
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of a catalog, with the options of every kind."""

@@ -9,7 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from analysis.sample_ratio import UNKNOWN, Bucket, Crowd, crowd_of, judge_sample_ratio
+from analysis.sample_ratio import (
+    PINNED,
+    UNKNOWN,
+    Bucket,
+    Crowd,
+    crowd_of,
+    judge_sample_ratio,
+)
 from schemas.verdict import SampleRatio
 
 
@@ -263,3 +270,18 @@ def test_a_largest_user_holds_what_it_promises() -> None:
             canary = sum(rate for rate in rates if rng.random() < weight / 100)
             found = judge_sample_ratio(canary / total * 1e7, 1e7, weight, crowd=crowd_of(largest))
             assert found is not SampleRatio.MISMATCH
+
+
+@pytest.mark.parametrize("weight", [0.01, 5, 50, 95])
+@pytest.mark.parametrize("canary", [0, 0.3, 1])
+def test_a_router_that_keeps_users_is_blamed_for_no_share_between(
+    weight: float, canary: float
+) -> None:
+    found = judge_sample_ratio(canary * 1e6, 1e6, weight, crowd=PINNED)
+    assert found is not SampleRatio.MISMATCH
+
+
+def test_a_router_that_keeps_users_is_blamed_at_both_ends() -> None:
+    assert judge_sample_ratio(1, 1000, 0, crowd=PINNED) is SampleRatio.MISMATCH
+    assert judge_sample_ratio(500, 100_000, 100, crowd=PINNED) is SampleRatio.MISMATCH
+    assert judge_sample_ratio(100_000, 100_000, 100, crowd=PINNED) is SampleRatio.MATCH

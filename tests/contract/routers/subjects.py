@@ -23,6 +23,11 @@ from adapters.routers.haproxy.router import HaproxyRouter
 from adapters.routers.memory.router import NOTHING, Asks, MemoryRouter
 from adapters.routers.nginx.capabilities import CAPABILITIES as NGINX_CAPABILITIES
 from adapters.routers.nginx.router import NginxRouter
+from adapters.routers.traefik import TRAEFIK_ETCD, TRAEFIK_FILE
+from adapters.routers.traefik.file import FileStore
+from adapters.routers.traefik.names import APART
+from adapters.routers.traefik.router import TraefikRouter
+from adapters.routers.traefik.store import Store
 from schemas.capabilities import Capabilities
 from schemas.deployment import Endpoint
 from schemas.route import AudienceBy, Route
@@ -31,6 +36,7 @@ from tests.contract.routers.example import FOLDER, FolderProxy, FolderRouter
 from tests.contract.routers.live import LiveEnvoy, free_port
 from tests.contract.routers.live_haproxy import LiveHaproxy
 from tests.contract.routers.live_nginx import LiveNginx
+from tests.contract.routers.live_traefik import LiveTraefik
 from tests.contract.routers.names import new_name
 from tests.contract.routers.wire import Caller
 
@@ -241,6 +247,59 @@ class HaproxySubject:
         self.haproxy.reload()
 
 
+class TraefikSubject:
+    """A Traefik and a store that it watches; `by_hand` changes the weights there."""
+
+    def __init__(self, live: LiveTraefik, store: Store, router: TraefikRouter) -> None:
+        self.traefik = live
+        self.store = store
+        self.router = router
+        on_files = store.provider == "file"
+        can = TRAEFIK_FILE.capabilities if on_files else TRAEFIK_ETCD.capabilities
+        self.routing = Routing.of(router, can)
+
+    def put_up(self, *versions: str, length: int = 0) -> str:
+        service = new_name(length)
+        for version in versions:
+            self.traefik.add_version(service, version)
+        return service
+
+    async def call(
+        self, service: str, users: Iterable[str], asks: Asks = NOTHING
+    ) -> Mapping[str, str]:
+        async with Caller(self.traefik.port, service) as caller:
+            return await caller.users(users, **_headers(asks))
+
+    async def change_by_hand(self, service: str, weight: float) -> None:
+        found = await self.store.read(service)
+        changed = found.document
+        assert changed is not None
+        canary = round(weight * 100)
+        parts = (10_000 - canary, canary)
+        if isinstance(self.store, FileStore):
+            weighted = changed["http"]["services"][service]["weighted"]["services"]
+            for one, part in zip(weighted, parts, strict=True):
+                one["weight"] = part
+        else:
+            path = f"http/services/{service}/weighted/services"
+            weights = {f"{path}/{n}/weight": str(part) for n, part in enumerate(parts)}
+            changed = {**changed, **weights}
+        assert await self.store.write(service, changed, found)
+        # The next request shall find it, as it would for anybody who changes it and then looks.
+        self.traefik.wait_for(f"/api/http/services/{service}@{self.store.provider}", f"{canary}")
+
+    async def copies(self, service: str) -> Mapping[str, int]:
+        counts = self.traefik.counted(service)
+        return {
+            name.removeprefix(f"{service}_").removesuffix(APART): count
+            for name, count in counts.items()
+            if name.endswith(APART)
+        }
+
+    async def take_down(self, service: str, version: str) -> None:
+        self.traefik.put(service, version, free_port())
+
+
 class CoarseSubject:
     def __init__(self, gateway: CoarseGateway, client: httpx.AsyncClient) -> None:
         self._gateway = gateway
@@ -310,5 +369,7 @@ SUBJECTS: Final[dict[str, Capabilities]] = {
     "nginx": NGINX_CAPABILITIES,
     "coarse": CAPABILITIES,
     "example": FOLDER.capabilities,
+    "traefik-file": TRAEFIK_FILE.capabilities,
+    "traefik-etcd": TRAEFIK_ETCD.capabilities,
 }
 """Every router there is, one with coarse weights, and the one of the documentation."""

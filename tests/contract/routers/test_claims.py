@@ -16,6 +16,8 @@ LACKING = {
     "haproxy": {"endpoints", "mirroring", "users"},
     "coarse": EVERY - {"fence"},
     "example": EVERY - {"counts"},
+    "traefik-file": {"users", "sticky", "endpoints"},
+    "traefik-etcd": {"users", "sticky", "endpoints"},
 }
 
 

@@ -22,9 +22,16 @@ class Answer:
 
 
 class Caller:
-    """Calls one service through the router over one keep-alive connection."""
+    """Calls one service through the router over one keep-alive connection.
 
-    def __init__(self, port: int, service: str) -> None:
+    Args:
+        port: of the router.
+        service: that is called.
+        source: address that the connection comes from; any that the machine has.
+    """
+
+    def __init__(self, port: int, service: str, source: str | None = None) -> None:
+        self._source = None if source is None else (source, 0)
         self._port = port
         self._service = service
         self._writer: asyncio.StreamWriter | None = None
@@ -50,7 +57,9 @@ class Caller:
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         try:
             if self._reader is None or self._writer is None:
-                self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+                self._reader, self._writer = await asyncio.open_connection(
+                    "127.0.0.1", self._port, local_addr=self._source
+                )
             self._writer.write("\r\n".join([*lines, "", ""]).encode())
             answer = await _answer(self._reader)
         except (OSError, asyncio.IncompleteReadError):
