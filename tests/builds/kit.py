@@ -30,6 +30,8 @@ _BUSY = {
     RPCStatusCode.UNAVAILABLE,
 }
 """What a server answers that has no time."""
+_BEGINS_WITHIN_S = 5 * PATIENCE_S
+"""For a new process to have its modules: on a busy machine that alone takes minutes."""
 _LINES = 20
 """Of a worker's log, told of a test that failed."""
 GATED = {"steps": [{"weight": 10, "gate": "is the dashboard green?"}], "bake": "100ms"}
@@ -58,6 +60,11 @@ class Process:
 
     def log(self) -> str:
         return (self.folder / "worker.log").read_text()
+
+    @property
+    def begun(self) -> bool:
+        """Whether its worker works, or it has ended."""
+        return (self.folder / METRICS).exists() or self.popen.poll() is not None
 
     def told(self) -> str:
         """How it is and what it logged last, for a test that failed."""
@@ -112,19 +119,24 @@ class Builds:
         await self.until(lambda routing: routing.current == build)
 
     async def until(self, so: Callable[[Routing], bool]) -> None:
-        """Wait until the deployment is so; Temporal answers only a few questions a second.
+        """Wait until the deployment is so, with all workers that were started.
 
         Raises:
             AssertionError: it is not so in time; says what was seen of it, and the workers' logs.
         """
         seen: list[str] = []
+        ends = time.monotonic() + _BEGINS_WITHIN_S
+        while not all(one.begun for one in self._processes):
+            await self._rest(ends, "a worker has not begun yet")
         ends = time.monotonic() + PATIENCE_S
         while not await self._is(so, seen):
-            if time.monotonic() > ends:
-                text = [f"not so within {PATIENCE_S} s; what was seen, in order:", *seen]
-                text += [one.told() for one in self._processes]
-                raise AssertionError("\n".join(text))
-            await asyncio.sleep(0.5)
+            await self._rest(ends, "not so in time; what was seen, in order:", *seen)
+
+    async def _rest(self, ends: float, *told: str) -> None:
+        """Wait a little; Temporal answers only a few questions a second."""
+        if time.monotonic() > ends:
+            raise AssertionError("\n".join([*told, *(one.told() for one in self._processes)]))
+        await asyncio.sleep(0.5)
 
     async def _is(self, so: Callable[[Routing], bool], seen: list[str]) -> bool:
         """Whether it is so by now; adds what was seen, where that is news."""
