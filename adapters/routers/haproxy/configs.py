@@ -69,6 +69,9 @@ if {{ var(txn.split) -m bool }}
     http-request set-var(txn.pool) var(txn.stable)
     http-request set-var(txn.pool) var(txn.canary) if {{ var(txn.split) -m bool }} \
 {{ var(txn.left) -m int lt 0 }} {{ var(txn.canary),nbsrv -m int gt 0 }}
+    # A process that stops for a newer one counts no servers any more, and still has them.
+    http-request set-var(txn.pool) var(txn.canary) if {{ var(txn.split) -m bool }} \
+{{ var(txn.left) -m int lt 0 }} {{ stopping -m bool }}
     # Counted apart.
     http-request set-var(txn.pool) var(txn.stable),concat(:apart) \
 if {{ var(txn.outside) -m bool }}

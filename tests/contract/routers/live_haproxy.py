@@ -82,10 +82,9 @@ class LiveHaproxy:
 
     def start(self) -> None:
         """Start and wait until it answers."""
-        words = [arg for file in self._files for arg in ("-f", str(file))]
         with (self._run / "haproxy.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(self._root / "usr/sbin/haproxy"), "-W", "-S", self.master, *words],
+                [str(self._root / "usr/sbin/haproxy"), *self.words()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -95,6 +94,11 @@ class LiveHaproxy:
         self.wait_for("show info", "Uptime_sec")
         # A master that is not there yet misses a signal.
         self.wait_for("show proc", "worker", self.master)
+
+    def words(self) -> list[str]:
+        """What its program is told."""
+        files = [arg for file in self._files for arg in ("-f", str(file))]
+        return ["-W", "-S", self.master, *files]
 
     def stop(self) -> None:
         """Kill it, and its workers with it."""

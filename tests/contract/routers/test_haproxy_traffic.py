@@ -98,20 +98,25 @@ async def test_a_killed_haproxy_comes_back_with_the_same_users_on_the_canary(
     assert await haproxy_subject.router.changed(canary(service, 30)) == ""
 
 
+@pytest.mark.parametrize("is_back", [False, True])
 async def test_connections_of_an_old_process_follow_as_well(
-    haproxy_subject: HaproxySubject, service: str
+    haproxy_subject: HaproxySubject, service: str, *, is_back: bool
 ) -> None:
     await haproxy_subject.router.apply(canary(service, 100))
     reader, writer = await asyncio.open_connection("127.0.0.1", haproxy_subject.haproxy.port)
     try:
+        writer.write(f"GET / HTTP/1.1\r\nhost: {service}\r\n\r\n".encode())
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n2"), 5)
         # A request that has begun keeps its connection, and so the old process.
-        writer.write(f"POST / HTTP/1.1\r\nhost: {service}\r\n".encode())
+        writer.write(f"GET / HTTP/1.1\r\nhost: {service}\r\n".encode())
         await writer.drain()
         haproxy_subject.haproxy.reload()
-        await haproxy_subject.router.apply(Route.split(service, "1", generation=2))
-        writer.write(b"content-length: 0\r\n\r\n")
-        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n1"), 5)
+        if is_back:
+            await haproxy_subject.router.apply(Route.split(service, "1", generation=2))
+        writer.write(b"\r\n")
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
         assert answer.startswith(b"HTTP/1.1 200")
+        assert await reader.readexactly(1) == (b"1" if is_back else b"2")
     finally:
         writer.close()
 
