@@ -9,17 +9,19 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from schemas import ids
 from schemas.release import CanaryPhase, ReleasePhase, ReleaseStatus
 from schemas.route import Route
+from tests.chaos.platform import kept
 from tests.chaos.points import AfterEvent, InActivity, Point, every_point, kind
 from tests.chaos.rows import Row
-from tests.chaos.scenarios import SCENARIOS, Running, Scenario, other
-from tests.chaos.testbed import Slot, Testbed
+from tests.chaos.scenarios import DEPLOY, SCENARIOS, Running, Scenario, other
+from tests.chaos.testbed import VERSIONS, Slot, Testbed
 
 PART = "matrix"
 WITHIN_S = 300.0
@@ -29,6 +31,7 @@ _TOLD = {
     ReleasePhase.ROLLED_BACK: "dev.aviary.release.rolledback.v1",
 }
 _POLL_S = 0.02
+_RETIRES_S = 60.0
 
 
 @dataclass
@@ -164,19 +167,62 @@ async def _invariants(
         if one.phase not in allowed
     ]
     broken += [f"canary/{name} still runs" for name in await _open_canaries(slot)]
+    if running.deploys:
+        broken += [*slot.wrong, *await _instances(running)]
+        await slot.pools()
     return broken + await _told_otherwise(running, status)
+
+
+async def _instances(running: Running) -> list[str]:
+    """Instances that nothing needs, or that are missing, once each retirement has ended."""
+    slot, broken = running.slot, []
+    async with asyncio.timeout(_RETIRES_S):
+        while await _retiring(slot):
+            if not slot.alive:
+                await slot.start_worker()
+            await asyncio.sleep(_POLL_S)
+    platform = kept(slot.folder)
+    for name, route in (await slot.routes()).items():
+        service = slot.services[name]
+        there = Counter(
+            one.labels.version
+            for one in platform["things"].values()
+            if one.labels is not None and one.labels.service == service
+        )
+        ours = {
+            version
+            for (_, of, version), obeyed in platform["obeyed"].items()
+            if of == service and not obeyed.down
+        }
+        expected = {route.stable: DEPLOY["instances"]} if route.stable in ours else {}
+        if there != expected:
+            broken.append(f"{name}: instances {dict(there)}, expected {expected}")
+    return broken
+
+
+async def _retiring(slot: Slot) -> bool:
+    for service in slot.services.values():
+        for version in VERSIONS:
+            handle = slot.client.get_workflow_handle(ids.retire_workflow_id(service, version))
+            if await _runs(handle):
+                return True
+    return False
+
+
+async def _runs(handle: WorkflowHandle[Any, Any]) -> bool:
+    try:
+        return (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
 
 
 async def _open_canaries(slot: Slot) -> list[str]:
     found = []
     for name, service in slot.services.items():
-        handle = slot.client.get_workflow_handle(ids.canary_workflow_id(service))
-        try:
-            if (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
-                found.append(name)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
+        if await _runs(slot.client.get_workflow_handle(ids.canary_workflow_id(service))):
+            found.append(name)
     return found
 
 

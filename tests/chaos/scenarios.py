@@ -20,6 +20,7 @@ from schemas import ids
 from schemas.alert import Alert, AlertStatus
 from schemas.catalog import Catalog, Strategy
 from schemas.deploy import DeployRequested
+from schemas.deploy_spec import DeploySpec
 from schemas.release import (
     CanaryReport,
     Command,
@@ -27,12 +28,14 @@ from schemas.release import (
     ReleasePhase,
     ReleasePlan,
     ReleaseStatus,
+    ServicePlan,
     Tuning,
 )
 from schemas.stages import stages_of
 from schemas.waits import asks_people, ends
 from tests.chaos.points import RELEASE
 from tests.chaos.testbed import VERSIONS, Slot
+from tests.workflows.kit.world import NEED_DEPLOYER
 from tests.workflows.stage_examples import unmet, with_stage
 from workflows.planning import plan_release
 
@@ -67,6 +70,7 @@ class Scenario:
 
 
 STEPS = {"steps": [50], "bake": "300ms"}
+DEPLOY = {"kind": "memory", "instances": 2, "keep_old": "0s", "progress_deadline": "1m"}
 NOT_HERE = {
     "ramp": "failed requests are counted by no metric of the testbed",
     "first_deployment": "each service of the testbed has a route",
@@ -89,16 +93,24 @@ _BY_THEMSELVES = (
         alert_on="ledger",
         alert_when=("payments", "holding"),
     ),
+    Scenario("with retire", ReleasePhase.FINALIZED, stage="retire"),
+    Scenario(
+        "with deploy",
+        ReleasePhase.ROLLED_BACK,
+        bad="payments",
+        bakes=("300ms", "10s"),
+        stage="deploy",
+    ),
 )
 SCENARIOS = (
     *_BY_THEMSELVES,
     *(
         Scenario(f"with {kind}", ReleasePhase.FINALIZED, stage=kind)
         for kind in unmet(stages_of(Strategy.model_validate(STEPS)))
-        if kind not in NOT_HERE
+        if kind not in {*NOT_HERE, *NEED_DEPLOYER}
     ),
 )
-"""Four, and one for each kind of stage that none of those comes to."""
+"""Six, and one for each kind of stage that none of those comes to."""
 
 
 class Running:
@@ -122,8 +134,14 @@ class Running:
             ids.release_workflow_id(self.id), result_type=ReleaseStatus
         )
 
+    @property
+    def deploys(self) -> bool:
+        """Whether its versions are put up by a deployer."""
+        return self.scenario.stage in NEED_DEPLOYER
+
     async def begin(self) -> None:
         """Start the release, and follow it."""
+        self.slot.begin_looking()
         services = [
             {"service": self.slot.services[name], "version": other(version)}
             for name, version in self.versions.items()
@@ -147,6 +165,10 @@ class Running:
         plan, stage = plan_release(self._catalog(), deploy), self.scenario.stage
         if stage is None:
             return plan
+        if stage in NEED_DEPLOYER:
+            return plan.model_copy(
+                update={"services": {name: _put_up(one) for name, one in plan.services.items()}}
+            )
         services = {
             name: one.model_copy(update={"stages": with_stage(one.stages, stage)})
             for name, one in plan.services.items()
@@ -264,6 +286,13 @@ class Running:
         )
         canary = ids.canary_workflow_id(self.slot.services[alert_on])
         await self.slot.client.get_workflow_handle(canary).signal(ids.SIGNAL_ALERT, alert)
+
+
+def _put_up(plan: ServicePlan) -> ServicePlan:
+    """The plan of a service whose versions are put up and taken down."""
+    stages = stages_of(plan.strategy, deploys=True)
+    deploy = DeploySpec.model_validate(DEPLOY)
+    return plan.model_copy(update={"stages": stages, "deploy": deploy})
 
 
 def other(version: str) -> str:

@@ -1,7 +1,8 @@
 """Workers as processes of their own, forked from one that has imported everything already.
 
-It reads one order a line (JSON: `settings`, `folder`), and answers with the worker's process id. A
-worker is the product's own `aviary.worker.work`; only its client has the hook of `killing`.
+It reads one order a line (JSON: `settings`, `folder`, `routes`, `ports`), and answers with the
+worker's process id. A worker is the product's own `aviary.worker.work`; only its client has the
+hook of `killing`, and its memory deployer the platform of `platform`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from aviary.connect import connect_temporal
 from aviary.logs import configure_logs
 from aviary.settings import Settings
 from aviary.worker import work
+from tests.chaos import platform
 from tests.chaos.killing import Killing
 
 PR_SET_PDEATHSIG = 1
@@ -44,6 +46,7 @@ def worker(order: dict[str, Any]) -> None:
         os.dup2(old, new)
     settings = Settings.model_validate(order["settings"])
     configure_logs(level="info", fmt="json")
+    platform.install(folder, Path(order["routes"]), order["ports"])
     try:
         asyncio.run(run(settings, folder))
     finally:

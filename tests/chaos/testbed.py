@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -168,6 +169,10 @@ class Testbed:
         self.folder.mkdir(parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
             instances = stack.enter_context(Instances())
+            self.ports = {
+                version: [instances.port(version, number) for number in range(2)]
+                for version in VERSIONS
+            }
             self.envoy = LiveEnvoy(envoy_program(), self.folder / "envoy", instances)
             stack.callback(self.envoy.stop)
             await asyncio.to_thread(self.envoy.start)
@@ -258,7 +263,33 @@ class Slot:
             # What ends well here must not need the drift check.
             "drift_every_s": 86_400,
         }
-        self.worker = await self.testbed.fork({"settings": settings, "folder": str(self.folder)})
+        routes = str(self.testbed.envoy.fleet.routes_path)
+        order = {
+            "settings": settings,
+            "folder": str(self.folder),
+            "routes": routes,
+            "ports": self.testbed.ports,
+        }
+        self.worker = await self.testbed.fork(order)
+
+    async def pools(self) -> None:
+        """Give each version its pool again: what a pipeline would have put up for the next run."""
+        for service in self.services.values():
+            known = self.testbed.envoy.fleet.versions(service)
+            for version in set(VERSIONS) - known:
+                port = self.testbed.ports[version][0]
+                await asyncio.to_thread(self.testbed.envoy.add_version, service, version, port)
+
+    def begin_looking(self) -> None:
+        """What was wrong on the platform is another release's from now on."""
+        (self.folder / "wrong.txt").unlink(missing_ok=True)
+        (self.folder / "began.txt").write_text(str(int(time.time() * 1000)))
+
+    @property
+    def wrong(self) -> list[str]:
+        """What the platform saw that must never be."""
+        file = self.folder / "wrong.txt"
+        return file.read_text().splitlines() if file.exists() else []
 
     @property
     def alive(self) -> bool:

@@ -1,4 +1,4 @@
-"""Record the histories that `test_replay.py` replays: `python -m tests.replay.record`.
+"""Record the histories that `test_replay.py` replays: `python -m tests.replay.record [NAME…]`.
 
 Record anew only when a change of the workflows is meant to break running releases, and say so in
 the commit: a worker with the new code could not go on with releases of the old.
@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from temporalio.client import WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from aviary.attributes import ensure_attributes
+from schemas.deployment import Trouble
 from schemas.event_kinds import EventType
 from schemas.ids import (
     SIGNAL_APPROVE,
@@ -23,10 +26,11 @@ from schemas.ids import (
     SIGNAL_RESUME,
     SIGNAL_SKIP,
     admission_workflow_id,
+    retire_workflow_id,
 )
 from schemas.release import Command, ReleasePhase
 from schemas.verdict import VerdictKind
-from tests.workflows.kit import QUICK, Release, World, eventually
+from tests.workflows.kit import QUICK, Release, World, eventually, with_deployer
 
 FOLDER = Path(__file__).parent / "histories"
 CHAIN = {"ledger": [], "payments": ["ledger"]}
@@ -115,6 +119,30 @@ async def in_step(world: World) -> Release:
     return release
 
 
+async def deployed(world: World) -> Release:
+    """A version that is put up, grows, and takes the place of another that was put up."""
+    terms = with_deployer(prepare="ahead")
+    first = await world.release({"ledger": []}, **terms)
+    await first.result()
+    second = await world.release({"ledger": []}, version="3", **terms)
+    await second.result()
+    await retirement(world).result()
+    return second
+
+
+async def not_ready(world: World) -> Release:
+    """A version that is not ready in time, and is taken away again."""
+    world.platform.give_trouble(world.service("ledger"), "2", Trouble.CRASH_LOOP, "panic")
+    release = await world.release({"ledger": []}, **with_deployer(progress_deadline="500ms"))
+    await release.result()
+    return release
+
+
+def retirement(world: World) -> WorkflowHandle[Any, Any]:
+    """What takes the version down that was stable."""
+    return world.client.get_workflow_handle(retire_workflow_id(world.service("ledger"), "2"))
+
+
 async def in_phase(release: Release, phase: ReleasePhase) -> None:
     async def there() -> bool:
         return (await release.status()).phase is phase
@@ -131,17 +159,19 @@ SCENARIOS: tuple[Callable[[World], Awaitable[Release]], ...] = (
     cancelled,
     queued,
     in_step,
+    deployed,
+    not_ready,
 )
 
 
-async def main() -> None:
+async def main(chosen: Sequence[Callable[[World], Awaitable[Release]]]) -> None:
     FOLDER.mkdir(exist_ok=True)
     temporal = Path(sys.executable).parent / "temporal"
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(temporal), data_converter=pydantic_data_converter
     ) as server:
         await ensure_attributes(server.client)
-        for scenario in SCENARIOS:
+        for scenario in chosen:
             world = World(server.client)
             world.tuning = VISIBLE
             async with world.working():
@@ -156,17 +186,19 @@ async def main() -> None:
             if scenario is queued:
                 admission = admission_workflow_id(world.queue)
                 handles.append(server.client.get_workflow_handle(admission))
+            if scenario is deployed:
+                handles.append(retirement(world))
             for handle in handles:
                 history = await handle.fetch_history()
                 kind = handle.id.split("/")[0]
-                name = world.short([handle.id.removeprefix(f"{kind}/")])[0]
-                tail = f".{name}" if kind == "canary" else ""
+                name = world.short([handle.id.split("/")[1]])[0]
+                tail = f".{name}" if kind in {"canary", "retire"} else ""
                 path = FOLDER / f"{scenario.__name__}.{kind}{tail}.json"
                 path.write_text(history.to_json() + "\n")
                 sys.stdout.write(f"{path.name}: {len(history.events)} events\n")
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main([one for one in SCENARIOS if one.__name__ in sys.argv[1:]] or SCENARIOS))
     sys.stdout.flush()
     os._exit(0)  # the SDK may abort in a process that ends right after its workers

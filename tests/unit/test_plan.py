@@ -49,6 +49,7 @@ class Simulation:
         max_parallel: of the release.
         groups: services that move in step.
         steps: of each service that has others than one; between them its group comes together.
+        ahead: services whose versions are put up before their turn.
     """
 
     def __init__(
@@ -57,8 +58,13 @@ class Simulation:
         max_parallel: int,
         groups: Groups | None = None,
         steps: Mapping[str, int] | None = None,
+        ahead: frozenset[str] = frozenset(),
     ) -> None:
         self.graph = graph
+        self.ahead = ahead
+        self.told_begin: set[str] = set()
+        self.touched: list[str] = []
+        """Services whose canaries were started, ahead or not."""
         self.max_parallel = max_parallel
         self.groups = groups or {}
         self.steps = dict.fromkeys(graph, 1) | dict(steps or {})
@@ -93,6 +99,8 @@ class Simulation:
             points=self.points,
             told=self.told,
             pausing=frozenset(self.pausing),
+            ahead=self.ahead,
+            told_begin=frozenset(self.told_begin),
         )
 
     def settle(self) -> None:
@@ -122,16 +130,23 @@ class Simulation:
     def _snapshot(self) -> tuple[object, ...]:
         flags = (self.soaking, self.finalizing, self.finished)
         told = tuple(self.told.items())
-        return (*flags, len(self.ordered), tuple(self.phases.values()), told)
+        counts = (len(self.ordered), len(self.told_begin))
+        return (*flags, *counts, tuple(self.phases.values()), told)
 
     def _carry_out(self, action: plan.Action) -> None:
         match action:
-            case plan.Start(service):
+            case plan.Start(service) if service in self.ahead:
                 assert not self.aborting
-                assert all(self.phases[n] is CanaryPhase.HOLDING for n in self.graph[service])
-                self.started.append(service)
-                self.phases[service] = CanaryPhase.BAKING
-                self.step[service] = 1
+                self.touched.append(service)
+                self.phases[service] = CanaryPhase.DEPLOYING
+            case plan.Start(service):
+                self.touched.append(service)
+                self._begin(service)
+            case plan.Begin(service):
+                assert self.phases[service] is CanaryPhase.PREPARED, "its version is up"
+                assert service not in self.told_begin, "told twice"
+                self.told_begin.add(service)
+                self._begin(service)
             case plan.GoOn(service, point):
                 assert not self.aborting
                 assert self.pausing.isdisjoint(self.group(service)), "one of its group pauses"
@@ -149,8 +164,21 @@ class Simulation:
             case plan.Finish(rolled_back):
                 self.finished = rolled_back
 
+    def _begin(self, service: str) -> None:
+        assert not self.aborting
+        assert all(self.phases[n] is CanaryPhase.HOLDING for n in self.graph[service])
+        self.started.append(service)
+        self.phases[service] = CanaryPhase.BAKING
+        self.step[service] = 1
+
+    def early(self) -> list[str]:
+        """Those that are put up and have not had their turn."""
+        return [name for name, phase in self.phases.items() if phase is CanaryPhase.DEPLOYING]
+
     def moving(self) -> list[str]:
-        return [name for name, phase in self.phases.items() if phase.about.takes_slot]
+        early = self.early()
+        taking = [name for name, phase in self.phases.items() if phase.about.takes_slot]
+        return [name for name in taking if name not in early]
 
     def happenings(self) -> list[tuple[str, str]]:
         """What the world may do next."""
@@ -162,8 +190,9 @@ class Simulation:
             for name in waiting
             if self.told.get(name, 0) >= self.points[name] and name not in self.pausing
         ]
+        possible += [("deployed", name) for name in self.early()]
         if not self.finalizing and not self.aborting:
-            possible += [("fail", name) for name in self.moving()]
+            possible += [("fail", name) for name in [*self.moving(), *self.early()]]
             possible += [("alert", "")] if self.started else []
             possible += [("pause", name) for name in self.moving() if name not in self.pausing]
             possible += [("forget", name) for name in waiting]
@@ -173,12 +202,14 @@ class Simulation:
         possible += [("close", name) for name in self.ordered if not self.phases[name].closed]
         return possible
 
-    def happen(self, what: str, service: str) -> None:
+    def happen(self, what: str, service: str) -> None:  # noqa: C901 - a case for each
         match what:
             case "end step" if service in self.groups:
                 self._come_together(service)
             case "end step" | "go on":
                 self._go_on(service)
+            case "deployed":
+                self.phases[service] = CanaryPhase.PREPARED
             case "forget":  # it was reset, and reports anew that it waits
                 self.told.pop(service, None)
             case "pause":
@@ -226,15 +257,17 @@ def happen(world: Simulation, data: st.DataObject, *, not_: tuple[str, ...]) -> 
 
 @given(graphs(), st.integers(1, 4), st.data())
 def test_any_release_ends_in_order(graph: Graph, max_parallel: int, data: st.DataObject) -> None:
-    world = Simulation(graph, max_parallel)
+    ahead = data.draw(st.frozensets(st.sampled_from(sorted(graph))))
+    world = Simulation(graph, max_parallel, ahead=ahead)
     world.settle()
+    assert set(world.early()) == ahead, "put up at the release's beginning, all of them"
     while world.finished is None:
         assert len(world.moving()) <= max_parallel
         happen(world, data, not_=("pause",))
 
     assert len(set(world.started)) == len(world.started), "nothing twice"
     if world.finished:
-        assert sorted(world.went_back) == sorted(world.started), "all that was touched, and only it"
+        assert sorted(world.went_back) == sorted(world.touched), "all that was touched, and only it"
         for place, service in enumerate(world.went_back):
             users = {name for name, needs in graph.items() if service in needs}
             touched_users = users & set(world.started)
