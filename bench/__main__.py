@@ -26,6 +26,7 @@ from bench import (
     plot,
     restoring,
     rollback_order,
+    routers,
     shifting,
     starting,
 )
@@ -50,6 +51,7 @@ class Suite:
 SUITES: Final[Mapping[str, Suite]] = {
     "restoring": Suite(restoring.SPECS, restoring.measure),
     "shifting": Suite(shifting.SPECS, shifting.measure),
+    "routers": Suite(routers.SPECS, routers.measure),
     "ingestion": Suite(ingestion.SPECS, ingestion.measure),
     "rollback-order": Suite(rollback_order.SPECS, rollback_order.measure),
     "histories": Suite(histories.SPECS, histories.measure),

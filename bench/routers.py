@@ -1,0 +1,239 @@
+"""Routers beside Envoy: a change of weight through each, beside the platform's own command (15).
+
+A site is one router's server with a service in versions `a` and `b`; another is a class here and
+a line in `SITES`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Protocol, Self
+
+import httpx
+
+from adapters.ports import Router
+from adapters.routers.nginx.router import NginxRouter
+from bench.figures import Figure, Goal, Spec
+from schemas.route import Route
+from tests.contract.routers.live_nginx import LiveNginx, nginx_root
+from tests.contract.routers.wire import Caller, Instances
+
+SERVICE: Final = "bench"
+OLD: Final = "a"
+NEW: Final = "b"
+QUICK: Final = 20
+LONG: Final = 100
+_CALLERS: Final = 4
+_BETWEEN_S: Final = 0.002
+_STEADY_S: Final = 0.1
+_SETTLED: Final = 40
+"""Requests of the new split in a row, after which none of the old one is to come."""
+_WITHIN_S: Final = 30.0
+_USERS: Final = 300
+
+
+class Site(Protocol):
+    """A router with its server, and one service in two versions."""
+
+    @property
+    def router(self) -> Router: ...
+
+    @property
+    def port(self) -> int:
+        """Where users send their requests."""
+
+    async def bare(self, weight: int, generation: int) -> None:
+        """Change the weight by the platform's own command alone, confirmed by nobody."""
+
+    async def restart(self) -> None:
+        """Kill the server, and start it on what it kept."""
+
+
+class NginxSite:
+    """nginx; its own command is a write to the internal server with curl."""
+
+    def __init__(self, live: LiveNginx, router: NginxRouter, client: httpx.AsyncClient) -> None:
+        self._live = live
+        self._client = client
+        self.router = router
+        self.port = live.port
+
+    async def bare(self, weight: int, generation: int) -> None:
+        """One request."""
+        route = Route.split(SERVICE, OLD, NEW, weight, generation=generation)
+        content = route.model_dump_json(exclude_none=True)
+        answer = await self._client.put(f"/routes/{SERVICE}", content=content)
+        answer.raise_for_status()
+
+    async def restart(self) -> None:
+        """Kill it, and start it on the same state."""
+        await asyncio.to_thread(self._live.restart)
+
+
+@asynccontextmanager
+async def nginx(folder: Path) -> AsyncIterator[Site]:
+    """A running nginx."""
+    with Instances() as instances:
+        root = await asyncio.to_thread(nginx_root)
+        live = LiveNginx(root, folder / "nginx", instances)
+        await asyncio.to_thread(live.start)
+        router = NginxRouter([live.control])
+        transport = httpx.AsyncHTTPTransport(uds=live.control.removeprefix("unix:"))
+        try:
+            async with httpx.AsyncClient(transport=transport, base_url="http://nginx") as client:
+                for version in (OLD, NEW):
+                    address = f"127.0.0.1:{live.port_of(version)}"
+                    names = {"service": SERVICE, "version": version}
+                    pool = {**names, "endpoints": [address], "generation": 0}
+                    await client.put(f"/pools/{SERVICE}/{version}", content=json.dumps(pool))
+                await router.register(SERVICE, OLD)
+                yield NginxSite(live, router, client)
+        finally:
+            await router.aclose()
+            await asyncio.to_thread(live.stop)
+
+
+SITES: Final[Mapping[str, Callable[[Path], AbstractAsyncContextManager[Site]]]] = {"nginx": nginx}
+
+
+class Specs(NamedTuple):
+    """What is measured of each router."""
+
+    first: Spec
+    last: Spec
+    confirmed: Spec
+    failed: Spec
+    moved: Spec
+
+    @classmethod
+    def of(cls, name: str) -> Self:
+        """Those of one router."""
+        bare, none = "its own command", Goal(median_at_most=0)
+        return cls(
+            Spec(f"{name}: weight change → first request on the new split", "ms", bare),
+            Spec(f"{name}: weight change → last request on the old split", "ms", bare),
+            Spec(f"{name}: weight change → confirmed by the router", "ms"),
+            Spec(f"{name}: requests failed while shifting", "requests", goal=none),
+            Spec(f"{name}: users on another version after a restart", "users", goal=none),
+        )
+
+
+SPECS: Final = [spec for name in SITES for spec in Specs.of(name)]
+
+
+class _Users:
+    """Requests that go on until the block ends; each with when it was sent and what it got."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._going = True
+        self._tasks: list[asyncio.Task[None]] = []
+        self._answered = asyncio.Condition()
+        self.calls: list[tuple[float, str]] = []
+        self.sent = self.failed = 0
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(self._run(number)) for number in range(_CALLERS)]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._going = False
+        await asyncio.gather(*self._tasks)
+
+    async def settled(self, version: str) -> None:
+        """Wait until a row of requests has got this version."""
+        async with asyncio.timeout(_WITHIN_S), self._answered:
+            await self._answered.wait_for(
+                lambda: [got for _, got in self.calls[-_SETTLED:]] == [version] * _SETTLED
+            )
+
+    async def _run(self, number: int) -> None:
+        async with Caller(self._port, SERVICE) as caller:
+            while self._going:
+                at = time.perf_counter()
+                answer = await caller.get(x_user_id=f"{number}-{self.sent}")
+                self.calls.append((at, answer.version))
+                self.sent += 1
+                self.failed += answer.status != 200
+                async with self._answered:
+                    self._answered.notify_all()
+                await asyncio.sleep(_BETWEEN_S)
+
+
+async def measure(folder: Path, *, long: bool) -> list[Figure]:
+    """Each router in turn, ten changes at a time by Aviary and ten by the platform's command."""
+    figures = []
+    for name, opened in SITES.items():
+        async with opened(folder / name) as site:
+            figures += await _measure(Specs.of(name), site, LONG if long else QUICK)
+    return figures
+
+
+async def _measure(specs: Specs, site: Site, runs: int) -> list[Figure]:
+    dice = random.Random(15)
+    ours: dict[Spec, list[float]] = {spec: [] for spec in specs}
+    floor: dict[Spec, list[float]] = {spec: [] for spec in specs}
+    generation = 0
+    async with _Users(site.port) as users:
+        while len(ours[specs.last]) < runs:
+            for found in (ours, floor):
+                for number in range(10):
+                    generation += 1
+                    weight, to = (0, OLD) if number % 2 else (100, NEW)
+                    await asyncio.sleep(_STEADY_S + dice.random() / 20)
+                    users.calls.clear()
+                    at = time.perf_counter()
+                    if found is ours:
+                        route = Route.split(SERVICE, OLD, NEW, weight, generation=generation)
+                        await site.router.apply(route)
+                        ours[specs.confirmed].append(1000 * (time.perf_counter() - at))
+                    else:
+                        await site.bare(weight, generation)
+                    await users.settled(to)
+                    _note(specs, found, users.calls, at, to)
+    moved = await _moved(site, generation + 1)
+    return [
+        specs.first.figure(ours[specs.first], floor[specs.first]),
+        specs.last.figure(ours[specs.last], floor[specs.last]),
+        specs.confirmed.figure(ours[specs.confirmed]),
+        specs.failed.figure([users.failed], note=f"of {users.sent:,}"),
+        specs.moved.figure([moved], note=f"of {_USERS}"),
+    ]
+
+
+def _note(
+    specs: Specs,
+    found: dict[Spec, list[float]],
+    calls: list[tuple[float, str]],
+    at: float,
+    to: str,
+) -> None:
+    new = [sent for sent, version in calls if version == to and sent >= at]
+    old = [sent for sent, version in calls if version != to]
+    found[specs.first].append(1000 * (min(new) - at))
+    found[specs.last].append(1000 * (max([*old, at]) - at))
+
+
+async def _moved(site: Site, generation: int) -> int:
+    """How many users have another version once the server was killed and started again."""
+    await site.router.apply(Route.split(SERVICE, OLD, NEW, 30, generation=generation))
+    names = [f"user-{number}" for number in range(_USERS)]
+    got = []
+    for again in (False, True):
+        if again:
+            await site.restart()
+        async with Caller(site.port, SERVICE) as caller:
+            got.append(await caller.users(names))
+    return sum(got[0][name] != got[1][name] for name in names)
