@@ -23,6 +23,9 @@ FolderOption = Annotated[
 RpsOption = Annotated[
     float, typer.Option("--rps", min=1, max=1000, help="Users' requests per second.")
 ]
+RouterOption = Annotated[
+    str, typer.Option("--router", help="What users come through: envoy or nginx.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -96,22 +99,29 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards.")] = False,
     folder: FolderOption = None,
     rps: RpsOption = 120.0,
+    router: RouterOption = "envoy",
 ) -> None:
     """Three releases on the embedded stack; exit code 0 if each ended as it must."""
     _need_packages()
     from aviary.cli.demo.run import run_demo  # noqa: PLC0415 - heavy
 
-    stack = _new_stack(folder, rps)
+    stack = _new_stack(folder, rps, router=router)
     raise typer.Exit(_run(stack, lambda running_stack: run_demo(running_stack, keep=keep)))
 
 
-def _new_stack(folder: Path | None, rps: float, catalog: Path | None = None) -> Stack:
+def _new_stack(
+    folder: Path | None, rps: float, catalog: Path | None = None, router: str = "envoy"
+) -> Stack:
     from aviary.local import debian  # noqa: PLC0415 - heavy
     from aviary.local.ports import PortsError  # noqa: PLC0415
-    from aviary.local.stack import Stack  # noqa: PLC0415
+    from aviary.local.stack import FRONTS, Stack  # noqa: PLC0415
 
+    if router not in FRONTS:
+        expected = ", ".join(FRONTS)
+        raise CommandError(ExitCode.BAD_INPUT, f"--router {router}: expected one of {expected}")
+    cache = debian.cache_folder()
     try:
-        return Stack(_new_folder(folder), debian.cache_folder(), catalog=catalog, rps=rps)
+        return Stack(_new_folder(folder), cache, catalog=catalog, rps=rps, router=router)
     except PortsError as error:
         raise CommandError(ExitCode.BAD_INPUT, str(error)) from None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,25 +20,34 @@ bakes, and this alert's to find when it has all requests and there is no stable 
 _ENOUGH: Final = 20
 """Requests in the window, so that chance alone does not make more than half of them fail."""
 _WINDOW: Final = "2s"
-_POOLS: Final = 'envoy_cluster_name=~"[^@/]+@[^/]+"'
-_SUM: Final = "sum by (envoy_cluster_name)"
-_DONE: Final = f"{_SUM} (envoy_cluster_upstream_rq_completed{{{_POOLS}}}#)"
-_GOOD: Final = f'{_SUM} (envoy_cluster_upstream_rq_xx{{{_POOLS},envoy_response_code_class="2"}}#)'
-_FAILED: Final = f"({_DONE} - ({_GOOD} or 0 * {_DONE}))"
-
-# Without the metrics that nobody asks for a scrape is a twentieth of the size.
-_ENVOY_METRICS: Final = "^cluster\\..*(upstream_rq|upstream_cx|membership|outlier_detection)"
 
 
-def prometheus(targets: Mapping[str, str], alertmanager: str, rules: Path) -> str:
+@dataclass(frozen=True)
+class Rule:
+    """How a router counts, for the alert; `#` stands for the moment in its counters."""
+
+    done: str
+    """Answers of each version."""
+    good: str
+    """Those of class 2; no series before the first."""
+    service: str
+    """Template of the alert's label."""
+    version: str
+    """The same."""
+
+
+def prometheus(
+    targets: Mapping[str, str], router: Mapping[str, Any], alertmanager: str, rules: Path
+) -> str:
     """Prometheus' configuration.
 
     Args:
-        targets: host:port by job name; the job `envoy` is scraped at Envoy's own path.
+        targets: host:port by job name.
+        router: the job of the router.
         alertmanager: host:port.
         rules: the file with `alert_rules`.
     """
-    jobs = [_job(name, target) for name, target in targets.items()]
+    jobs = [dict(router), *(_job(name, target) for name, target in targets.items())]
     document = {
         "global": {"scrape_interval": "1s", "scrape_timeout": "900ms", "evaluation_interval": "1s"},
         "rule_files": [str(rules)],
@@ -48,33 +58,30 @@ def prometheus(targets: Mapping[str, str], alertmanager: str, rules: Path) -> st
 
 
 def _job(name: str, target: str) -> dict[str, Any]:
-    job: dict[str, Any] = {"job_name": name, "static_configs": [{"targets": [target]}]}
-    if name == "envoy":
-        job |= {"metrics_path": "/stats/prometheus", "params": {"filter": [_ENVOY_METRICS]}}
-    return job
+    return {"job_name": name, "static_configs": [{"targets": [target]}]}
 
 
-def alert_rules() -> str:
-    """One rule for every version of every service, from Envoy's own counters.
+def alert_rules(counted: Rule) -> str:
+    """One rule for every version of every service, from the router's own counters.
 
     Failures are what did not succeed, and both counters are compared with themselves two seconds
     ago. A `rate()` of responses by class would be wrong just when it matters: such a series does
     not exist before its first response, so its first seconds are missing, and every new version
     would seem to fail.
     """
-    failed, done = _growth(_FAILED), _growth(_DONE)
-    pool = "$labels.envoy_cluster_name"
+    good, all_ = counted.good, counted.done
+    failed, done = _growth(f"({all_} - ({good} or 0 * {all_}))"), _growth(all_)
     rule = {
         "alert": ALERT,
         "expr": f"{failed} / {done} > {ALERT_ABOVE} and {done} > {_ENOUGH}",
         "labels": {
             "severity": "critical",
-            "service": f'{{{{ reReplaceAll "@.*" "" {pool} }}}}',
-            # The pool's name has ~ for the dots of the version.
-            "version": f'{{{{ reReplaceAll "~" "." (reReplaceAll ".*@" "" {pool}) }}}}',
+            "service": counted.service,
+            "version": counted.version,
         },
         "annotations": {
-            "summary": f"{{{{ $value | humanizePercentage }}}} of requests to {{{{ {pool} }}}} fail"
+            "summary": "{{ $value | humanizePercentage }} of requests to "
+            f"{counted.service} {counted.version} fail"
         },
     }
     group = {"name": "shop", "interval": "1s", "rules": [rule]}

@@ -1,24 +1,24 @@
 """What the real parts say of a release.
 
-Envoy's own configuration and counters, Temporal's own histories, Alertmanager's alerts. The demo
-and the end-to-end tests believe nothing else.
+The router's own configuration and counters, Temporal's own histories, Alertmanager's alerts. The
+demo and the end-to-end tests believe nothing else.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
 from activities.traffic import APPLY
-from adapters.routers.envoy.names import ROUTES_NAME, pool_name
+from adapters.routers.envoy.names import pool_name
+from aviary.local.fronts.front import PoolCount
 from aviary.local.http1 import fetch
 from aviary.local.stack import Stack
 from schemas import ids
@@ -42,14 +42,6 @@ class Canary:
     def told_to_go_back(self) -> float | None:
         """When its release ordered it back."""
         return self.signals.get(ids.SIGNAL_ORDER_ROLLBACK)
-
-
-@dataclass(frozen=True)
-class PoolCount:
-    """Requests that Envoy sent to one version, and what came of them."""
-
-    completed: int
-    failed: int
 
 
 async def canaries(client: Client, release: str) -> dict[str, Canary]:
@@ -76,36 +68,17 @@ async def status(client: Client, release: str) -> ReleaseStatus:
 
 
 async def clusters_routed(stack: Stack, service: str) -> dict[str, int]:
-    """Pools that Envoy's own configuration gives a service's requests to, with their weights.
+    """Pools that the router's own configuration gives a service's requests to, with their weights.
 
     Weights are in 1/10,000. Pools that a request must ask for (header, cookie) are left out. Where
     a pool has a fallback, the pool counts.
     """
-    response = await fetch(stack.ports.envoy_admin, "/config_dump?resource=dynamic_route_configs")
-    for entry in json.loads(response.body).get("configs", []):
-        config = entry.get("route_config", {})
-        if config.get("name") == ROUTES_NAME:
-            return weights_in(config, service)
-    return {}
+    return await stack.front.routed(service)
 
 
 async def pool_counts(stack: Stack) -> Mapping[str, PoolCount]:
-    """Envoy's own counters by pool; zero for one that it does not know."""
-    path = "/stats?format=json&filter=^cluster\\..*\\.upstream_rq_(completed|5xx)$"
-    response = await fetch(stack.ports.envoy_admin, path)
-    values: dict[str, dict[str, int]] = {}
-    for stat in json.loads(response.body)["stats"]:
-        _, *pool, name = stat.get("name", ".").split(".")
-        if len(pool) == 1:  # not the part of it that was internal, or external
-            values.setdefault(pool[0], {})[name] = int(stat["value"])
-    return defaultdict(_no_requests) | {
-        pool: PoolCount(found.get("upstream_rq_completed", 0), found.get("upstream_rq_5xx", 0))
-        for pool, found in values.items()
-    }
-
-
-def _no_requests() -> PoolCount:
-    return PoolCount(completed=0, failed=0)
+    """The router's own counters by pool; zero for one that it does not know."""
+    return await stack.front.counts()
 
 
 async def alert_received(stack: Stack, service: str, version: str) -> float | None:
@@ -176,20 +149,3 @@ async def _history(client: Client, workflow: str, run: str | None) -> list[Histo
 
 def _moment(event: HistoryEvent) -> float:
     return event.event_time.ToDatetime(tzinfo=UTC).timestamp() * 1000
-
-
-def weights_in(config: Mapping[str, Any], service: str) -> dict[str, int]:
-    """Read a route configuration as `clusters_routed` does."""
-    host = next((h for h in config.get("virtual_hosts", []) if h["name"] == service), None)
-    if host is None:
-        return {}
-    # The last route is the one without conditions.
-    action = host["routes"][-1]["route"]
-    if "cluster" in action:
-        return {_pool(action["cluster"]): 10_000}
-    weighted = action["weighted_clusters"]["clusters"]
-    return {_pool(item["name"]): int(item.get("weight", 0)) for item in weighted}
-
-
-def _pool(cluster: str) -> str:
-    return cluster.partition("/")[0]

@@ -72,7 +72,6 @@ class Ports:
             "temporal_ui": f"http://{LOOPBACK}:{self.temporal_ui}",
             "kafka": f"{LOOPBACK}:{self.kafka}",
             "shop": f"http://{LOOPBACK}:{self.envoy}",
-            "envoy_admin": f"http://{LOOPBACK}:{self.envoy_admin}",
             "prometheus": f"http://{LOOPBACK}:{self.prometheus}",
             "alertmanager": f"http://{LOOPBACK}:{self.alertmanager}",
             "webhook": f"http://{LOOPBACK}:{self.webhook}/alertmanager",

@@ -26,21 +26,26 @@ from temporalio.api.namespace.v1 import NamespaceConfig
 from temporalio.api.workflowservice.v1 import UpdateNamespaceRequest
 from temporalio.client import Client as TemporalClient
 
-from adapters.routers.envoy.fleet import EnvoyFleet, Pool
-from adapters.routers.envoy.router import EnvoyRouter
 from aviary.converter import DATA_CONVERTER
-from aviary.local import configs, debian, parts, probes
+from aviary.local import configs, debian, parts
+from aviary.local.fronts.envoy import EnvoyFront
+from aviary.local.fronts.front import Front
+from aviary.local.fronts.nginx import NginxFront
 from aviary.local.http1 import Client, Response, fetch
 from aviary.local.pipeline import Pipeline
 from aviary.local.ports import LOOPBACK, FreePorts
-from aviary.local.process import ChildFailedError, ChildSpec, Supervisor
+from aviary.local.process import ChildSpec, Supervisor
 from aviary.local.shop import DEPENDENCIES, Fault
 
 FIRST_VERSION: Final = "1.0.0"
 DEFAULT_RPS: Final = 100.0
 _CATALOG: Final = Path(__file__).with_name("catalog.yaml")
-_HEALTHY_WITHIN_S: Final = 20.0
-_POLL_S: Final = 0.05
+ENVOY: Final = "envoy"
+FRONTS: Final[Mapping[str, Callable[[Path, parts.Ports], Front]]] = {
+    ENVOY: EnvoyFront,
+    "nginx": NginxFront,
+}
+"""The routers that users can come through, by name."""
 
 Say = Callable[[str], None]
 
@@ -53,6 +58,7 @@ class Stack:
         cache: where Debian's programs are kept between runs.
         catalog: the document to use; its router section is filled in. The shop's own if None.
         rps: users' requests per second.
+        router: what users come through.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class Stack:
         *,
         catalog: Path | None = None,
         rps: float = DEFAULT_RPS,
+        router: str = ENVOY,
     ) -> None:
         self.folder = folder.absolute()
         self.supervisor = Supervisor(self.folder)
@@ -72,7 +79,7 @@ class Stack:
         self.ports = parts.Ports.choose(self._free)
         self._token = secrets.token_urlsafe(24)
         self._instances: dict[tuple[str, str], int] = {}
-        self._fleet = EnvoyFleet(self.folder / "envoy", health_path="/healthz")
+        self.front: Front = FRONTS[router](self.folder, self.ports)
         self.pipeline = Pipeline(self.addresses["kafka"])
 
     async def __aenter__(self) -> Self:
@@ -91,7 +98,7 @@ class Stack:
     @property
     def addresses(self) -> dict[str, str]:
         """Where everything listens, by name."""
-        return self.ports.addresses()
+        return {**self.ports.addresses(), **self.front.addresses}
 
     @property
     def settings(self) -> dict[str, str]:
@@ -116,10 +123,10 @@ class Stack:
             raise _first(group) from group
 
     async def deploy(self, service: str, version: str, fault: Fault | None = None) -> None:
-        """Put a version up, without traffic, and wait until Envoy sees it healthy.
+        """Put a version up, without traffic, and wait until the router can send requests there.
 
         Raises:
-            ChildFailedError: it did not start, or Envoy did not see it in time.
+            ChildFailedError: it did not start, or the router did not see it in time.
             ValueError: it is up already.
         """
         if (service, version) in self._instances:
@@ -127,9 +134,7 @@ class Stack:
         port = self._free.take()
         await self.supervisor.start(self._shop(service, version, port, fault or Fault()))
         self._instances[service, version] = port
-        pool = Pool(service=service, version=version, endpoints=((LOOPBACK, port),))
-        await asyncio.to_thread(self._fleet.put_pool, pool)
-        await self._until_healthy([pool])
+        await self.front.put_up(service, version, port)
 
     async def retire(self, service: str, version: str) -> None:
         """Take a version down that no route names any more.
@@ -137,7 +142,7 @@ class Stack:
         Raises:
             adapters.errors.Terminal: a route still names it.
         """
-        await asyncio.to_thread(self._fleet.drop_pool, service, version)
+        await self.front.take_down(service, version)
         self._instances.pop((service, version), None)
         await self.supervisor.stop(f"shop/{service}/{version}")
 
@@ -183,7 +188,7 @@ class Stack:
         await self._ask_load("POST", "/rate", json.dumps({"rps": rps}).encode())
 
     async def visit(self, service: str, headers: Mapping[str, str] | None = None) -> Response:
-        """One request to a service through Envoy."""
+        """One request to a service through the router."""
         client = Client(LOOPBACK, self.ports.envoy)
         try:
             return await client.request("GET", "/", headers={**(headers or {}), "host": service})
@@ -205,11 +210,11 @@ class Stack:
         await asyncio.to_thread(self._write_configuration)
         for service in DEPENDENCIES:
             self._instances[service, FIRST_VERSION] = self._free.take()
-        envoy = await self._write_envoy()
+        router = await self.front.prepare(self._instances)
         ports, folder = self.ports, self.folder
         async with asyncio.TaskGroup() as group:
             group.create_task(self._start_aviary(say))
-            group.create_task(self._start_shop(parts.envoy(ports, envoy), say))
+            group.create_task(self._start_shop(router, say))
             group.create_task(self._start(parts.prometheus(ports, tools, folder), say))
             group.create_task(self._start(parts.alertmanager(ports, tools, folder), say))
         await self._start(parts.load(ports, self._rps), say)
@@ -229,13 +234,13 @@ class Stack:
             for name in ("worker", "bridge", "webhook"):
                 group.create_task(self._start(parts.aviary(name, self.ports, self.settings), say))
 
-    async def _start_shop(self, envoy: ChildSpec, say: Say) -> None:
+    async def _start_shop(self, router: ChildSpec, say: Say) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._start(envoy, say))
+            group.create_task(self._start(router, say))
             for (service, version), port in self._instances.items():
                 spec = self._shop(service, version, port, Fault())
                 group.create_task(self.supervisor.start(spec))
-        await self._until_healthy(await asyncio.to_thread(self._fleet.pools))
+        await self.front.begin(self._instances)
         say(f"shop: {len(self._instances)} services ready")
 
     async def _keep_histories(self) -> None:
@@ -250,17 +255,6 @@ class Stack:
     def _shop(self, service: str, version: str, port: int, fault: Fault) -> ChildSpec:
         return parts.shop(service, version, port, self.ports.envoy, json.dumps(asdict(fault)))
 
-    async def _until_healthy(self, pools: Sequence[Pool]) -> None:
-        missing = {pool.name for pool in pools}
-        deadline = time.monotonic() + _HEALTHY_WITHIN_S
-        while missing := await probes.unhealthy_pools(self.ports.envoy_admin, missing):
-            if time.monotonic() > deadline:
-                raise ChildFailedError(
-                    f"envoy: sees no healthy instance of {', '.join(sorted(missing))} "
-                    f"after {_HEALTHY_WITHIN_S:g} s"
-                )
-            await asyncio.sleep(_POLL_S)
-
     # Files.
 
     def _write_configuration(self) -> None:
@@ -271,16 +265,17 @@ class Stack:
         token.touch(mode=0o600)
         token.write_text(self._token)
         targets = {
-            "envoy": f"{LOOPBACK}:{ports.envoy_admin}",
             "alertmanager": f"{LOOPBACK}:{ports.alertmanager}",
             "worker": f"{LOOPBACK}:{ports.worker_metrics}",
             "bridge": f"{LOOPBACK}:{ports.bridge_metrics}",
             "webhook": f"{LOOPBACK}:{ports.webhook}",
         }
         rules = folder / "rules.yml"
-        rules.write_text(configs.alert_rules())
+        rules.write_text(self.front.alert_rules())
         (folder / "prometheus.yml").write_text(
-            configs.prometheus(targets, f"{LOOPBACK}:{ports.alertmanager}", rules)
+            configs.prometheus(
+                targets, self.front.scrape(), f"{LOOPBACK}:{ports.alertmanager}", rules
+            )
         )
         (folder / "alertmanager.yml").write_text(
             configs.alertmanager(self.addresses["webhook"], token)
@@ -290,27 +285,9 @@ class Stack:
 
     def _filled_catalog(self) -> str:
         document = yaml.safe_load(self._catalog.read_text())
-        document.setdefault("defaults", {})["router"] = {
-            "kind": "envoy",
-            "directory": str(self._fleet.directory),
-            "admin": [self.addresses["envoy_admin"]],
-        }
+        document.setdefault("defaults", {})["router"] = self.front.catalog()
         text: str = yaml.safe_dump(document, sort_keys=False)
         return text
-
-    async def _write_envoy(self) -> Path:
-        pools = [
-            Pool(service=service, version=version, endpoints=((LOOPBACK, port),))
-            for (service, version), port in self._instances.items()
-        ]
-        fleet, ports = self._fleet, self.ports
-        bootstrap = await asyncio.to_thread(fleet.bootstrap, ports.envoy_admin, ports.envoy)
-        await asyncio.to_thread(fleet.set_pools, pools)
-        async with httpx.AsyncClient() as client:
-            router = EnvoyRouter(fleet.directory, [self.addresses["envoy_admin"]], client=client)
-            for service, version in self._instances:
-                await router.register(service, version)
-        return bootstrap
 
     async def _ask_load(self, method: str, path: str, body: bytes = b"") -> dict[str, Any]:
         response = await fetch(self.ports.load, path, method=method, body=body)

@@ -12,7 +12,10 @@ import pytest
 
 from aviary.local import configs
 from aviary.local.debian import DebianTools
-from aviary.local.parts import ROOT
+from aviary.local.fronts.envoy import RULE
+from aviary.local.parts import ROOT, Ports
+from aviary.local.ports import FreePorts
+from aviary.local.stack import FRONTS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
@@ -24,7 +27,7 @@ _FIRING = {
         "version": "2.0.1",
         "envoy_cluster_name": _POOL,
     },
-    "exp_annotations": {"summary": f"100% of requests to {_POOL} fail"},
+    "exp_annotations": {"summary": "100% of requests to payments 2.0.1 fail"},
 }
 
 
@@ -75,7 +78,7 @@ async def test_the_rule_fires_when_it_should(case: str, tmp_path: Path, tools: D
         "evaluation_interval": "1s",
         "tests": [{"interval": "1s", "input_series": series, "alert_rule_test": [test]}],
     }
-    (tmp_path / "rules.yml").write_text(configs.alert_rules())
+    (tmp_path / "rules.yml").write_text(configs.alert_rules(RULE))
     (tmp_path / "tests.yml").write_text(json.dumps(document))
     code, said = await _promtool(tools, tmp_path, "test", "rules", "tests.yml")
     assert code == 0, said
@@ -128,10 +131,14 @@ async def test_the_rule_shipped_for_production_fires_when_it_should(
     assert code == 0, said
 
 
-async def test_prometheus_accepts_its_configuration(tmp_path: Path, tools: DebianTools) -> None:
-    (tmp_path / "rules.yml").write_text(configs.alert_rules())
+@pytest.mark.parametrize("name", FRONTS)
+async def test_prometheus_accepts_its_configuration(
+    name: str, tmp_path: Path, tools: DebianTools
+) -> None:
+    front = FRONTS[name](tmp_path, Ports.choose(FreePorts()))
+    (tmp_path / "rules.yml").write_text(front.alert_rules())
     text = configs.prometheus(
-        {"envoy": "127.0.0.1:9901", "bridge": "127.0.0.1:9000"}, "127.0.0.1:9093", Path("rules.yml")
+        {"bridge": "127.0.0.1:9000"}, front.scrape(), "127.0.0.1:9093", Path("rules.yml")
     )
     (tmp_path / "prometheus.yml").write_text(text)
     code, said = await _promtool(tools, tmp_path, "check", "config", "prometheus.yml")

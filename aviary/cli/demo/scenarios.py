@@ -1,4 +1,4 @@
-"""The three scenarios of the demo: each runs, then checks itself against Envoy and Temporal."""
+"""The three scenarios of the demo: each runs, then checks itself against router and Temporal."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def healthy(stack: Stack, viewer: ReleaseViewer) -> ScenarioResult:
     for service, version in versions.items():
         routed = await evidence.clusters_routed(stack, service)
         ok = evidence.serves_only(routed, service, version)
-        result.check(f"Envoy: {service} is served by {version} alone", ok=ok)
+        result.check(f"{stack.front.title}: {service} is served by {version} alone", ok=ok)
     await _say_users(stack, result)
     for service in versions:
         await stack.retire(service, "1.0.0")
@@ -85,7 +85,7 @@ async def judged(stack: Stack, viewer: ReleaseViewer) -> ScenarioResult:
     for service in ("checkout", "storefront"):
         result.check(f"Temporal: no canary of {service} was ever begun", ok=service not in begun)
         none = counts[pool_name(service, "1.2.0")].completed == 0
-        result.check(f"Envoy: no request ever reached {service} 1.2.0", ok=none)
+        result.check(f"{stack.front.title}: no request ever reached {service} 1.2.0", ok=none)
     await _check_as_before(stack, result, before)
     await _say_bad(stack, result, "payments", "1.2.0")
     await _say_users(stack, result)
@@ -192,7 +192,9 @@ async def _check_as_before(
 ) -> None:
     for service, routed in before.items():
         now = await evidence.clusters_routed(stack, service)
-        result.check(f"Envoy: {service} is served as before", ok=bool(now) and now == routed)
+        result.check(
+            f"{stack.front.title}: {service} is served as before", ok=bool(now) and now == routed
+        )
 
 
 async def _seen(stack: Stack, service: str, version: str) -> dict[str, float]:
@@ -204,7 +206,7 @@ async def _say_bad(stack: Stack, result: ScenarioResult, service: str, version: 
     count = (await evidence.pool_counts(stack))[pool_name(service, version)]
     seen = await _seen(stack, service, version)
     result.facts[f"{service} {version}"] = (
-        f"{count.completed} requests, {count.failed} failed (Envoy); "
+        f"{count.completed} requests, {count.failed} failed ({stack.front.title}); "
         f"largest share {seen.get('largest_share', 0.0):.0f} %"
     )
 

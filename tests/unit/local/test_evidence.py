@@ -12,6 +12,7 @@ from activities.traffic import APPLY, READ
 from adapters.routers.envoy.routes import local_domains, virtual_host
 from aviary.local import evidence
 from aviary.local.evidence import Canary
+from aviary.local.fronts.envoy import weights_in
 from schemas.ids import SIGNAL_ALERT, SIGNAL_ORDER_ROLLBACK
 from schemas.route import Route
 
@@ -94,8 +95,8 @@ def test_a_service_goes_back_after_those_that_depend_on_it(
 )
 def test_envoys_configuration_is_read_by_pool(route: Route, expected: dict[str, int]) -> None:
     config = {"virtual_hosts": [virtual_host(route, local_domains)]}
-    assert evidence.weights_in(config, "cart") == expected
-    assert evidence.weights_in(config, "ledger") == {}
+    assert weights_in(config, "cart") == expected
+    assert weights_in(config, "ledger") == {}
 
 
 def test_alone_means_that_no_other_pool_has_any_weight() -> None:
