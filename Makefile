@@ -39,7 +39,7 @@ install: $(STAMP) ## Unpack Debian's Prometheus and Alertmanager below .cache (n
 	@$(PY) -m aviary local install
 
 .PHONY: demo
-demo: install ## Three releases on the embedded stack, under four minutes (DEMO=nginx, KEEP=1)
+demo: install ## Three releases on the embedded stack, under four minutes (DEMO=haproxy, KEEP=1)
 	$(call say,demo: three releases on real parts)
 	@$(PY) -m aviary local demo --router $(DEMO) $(if $(filter-out 0 no false,$(KEEP)),--keep)
 

@@ -24,7 +24,7 @@ RpsOption = Annotated[
     float, typer.Option("--rps", min=1, max=1000, help="Users' requests per second.")
 ]
 RouterOption = Annotated[
-    str, typer.Option("--router", help="What users come through: envoy or nginx.")
+    str, typer.Option("--router", help="What users come through: envoy, haproxy or nginx.")
 ]
 
 

@@ -26,10 +26,12 @@ from temporalio.api.namespace.v1 import NamespaceConfig
 from temporalio.api.workflowservice.v1 import UpdateNamespaceRequest
 from temporalio.client import Client as TemporalClient
 
+from adapters.packs import BUILT_IN
 from aviary.converter import DATA_CONVERTER
 from aviary.local import configs, debian, parts
 from aviary.local.fronts.envoy import EnvoyFront
 from aviary.local.fronts.front import Front
+from aviary.local.fronts.haproxy import HaproxyFront
 from aviary.local.fronts.nginx import NginxFront
 from aviary.local.http1 import Client, Response, fetch
 from aviary.local.pipeline import Pipeline
@@ -43,6 +45,7 @@ _CATALOG: Final = Path(__file__).with_name("catalog.yaml")
 ENVOY: Final = "envoy"
 FRONTS: Final[Mapping[str, Callable[[Path, parts.Ports], Front]]] = {
     ENVOY: EnvoyFront,
+    "haproxy": HaproxyFront,
     "nginx": NginxFront,
 }
 """The routers that users can come through, by name."""
@@ -285,7 +288,14 @@ class Stack:
 
     def _filled_catalog(self) -> str:
         document = yaml.safe_load(self._catalog.read_text())
-        document.setdefault("defaults", {})["router"] = self.front.catalog()
+        defaults = document.setdefault("defaults", {})
+        defaults["router"] = self.front.catalog()
+        # Where a router has no histogram, what is only shown is what it has.
+        queries = BUILT_IN.load(defaults["router"]["kind"]).queries
+        for metric in defaults.get("metrics") or ():
+            query = queries.get(metric["name"])
+            if metric.get("dry_run") and query is not None:
+                metric["kind"] = query.kind
         text: str = yaml.safe_dump(document, sort_keys=False)
         return text
 
