@@ -121,6 +121,16 @@ class Network:
         """Of Docker's networks in it."""
         return f"10.{self.block}.128.0/17"
 
+    @property
+    def bridge(self) -> str:
+        """Of the network of containers that name none."""
+        return f"10.{self.block}.128.1/24"
+
+    @property
+    def others(self) -> str:
+        """Of those that are made."""
+        return f"10.{self.block}.192.0/18"
+
     async def make(self) -> None:
         """Make it.
 
@@ -213,8 +223,7 @@ class DockerHost:
         Raises:
             DockerError: it is not up in time; the end of its log is in the text.
         """
-        # Left by one that was killed; the number may be another process's by now.
-        (self.folder / "pid").unlink(missing_ok=True)
+        self._forget_killed()
         with (self.folder / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 "nsenter",
@@ -234,6 +243,17 @@ class DockerHost:
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
             raise DockerError(f"dockerd is not up after {_UP_S:.0f} s: {self._tail()}") from None
+
+    def _forget_killed(self) -> None:
+        """Remove the numbers of processes that were killed: somebody else may have them by now.
+
+        A daemon that finds one waits for it, even if it only waits to be buried.
+        """
+        (self.folder / "pid").unlink(missing_ok=True)
+        containerd = self.folder / "exec/containerd/containerd.pid"
+        number = containerd.read_text().strip() if containerd.exists() else ""
+        if number and _is_gone(number):
+            containerd.unlink()
 
     async def kill(self) -> None:
         """End the daemon as a crash does."""
@@ -292,8 +312,8 @@ class DockerHost:
             "--exec-root", str(self.folder / "exec"),
             "--pidfile", str(self.folder / "pid"),
             "--host", f"unix://{self.socket}",
-            "--bip", f"10.{self.network.block}.64.1/24",
-            "--default-address-pool", f"base={self.network.pool},size=24",
+            "--bip", self.network.bridge,
+            "--default-address-pool", f"base={self.network.others},size=24",
             "--cgroup-parent", f"/{self.network.name}",
         ]  # fmt: skip
         for registry in (f"{self.network.here}/32", *self.registries):
@@ -352,6 +372,14 @@ def check_machine() -> None:
     for program in _NEEDED:
         if shutil.which(program) is None:
             raise DockerError(f"{program} is not there (Debian: iproute2, util-linux, mount)")
+
+
+def _is_gone(number: str) -> bool:
+    """Whether a process has ended, be it that nobody has asked how."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 async def _run(
