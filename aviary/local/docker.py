@@ -223,7 +223,8 @@ class DockerHost:
         Raises:
             DockerError: it is not up in time; the end of its log is in the text.
         """
-        self._forget_killed()
+        # Left by one that was killed; the number may be another process's by now.
+        (self.folder / "pid").unlink(missing_ok=True)
         with (self.folder / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 "nsenter",
@@ -244,22 +245,21 @@ class DockerHost:
         except TimeoutError:
             raise DockerError(f"dockerd is not up after {_UP_S:.0f} s: {self._tail()}") from None
 
-    def _forget_killed(self) -> None:
-        """Remove the numbers of processes that were killed: somebody else may have them by now.
-
-        A daemon that finds one waits for it, even if it only waits to be buried.
-        """
-        (self.folder / "pid").unlink(missing_ok=True)
+    async def kill(self) -> None:
+        """End the daemon as a crash does, and with it the containerd that it has started."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._process.kill()
+        await self._process.wait()
+        # A daemon that finds the number of one that is gone waits for it.
         containerd = self.folder / "exec/containerd/containerd.pid"
         number = containerd.read_text().strip() if containerd.exists() else ""
-        if number and _is_gone(number):
-            containerd.unlink()
-
-    async def kill(self) -> None:
-        """End the daemon as a crash does."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
+        if number:
+            for _ in range(int(_DOWN_S / _POLL_S)):
+                if _is_gone(number):
+                    break
+                await asyncio.sleep(_POLL_S)
+            containerd.unlink(missing_ok=True)
 
     async def stop(self) -> None:
         """End the daemon as an administrator does."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.backoff import doubling
 from adapters.deployers.docker.deployer import DockerDeployer
 from aviary.local.ports import FreePorts
 from schemas.deployment import Trouble
@@ -62,10 +63,24 @@ async def registry(
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
+        await listening(found.address)
         yield found
     finally:
         process.kill()
         await process.wait()
+
+
+async def listening(address: str) -> None:
+    """Wait until somebody takes connections there."""
+    host, _, port = address.rpartition(":")
+    for pause in doubling():
+        try:
+            _, writer = await asyncio.open_connection(host, int(port))
+        except OSError:
+            await asyncio.sleep(pause)
+        else:
+            writer.close()
+            return
 
 
 async def push(
@@ -83,7 +98,8 @@ async def push(
 
 def logged_in(subject: DockerSubject, registry: Registry, password: str) -> DockerDeployer:
     connection = subject.connection.model_copy(update={"config_file": registry.config(password)})
-    return DockerDeployer(connection, "aviary")
+    subject._made.append(DockerDeployer(connection, "aviary"))
+    return subject._made[-1]
 
 
 async def test_an_image_is_pulled_and_it_is_told_how_far_that_is(
@@ -99,7 +115,6 @@ async def test_an_image_is_pulled_and_it_is_told_how_far_that_is(
     assert await answer(state.endpoints[0]) == NEW
     assert f"pulling {registry.address}/{service}:{NEW}" in texts(reports)
     assert " MB" in texts(reports)
-    await deployer.aclose()
 
 
 async def test_who_is_not_let_in_is_told_so_without_the_password(
@@ -118,7 +133,6 @@ async def test_who_is_not_let_in_is_told_so_without_the_password(
     registry.config("another-password").write_text(registry.config(PASSWORD).read_text())
     async with asyncio.timeout(LONGEST_S):
         assert (await task).ready == 1, "the credentials are read anew"
-    await deployer.aclose()
 
 
 async def test_a_tag_that_is_not_there_yet_is_waited_for(
@@ -134,7 +148,6 @@ async def test_a_tag_that_is_not_there_yet_is_waited_for(
     await push(subject, registry, f"{service}:{NEW}", stays=True)
     async with asyncio.timeout(LONGEST_S):
         assert (await task).ready == 1
-    await deployer.aclose()
 
 
 async def test_a_registry_that_is_away_is_told(docker_deployer_subject: DockerSubject) -> None:
@@ -161,4 +174,3 @@ async def test_an_image_by_its_digest_is_that_image(
     wanted = order(service, NEW, 1, recipe=recipe(pull="missing"), image=digest)
     state = await put_up(deployer, wanted)
     assert await answer(state.endpoints[0]) == NEW
-    await deployer.aclose()
