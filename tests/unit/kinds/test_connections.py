@@ -90,7 +90,7 @@ def test_they_are_read_and_show_nothing(tmp_path: Path) -> None:
         ),
         (
             "a: {kind: prometeus}\n",
-            "prometheus; did you mean 'prom",
+            "; did you mean 'prom",
         ),
         ("A b: {kind: envoy}\n", "A b: expected a name of lower-case letters"),
         ("a: {kind: envoy}\n", "a.admin: expected a value (admin addresses of all Envoys)"),
