@@ -68,6 +68,14 @@ def test_a_call_is_known_by_what_it_is_about_and_by_nothing_else(
     assert (call_id(**one) == call_id(**other)) == (one == other)
 
 
+@given(one=parts, moment=st.sampled_from(HookMoment), step=st.none() | st.integers(1, 100))
+def test_each_moment_and_each_step_is_a_call_of_its_own(
+    one: dict[str, Any], moment: HookMoment, step: int | None
+) -> None:
+    for other in ({**one, "moment": moment}, {**one, "step": step}):
+        assert (call_id(**other) == call_id(**one)) == (other == one)
+
+
 @given(one=parts, part=st.sampled_from(["environment", "release", "service", "hook"]))
 def test_nothing_of_one_part_is_taken_for_another(one: dict[str, Any], part: str) -> None:
     longer = {**one, part: one[part] + "1"}
