@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import typer.main
 
-from adapters.routers.envoy.fleet import EnvoyFleet
 from aviary.cli import build_app
 from aviary.settings import OTHER_VARIABLES, Settings
 
@@ -131,17 +130,3 @@ def test_commands_are_looked_for() -> None:
     assert known(["release", "strat"]) == "strat"
     assert known(["plan", "--catalogue", "c.yaml"]) == "--catalogue"
     assert ["version"] in commands(ROOT / "docs/operations.md")
-
-
-def test_quickstart_puts_a_version_up(tmp_path: Path) -> None:
-    (script,) = re.findall(
-        r"^python - <<'END'\n(.*?)^END$",
-        (ROOT / "docs/quickstart.md").read_text(),
-        re.MULTILINE | re.DOTALL,
-    )
-    fleet = EnvoyFleet(tmp_path / ".aviary/mine/envoy")
-    fleet.bootstrap(19901, 19000)
-    subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, check=True
-    )
-    assert [(pool.service, pool.version) for pool in fleet.pools()] == [("ledger", "1.1.0")]
