@@ -11,7 +11,7 @@ from typing import Any
 from adapters.deployers.memory import deployer
 from adapters.deployers.memory.platform import MemoryPlatform
 from adapters.routers.envoy.router import EnvoyRouter
-from adapters.routers.envoy.routes import tags_in
+from adapters.routers.envoy.routes import route_in
 from schemas.deployment import InstanceState
 from schemas.route import Confirmation, Route
 
@@ -47,8 +47,9 @@ class DiskPlatform(MemoryPlatform):
         labels = self.things[name].labels if what in {"drain", "kill"} else None
         if labels is None:
             return
-        tag = tags_in(json.loads(self._routes.read_text())["resources"][0]).get(labels.service)
-        if tag is not None and labels.version in Route.model_validate(tag).versions:
+        config = json.loads(self._routes.read_text())["resources"][0]
+        route = route_in(config, labels.service)
+        if route is not None and labels.version in route.versions:
             self.note(f"{step}: the route names {labels.version}")
 
     async def _keep(self, step: str) -> None:

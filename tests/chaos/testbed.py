@@ -22,7 +22,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from adapters.kafka import make_consumer
 from adapters.metrics.batching import MARK
 from adapters.routers.envoy.router import EnvoyRouter
-from adapters.routers.envoy.routes import tags_in
+from adapters.routers.envoy.routes import route_in, tags_in
 from aviary.local.parts import envoy_program
 from schemas import ids
 from schemas.route import Route
@@ -144,8 +144,11 @@ class Generations:
             await asyncio.sleep(_LOOK_S)
 
     def _read(self, document: dict[str, Any]) -> None:
-        for service, tag in tags_in(document["resources"][0]).items():
-            route = Route.model_validate(tag)
+        config = document["resources"][0]
+        for service in tags_in(config):
+            route = route_in(config, service)
+            if route is None:
+                continue
             largest = self._largest.get(service, 0)
             if route.generation < largest:
                 self.shrunk[service].append(f"generation {largest} became {route.generation}")
