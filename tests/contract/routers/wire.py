@@ -107,15 +107,17 @@ async def serve_version(
     """Answer every request of a connection with the version, until the peer hangs up."""
     status = "500 Bad" if version.startswith(BAD) else "200 OK"
     answer = f"HTTP/1.1 {status}\r\ncontent-length: {len(version)}\r\n\r\n{version}".encode()
-    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-        while True:
-            await reader.readuntil(b"\r\n\r\n")
-            if version.startswith(CUT):
-                writer.transport.abort()
-                return
-            writer.write(answer)
-            await writer.drain()
-    writer.close()
+    try:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                if version.startswith(CUT):
+                    writer.transport.abort()
+                    return
+                writer.write(answer)
+                await writer.drain()
+    finally:
+        writer.close()
 
 
 class Instances:
@@ -165,6 +167,7 @@ class Instances:
         for task in list(self._connections):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.sleep(0)  # their transports are let go in the loop's next turn
 
 
 def shares(versions: Mapping[str, str]) -> Mapping[str, float]:
