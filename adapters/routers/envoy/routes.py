@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -48,6 +49,7 @@ FORCE_COOKIE = "canary"
 Domains = Callable[[str], Sequence[str]]
 
 _DIGEST = "digest"
+_GENERATION = re.compile(r"[0-9]{1,18}")
 _SAID_MOST = 200
 _PREDICATES = f"{TYPES}envoy.extensions.retry"
 _UNSEEN = "connect-failure,refused-stream,reset-before-request"
@@ -77,7 +79,9 @@ def sealed(host: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tag(route: Route) -> dict[str, Any]:
     tag = route.model_dump(mode="json", exclude_none=True)
-    # A bare 5.0 comes back as text, since Envoy reads YAML; written as text it stays the same.
+    # A bare 5.0 and a large number come back as text, since Envoy reads YAML; written as text they
+    # stay the same.
+    tag["generation"] = str(tag["generation"])
     for arm in tag["arms"]:
         arm["weight"] = f"{arm['weight']}%"
     if "mirror" in tag:
@@ -137,8 +141,12 @@ def route_in(config: Mapping[str, Any], service: str) -> Route | None:
     tag = tags_in(config).get(service)
     if tag is None:
         return None
+    known = {key: value for key, value in tag.items() if key != _DIGEST}
+    generation = known.get("generation")
+    if isinstance(generation, str) and _GENERATION.fullmatch(generation):
+        known["generation"] = int(generation)
     try:
-        return Route.model_validate({k: v for k, v in tag.items() if k != _DIGEST})
+        return Route.model_validate(known)
     except ValidationError as error:
         raise Retryable(f"virtual host {service}: expected Aviary's route: {error}") from error
 

@@ -43,7 +43,8 @@ def _signals(history: WorkflowHistory) -> bytes:
 
 
 def _state(**over: Any) -> dict[str, Any]:
-    empty = dict.fromkeys(CanaryState.model_fields)
+    fields = CanaryState.model_fields
+    empty = {name: None for name, field in fields.items() if field.is_required()}
     known = {
         "phase": "holding",
         "at": 9,

@@ -228,7 +228,7 @@ async def test_an_envoy_that_missed_the_file_is_woken(scene: Scene) -> None:
 
 async def test_one_envoy_that_rejects_is_enough_to_take_a_route_back(scene: Scene) -> None:
     await scene.router.apply(canary(5, 1))
-    scene.envoys["two"].rejects = lambda document: '"generation": 2' in json.dumps(document)
+    scene.envoys["two"].rejects = lambda document: '"generation": "2"' in json.dumps(document)
 
     with pytest.raises(Terminal, match="http://two rejected the file with generation 2"):
         await scene.router.apply(canary(50, 2))
@@ -241,7 +241,7 @@ async def test_one_envoy_that_rejects_is_enough_to_take_a_route_back(scene: Scen
 async def test_of_two_changes_in_a_rejected_file_only_the_bad_one_goes(scene: Scene) -> None:
     await scene.router.apply(canary(5, 1))
     for envoy in scene.envoys.values():
-        envoy.rejects = lambda document: '"generation": 666' in json.dumps(document)
+        envoy.rejects = lambda document: '"generation": "666"' in json.dumps(document)
     # A writer died after it had written this.
     scene.file.write(canary(5, 666, service="other"))
 
@@ -252,7 +252,7 @@ async def test_of_two_changes_in_a_rejected_file_only_the_bad_one_goes(scene: Sc
 
 async def test_an_envoy_that_serves_nothing_yet_gets_back_what_was_there(scene: Scene) -> None:
     for envoy in scene.envoys.values():
-        envoy.rejects = lambda document: '"generation": 1' in json.dumps(document)
+        envoy.rejects = lambda document: '"generation": "1"' in json.dumps(document)
         envoy.seen = envoy.mark()
 
     with pytest.raises(Terminal):
