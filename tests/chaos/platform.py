@@ -40,6 +40,9 @@ class DiskPlatform(MemoryPlatform):
         self._ports = ports
         if self._file.exists():
             self.__dict__.update(pickle.loads(self._file.read_bytes()))
+        for thing in self.things.values():  # it goes on while no worker looks
+            if thing.state is InstanceState.STARTING:
+                thing.state = InstanceState.READY
         self.before, self.after = self._look, self._keep
 
     async def _look(self, step: str) -> None:
