@@ -141,14 +141,12 @@ async def _with_writer(
 
 
 def _endpoint(text: str) -> Endpoint:
-    from pydantic import ValidationError  # noqa: PLC0415
-
     from schemas.deployment import Endpoint  # noqa: PLC0415
 
     host, _, port = text.rpartition(":")
     try:
-        return Endpoint.model_validate({"host": host.strip("[]"), "port": port})
-    except ValidationError:
+        return Endpoint(host=host.strip("[]"), port=int(port))
+    except ValueError:
         expected = "host:port, such as 10.0.0.7:8080 or [::1]:8080"
         raise CommandError(
             ExitCode.BAD_INPUT, f"ENDPOINTS: got '{text}', expected {expected}"

@@ -136,7 +136,8 @@ async def test_an_approval_that_the_next_run_hears_first_opens_the_gate(world: W
     route = Route.split(service=service, stable="1", canary="2", weight=10, generation=1, owner="r")
     await world.router.register(service, "1")
     await world.router.apply(route)
-    nothing = dict.fromkeys(CanaryState.model_fields)
+    fields = CanaryState.model_fields
+    nothing = {name: None for name, field in fields.items() if field.is_required()}
     numbers = {"step": 0, "at": 3, "sequence": 3, "weight": 10, "alerts_seen": 0, "go_on": 0}
     flags = {"first": False, "approved": False, "skip": False, "finalize": False}
     flags |= {"alerted": False, "let_by": False, "overrule": False}

@@ -95,7 +95,8 @@ async def test_an_inconclusive_bake_before_a_gate_asks_once_for_both(world: Worl
     release = await world.release({"ledger": []}, strategy=strategy)
     waits_for = (await release.until(ledger="gated")).services[0].waits_for
     assert "ask finance" in waits_for
-    assert "inconclusive: " in waits_for
+    assert "all the same: " in waits_for
+    assert "INCONCLUSIVE" in waits_for
     await release.handle.signal(SIGNAL_APPROVE)
     assert (await release.result()).phase is ReleasePhase.FINALIZED
     gates = [one for one in world.notifier.notices if one.kind is NoticeKind.WAITING]

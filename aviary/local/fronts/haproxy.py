@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import hashlib
 import io
+import os
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -59,6 +62,7 @@ class HaproxyFront:
 
     def __init__(self, folder: Path, ports: parts.Ports) -> None:
         self._folder = HaproxyFolder(folder / "haproxy")
+        self._sockets = _sockets(folder)
         self._ports = ports
 
     @property
@@ -93,7 +97,8 @@ class HaproxyFront:
         await asyncio.to_thread(self._folder.set_pools, pools)
         main = directory / "haproxy.cfg"
         metrics = self._ports.envoy_admin
-        text = _MAIN.format(stats=directory / "admin.sock", host=LOOPBACK, metrics=metrics)
+        self._sockets.mkdir(mode=0o700, exist_ok=True)
+        text = _MAIN.format(stats=self._sockets / "admin.sock", host=LOOPBACK, metrics=metrics)
         main.write_text(text)
         words = [word for file in (main, *files) for word in ("-f", str(file))]
         return ChildSpec(
@@ -143,7 +148,7 @@ class HaproxyFront:
 
     @property
     def _master(self) -> str:
-        return str(self._folder.directory / "master.sock")
+        return str(self._sockets / "master.sock")
 
     async def _reload(self) -> None:
         before = await self._worker()
@@ -199,3 +204,9 @@ def _pool(service: str, version: str, port: int) -> Pool:
     return Pool(
         service=service, version=version, endpoints=((LOOPBACK, port),), health_path="/healthz"
     )
+
+
+def _sockets(folder: Path) -> Path:
+    """Where the sockets of this stack are: HAProxy takes paths of at most 97 characters."""
+    digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
+    return Path(tempfile.gettempdir()) / f"aviary-haproxy-{os.getuid()}-{digest[:8]}"
