@@ -166,7 +166,7 @@ def test_a_field_that_is_left_out(path: tuple[Any, ...]) -> None:
         (("strategies", "quick", "ramp", "cap"), 0),
         (("strategies", "quick", "ramp", "hold_after"), "0s"),
         (("defaults", "judge", "interval"), "0m0s"),
-        (("defaults", "judge", "pack"), "nginx"),
+        (("defaults", "judge", "pack"), "apache"),
         (("defaults", "router"), None),
         (("services", "Cart"), {}),
         (("services", "cart", "depends_on"), ["ledger", "ledger"]),
