@@ -330,7 +330,7 @@ def test_routers_are_listed_with_what_each_can_do(run: Run) -> None:
     can = routers["envoy"]["capabilities"]
     assert (can["weights"], can["smallest"]) == ({"kind": "total", "total": 10_000}, 0.01)
     assert (can["sticky"], can["counts"]) == (["header", "cookie"], "router")
-    assert routers["envoy"]["options"] == ["admin", "directory"]
+    assert routers["envoy"]["options"] == ["admin", "directory", "health_path"]
     assert (routers["envoy"]["connection"], routers["memory"]["connection"]) == ("envoy", None)
     lines = run("routers").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["kind", *routers]

@@ -38,12 +38,12 @@ def own(value: str, kind: str = "ratio") -> str:
 
 WRONG = [
     (
-        "  a: {judge: {pack: nginx}}\n",
-        "5: services.a.judge.pack: got 'nginx', expected envoy, haproxy, ",
+        "  a: {judge: {pack: ngnix}}\n",
+        "5: services.a.judge.pack: got 'ngnix', expected envoy, haproxy, ",
     ),
     (
-        "  a: {judge: {pack: nginx}}\n",
-        "nginx-ingress, otel-http, traefik; did you mean 'nginx-ingress'?",
+        "  a: {judge: {pack: ngnix}}\n",
+        "nginx-ingress, otel-http, traefik; did you mean 'nginx'?",
     ),
     ("  a: {judge: {pack: Envoy}}\n", "; did you mean 'envoy'?"),
     (

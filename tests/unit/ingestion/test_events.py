@@ -12,7 +12,10 @@ from schemas.events import CloudEvent, event
 from schemas.release import CanaryPhase, ReleasePhase
 
 AT = datetime(2026, 1, 1, 10, tzinfo=UTC)
-SILENT = {"waiting", "shifting", "in_step", "verifying", "finalizing", "skipped"}
+SILENT = {
+    *("deploying", "prepared", "waiting", "shifting", "in_step", "verifying"),
+    *("finalizing", "retiring", "skipped"),
+}
 
 
 def _event(sequence: int = 3) -> CloudEvent:
