@@ -29,6 +29,7 @@ class Receiver:
         self.headers: dict[str, str] = {}
         self.silent = False
         """Whether it takes requests, and never answers."""
+        self._open: set[asyncio.StreamWriter] = set()
 
     @property
     def url(self) -> str:
@@ -41,6 +42,24 @@ class Receiver:
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request, and close."""
+        self._open.add(writer)
+        try:
+            await self._answer(reader, writer)
+        finally:
+            await self._close(writer)
+
+    async def close(self) -> None:
+        """Close what is still open, before the loop ends."""
+        for writer in list(self._open):
+            await self._close(writer)
+
+    async def _close(self, writer: asyncio.StreamWriter) -> None:
+        self._open.discard(writer)
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             fields = (line.split(": ", 1) for line in head[1:] if ": " in line)
@@ -56,7 +75,6 @@ class Receiver:
             first = f"HTTP/1.1 {self.status} So\r\n{length}{more}connection: close\r\n\r\n"
             writer.write(first.encode() + self.body)
             await writer.drain()
-        writer.close()
 
 
 @asynccontextmanager
@@ -69,3 +87,4 @@ async def receiving() -> AsyncIterator[Receiver]:
         yield receiver
     finally:
         server.close()
+        await receiver.close()
