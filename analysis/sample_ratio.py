@@ -90,7 +90,8 @@ def judge_sample_ratio(  # noqa: PLR0913 - the counts, and what is taken for gra
         return SampleRatio.MISMATCH if canary > 0 else SampleRatio.MATCH
     p = min(weight / 100, _FULL)
     draws = total / cluster
-    if _tail(canary / cluster, draws, p) < doubt:
+    all_there = p == _FULL and canary / total >= _FULL  # more than what is allowed for is no fault
+    if not all_there and _tail(canary / cluster, draws, p) < doubt:
         explained = p < _FULL and _explained(canary / total, draws, p, crowd) >= doubt
         return SampleRatio.EXPLAINED if explained else SampleRatio.MISMATCH
     wrong = (0.0,) if p == _FULL else (0.0, draws)

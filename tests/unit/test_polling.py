@@ -72,6 +72,7 @@ def test_a_worker_watches_both_sorts_of_polls_of_all_its_queues() -> None:
         "queue aviary-judging (activities)",
         "queue aviary-effects (activities)",
         "queue aviary-waiting (activities)",
+        "queue aviary-deploying (activities)",
     ]
 
 
