@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,20 @@ def root() -> Path:
 
 
 @pytest.fixture
+def run() -> Iterator[Path]:
+    """For sockets, whose path has at most 97 characters in HAProxy."""
+    with tempfile.TemporaryDirectory(prefix="aviary-haproxy-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
 def instances() -> Iterator[Instances]:
     with Instances() as running:
         yield running
 
 
 async def test_its_python_and_configuration_give_a_service_its_route(
-    root: Path, tmp_path: Path, instances: Instances
+    root: Path, tmp_path: Path, run: Path, instances: Instances
 ) -> None:
     main, command, _ = _blocks("text")
     (code,) = _blocks("python")
@@ -54,15 +62,15 @@ async def test_its_python_and_configuration_give_a_service_its_route(
     code = code.replace('(("10.0.0.7", 8080), ("10.0.0.8", 8080))', f"{_endpoints(instances)}")
     names: dict[str, Any] = {}
     exec(compile(code, "haproxy.md", "exec"), names)
-    main = main.replace("/run/haproxy", str(tmp_path)).replace("8405", str(free_port()))
+    main = main.replace("/run/haproxy", str(run)).replace("8405", str(free_port()))
     (tmp_path / "haproxy.cfg").write_text(main)
     words = command.replace(FOLDER, str(folder)).replace("/etc/haproxy", str(tmp_path))
-    words = words.replace("/run/haproxy-master", str(tmp_path / "master"))
+    words = words.replace("/run/haproxy-master", str(run / "master"))
     assert [str(one) for one in names["files"]] == words.split()[-3::2]
 
     program, *arguments = words.split()
     assert program == "haproxy"
-    live = _Started(root, arguments, tmp_path)
+    live = _Started(root, arguments, run)
     try:
         live.start()
         live.wait_for("show stat payments:2.0.0 4 -1", ",L7OK,")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -80,7 +83,9 @@ class LiveNginx:
         self.state = folder / "state"
         self.log = folder / "error.log"
         self.port = free_port()
-        self.control = f"unix:{folder}/control.sock"
+        # Not below `folder`: the path of a socket has at most 107 characters.
+        self._sockets = Path(tempfile.mkdtemp(prefix="aviary-nginx-"))
+        self.control = f"unix:{self._sockets}/control.sock"
         self.metrics: int | None = None
         """Port of its counters, where they shall have one."""
         self.more = ""
@@ -111,6 +116,7 @@ class LiveNginx:
 
     def start(self) -> None:
         """Start it, and wait until it takes requests."""
+        self._sockets.mkdir(exist_ok=True)
         self.write_config()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -133,6 +139,7 @@ class LiveNginx:
             check=False,
             timeout=_WITHIN_S,
         )
+        self.stop()
         assert done.returncode != 0
         return done.stderr
 
@@ -163,11 +170,12 @@ class LiveNginx:
     def stop(self) -> None:
         """Kill all of it."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
         # What a killed nginx leaves behind stands in the way of the next.
-        Path(self.control.removeprefix("unix:")).unlink(missing_ok=True)
+        shutil.rmtree(self._sockets, ignore_errors=True)
 
     def restart(self) -> None:
         """Kill all of it, and start it on the same state."""

@@ -337,8 +337,8 @@ class Release:
             return False
         return True
 
-    async def result(self) -> ReleaseStatus:
-        async with asyncio.timeout(PATIENCE_S):
+    async def result(self, within: float = PATIENCE_S) -> ReleaseStatus:
+        async with asyncio.timeout(within):
             return await self.handle.result()
 
 
