@@ -136,6 +136,14 @@ def start(  # noqa: PLR0913 - one parameter an option
     service: Annotated[
         list[str] | None, typer.Option("--service", "-s", help="Such as checkout=1.4.2; repeat it.")
     ] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option("--image", help="Such as checkout=registry.example/checkout:2; repeat it."),
+    ] = None,
+    config: Annotated[
+        list[str] | None,
+        typer.Option("--config", help="Such as checkout:LOG_LEVEL=debug; repeat it. No secrets."),
+    ] = None,
     strategy: Annotated[str | None, typer.Option(help="For all services of the release.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="Such as team=shop; repeat it.")] = None,
     catalog: CatalogOption = None,
@@ -149,7 +157,7 @@ def start(  # noqa: PLR0913 - one parameter an option
     settings = load_settings(
         catalog=catalog, temporal_address=address, temporal_namespace=namespace
     )
-    asked = _asked(release, event, service or [], strategy, label or [])
+    asked = _asked(release, event, service, image, config, strategy, label)
     planned = _planned(settings, asked)
 
     async def run(releases: Releases) -> bool:
@@ -164,24 +172,31 @@ def start(  # noqa: PLR0913 - one parameter an option
         say(f"release {planned.release}: known already, nothing started")
 
 
-def _asked(
+def _asked(  # noqa: PLR0913, PLR0917 - one parameter an option
     release: str | None,
     event: Path | None,
-    services: list[str],
+    services: list[str] | None,
+    images: list[str] | None,
+    config: list[str] | None,
     strategy: str | None,
-    labels: list[str],
+    labels: list[str] | None,
 ) -> Asked:
     from aviary.cli.events import Asked, deploy_from_options, read_event  # noqa: PLC0415
 
     if event is not None:
-        if release is not None or services or strategy is not None or labels:
-            text = "--event: expected alone, without RELEASE, --service, --strategy and --label"
+        if release is not None or any((services, images, config, strategy, labels)):
+            text = (
+                "--event: expected alone, without RELEASE, --service, --image, --config, "
+                "--strategy and --label"
+            )
             raise CommandError(ExitCode.BAD_INPUT, text)
         return read_event(event)
     if release is None or not services:
         text = "expected --event, or RELEASE with at least one --service such as checkout=1.4.2"
         raise CommandError(ExitCode.BAD_INPUT, text)
-    return Asked(deploy_from_options(release, services, strategy, labels))
+    return Asked(
+        deploy_from_options(release, services, images or [], config or [], strategy, labels or [])
+    )
 
 
 def _planned(settings: Settings, asked: Asked) -> ReleasePlan:

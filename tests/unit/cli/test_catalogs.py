@@ -240,6 +240,8 @@ def test_the_version_is_the_package_s(run: Run) -> None:
         ["release", "start", "r", "-s", "a=1", "-s", "a=2"],
         ["release", "start", "r", "-e", "x.json"],
         ["release", "start", "r/1", "-s", "a=1"],
+        ["release", "start", "r", "-s", "a=1", "--image", "b=x"],
+        ["release", "start", "-e", "x.json", "--config", "a:B=1"],
         ["release", "list", "--state", "odd"],
         ["release", "list", "--limit", "0"],
         ["release", "pause"],
