@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from typer import testing
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from aviary.cli import build_app
@@ -31,12 +34,17 @@ EVENT = json.dumps(
     }
 )
 
+_APP = functools.cache(build_app)
+_COMMAND_OF = functools.cache(get_command)
+
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a command in this process, without any settings from outside."""
     monkeypatch.setenv("COLUMNS", "200")
-    app = build_app()
+    # It makes all commands anew for each run, which takes longer than most of them.
+    monkeypatch.setattr(testing, "_get_command", _COMMAND_OF)
+    app = _APP()
 
     def invoke(*args: str | Path, text: str | None = None) -> Result:
         return CliRunner().invoke(app, [str(arg) for arg in args], input=text)
