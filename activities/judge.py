@@ -227,7 +227,7 @@ class JudgeActivities:
         sample_ratio = SampleRatioCheck(
             routing, request.service, request.canary, request.weight, crowd
         )
-        settled = request.weight_changed_at + SETTLE
+        settled = request.weight_changed_at + SETTLE + routing.late
         readings = 0
         while True:
             now = self._clock()

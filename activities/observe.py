@@ -103,7 +103,8 @@ class SampleRatioCheck:
     def __init__(
         self, routing: Routing, service: str, canary: str, weight: float, crowd: Crowd = ONE_BY_ONE
     ) -> None:
-        self._routing = routing
+        self._counts = routing.counting()
+        self._by_users = routing.users
         self._service = service
         self._canary = canary
         self._weight = weight
@@ -113,11 +114,11 @@ class SampleRatioCheck:
 
     async def look(self) -> SampleRatio:
         """Take a reading; call first when the weight has had time to reach every request."""
-        if self._routing.counts is None:
+        if self._counts is None:
             return SampleRatio.TOO_LITTLE
         try:
             with terminal_errors(), may_come_back():
-                now = await self._routing.counts.requests(self._service)
+                now = await self._counts.requests(self._service)
                 users = await self._by_user()
         except Retryable as error:
             activity.logger.warning(
@@ -133,9 +134,9 @@ class SampleRatioCheck:
         return judge_sample_ratio(canary, total, self._weight, crowd=crowd)
 
     async def _by_user(self) -> Mapping[tuple[str, str], int]:
-        if self._routing.users is None:
+        if self._by_users is None:
             return {}
-        buckets = await self._routing.users.requests_by_user(self._service)
+        buckets = await self._by_users.requests_by_user(self._service)
         return {
             (bucket, version): count
             for bucket, versions in buckets.items()
@@ -208,12 +209,14 @@ class ObserveActivities:
     async def see_back(self, request: SeeBack) -> Seen:
         """Look in windows of `quiet` until one has no stray request, or `within` is over.
 
-        Where nobody counts requests, nothing is seen, and that is the answer.
+        Where nobody counts requests, or they are counted late, nothing is seen, and that is the
+        answer: the way back of other services must not wait for a metrics source.
         """
         windows = max(1, round(request.within / request.quiet)) if request.quiet else 1
         seen = Seen(sample_ratio=SampleRatio.TOO_LITTLE)
-        counts = self._router_for(request.router).counts
-        if counts is None:
+        routing = self._router_for(request.router)
+        counts = routing.counts
+        if counts is None or routing.late:
             return seen
         with terminal_errors():
             for left in reversed(range(windows)):

@@ -64,8 +64,9 @@ def counted(routing: Routing, service: str) -> RequestCounts:
     Raises:
         Unsupported: nobody does.
     """
-    if routing.counts is None:
-        raise Unsupported(f"{service}: a ramp needs a router that counts requests; this doesn't")
+    if routing.counts is None or routing.late:
+        what = "a router that counts requests at once"
+        raise Unsupported(f"{service}: a ramp needs {what}; this doesn't")
     return routing.counts
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from functools import cache, cached_property, partial
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError, create_model
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from activities.metric_counts import MetricCounts
 from adapters.connections import Connection
 from adapters.errors import Terminal
 from adapters.kinds import CatalogKind, DeployerKind, HookKind, RouterKind, Shared
-from adapters.ports import Routing
+from adapters.ports import MetricsSource, Routing
 from aviary.catalog_schema import catalog_schema
 from aviary.making import make
 from aviary.registry import BrokenKindError, Kinds, Registry
+from schemas.capabilities import Counting
 from schemas.catalog_check import MISSING, Finding, listed, nearest
 from schemas.deploy_spec import DeployerFacts, DeployTerms
 from schemas.deployment import WantedVersion
@@ -184,20 +187,53 @@ def _documents(registry: Registry) -> _Documents:
     return _Documents(registry)
 
 
+class Metrics(NamedTuple):
+    """What counts requests for routers that don't."""
+
+    source: MetricsSource
+    late: timedelta
+    """Longest time from a request until it is counted."""
+
+
 def make_router(
-    spec: RouterSpec, registry: Registry, connections: Mapping[str, Connection], shared: Shared
+    spec: RouterSpec,
+    registry: Registry,
+    connections: Mapping[str, Connection],
+    shared: Shared,
+    metrics: Metrics | None = None,
 ) -> Routing:
     """Make the router of a plan, and find what else it can do.
+
+    Args:
+        spec: of the plan.
+        registry: the kinds that there are.
+        connections: of the settings, by name.
+        shared: what all routers share.
+        metrics: None: requests are not counted where the router does not.
 
     Raises:
         Terminal: its kind is not installed (any more), or does not take its options.
         Retryable: its connection is not among those of the settings (any more).
     """
     kind, made = make("router", registry.routers, spec, connections, shared)
+    can = kind.can(kind.options.model_validate(spec.options))
     try:
-        return Routing.of(made, kind.can(kind.options.model_validate(spec.options)))
+        if can.counts is not Counting.METRICS:
+            return Routing.of(made, can)
+        if metrics is None:
+            return Routing.of(made, can.model_copy(update={"counts": Counting.NONE}))
+        return Routing.of(made, can, _counted(made, kind, registry, metrics))
     except TypeError as error:
         raise Terminal(f"router kind {spec.kind}: {error}") from None
+
+
+def _counted(
+    made: Any, kind: RouterKind[Any, Any], registry: Registry, metrics: Metrics
+) -> MetricCounts:
+    pack = registry.packs().load(kind.pack) if isinstance(kind.pack, str) else kind.pack
+    if pack is None or pack.requests is None:
+        raise TypeError("its requests are counted by metrics, and it has no pack that says how")
+    return MetricCounts(made, metrics.source, pack.requests, metrics.late)
 
 
 def _kind_of(kind: _AnyKind) -> str:

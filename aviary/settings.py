@@ -104,6 +104,13 @@ class Settings(AccessSettings):
     metrics_connection: str | None = Field(
         default=None, description="Its connection, in place of AVIARY_PROMETHEUS_URL and the like."
     )
+    metrics_late_s: float = Field(
+        default=60.0,
+        ge=1,
+        le=600,
+        description="Longest time from a request until the metrics source counts it, in seconds: "
+        "an interval of gathering, and what that takes.",
+    )
     prometheus_url: str = Field(
         default="http://127.0.0.1:9090", description="Address of the metrics source."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +39,7 @@ from aviary.metrics_source import make_source
 from aviary.queues import ActivitySet
 from aviary.registry import Registry
 from aviary.report.folder import ReportFolder
-from aviary.routers import make_router
+from aviary.routers import Metrics, make_router
 from aviary.schedules import is_running
 from aviary.settings import Settings
 from aviary.telemetry.ports import (
@@ -62,6 +63,7 @@ class Routers:
         connections: of the settings, by name.
         shared: what all routers share.
         metrics: what is counted of them.
+        counting: what counts requests for routers that don't.
     """
 
     def __init__(
@@ -70,9 +72,11 @@ class Routers:
         connections: Mapping[str, Connection],
         shared: Shared,
         metrics: WorkerMetrics,
+        counting: Metrics | None = None,
     ) -> None:
         self._registry = registry
         self._connections = connections
+        self._counting = counting
         self._shared = shared
         self._metrics = metrics
         self._made: dict[RouterSpec, Routing] = {}
@@ -80,7 +84,9 @@ class Routers:
     def __call__(self, spec: RouterSpec) -> Routing:
         """The router of a specification; its writes are measured."""
         if spec not in self._made:
-            made = make_router(spec, self._registry, self._connections, self._shared)
+            made = make_router(
+                spec, self._registry, self._connections, self._shared, self._counting
+            )
             measured = MeasuredRouter(made.router, spec.kind, self._metrics)
             self._made[spec] = replace(made, router=measured)
         return self._made[spec]
@@ -126,13 +132,14 @@ async def wire(
         kinds = known_kinds()
         packs = kinds.packs()
         connections = read_connections(settings)
-        routers = Routers(kinds, connections, Shared(http), counts)
+        metrics = _metrics(settings, kinds, connections, counts, stack)
+        late = timedelta(seconds=settings.metrics_late_s)
+        routers = Routers(kinds, connections, Shared(http), counts, Metrics(metrics, late))
         stack.push_async_callback(routers.aclose)
         deployers = Deployers(kinds, connections, owner_of(settings.in_cell), Shared(http))
         stack.push_async_callback(deployers.aclose)
         hooks = HookCallers(kinds, connections, Shared(http))
         stack.push_async_callback(hooks.aclose)
-        metrics = _metrics(settings, kinds, connections, counts, stack)
         sender = Sender(kafka_options(settings), (ids.TOPIC_EVENTS,))
         sender.start()
         stack.push_async_callback(sender.close)

@@ -43,6 +43,12 @@ def unseen(judge: JudgeSpec, can: Capabilities, router: str) -> Iterator[str]:
             f"the router {router} counts no requests: whether the canary gets its share, and "
             "whether requests stop after a rollback, is not seen"
         )
+    if can.counts is Counting.METRICS:
+        yield (
+            f"requests of the router {router} are counted by the metrics source, and late: the "
+            "canary's share is looked at that much later, and whether requests stop after a "
+            "rollback is not"
+        )
     if can.pinned:
         yield (
             f"the router {router} keeps a user on the version that was given first: a weight is a "
@@ -56,7 +62,7 @@ def unseen(judge: JudgeSpec, can: Capabilities, router: str) -> Iterator[str]:
 
 
 def _check_ramp(ramp: RampSpec, can: Capabilities, router: str, path: Path) -> Iterator[Finding]:
-    if can.counts is Counting.NONE:
+    if can.counts is not Counting.ROUTER:
         yield Finding(path, "a ramp", f"steps: the router {router} counts no requests")
     if at_most(can.weights, ramp.cap) == 0:
         yield Finding((*path, "cap"), ramp.cap, _nearest(ramp.cap, can, router))

@@ -110,7 +110,20 @@ class Pack(Model):
     needs: str = Field(description="What must be set up for the queries to answer.")
     pool: PoolName
     versions: VersionQuery | None = None
+    requests: str | None = Field(
+        default=None,
+        description="Raw counters of the requests that one version got, for routers that count "
+        "none themselves.",
+    )
     queries: dict[MetricName, Query]
+
+    @model_validator(mode="after")
+    def _counted(self) -> Self:
+        if self.requests is not None and (
+            expected := fault(render(self.requests, SAMPLES), raw=True)
+        ):
+            raise ValueError(f"requests: expected {expected}")
+        return self
 
 
 def read_pack(file: Traversable) -> Pack:

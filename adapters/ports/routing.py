@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol, Self, runtime_checkable
 
 from adapters.errors import ForeignChange
@@ -94,6 +95,17 @@ class RequestCounts(Protocol):
             UnknownRoute: the router has no such service.
             Retryable: the router could not be asked.
         """
+
+
+@runtime_checkable
+class LateCounts(RequestCounts, Protocol):
+    """Counts requests some time after they began, as a metrics source does."""
+
+    late: timedelta
+    """Longest time from a request until it is counted."""
+
+    def anew(self) -> RequestCounts:
+        """Another that begins at 0 with its first reading, for one caller that compares them."""
 
 
 @runtime_checkable
@@ -206,6 +218,15 @@ class Routing:
     registrar: Registrar | None = None
     endpoints: EndpointWriter | None = None
     changes: ChangeDetector | None = None
+
+    def counting(self) -> RequestCounts | None:
+        """Who counts requests, for one caller that compares readings; None: nobody does."""
+        return self.counts.anew() if isinstance(self.counts, LateCounts) else self.counts
+
+    @property
+    def late(self) -> timedelta:
+        """Longest time from a request until it is counted."""
+        return self.counts.late if isinstance(self.counts, LateCounts) else timedelta(0)
 
     async def changed(self, route: Route) -> str:
         """What somebody else has changed since this route was applied; empty: nothing.

@@ -106,9 +106,10 @@ def test_a_step_that_the_router_can_t_do_is_named_with_the_nearest_that_it_can()
         ({"cap": 0.05, "full_weight": 0.01}, Capabilities(weights=ALB, counts="router"), "cap"),
         (
             {"cap": 25, "full_weight": 25},
-            Capabilities(weights=TotalGrid(total=10), counts=Counting.METRICS),
+            Capabilities(weights=TotalGrid(total=10), counts=Counting.ROUTER),
             "full_weight",
         ),
+        ({}, Capabilities(weights=TotalGrid(total=100), counts=Counting.METRICS), "ramp"),
     ],
 )
 def test_a_ramp_that_the_router_can_t_do(
@@ -130,6 +131,9 @@ def test_what_can_t_be_seen_is_said() -> None:
     blind = Capabilities(weights=ALB)
     texts = list(unseen(JudgeSpec(largest_user=10), blind, "alb"))
     assert ["counts no requests" in texts[0], "judge.largest_user" in texts[1]] == [True, True]
+    late = Capabilities(weights=ALB, counts=Counting.METRICS)
+    (text,) = unseen(JudgeSpec(), late, "alb")
+    assert "counted by the metrics source, and late" in text
     seeing = Capabilities(weights=ALB, counts=Counting.ROUTER, sticky=(StickyBy.COOKIE,))
     assert list(unseen(JudgeSpec(largest_user=10), seeing, "alb")) == []
 
