@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,15 @@ COUNTING = replace(MEMORY_KIND, name="counting", capabilities=CAPABILITIES)
 
 def make(document: Any, connections: Mapping[str, Connection] = NO_CONNECTIONS) -> Catalog:
     """Make a catalog of plain data, in which there is the kind `counting` as well."""
-    routers = (*kinds.ROUTERS, COUNTING)
-    known = Registry(routers, kinds.METRICS, kinds.NOTIFIERS, kinds.DEPLOYERS, kinds.HOOKS)
+    known = _with_counting(registry())
     return Catalog.model_validate(document, context={KINDS: CatalogKinds(known, connections)})
+
+
+@cache
+def _with_counting(_: Registry) -> Registry:
+    """One for as long as the same packages are there."""
+    routers = (*kinds.ROUTERS, COUNTING)
+    return Registry(routers, kinds.METRICS, kinds.NOTIFIERS, kinds.DEPLOYERS, kinds.HOOKS)
 
 
 def capabilities(kind: str = "memory") -> Capabilities:
