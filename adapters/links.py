@@ -22,13 +22,17 @@ class Links:
     cell: Cell = NO_CELL
     """Of the releases."""
 
+    def pages(self, release: str) -> dict[str, str]:
+        """The pages about a release that are there from its beginning, by what they show."""
+        if self.temporal_ui is None:
+            return {}
+        workflow = quote(release_workflow_id(release, self.cell), safe="")
+        base = self.temporal_ui.rstrip("/")
+        return {"release": f"{base}/namespaces/{quote(self.namespace)}/workflows/{workflow}"}
+
     def of(self, notice: Notice) -> Mapping[str, str]:
         """The pages about a notice's release, by what they show; the report once it has ended."""
-        found: dict[str, str] = {}
-        if self.temporal_ui is not None:
-            workflow = quote(release_workflow_id(notice.release, self.cell), safe="")
-            base = self.temporal_ui.rstrip("/")
-            found["release"] = f"{base}/namespaces/{quote(self.namespace)}/workflows/{workflow}"
+        found = self.pages(notice.release)
         if self.reports is not None and notice.kind.ends:
             found["report"] = f"{self.reports.rstrip('/')}/{quote(notice.release)}.html"
         return found

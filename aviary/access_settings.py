@@ -27,6 +27,7 @@ _SECRETS: Final = (
     "temporal_api_key",
     "kafka_sasl_password",
     "webhook_token",
+    "deploy_token",
 )
 """Each may also stand in a file: `<name>_file`."""
 
@@ -83,6 +84,13 @@ class AccessSettings(BaseSettings):
         default=None, min_length=1, description="Bearer token demanded; needed beyond loopback."
     )
     webhook_token_file: Path | None = _FILE_AT_START
+    deploy_token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Bearer token of whoever sends deploy events to the webhook; without it none "
+        "are taken there.",
+    )
+    deploy_token_file: Path | None = _FILE_AT_START
     http_docs: bool = Field(
         default=False, description="Serve /docs, /redoc and /openapi.json beside what is served."
     )

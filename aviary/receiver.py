@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from adapters.errors import Retryable, Terminal
 from adapters.kafka import Headers, Outgoing
+from aviary.bearer import bears
 from aviary.notifications import Received, ServiceOf, receive
 from aviary.recovery import Lost, Recovery
 from aviary.telemetry.carrier import from_context, to_context, to_record, with_received
@@ -31,7 +31,6 @@ from schemas.outside import NAME_MOST, cut
 from schemas.rejection import Rejected, RejectReason
 
 _log = structlog.get_logger("aviary.webhook")
-_BEARER: Final = "bearer "
 MAX_BODY: Final = 32 * 1024 * 1024
 """Default of the largest body, in bytes: 10,000 alerts of 3 kB each."""
 _AT_ONCE: Final = 500
@@ -166,13 +165,8 @@ class Receiver:
         return JSONResponse(body, status_code=status, headers=headers)
 
     def _authorize(self, request: Request) -> None:
-        if self._options.token is None:
-            return
-        given = request.headers.get("authorization", "")
-        scheme, secret = given[: len(_BEARER)], given[len(_BEARER) :]
-        wanted = self._options.token.get_secret_value().encode()
-        same = hmac.compare_digest(secret.strip(" \t").encode("latin-1", "replace"), wanted)
-        if scheme.lower() != _BEARER or not same:
+        token = self._options.token
+        if token is not None and not bears(request, token):
             # Counted, since its alerts are lost; but no stranger makes us ask or pause.
             self._metrics.lost.labels(LossReason.UNAUTHORIZED.value).inc()
             text = "authorization: missing or wrong, expected the bearer token of this webhook"

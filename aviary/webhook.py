@@ -1,10 +1,11 @@
-"""The webhook: Alertmanager's notifications onto Kafka, and a 2xx only once they are durable."""
+"""The webhook: alerts and deploy events onto Kafka, and a 2xx only once they are durable there."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable, Container
+from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
@@ -19,8 +20,11 @@ from adapters.kafka import Sender
 from aviary.access_settings import http_access, is_loopback, secret_of
 from aviary.builds.identity import named_build
 from aviary.catalog_watch import CatalogWatch
+from aviary.channels import links_of
 from aviary.connect import kafka_options
 from aviary.connections import read_connections
+from aviary.event_receiver import PATH as EVENTS_PATH
+from aviary.event_receiver import EventOptions, EventReceiver
 from aviary.http import add_health, listen, make_app, serve
 from aviary.notifications import ServiceOf
 from aviary.receiver import AlertWriter, Receiver
@@ -32,6 +36,7 @@ from aviary.telemetry.registry import new_registry
 from aviary.webhook_metrics import WebhookMetrics
 from schemas import ids
 from schemas.alert import find_service
+from schemas.catalog import Catalog
 from schemas.deciding import DecidingLabels
 from schemas.events import JSON_CONTENT_TYPE
 
@@ -43,6 +48,23 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     413: {"description": "Body, or a record for Kafka, too large; done about it as for 400."},
     422: {"description": "JSON, but no notification; done about it as for 400."},
     503: {"description": "Kafka is away, or too much at once; send the notification again."},
+}
+_EVENT_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    202: {"description": "Durable on Kafka: the release will be planned and queued."},
+    400: {"description": "Not JSON, or no CloudEvents; a problem (RFC 9457), as all errors are."},
+    401: {"description": "Missing or wrong bearer token."},
+    413: {"description": "Larger than expected."},
+    415: {"description": "None of CloudEvents' modes."},
+    422: {"description": "An event that the catalog gives no plan for, with the reason."},
+    503: {"description": "Kafka is away, or too much at once; send the same again."},
+}
+_EVENT_BODY: Final = {
+    "required": True,
+    "content": {
+        "application/cloudevents+json": {"schema": {"type": "object"}},
+        "application/cloudevents-batch+json": {"schema": {"type": "array"}},
+        JSON_CONTENT_TYPE: {"schema": {"type": "object"}},
+    },
 }
 _BODY: Final = {
     "required": True,
@@ -59,6 +81,7 @@ def create_app(  # noqa: PLR0913 - its parts
     *,
     recovery: Recovery | None = None,
     deciding: Callable[[], Container[str]] = frozenset,
+    events: EventReceiver | None = None,
 ) -> FastAPI:
     """Build the webhook's app.
 
@@ -70,6 +93,7 @@ def create_app(  # noqa: PLR0913 - its parts
         clock: seconds since the epoch; a record says when its alert came.
         recovery: makes losses good; if left out there is no Alertmanager to ask.
         deciding: names of labels that a label set too large keeps.
+        events: takes deploy events; if left out there are none.
     """
     registry = registry or CollectorRegistry()
     recovery = recovery or Recovery(None, service_of, lambda _: True, clock)
@@ -83,7 +107,11 @@ def create_app(  # noqa: PLR0913 - its parts
         metrics=metrics,
         clock=clock,
     )
-    app = make_app("Aviary webhook", "Receives Alertmanager's notifications.", docs=options.docs)
+    app = make_app(
+        "Aviary webhook",
+        "Receives Alertmanager's notifications and deploy events.",
+        docs=options.docs,
+    )
 
     # Grafana sends with PUT where it is told to.
     @app.put("/alertmanager", include_in_schema=False)
@@ -92,6 +120,8 @@ def create_app(  # noqa: PLR0913 - its parts
         """Take a notification (webhook version 4): one Kafka record for each alert."""
         return await receiver.answer(request)
 
+    if events is not None:
+        _add_events(app, events)
     add_health(app, writer.check, registry, build=options.build)
 
     @app.put("/{path:path}", include_in_schema=False)
@@ -101,6 +131,18 @@ def create_app(  # noqa: PLR0913 - its parts
         return receiver.misdirected(request)
 
     return app
+
+
+def _add_events(app: FastAPI, receiver: EventReceiver) -> None:
+    @app.post(
+        EVENTS_PATH,
+        status_code=HTTPStatus.ACCEPTED,
+        responses=_EVENT_RESPONSES,
+        openapi_extra={"requestBody": _EVENT_BODY},
+    )
+    async def events(request: Request) -> JSONResponse:
+        """Take deploy events as CloudEvents 1.0: structured, binary or batched."""
+        return await receiver.answer(request)
 
 
 def webhook_token(settings: Settings) -> SecretStr | None:
@@ -138,6 +180,9 @@ class _Known:
         now = self._catalog.current()
         return find_service(labels, now.alert_labels.service, now.services)
 
+    def catalog(self) -> Catalog:
+        return self._catalog.current()
+
     def has(self, service: str) -> bool:
         return service in self._catalog.current().services
 
@@ -163,8 +208,11 @@ async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
         docs=settings.http_docs,
         build=named_build(settings),
     )
+    deploying = EventOptions(secret_of(settings, "deploy_token"), links_of(settings))
     taken = listen(settings.webhook_host, settings.webhook_port)
-    sender = Sender(kafka_options(settings), (ids.TOPIC_ALERTS, ids.TOPIC_DEADLETTERS))
+    sender = Sender(
+        kafka_options(settings), (ids.TOPIC_ALERTS, ids.TOPIC_DEPLOYS, ids.TOPIC_DEADLETTERS)
+    )
     sender.start()
     try:
         async with open_client(http_access(settings, "alertmanager"), timeout_s=5.0) as client:
@@ -180,6 +228,7 @@ async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
                 registry,
                 recovery=recovery,
                 deciding=known.deciding,
+                events=EventReceiver(deploying, sender, known.catalog),
             )
             async with told(sender.check, registry, "webhook"):
                 await serve(app, taken, stop, name="webhook")

@@ -12,22 +12,13 @@ from aviary.bridge.batch import name
 from aviary.bridge.event_publisher import EventPublisher, stale_deploy
 from aviary.bridge.metrics import BridgeMetrics, Outcome
 from aviary.bridge.threads import Threads
+from aviary.deploy_plan import plan_event
 from schemas.catalog import Catalog
 from schemas.deploy import DeployEvent, parse_deploy
 from schemas.rejection import Rejected, RejectReason
 from schemas.release import ReleasePlan
-from workflows.planning import PlanError, PlanReason, plan_release
 
 _log = structlog.get_logger("aviary.bridge")
-_PLAN_REASONS: Final = {
-    PlanReason.UNKNOWN_SERVICE: RejectReason.UNKNOWN_SERVICE,
-    PlanReason.UNKNOWN_STRATEGY: RejectReason.UNKNOWN_STRATEGY,
-    PlanReason.UNFIT_STRATEGY: RejectReason.UNFIT_STRATEGY,
-    PlanReason.UNFIT_DEPLOYER: RejectReason.UNFIT_DEPLOYER,
-    PlanReason.DUPLICATE_SERVICE: RejectReason.INVALID_DATA,
-    PlanReason.OTHER_ENVIRONMENT: RejectReason.OTHER_ENVIRONMENT,
-    PlanReason.TOO_LARGE: RejectReason.UNPLANNABLE,
-}
 _FEW: Final = 20
 _SMALL: Final = 300
 """Services of a release, and of the catalog, that are planned without a thread: in a millisecond,
@@ -103,32 +94,14 @@ class Deploys:
     async def _planned(self, event: DeployEvent, record: str) -> ReleasePlan:
         catalog = await self._catalog()
         if len(event.deploy.services) <= _FEW and len(catalog.services) <= _SMALL:
-            return _plan(event, record, catalog)
+            return plan_event(event, record, catalog)
         # In a thread: planning ten thousand services must not hold up an alert.
-        return await self._threads.run(_plan, event, record, catalog)
+        return await self._threads.run(plan_event, event, record, catalog)
 
 
 def _event(record: Any) -> tuple[DeployEvent, str]:
     event = parse_deploy(record.value, record.headers)
     return event, event.deploy.digest()
-
-
-def _plan(event: DeployEvent, record: str, catalog: Catalog) -> ReleasePlan:
-    try:
-        return plan_release(
-            catalog,
-            event.deploy,
-            source=event.origin,
-            environment=event.environment,
-            images=event.images,
-        )
-    except PlanError as error:
-        raise Rejected(_PLAN_REASONS[error.reason], error.text) from error
-    except Exception as error:
-        # A fault of ours that this record brings out each time: kept, but not in the way.
-        _log.exception("planning_fault", record=record)
-        text = f"no plan because of a fault: {type(error).__name__}: {error}"
-        raise Rejected(RejectReason.UNPLANNABLE, text) from error
 
 
 def _time(event: DeployEvent, record: Any) -> datetime:

@@ -75,6 +75,7 @@ class Ports:
             "prometheus": f"http://{LOOPBACK}:{self.prometheus}",
             "alertmanager": f"http://{LOOPBACK}:{self.alertmanager}",
             "webhook": f"http://{LOOPBACK}:{self.webhook}/alertmanager",
+            "deploy_events": f"http://{LOOPBACK}:{self.webhook}/events",
             "webhook_metrics": f"http://{LOOPBACK}:{self.webhook}/metrics",
             "worker_metrics": f"http://{LOOPBACK}:{self.worker_metrics}/metrics",
             "bridge_metrics": f"http://{LOOPBACK}:{self.bridge_metrics}/metrics",
@@ -180,7 +181,9 @@ def load(ports: Ports, rps: float) -> ChildSpec:
     return ChildSpec("load", argv, cwd=ROOT, probe=probes.http(ports.load, "/healthz"))
 
 
-def settings(ports: Ports, folder: Path, token: str) -> dict[str, str]:
+def settings(
+    ports: Ports, folder: Path, token: str, deploy_token: str | None = None
+) -> dict[str, str]:
     """Aviary's own settings for this stack; with them its command line works on it too."""
     return {
         "AVIARY_CATALOG": str(folder / "catalog.yaml"),
@@ -195,6 +198,7 @@ def settings(ports: Ports, folder: Path, token: str) -> dict[str, str]:
         "AVIARY_WEBHOOK_HOST": LOOPBACK,
         "AVIARY_WEBHOOK_PORT": str(ports.webhook),
         "AVIARY_WEBHOOK_TOKEN": token,
+        **({"AVIARY_DEPLOY_TOKEN": deploy_token} if deploy_token else {}),
     }
 
 

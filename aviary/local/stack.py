@@ -80,7 +80,7 @@ class Stack:
         self._rps = rps
         self._free = FreePorts()
         self.ports = parts.Ports.choose(self._free)
-        self._token = secrets.token_urlsafe(24)
+        self._token, self._deploy_token = (secrets.token_urlsafe(24) for _ in range(2))
         self._instances: dict[tuple[str, str], int] = {}
         self.front: Front = FRONTS[router](self.folder, self.ports)
         self.pipeline = Pipeline(self.addresses["kafka"])
@@ -106,7 +106,7 @@ class Stack:
     @property
     def settings(self) -> dict[str, str]:
         """The environment under which Aviary's command line works on this stack."""
-        return parts.settings(self.ports, self.folder, self._token)
+        return parts.settings(self.ports, self.folder, self._token, self._deploy_token)
 
     @property
     def versions(self) -> Sequence[tuple[str, str]]:

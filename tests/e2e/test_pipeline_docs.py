@@ -18,7 +18,9 @@ from tests.e2e.given import versions_up
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
 PAGE = (ROOT / "docs/how-to/pipeline.md").read_text()
-ID = '"shop-$CI_PIPELINE_ID"'
+ID = "shop-$CI_PIPELINE_ID"
+VERSION = "<version>"
+SERVICE = f"inventory={VERSION}"
 
 
 def _block(language: str, word: str) -> str:
@@ -30,16 +32,25 @@ def _block(language: str, word: str) -> str:
 async def test_the_pipelines_script_asks_and_waits_for_the_end(shop: Stack, tmp_path: Path) -> None:
     (tmp_path / "deploy.py").write_text(_block("python", "AIOKafkaProducer"))
     asked = _block("sh", "python deploy.py").replace("kafka:9092", shop.addresses["kafka"])
+    await _asks_and_waits(shop, tmp_path, asked.replace("checkout=1.4.2 ledger=3.0.1", SERVICE))
+
+
+async def test_a_pipeline_without_kafka_asks_over_http(shop: Stack, tmp_path: Path) -> None:
+    asked = _block("sh", "curl").replace('"service": "checkout"', '"service": "inventory"')
+    await _asks_and_waits(shop, tmp_path, asked.replace("1.4.2", VERSION))
+
+
+async def _asks_and_waits(shop: Stack, folder: Path, asked: str) -> None:
     async with versions_up(shop, "inventory") as release:
-        version = release.versions["inventory"]
-        asked = asked.replace("checkout=1.4.2 ledger=3.0.1", f"inventory={version}")
+        asked = asked.replace(VERSION, release.versions["inventory"])
         script = f"set -eu\n{asked}{_block('sh', 'aviary release watch')}"
         process = await create_subprocess_exec(
             "sh", "-c", script.replace(ID, release.id),
-            cwd=tmp_path,
+            cwd=folder,
             env={
                 **os.environ,
                 **shop.settings,
+                "DEPLOY_EVENTS": shop.addresses["deploy_events"],
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
                 "PYTHONPATH": str(ROOT),
             },
@@ -47,5 +58,6 @@ async def test_the_pipelines_script_asks_and_waits_for_the_end(shop: Stack, tmp_
             stderr=PIPE,
         )  # fmt: skip
         output, errors = await process.communicate()
-        assert process.returncode == 0, errors.decode()
+        assert process.returncode == 0, (errors + output).decode()
+        version = release.versions["inventory"]
         assert f"inventory {version}" in output.decode() or "finalized" in output.decode()

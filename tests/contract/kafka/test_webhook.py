@@ -7,10 +7,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from aviary.settings import Settings
 from aviary.webhook import run_webhook
 from schemas import ids
+from schemas.deploy import DEPLOY_TYPE
 from schemas.notification import WebhookPayload
 from tests.contract.kafka.parts import Broker, make_settings, payload, running, until
 
@@ -50,6 +52,33 @@ async def test_each_alert_is_a_record_keyed_by_its_service(
     assert [[alert.fingerprint for alert in alerts] for alerts in found] == [["f1"], ["f2"]]
     assert dict(records[0].headers)["traceparent"].decode()[3:35] == PARENT[3:35]
     assert json.loads(records[0].value)["version"] == "4"
+
+
+async def test_a_deploy_event_is_a_record_keyed_by_its_release(
+    broker: Broker, settings: Settings
+) -> None:
+    told = settings.model_copy(update={"deploy_token": SecretStr("a-token-of-the-pipeline")})
+    body = {
+        "specversion": "1.0",
+        "type": DEPLOY_TYPE,
+        "source": "/ci",
+        "id": "1",
+        "data": {"release": "r1", "services": [{"service": "checkout", "version": "2"}]},
+    }
+    headers = {
+        "authorization": "Bearer a-token-of-the-pipeline",
+        "content-type": "application/cloudevents+json",
+    }
+    url = f"http://127.0.0.1:{settings.webhook_port}/events"
+    async with running(told, run_webhook), httpx.AsyncClient(timeout=30) as http:
+        await until_ready(settings)
+        answer = await http.post(url, json=body, headers=headers)
+        assert (answer.status_code, answer.json()["release"]) == (202, "r1")
+        (record,) = await broker.read(ids.TOPIC_DEPLOYS, 1)
+        assert (record.key, json.loads(record.value)) == (b"r1", body)
+        broker.kill()
+        away = await http.post(url, json=body, headers=headers)
+    assert (away.status_code, away.headers["retry-after"]) == (503, "5")
 
 
 async def test_it_says_503_while_the_broker_is_away_and_recovers(

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from adapters.errors import Retryable
-from aviary.bridge import deploys
+from aviary import deploy_plan
 from aviary.bridge.accept import Acceptor
 from aviary.bridge.metrics import BridgeMetrics, Outcome
 from aviary.bridge.temporal import summary
@@ -169,7 +169,7 @@ async def test_a_fault_while_planning_is_kept_and_out_of_the_way(
     def broken(*_args: Any, **_kwargs: Any) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(deploys, "plan_release", broken)
+    monkeypatch.setattr(deploy_plan, "plan_release", broken)
     assert await setup.accept(Record(deploy_value())) is Outcome.DEAD_LETTER
     assert setup.reason() == ("unplannable", "no plan because of a fault: ZeroDivisionError: oops")
 
