@@ -140,16 +140,16 @@ class Network:
         ours, theirs = self._interfaces
         inside = ("nsenter", f"--net=/run/netns/{self.name}", "ip")
         try:
-            await _run("ip", "netns", "add", self.name)
-            await _run("ip", "link", "add", ours, "type", "veth", "peer", "name", theirs)
-            await _run("ip", "link", "set", theirs, "netns", self.name)
-            await _run("ip", "address", "add", f"{self.here}/30", "dev", ours)
-            await _run("ip", "link", "set", ours, "up")
-            await _run(*inside, "link", "set", "lo", "up")
-            await _run(*inside, "address", "add", f"{self.there}/30", "dev", theirs)
-            await _run(*inside, "link", "set", theirs, "up")
-            await _run(*inside, "route", "add", "default", "via", self.here)
-            await _run("ip", "route", "add", self.pool, "via", self.there)
+            await run("ip", "netns", "add", self.name)
+            await run("ip", "link", "add", ours, "type", "veth", "peer", "name", theirs)
+            await run("ip", "link", "set", theirs, "netns", self.name)
+            await run("ip", "address", "add", f"{self.here}/30", "dev", ours)
+            await run("ip", "link", "set", ours, "up")
+            await run(*inside, "link", "set", "lo", "up")
+            await run(*inside, "address", "add", f"{self.there}/30", "dev", theirs)
+            await run(*inside, "link", "set", theirs, "up")
+            await run(*inside, "route", "add", "default", "via", self.here)
+            await run("ip", "route", "add", self.pool, "via", self.there)
         except DockerError:
             await self.remove()
             raise
@@ -158,7 +158,7 @@ class Network:
         """Take it away, with its interfaces and routes."""
         for words in (("link", "del", self._interfaces[0]), ("netns", "del", self.name)):
             with contextlib.suppress(DockerError):  # half of it may be there
-                await _run("ip", *words)
+                await run("ip", *words)
 
     @property
     def _interfaces(self) -> tuple[str, str]:
@@ -207,7 +207,7 @@ class DockerHost:
             await self.network.make()
             if self.disk is not None:
                 self._data.mkdir(exist_ok=True)
-                await _run("mount", "-t", "tmpfs", "-o", f"size={self.disk}", "aviary", self._data)
+                await run("mount", "-t", "tmpfs", "-o", f"size={self.disk}", "aviary", self._data)
             await self.start()
         except BaseException:
             await self.remove()
@@ -278,7 +278,7 @@ class DockerHost:
         """
         program = self.tools.program("docker")
         environment = {**self.tools.environment, "DOCKER_HOST": f"unix://{self.socket}"}
-        return await _run(program, *words, stdin=stdin, environment=environment)
+        return await run(program, *words, stdin=stdin, environment=environment)
 
     async def remove(self) -> None:
         """End all that runs in it, and leave nothing."""
@@ -292,7 +292,7 @@ class DockerHost:
             await asyncio.sleep(_POLL_S)
         for point in sorted(self._mounts(), reverse=True):
             with contextlib.suppress(DockerError):
-                await _run("umount", "-l", point)
+                await run("umount", "-l", point)
         await self.network.remove()
         for group in self._groups():
             with contextlib.suppress(OSError):
@@ -382,9 +382,14 @@ def _is_gone(number: str) -> bool:
         return True
 
 
-async def _run(
+async def run(
     *command: str | Path, stdin: bytes | None = None, environment: dict[str, str] | None = None
 ) -> str:
+    """Run a command to its end; returns what it printed.
+
+    Raises:
+        DockerError: it failed; with what it printed.
+    """
     process = await asyncio.create_subprocess_exec(
         *map(str, command),
         stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
@@ -399,4 +404,13 @@ async def _run(
     return output.decode(errors="replace").strip()
 
 
-__all__ = ["DebianError", "DockerError", "DockerHost", "DockerTools", "check_machine", "install"]
+__all__ = [
+    "DebianError",
+    "DockerError",
+    "DockerHost",
+    "DockerTools",
+    "Network",
+    "check_machine",
+    "install",
+    "run",
+]
