@@ -26,6 +26,12 @@ RpsOption = Annotated[
 RouterOption = Annotated[
     str, typer.Option("--router", help="What users come through: envoy, haproxy or nginx.")
 ]
+DeployerOption = Annotated[
+    str,
+    typer.Option(
+        "--deployer", help="docker: versions are containers that Aviary puts up (needs root)."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -72,12 +78,15 @@ def down(
 ) -> None:
     """End a stack that runs in another shell, and whatever is left of one that was killed."""
     _need_packages()
-    from aviary.local import records, running  # noqa: PLC0415 - heavy
+    from aviary.local import leftovers, records, running  # noqa: PLC0415 - heavy
 
     ended = {
         path: records.end(path)
         for path in ([folder] if folder is not None else records.stacks(running.BASE))
     }
+    for path in [folder] if folder is not None else leftovers.below(running.BASE):
+        if asyncio.run(leftovers.sweep(path)):
+            echo(f"{path}: removed its Docker daemon")
     for path, names in ended.items():
         echo(f"{path}: ended {len(names)} processes" if names else f"{path}: nothing ran")
     if not ended:
@@ -100,27 +109,38 @@ def demo(
     folder: FolderOption = None,
     rps: RpsOption = 120.0,
     router: RouterOption = "envoy",
+    deployer: DeployerOption = "",
 ) -> None:
     """Three releases on the embedded stack; exit code 0 if each ended as it must."""
     _need_packages()
     from aviary.cli.demo.run import run_demo  # noqa: PLC0415 - heavy
 
-    stack = _new_stack(folder, rps, router=router)
+    stack = _new_stack(folder, rps, router=router, deployer=deployer)
     raise typer.Exit(_run(stack, lambda running_stack: run_demo(running_stack, keep=keep)))
 
 
 def _new_stack(
-    folder: Path | None, rps: float, catalog: Path | None = None, router: str = "envoy"
+    folder: Path | None,
+    rps: float,
+    catalog: Path | None = None,
+    router: str = "envoy",
+    deployer: str = "",
 ) -> Stack:
     from aviary.local import debian  # noqa: PLC0415 - heavy
+    from aviary.local.docker_stack import DockerStack  # noqa: PLC0415
     from aviary.local.ports import PortsError  # noqa: PLC0415
-    from aviary.local.stack import FRONTS, Stack  # noqa: PLC0415
+    from aviary.local.stack import ENVOY, FRONTS, Stack  # noqa: PLC0415
 
     if router not in FRONTS:
         expected = ", ".join(FRONTS)
         raise CommandError(ExitCode.BAD_INPUT, f"--router {router}: expected one of {expected}")
+    if deployer and (deployer, router) != ("docker", ENVOY):
+        expected = f"docker, with --router {ENVOY}"
+        raise CommandError(ExitCode.BAD_INPUT, f"--deployer {deployer}: expected {expected}")
     cache = debian.cache_folder()
     try:
+        if deployer:
+            return DockerStack(_new_folder(folder), cache, catalog=catalog, rps=rps)
         return Stack(_new_folder(folder), cache, catalog=catalog, rps=rps, router=router)
     except PortsError as error:
         raise CommandError(ExitCode.BAD_INPUT, str(error)) from None
@@ -129,6 +149,7 @@ def _new_stack(
 def _run(stack: Stack, work: Work, *, keep_going: bool = False) -> int:
     from aviary.local import running  # noqa: PLC0415 - heavy
     from aviary.local.debian import DebianError  # noqa: PLC0415
+    from aviary.local.docker import DockerError  # noqa: PLC0415
     from aviary.local.parts import MissingPartError  # noqa: PLC0415
     from aviary.local.process import ChildFailedError  # noqa: PLC0415
 
@@ -136,7 +157,7 @@ def _run(stack: Stack, work: Work, *, keep_going: bool = False) -> int:
         return asyncio.run(
             running.run(stack, work, lambda text: echo(text, err=True), keep_going=keep_going)
         )
-    except (ChildFailedError, DebianError, MissingPartError) as error:
+    except (ChildFailedError, DebianError, DockerError, MissingPartError) as error:
         raise CommandError(ExitCode.FAILURE, str(error), lines=True) from None
 
 

@@ -49,7 +49,8 @@ class DockerTools:
     @property
     def environment(self) -> dict[str, str]:
         """Of each of the programs."""
-        return {**os.environ, "PATH": self.path}
+        # The builder that is in the daemon: the other one is a program of its own.
+        return {**os.environ, "PATH": self.path, "DOCKER_BUILDKIT": "0"}
 
     def program(self, name: str) -> Path:
         """One of them, such as `dockerd`."""
@@ -105,6 +106,12 @@ class Network:
 
     name: str
     block: int
+
+    @classmethod
+    def draw(cls) -> Network:
+        """One that is most likely nobody's yet."""
+        draw = random.SystemRandom()
+        return cls(f"aviary-{draw.randrange(16**8):08x}", draw.randrange(100, 250))
 
     @property
     def here(self) -> str:
@@ -176,6 +183,7 @@ class DockerHost:
         live_restore: whether containers outlive it.
         disk: size of its disk, such as `64m`; None: that of the folder.
         registries: whom it asks without TLS; the machine itself by default.
+        network: where it is; one of its own by default.
     """
 
     tools: DockerTools
@@ -183,12 +191,8 @@ class DockerHost:
     live_restore: bool = False
     disk: str | None = None
     registries: Sequence[str] = ()
-    network: Network = field(init=False)
+    network: Network = field(default_factory=Network.draw)
     _process: asyncio.subprocess.Process | None = field(default=None, init=False)
-
-    def __post_init__(self) -> None:
-        draw = random.SystemRandom()
-        self.network = Network(f"aviary-{draw.randrange(16**8):08x}", draw.randrange(100, 250))
 
     @property
     def socket(self) -> Path:

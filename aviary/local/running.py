@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from aviary.local import records
+from aviary.local import leftovers, records
 from aviary.local.parts import ROOT
 from aviary.local.process import ChildFailedError, ChildSpec, Supervisor
 from aviary.local.stack import Say, Stack
@@ -42,6 +42,8 @@ def new_folder(wanted: Path | None, *, now: datetime | None = None) -> Path:
     """
     for stale in records.stacks(BASE):
         records.sweep(stale)
+    for stale in leftovers.below(BASE):
+        asyncio.run(leftovers.sweep(stale))
     if wanted is None:
         moment = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
         return BASE / f"{moment}-{os.getpid()}"

@@ -25,6 +25,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from aviary.local.http1 import Client, Request, Response, serve
@@ -163,7 +164,7 @@ async def run(arguments: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    router = Client("127.0.0.1", arguments.router, timeout=_CALL_TIMEOUT_S)
+    router = Client(arguments.router_host, arguments.router, timeout=_CALL_TIMEOUT_S)
     shop = Shop(
         arguments.service,
         arguments.version,
@@ -171,7 +172,7 @@ async def run(arguments: argparse.Namespace) -> None:
         dice=random.Random(),  # noqa: S311 - which requests fail is no secret
     )
     shop.fault = Fault.parse(json.loads(arguments.fault), shop.fault)
-    server = await serve(shop.handle, "127.0.0.1", arguments.port)
+    server = await serve(shop.handle, arguments.host, arguments.port)
     await stop.wait()
     server.close()
     router.close()
@@ -181,16 +182,31 @@ def main() -> None:
     """Read the command line and serve."""
     parser = argparse.ArgumentParser(prog="python -m aviary.local.shop")
     parser.add_argument("--service", required=True, choices=sorted(DEPENDENCIES))
-    parser.add_argument("--version", required=True)
+    parser.add_argument("--version", default="")
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen")
     parser.add_argument("--port", required=True, type=int)
     parser.add_argument("--router", type=int, default=0, help="the router's port; 0: none")
+    parser.add_argument("--router-host", default="127.0.0.1")
     parser.add_argument("--fault", default="{}", help="as for POST /fault")
+    parser.add_argument("--built", type=Path, help="a file with version, and faults by service")
     arguments = parser.parse_args()
+    if arguments.built is not None:
+        _take_built(arguments)
+    if not arguments.version:
+        parser.error("expected --version or --built")
     try:
         Fault.parse(json.loads(arguments.fault), Fault())
     except ValueError as error:
         sys.exit(f"--fault: {error}")
     asyncio.run(run(arguments))
+
+
+def _take_built(arguments: argparse.Namespace) -> None:
+    """Take the version that an image was built as, and what is wrong with it."""
+    built = json.loads(arguments.built.read_text())
+    arguments.version = arguments.version or built["version"]
+    if arguments.service in built["faults"]:
+        arguments.fault = json.dumps(built["faults"][arguments.service])
 
 
 if __name__ == "__main__":

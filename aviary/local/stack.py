@@ -56,6 +56,10 @@ Say = Callable[[str], None]
 class Stack:
     """One embedded stack below one folder. Use it as an async context manager.
 
+    Attributes:
+        deployer: what puts versions up when an event asks for them, for people; empty where the
+            pipeline does.
+
     Args:
         folder: for configuration, data and logs; a new one for each run.
         cache: where Debian's programs are kept between runs.
@@ -63,6 +67,8 @@ class Stack:
         rps: users' requests per second.
         router: what users come through.
     """
+
+    deployer = ""
 
     def __init__(
         self,
@@ -124,6 +130,25 @@ class Stack:
             await self._start_all(say)
         except ExceptionGroup as group:
             raise _first(group) from group
+
+    async def build(self, versions: Mapping[str, str], faults: Mapping[str, Fault]) -> None:
+        """What a pipeline does before it asks for a release of these versions, by service.
+
+        Args:
+            versions: by service.
+            faults: what is wrong with some of them.
+
+        Raises:
+            ChildFailedError, ValueError: as `deploy`.
+        """
+        for service, version in versions.items():
+            await self.deploy(service, version, faults.get(service))
+
+    async def clear(self, versions: Mapping[str, str]) -> bool:
+        """See to it that versions that no route names go, and say whether they have."""
+        for service, version in versions.items():
+            await self.retire(service, version)
+        return True
 
     async def deploy(self, service: str, version: str, fault: Fault | None = None) -> None:
         """Put a version up, without traffic, and wait until the router can send requests there.
@@ -211,9 +236,7 @@ class Stack:
     async def _start_all(self, say: Say) -> None:
         tools = await debian.install(self._cache)
         await asyncio.to_thread(self._write_configuration)
-        for service in DEPENDENCIES:
-            self._instances[service, FIRST_VERSION] = self._free.take()
-        router = await self.front.prepare(self._instances)
+        router = await self._prepare_shop()
         ports, folder = self.ports, self.folder
         async with asyncio.TaskGroup() as group:
             group.create_task(self._start_aviary(say))
@@ -236,6 +259,12 @@ class Stack:
         async with asyncio.TaskGroup() as group:
             for name in ("worker", "bridge", "webhook"):
                 group.create_task(self._start(parts.aviary(name, self.ports, self.settings), say))
+
+    async def _prepare_shop(self) -> ChildSpec:
+        """Choose where the first versions are; the router, which is told as it starts."""
+        for service in DEPENDENCIES:
+            self._instances[service, FIRST_VERSION] = self._free.take()
+        return await self.front.prepare(self._instances)
 
     async def _start_shop(self, router: ChildSpec, say: Say) -> None:
         async with asyncio.TaskGroup() as group:
@@ -288,6 +317,12 @@ class Stack:
 
     def _filled_catalog(self) -> str:
         document = yaml.safe_load(self._catalog.read_text())
+        self._fill(document)
+        text: str = yaml.safe_dump(document, sort_keys=False)
+        return text
+
+    def _fill(self, document: dict[str, Any]) -> None:
+        """Write into a catalog what only this stack knows."""
         defaults = document.setdefault("defaults", {})
         defaults["router"] = self.front.catalog()
         # Where a router has no histogram, what is only shown is what it has.
@@ -296,8 +331,6 @@ class Stack:
             query = queries.get(metric["name"])
             if metric.get("dry_run") and query is not None:
                 metric["kind"] = query.kind
-        text: str = yaml.safe_dump(document, sort_keys=False)
-        return text
 
     async def _ask_load(self, method: str, path: str, body: bytes = b"") -> dict[str, Any]:
         response = await fetch(self.ports.load, path, method=method, body=body)

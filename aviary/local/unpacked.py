@@ -19,16 +19,17 @@ from aviary.local import debian
 from aviary.local.debian import DebianError
 
 _URI: Final = re.compile(r"^'[^']+' ([a-z0-9][a-z0-9+.-]+)_\S+ \d+", re.MULTILINE)
-_OF_THE_MACHINE: Final = ("libc6",)
+_OF_THE_MACHINE: Final = frozenset({"libc6"})
 """The C library must be the one of the program loader, which is the machine's."""
 
 
-def unpacked(name: str, *packages: str) -> Path:
+def unpacked(name: str, *packages: str, whole: bool = False) -> Path:
     """The folder with these packages and all that they need; fetched if it is not there yet.
 
     Args:
         name: of the folder below the cache; one for each set of packages.
         packages: as apt-get names them.
+        whole: with the C library and its loader, for a root of its own, such as an image's.
 
     Raises:
         DebianError: they can't be had here; the text says why.
@@ -39,7 +40,7 @@ def unpacked(name: str, *packages: str) -> Path:
         root, stamp = folder / "root", folder / "stamp.json"
         if stamp.exists() and json.loads(stamp.read_text()) == list(packages):
             return root
-        _fetch(folder, packages)
+        _fetch(folder, packages, frozenset() if whole else _OF_THE_MACHINE)
         fresh = folder / "root.new"
         shutil.rmtree(fresh, ignore_errors=True)
         for archive in debian.archives(folder):
@@ -57,7 +58,7 @@ def environment(root: Path) -> Mapping[str, str]:
     return {**os.environ, "LD_LIBRARY_PATH": ":".join(map(str, sorted(found)))}
 
 
-def _fetch(folder: Path, packages: tuple[str, ...]) -> None:
+def _fetch(folder: Path, packages: tuple[str, ...], without: frozenset[str]) -> None:
     debian.clean(folder)
     apt = debian.apt_get(folder)
     _run(folder, *apt, "update")
@@ -65,7 +66,7 @@ def _fetch(folder: Path, packages: tuple[str, ...]) -> None:
     nothing.write_text("")
     wanted = ("install", "--no-install-recommends", "--print-uris", *packages)
     listed = _run(folder, *apt, "-o", f"Dir::State::status={nothing}", *wanted)
-    names = [name for name in _URI.findall(listed) if name not in _OF_THE_MACHINE]
+    names = [name for name in _URI.findall(listed) if name not in without]
     if not set(packages) <= set(names):
         raise DebianError(f"apt-get: expected {', '.join(packages)} in:\n{listed[-2000:]}")
     _run(folder, *apt, "download", *names)

@@ -42,6 +42,13 @@ def test_demo_stays_up_when_asked(keep: str, stays: bool) -> None:
     assert ("--keep" in said) is stays
 
 
+@pytest.mark.parametrize(
+    ("shown", "option"), [("nginx", "--router nginx"), ("docker", "--deployer docker")]
+)
+def test_demo_is_behind_a_router_or_in_containers(shown: str, option: str) -> None:
+    assert f"-m aviary local demo {option}" in make("--dry-run", "demo", f"DEMO={shown}")
+
+
 def test_arguments_reach_the_tests() -> None:
     assert "-m tests -k plan\n" in make("--dry-run", "test", "PYTEST_ARGS=-k plan")
 

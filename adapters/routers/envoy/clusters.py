@@ -57,9 +57,11 @@ def bootstrap(directory: Path, admin_host: str, admin_port: int) -> dict[str, An
 
 
 def listener(
-    host: str, port: int, stat_prefix: str, routes: str, source: dict[str, Any]
+    hosts: Sequence[str], port: int, stat_prefix: str, routes: str, source: dict[str, Any]
 ) -> dict[str, Any]:
     """One port for all services; which one is meant, the request's host says."""
+    first, *others = hosts
+    further = [{"address": address(host, port)} for host in others]
     router = f"{_EXTENSIONS}.filters.http.router.v3.Router"
     manager = {
         "@type": f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -73,7 +75,8 @@ def listener(
     return {
         "@type": LISTENER_TYPE,
         "name": "aviary",
-        "address": address(host, port),
+        "address": address(first, port),
+        **({"additional_addresses": further} if further else {}),
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
 

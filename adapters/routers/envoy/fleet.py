@@ -80,6 +80,7 @@ class EnvoyFleet:
         *,
         listener_host: str = "127.0.0.1",
         admin_host: str = "127.0.0.1",
+        further_hosts: Sequence[str] = (),
     ) -> Path:
         """Write the bootstrap of one Envoy and the listener that all share; return its path.
 
@@ -94,7 +95,8 @@ class EnvoyFleet:
                 write_whole(self._clusters_path, resource_file([]))
             if not self.routes_path.exists():
                 write_whole(self.routes_path, resource_file([_no_routes()]))
-            write_whole(self.directory / "lds.yaml", self._listener(listener_host, listener_port))
+            hosts = (listener_host, *further_hosts)
+            write_whole(self.directory / "lds.yaml", self._listener(hosts, listener_port))
             write_whole(path, clusters.bootstrap(self.directory, admin_host, admin_port))
         return path
 
@@ -181,10 +183,10 @@ class EnvoyFleet:
                         "expected it to go from the route before its pool goes"
                     )
 
-    def _listener(self, host: str, port: int) -> dict[str, object]:
+    def _listener(self, hosts: Sequence[str], port: int) -> dict[str, object]:
         source = clusters.watched(self.routes_path)
         return resource_file(
-            [clusters.listener(host, port, STAT_PREFIX, ROUTES_NAME, source)],
+            [clusters.listener(hosts, port, STAT_PREFIX, ROUTES_NAME, source)],
         )
 
 

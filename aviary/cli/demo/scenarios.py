@@ -54,7 +54,7 @@ async def healthy(stack: Stack, viewer: ReleaseViewer) -> ScenarioResult:
     """Scenario 1: five dependent services go out and are finalized."""
     result = ScenarioResult(HEALTHY)
     versions = dict.fromkeys(("inventory", "ledger", "cart", "payments", "checkout"), "1.1.0")
-    await _put_up(stack, versions, {})
+    await _build(stack, versions, {})
     await viewer.watch("shop-1", versions)
     status = await evidence.status(viewer.temporal, "shop-1")
     result.check("Temporal: the release is finalized", ok=status.phase is ReleasePhase.FINALIZED)
@@ -62,9 +62,8 @@ async def healthy(stack: Stack, viewer: ReleaseViewer) -> ScenarioResult:
         routed = await evidence.clusters_routed(stack, service)
         ok = evidence.serves_only(routed, service, version)
         result.check(f"{stack.front.title}: {service} is served by {version} alone", ok=ok)
+    await _clear(stack, result, dict.fromkeys(versions, "1.0.0"))
     await _say_users(stack, result)
-    for service in versions:
-        await stack.retire(service, "1.0.0")
     return result
 
 
@@ -73,7 +72,7 @@ async def judged(stack: Stack, viewer: ReleaseViewer) -> ScenarioResult:
     result = ScenarioResult(JUDGED)
     versions = dict.fromkeys(("ledger", "payments", "checkout", "storefront"), "1.2.0")
     before = {name: await evidence.clusters_routed(stack, name) for name in versions}
-    await _put_up(stack, versions, {"payments": JUDGED_FAULT})
+    await _build(stack, versions, {"payments": JUDGED_FAULT})
     await viewer.watch("shop-2", versions)
     status = await evidence.status(viewer.temporal, "shop-2")
     _check_cause(result, status, CauseKind.VERDICT, "payments")
@@ -88,8 +87,8 @@ async def judged(stack: Stack, viewer: ReleaseViewer) -> ScenarioResult:
         result.check(f"{stack.front.title}: no request ever reached {service} 1.2.0", ok=none)
     await _check_as_before(stack, result, before)
     await _say_bad(stack, result, "payments", "1.2.0")
+    await _clear(stack, result, versions)
     await _say_users(stack, result)
-    await _take_down(stack, versions)
     return result
 
 
@@ -99,7 +98,7 @@ async def alerted(stack: Stack, viewer: ReleaseViewer) -> ScenarioResult:
     names = ("inventory", "ledger", "cart", "payments", "checkout", "storefront")
     versions = dict.fromkeys(names, "1.3.0")
     before = {name: await evidence.clusters_routed(stack, name) for name in versions}
-    await _put_up(stack, versions, {})
+    await _build(stack, versions, {})
     saboteur = _Saboteur(stack, "ledger", "1.3.0", enough=len(versions) // 2)
     await viewer.watch("shop-3", versions, saboteur.look)
     status = await evidence.status(viewer.temporal, "shop-3")
@@ -115,8 +114,8 @@ async def alerted(stack: Stack, viewer: ReleaseViewer) -> ScenarioResult:
     await _check_as_before(stack, result, before)
     await saboteur.say_times(result, touched.get("ledger"))
     await _say_bad(stack, result, "ledger", "1.3.0")
+    await _clear(stack, result, versions)
     await _say_users(stack, result)
-    await _take_down(stack, versions)
     return result
 
 
@@ -163,16 +162,18 @@ class _Saboteur:
         return None
 
 
-async def _put_up(stack: Stack, versions: Mapping[str, str], faults: Mapping[str, Fault]) -> None:
+async def _build(stack: Stack, versions: Mapping[str, str], faults: Mapping[str, Fault]) -> None:
     """What a pipeline does before it says that versions are there."""
     await stack.reset_load()
-    for service, version in versions.items():
-        await stack.deploy(service, version, faults.get(service))
+    await stack.build(versions, faults)
 
 
-async def _take_down(stack: Stack, versions: Mapping[str, str]) -> None:
-    for service, version in versions.items():
-        await stack.retire(service, version)
+async def _clear(stack: Stack, result: ScenarioResult, versions: Mapping[str, str]) -> None:
+    """What has lost goes: the pipeline sees to it, or whoever has put it up."""
+    gone = await stack.clear(versions)
+    if stack.deployer:
+        lost = f"{', '.join(sorted(set(versions.values())))} of {', '.join(versions)}"
+        result.check(f"{stack.deployer}: no instance of {lost} is left", ok=gone)
 
 
 def _check_cause(

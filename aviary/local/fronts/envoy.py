@@ -21,6 +21,7 @@ from aviary.local.http1 import fetch
 from aviary.local.ports import LOOPBACK
 from aviary.local.process import ChildFailedError, ChildSpec
 
+_HEALTH: Final = "/healthz"
 _HEALTHY_WITHIN_S: Final = 20.0
 _POLL_S: Final = 0.05
 # Without the metrics that nobody asks for a scrape is a twentieth of the size.
@@ -42,13 +43,15 @@ class EnvoyFront:
     Args:
         folder: the stack's.
         ports: its ports.
+        further_hosts: addresses to listen on beside loopback.
     """
 
     title: Final = "Envoy"
 
-    def __init__(self, folder: Path, ports: parts.Ports) -> None:
-        self._fleet = EnvoyFleet(folder / "envoy", health_path="/healthz")
+    def __init__(self, folder: Path, ports: parts.Ports, *further_hosts: str) -> None:
+        self._fleet = EnvoyFleet(folder / "envoy", health_path=_HEALTH)
         self._ports = ports
+        self._further_hosts = further_hosts
 
     @property
     def addresses(self) -> Mapping[str, str]:
@@ -58,7 +61,8 @@ class EnvoyFront:
     def catalog(self) -> dict[str, Any]:
         """Its folder and its admin port."""
         admin = [*self.addresses.values()]
-        return {"kind": "envoy", "directory": str(self._fleet.directory), "admin": admin}
+        directory = str(self._fleet.directory)
+        return {"kind": "envoy", "directory": directory, "admin": admin, "health_path": _HEALTH}
 
     def scrape(self) -> dict[str, Any]:
         """Its own path, and what is asked for alone."""
@@ -76,7 +80,9 @@ class EnvoyFront:
     async def prepare(self, instances: Instances) -> ChildSpec:
         """Write its files: pools and first routes, which it finds as it starts."""
         fleet, ports = self._fleet, self._ports
-        bootstrap = await asyncio.to_thread(fleet.bootstrap, ports.envoy_admin, ports.envoy)
+        bootstrap = await asyncio.to_thread(
+            fleet.bootstrap, ports.envoy_admin, ports.envoy, further_hosts=self._further_hosts
+        )
         pools = [_pool(service, version, port) for (service, version), port in instances.items()]
         await asyncio.to_thread(fleet.set_pools, pools)
         async with httpx.AsyncClient() as client:

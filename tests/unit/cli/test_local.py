@@ -1,0 +1,39 @@
+"""What `aviary local demo` says before it starts anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aviary.cli.failing import ExitCode
+from tests.unit.cli.conftest import Run
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--router", "apache"), "--router apache: expected one of envoy, haproxy, nginx"),
+        (("--deployer", "podman"), "--deployer podman: expected docker, with --router envoy"),
+        (
+            ("--deployer", "docker", "--router", "nginx"),
+            "--deployer docker: expected docker, with --router envoy",
+        ),
+    ],
+)
+def test_what_there_is_not_is_refused(
+    run: Run, tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    done = run("local", "demo", "--folder", tmp_path, *options)
+    assert done.exit_code == ExitCode.BAD_INPUT
+    assert said in done.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_there_can_be_no_docker_it_says_why(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aviary.local.docker.os.geteuid", lambda: 1000)
+    done = run("local", "demo", "--folder", tmp_path, "--deployer", "docker")
+    assert done.exit_code == ExitCode.FAILURE
+    assert "a Docker daemon needs root, and this is not root" in done.output
