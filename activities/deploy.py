@@ -264,15 +264,18 @@ class DeployActivities:
 
 
 async def is_routed(routing: Routing, service: str, version: str) -> bool:
-    """Whether the router's route names a version now.
+    """Whether the router's route names a version now: of several routers, that of any.
 
     Raises:
         Retryable: it could not be asked.
     """
-    try:
-        return version in (await routing.router.read(service)).versions
-    except UnknownRoute:
-        return False
+    for part in routing.each:
+        try:
+            if version in (await part.routing.router.read(service)).versions:
+                return True
+        except UnknownRoute:
+            continue
+    return False
 
 
 async def put_endpoints(writer: EndpointWriter, state: VersionState, generation: int) -> None:

@@ -19,7 +19,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.clock import server_now
 from activities.live import Heartbeat
-from activities.observe import SampleRatioCheck
+from activities.observe import RouterCheck, SampleRatioCheck, SampleRatioChecks
 from activities.policy import Policy, forever, may_come_back, terminal_errors
 from activities.ramp import RampState, Resolve, counted, next_state
 from activities.report_delivery import PendingReport, SendReport, send_nothing
@@ -222,12 +222,7 @@ class JudgeActivities:
         metrics: tuple[MetricSpec, ...],
     ) -> Verdict:
         interval = request.spec.interval.total_seconds()
-        routing = self._router_for(request.router)
-        crowd = _crowd(request, routing.capabilities)
-        sample_ratio = SampleRatioCheck(
-            routing, request.service, request.canary, request.weight, crowd
-        )
-        settled = request.weight_changed_at + SETTLE + routing.late
+        sample_ratio = _sample_ratio(request, self._router_for(request.router))
         readings = 0
         while True:
             now = self._clock()
@@ -238,8 +233,8 @@ class JudgeActivities:
                 self._missed(fault)
             seen.add(evidence_series.look(judge, now.timestamp()))
             verdict = _verdict(judge, request, now)
-            if now >= settled and not request.overruled:
-                found = await sample_ratio.look()
+            if not request.overruled:
+                found = await sample_ratio.look(now)
                 if found in _ODD and (change := await self._changed(request)):
                     return _foreign(verdict, change)
                 verdict = _with_sample_ratio(verdict, found, sample_ratio, request)
@@ -403,6 +398,17 @@ def _until_end(request: JudgeRequest, now: datetime, interval: float) -> float:
     return min(ahead, default=interval)
 
 
+def _sample_ratio(request: JudgeRequest, routing: Routing) -> SampleRatioChecks:
+    """A check of the share for each router of the service."""
+    service, canary, weight = request.service, request.canary, request.weight
+    checks = []
+    for name, part in routing.each:
+        crowd = _crowd(request, part.capabilities)
+        check = SampleRatioCheck(part, service, canary, weight, crowd)
+        checks.append(RouterCheck(name, check, request.weight_changed_at + SETTLE + part.late))
+    return SampleRatioChecks(checks)
+
+
 def _crowd(request: JudgeRequest, can: Capabilities) -> Crowd:
     """What the rates of users may explain, of what is known beforehand."""
     if can.pinned:
@@ -414,7 +420,7 @@ def _crowd(request: JudgeRequest, can: Capabilities) -> Crowd:
 
 
 def _with_sample_ratio(
-    verdict: Verdict, found: SampleRatio, sample_ratio: SampleRatioCheck, request: JudgeRequest
+    verdict: Verdict, found: SampleRatio, sample_ratio: SampleRatioChecks, request: JudgeRequest
 ) -> Verdict:
     """The verdict, held against the share of requests that was seen.
 

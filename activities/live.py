@@ -10,7 +10,7 @@ from typing import Any
 
 from temporalio import activity
 
-from activities.observe import SampleRatioCheck
+from activities.observe import SampleRatioChecks
 from analysis.boundaries import MOST_ODDS, LiveEvidence, overall
 from analysis.judge import Judge
 from schemas.catalog import Bake
@@ -35,7 +35,7 @@ class Heartbeat:
     def update(
         self,
         verdict: Verdict,
-        sample_ratio: SampleRatioCheck,
+        sample_ratio: SampleRatioChecks,
         *,
         weight: float,
         started_at: datetime,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Mapping
-from datetime import timedelta
-from typing import Final, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from temporalio import activity
 
@@ -25,6 +25,14 @@ from analysis.sample_ratio import (
 from schemas.base import Duration, Model, ServiceName, Version
 from schemas.router_spec import RouterSpec
 from schemas.verdict import SampleRatio
+
+_WORSE: Final = (
+    SampleRatio.TOO_LITTLE,
+    SampleRatio.MATCH,
+    SampleRatio.EXPLAINED,
+    SampleRatio.MISMATCH,
+)
+"""From the best to the worst; what one router has too few requests for, another may tell."""
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -194,6 +202,62 @@ class SampleRatioCheck:
         )
 
 
+class RouterCheck(NamedTuple):
+    """The check of one router's requests."""
+
+    name: str
+    """Of the router, for a person; empty for a single one."""
+    check: SampleRatioCheck
+    settled: datetime
+    """When the weight has reached every request, and all of before are counted."""
+
+
+class SampleRatioChecks:
+    """The share as each router of a service has it: one that disobeys is not hidden by the others.
+
+    Args:
+        checks: one of each router.
+    """
+
+    def __init__(self, checks: Sequence[RouterCheck]) -> None:
+        self._checks = checks
+        self._found = checks[0]
+
+    async def look(self, now: datetime) -> SampleRatio:
+        """Take a reading of each that has settled; the worst of what they say."""
+
+        async def one(each: RouterCheck) -> SampleRatio:
+            return await each.check.look() if now >= each.settled else SampleRatio.TOO_LITTLE
+
+        found = await asyncio.gather(*map(one, self._checks))
+        worst = max(found, key=_WORSE.index)
+        self._found = self._checks[found.index(worst)]
+        return worst
+
+    @property
+    def seen(self) -> tuple[int, int]:
+        """Requests that started on the canary, and on any version, over all routers."""
+        counts = [each.check.seen for each in self._checks]
+        return sum(canary for canary, _ in counts), sum(total for _, total in counts)
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether all requests started on one version, where it was worst."""
+        return self._found.check.one_sided
+
+    def sentence(self) -> str:
+        """What was seen where nothing explains it, for a person."""
+        return self._said(self._found.check.sentence())
+
+    def remark(self) -> str:
+        """What was seen where users may explain it, for a person."""
+        return self._said(self._found.check.remark())
+
+    def _said(self, text: str) -> str:
+        name = self._found.name
+        return f"{name}: {text}" if name else text
+
+
 class ObserveActivities:
     """Activities over what the routers count."""
 
@@ -214,9 +278,9 @@ class ObserveActivities:
         """
         windows = max(1, round(request.within / request.quiet)) if request.quiet else 1
         seen = Seen(sample_ratio=SampleRatio.TOO_LITTLE)
-        routing = self._router_for(request.router)
-        counts = routing.counts
-        if counts is None or routing.late:
+        parts = [part.routing for part in self._router_for(request.router).each]
+        counts = [part.counts for part in parts if part.counts is not None and not part.late]
+        if not counts:
             return seen
         with terminal_errors():
             for left in reversed(range(windows)):
@@ -233,10 +297,18 @@ class ObserveActivities:
                     return seen
         return seen
 
-    async def _window(self, counts: RequestCounts, request: SeeBack) -> Seen:
-        counter = Counter(await counts.requests(request.service))
+    async def _window(self, counts: Sequence[RequestCounts], request: SeeBack) -> Seen:
+        """Of several routers, each is held against its own requests."""
+        counters = [Counter(await one.requests(request.service)) for one in counts]
         await rest(request.quiet.total_seconds(), self._sleep)
-        counter.add(await counts.requests(request.service))
-        strays = counter.of(request.version)
-        sample_ratio = judge_sample_ratio(strays, counter.total, 0)
-        return Seen(sample_ratio=sample_ratio, strays=strays, total=counter.total)
+        for one, counter in zip(counts, counters, strict=True):
+            counter.add(await one.requests(request.service))
+        found = [
+            judge_sample_ratio(counter.of(request.version), counter.total, 0)
+            for counter in counters
+        ]
+        return Seen(
+            sample_ratio=max(found, key=_WORSE.index),
+            strays=sum(counter.of(request.version) for counter in counters),
+            total=sum(counter.total for counter in counters),
+        )

@@ -115,6 +115,13 @@ async def lacking(routing: Routing, service: str, version: str | None) -> Found:
 
 
 async def _lacking(routing: Routing, service: str, version: str | None) -> Found:
+    """What the first of its routers lacks that lacks something; there is a route if any has one."""
+    looks = [(part, await _lacking_one(part.routing, service, version)) for part in routing.each]
+    text = next((part.said(look.text) for part, look in looks if look.text), "")
+    return Found(text, any(look.routed for _, look in looks))
+
+
+async def _lacking_one(routing: Routing, service: str, version: str | None) -> Found:
     unknown = f"its router does not know {service}: register it, or mend the name in the catalog"
     routed = False
     try:

@@ -137,7 +137,7 @@ class StandingActivities(RouterActivities):
             if registrar is None:
                 raise UnknownRoute(
                     f"{request.service}: the router has no such service, and "
-                    f"{request.router.kind} can't be given one"
+                    f"{request.router.text} can't be given one"
                 )
             return await registrar.register(request.service, request.version)
 

@@ -18,6 +18,8 @@ holds a secret. Activities turn `Terminal` into a non-retryable application erro
 
 from __future__ import annotations
 
+from typing import Self
+
 from schemas.reading import Fault
 
 
@@ -53,6 +55,13 @@ class ForeignChange(Terminal):
     def __init__(self, service: str, what: str, who: str = "") -> None:
         super().__init__(f"{service}: {who or 'somebody else'} changed its route: {what}")
         self.who = who
+
+    @classmethod
+    def of_text(cls, text: str) -> Self:
+        """The error that was told as a text before."""
+        error = cls("", "")
+        error.args = (text,)
+        return error
 
 
 class UnknownVersion(Terminal):

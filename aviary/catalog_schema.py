@@ -11,9 +11,10 @@ from pydantic.json_schema import models_json_schema
 from schemas.catalog import Catalog
 from schemas.deploy_spec import NONE, DeploySpec
 from schemas.hooks import HookCall
-from schemas.router_spec import RouterSpec
+from schemas.router_spec import MOST_ROUTERS, SEVERAL, RouterSpec
 
 _DEFINITION: Final = "#/$defs/{}"
+_SEVERAL: Final = "SeveralRouters"
 
 
 def catalog_schema(
@@ -37,10 +38,17 @@ def catalog_schema(
     )
     definitions: dict[str, Any] = together["$defs"]
     names = {model: refs[model, "validation"]["$ref"] for model in models}
+    kinds = {kind: names[model] for kind, model in routers.items()}
+    one_router = _one_of(kinds)
     definitions[RouterSpec.__name__] = {
-        "description": "Which router carries a service; `kind` says which.",
-        **_one_of({kind: names[model] for kind, model in routers.items()}),
+        "description": "Which router carries a service, `kind` says which; or several, each the "
+        "requests that it gets, in the order in which they get a weight.",
+        "anyOf": [
+            _one_of({**kinds, SEVERAL: _DEFINITION.format(_SEVERAL)}),
+            _list_of(one_router),
+        ],
     }
+    definitions[_SEVERAL] = _several(one_router)
     definitions[HookCall.__name__] = {
         "description": "What is called; `kind` says how.",
         **_one_of({kind: names[model] for kind, model in hooks.items()}),
@@ -58,6 +66,25 @@ def catalog_schema(
             one["enum"] = list(packs)
     catalog = definitions.pop(Catalog.__name__)
     return {"$defs": dict(sorted(definitions.items())), **catalog}
+
+
+def _list_of(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": one, "minItems": 2, "maxItems": MOST_ROUTERS}
+
+
+def _several(one: Mapping[str, Any]) -> dict[str, Any]:
+    """What a catalog writes of several routers as a mapping."""
+    judged = {
+        "description": "Whose metrics judge, as its place in the list; left out: the first that "
+        "has some.",
+        "anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST_ROUTERS}, {"type": "null"}],
+    }
+    return {
+        "type": "object",
+        "properties": {"kind": {"const": SEVERAL}, "routers": _list_of(one), "judged_by": judged},
+        "required": ["kind", "routers"],
+        "additionalProperties": False,
+    }
 
 
 def _one_of(kinds: Mapping[str, str]) -> dict[str, Any]:

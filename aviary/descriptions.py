@@ -13,7 +13,7 @@ from adapters.kinds import DeployerKind, HookKind, Kind, RouterKind
 from adapters.packs import BUILT_IN
 from schemas.deploy_spec import NONE, DeployTerms
 from schemas.outside import is_secret
-from schemas.router_spec import KindName
+from schemas.router_spec import SEVERAL, KindName
 
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(KindName)
 _BESIDE: Final = frozenset({"kind", "connection"})
@@ -52,8 +52,7 @@ def _problems(kind: Kind[Any]) -> Iterator[str]:
     else:
         yield from _open(kind.connection, "connection")
     if isinstance(kind, RouterKind):
-        yield from _options(kind.options, _BESIDE)
-        yield from _pack(kind)
+        yield from _router(kind)
     if isinstance(kind, HookKind):
         yield from _options(kind.options, _BESIDE)
     if isinstance(kind, DeployerKind):
@@ -72,6 +71,13 @@ def _options(options: type[BaseModel], beside: AbstractSet[str]) -> Iterator[str
         yield f"options.{name}: expected another name: {name} stands beside the options"
     for name in _secrets(options.model_json_schema()):
         yield f"options.{name}: expected no secret: it would stand in plans and histories"
+
+
+def _router(kind: RouterKind[Any, Any]) -> Iterator[str]:
+    if kind.name == SEVERAL:
+        yield f"name: expected another one than {SEVERAL}, which is the word for a list of them"
+    yield from _options(kind.options, _BESIDE)
+    yield from _pack(kind)
 
 
 def _pack(kind: RouterKind[Any, Any]) -> Iterator[str]:

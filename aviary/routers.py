@@ -2,32 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache, cached_property, partial
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, JsonValue, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from activities.metric_counts import MetricCounts
 from adapters.connections import Connection
 from adapters.errors import Terminal
 from adapters.kinds import CatalogKind, DeployerKind, HookKind, RouterKind, Shared
-from adapters.ports import MetricsSource, Routing
+from adapters.ports import MetricsSource, Part, Routing
+from adapters.routers.several.router import several
 from aviary.catalog_schema import catalog_schema
 from aviary.making import make
 from aviary.registry import BrokenKindError, Kinds, Registry
+from schemas.base import Model
 from schemas.capabilities import Counting
 from schemas.catalog_check import MISSING, Finding, listed, nearest
 from schemas.deploy_spec import DeployerFacts, DeployTerms
 from schemas.deployment import WantedVersion
+from schemas.joint_capabilities import joint
 from schemas.outside import hide_user
-from schemas.router_spec import ConnectionName, RouterFacts, RouterSpec
+from schemas.router_spec import (
+    MOST_ROUTERS,
+    SEVERAL,
+    ConnectionName,
+    RouterFacts,
+    RouterSpec,
+    Several,
+)
 
 _AnyKind = CatalogKind[Any, Any]
 _K = TypeVar("_K", RouterKind[Any, Any], DeployerKind[Any, Any], HookKind[Any, Any])
+
+_ONE: Final = "one_of_several"
+"""The key, in the context of a validation, of what checks one router of a list."""
+
+
+def _check_one(value: Any, info: ValidationInfo) -> Any:
+    return (info.context or {})[_ONE](value)
+
+
+_Each = Annotated[
+    tuple[Annotated[dict[str, JsonValue], BeforeValidator(_check_one)], ...],
+    Field(min_length=2, max_length=MOST_ROUTERS),
+]
+_EACH: Final = TypeAdapter[tuple[dict[str, JsonValue], ...]](_Each)
+
+
+class _SeveralRouters(Model):
+    """Several routers for one service, as a mapping: beside the list, whose metrics judge."""
+
+    kind: Literal["several"]
+    routers: _Each
+    judged_by: int | None = Field(default=None, ge=1, le=MOST_ROUTERS)
+
 
 NO_CONNECTIONS: Mapping[str, Connection] = MappingProxyType({})
 
@@ -50,8 +93,33 @@ class CatalogKinds:
 
     def checked(self, written: Mapping[str, Any]) -> dict[str, JsonValue]:
         """A router as a catalog writes it, held against its kind (see the protocol)."""
+        if written.get("kind") == SEVERAL:
+            return self._several(written)
         kind = _kind(written, self._registry.routers)
         return self._checked(written, kind, self._documents.router(kind))
+
+    def checked_each(self, written: Sequence[Any]) -> list[dict[str, JsonValue]]:
+        """A list of routers, likewise."""
+        return list(_EACH.validate_python(list(written), context={_ONE: self._one_of_several}))
+
+    def _several(self, written: Mapping[str, Any]) -> dict[str, JsonValue]:
+        """A list of routers with what stands beside it."""
+        found = _SeveralRouters.model_validate(written, context={_ONE: self._one_of_several})
+        each = [RouterSpec.model_validate(one) for one in found.routers]
+        judged = found.judged_by or self._judging(each)
+        return {**found.model_dump(mode="json"), "judged_by": judged}
+
+    def _one_of_several(self, written: Any) -> dict[str, JsonValue]:
+        if not isinstance(written, dict):
+            _refuse([Finding((), written, "a mapping with the field kind")])
+        if written.get("kind") == SEVERAL:
+            _refuse([Finding(("kind",), SEVERAL, "a router, and no list in a list")])
+        return self.checked(written)
+
+    def _judging(self, each: Sequence[RouterSpec]) -> int:
+        """The place, from 1, of the first that has metrics of its own; else the first."""
+        have = (at for at, one in enumerate(each, 1) if self.facts(one).metrics is not None)
+        return next(have, 1)
 
     def checked_hook(self, written: Mapping[str, Any]) -> dict[str, JsonValue]:
         """What a catalog says of a hook's call, likewise."""
@@ -84,7 +152,12 @@ class CatalogKinds:
 
     def facts(self, router: RouterSpec) -> RouterFacts:
         """What a catalog must know of a router that `checked` has taken."""
-        if router not in self._facts:
+        if router not in self._facts and (list_ := router.several) is not None:
+            each = [self.facts(one) for one in list_.routers]
+            judging = each[(list_.judged_by or self._judging(list_.routers)) - 1]
+            can = joint([one.capabilities for one in each])
+            self._facts[router] = replace(judging, capabilities=can)
+        elif router not in self._facts:
             found = self._registry.routers.get(router.kind)
             pack = found.pack if found.pack is None or isinstance(found.pack, str) else found.name
             can = found.can(found.options.model_validate(router.options))
@@ -215,6 +288,10 @@ def make_router(
         Terminal: its kind is not installed (any more), or does not take its options.
         Retryable: its connection is not among those of the settings (any more).
     """
+    found = spec.several
+    if found is not None:
+        each = [make_router(one, registry, connections, shared, metrics) for one in found.routers]
+        return join(found, each, owns=True)
     kind, made = make("router", registry.routers, spec, connections, shared)
     can = kind.can(kind.options.model_validate(spec.options))
     try:
@@ -234,6 +311,19 @@ def _counted(
     if pack is None or pack.requests is None:
         raise TypeError("its requests are counted by metrics, and it has no pack that says how")
     return MetricCounts(made, metrics.source, pack.requests, metrics.late)
+
+
+def join(found: Several, each: Sequence[Routing], *, owns: bool) -> Routing:
+    """Several routers as one.
+
+    Args:
+        found: what the plan says of them.
+        each: they, in its order.
+        owns: whether they are closed with it.
+    """
+    parts = [Part(name, one) for name, one in zip(found.names, each, strict=True)]
+    can = joint([one.capabilities for one in each])
+    return several(parts, can, judged=(found.judged_by or 1) - 1, owns=owns)
 
 
 def _kind_of(kind: _AnyKind) -> str:

@@ -39,7 +39,7 @@ from aviary.metrics_source import make_source
 from aviary.queues import ActivitySet
 from aviary.registry import Registry
 from aviary.report.folder import ReportFolder
-from aviary.routers import Metrics, make_router
+from aviary.routers import Metrics, join, make_router
 from aviary.schedules import is_running
 from aviary.settings import Settings
 from aviary.telemetry.ports import (
@@ -82,8 +82,10 @@ class Routers:
         self._made: dict[RouterSpec, Routing] = {}
 
     def __call__(self, spec: RouterSpec) -> Routing:
-        """The router of a specification; its writes are measured."""
-        if spec not in self._made:
+        """The router of a specification; its writes are measured, of several those of each."""
+        if spec not in self._made and (found := spec.several) is not None:
+            self._made[spec] = join(found, [self(one) for one in found.routers], owns=False)
+        elif spec not in self._made:
             made = make_router(
                 spec, self._registry, self._connections, self._shared, self._counting
             )

@@ -8,8 +8,10 @@ weight in silence.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
@@ -85,8 +87,50 @@ class RelativeGrid(Model):
         return f"weights from 0 to {self.most:,} a version"
 
 
-Grid = Annotated[TotalGrid | RelativeGrid, Field(discriminator="kind")]
+class CommonGrid(Model):
+    """The weights that several grids can do: of routers that split one service together."""
+
+    kind: Literal["common"] = "common"
+    of: tuple[Annotated[TotalGrid | RelativeGrid, Field(discriminator="kind")], ...] = Field(
+        min_length=2, description="Each has to do a weight."
+    )
+
+    def nearest(self, weight: float) -> Parts:
+        """The split closest to a weight, in 1/10,000.
+
+        Of a weight that is neither 0 nor 100, neither is it, unless there is no other.
+
+        Args:
+            weight: the canary's share in percent, 0 to 100.
+        """
+        wanted = _hundredths(weight)
+        shares = _in_common(self.of)
+        if 0 < wanted < _HUNDREDTHS:
+            shares = shares[1:-1] or shares
+        at = bisect_left(shares, wanted)
+        canary = min(shares[max(at - 1, 0) : at + 1], key=lambda share: abs(share - wanted))
+        return Parts(_HUNDREDTHS - canary, canary)
+
+    @property
+    def text(self) -> str:
+        """For a person: `1/256 of all requests and weights from 0 to 999 a version`."""
+        return " and ".join(grid.text for grid in self.of)
+
+
+Grid = Annotated[TotalGrid | RelativeGrid | CommonGrid, Field(discriminator="kind")]
 """The weights that a router can do; `kind` says how they are counted."""
+
+
+@lru_cache(maxsize=64)
+def _shares(grid: TotalGrid | RelativeGrid) -> frozenset[int]:
+    """Each weight that a grid can do, in 0.01 percent."""
+    return frozenset(share for share in range(_HUNDREDTHS + 1) if can_do(grid, share / 100))
+
+
+@lru_cache(maxsize=64)
+def _in_common(grids: tuple[TotalGrid | RelativeGrid, ...]) -> tuple[int, ...]:
+    """Each weight that all of them can do, from nothing to all, in 0.01 percent."""
+    return tuple(sorted(frozenset.intersection(*map(_shares, grids))))
 
 
 def _hundredths(weight: float) -> int:

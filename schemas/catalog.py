@@ -337,7 +337,7 @@ def _no_bool(value: Any) -> Any:
 _HAS_ROUTER: dict[str, JsonValue] = {
     "type": "object",
     "required": ["router"],
-    "properties": {"router": {"type": "object"}},
+    "properties": {"router": {"type": ["object", "array"]}},
 }
 
 
@@ -427,7 +427,11 @@ class Catalog(Model):
     def facts(self, spec: ServiceSpec) -> RouterFacts | None:
         """What is known of a service's router; None without one, or without kinds."""
         router = self.router(spec)
-        return None if router is None or self._kinds is None else self._kinds.facts(router)
+        return None if router is None else self.router_facts(router)
+
+    def router_facts(self, router: RouterSpec) -> RouterFacts | None:
+        """What is known of a router; None without kinds."""
+        return None if self._kinds is None else self._kinds.facts(router)
 
     def deploy(self, spec: ServiceSpec) -> DeploySpec | None:
         """Who puts up a service's versions; None: the pipeline."""

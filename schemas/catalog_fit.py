@@ -64,7 +64,7 @@ def check_fit(catalog: Catalog) -> Iterator[Finding]:
         if found.ramp is not None and not any(map(is_acting_ratio, metrics or ())):
             yield Finding(("services", name, "strategy"), strategy, NEEDS_RATIO)
         elif metrics is None and found.bakes and (router := catalog.router(spec)):
-            unjudged.setdefault(router.kind, []).append(name)
+            unjudged.setdefault(router.text, []).append(name)
     if catalog.has_kinds:
         yield from _without_metrics(catalog, unjudged)
 
@@ -103,11 +103,11 @@ def _beyond_routers(catalog: Catalog) -> Iterator[Finding]:
         found, router, facts = catalog.strategy(strategy), catalog.router(spec), catalog.facts(spec)
         if found is None or router is None or facts is None:
             continue
-        if (pair := (strategy, router.kind, facts.capabilities)) in seen:
+        if (pair := (strategy, router.text, facts.capabilities)) in seen:
             continue
         seen.add(pair)
         own: Path = ("strategies", strategy) if strategy in catalog.strategies else ()
-        for lacks in check_able(found, facts.capabilities, router.kind, own):
+        for lacks in check_able(found, facts.capabilities, router.text, own):
             yield (
                 lacks if own else Finding(("services", name, "strategy"), strategy, built_in(lacks))
             )
@@ -123,7 +123,7 @@ def _untold_routers(catalog: Catalog) -> Iterator[Finding]:
         if deployer is None or not deployer.endpoints or facts.capabilities.endpoints:
             continue
         own: Path = ("services", name) if spec.deploy or spec.router else ("defaults",)
-        yield Finding((*own, "deploy"), deploy.kind, NEEDS_ENDPOINTS.format(kind=router.kind))
+        yield Finding((*own, "deploy"), deploy.kind, NEEDS_ENDPOINTS.format(kind=router.text))
         if own == ("defaults",):
             return
 
@@ -161,9 +161,10 @@ def notes(catalog: Catalog) -> tuple[str, ...]:
     """What a person should know, and is no error: groups, and what routers can't show."""
     found = dict.fromkeys(_groups(catalog))
     for spec in catalog.services.values():
-        router, facts = catalog.router(spec), catalog.facts(spec)
-        if router is not None and facts is not None:
-            found |= dict.fromkeys(unseen(catalog.judge(spec), facts.capabilities, router.kind))
+        router = catalog.router(spec)
+        for one in () if router is None else router.each:
+            if (facts := catalog.router_facts(one)) is not None:
+                found |= dict.fromkeys(unseen(catalog.judge(spec), facts.capabilities, one.kind))
     return tuple(found)
 
 

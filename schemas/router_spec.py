@@ -7,7 +7,7 @@ the registry of a process (`aviary.kinds`), given to a catalog as its validation
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Protocol, Self
 
@@ -23,6 +23,11 @@ MOST_OPTIONS: Final = 50_000
 
 KINDS: Final = "kinds"
 """The key of a `RouterKinds` in the context of a validation."""
+
+SEVERAL: Final = "several"
+"""The kind of a list of routers, which no description may have."""
+MOST_ROUTERS: Final = 5
+"""Of one service: each is read and written with every change of its route."""
 
 KindName = Annotated[
     str,
@@ -84,16 +89,93 @@ class OfKind(Model):
 
 
 class RouterSpec(OfKind):
-    """Which router carries a service."""
+    """Which router carries a service, or which several do.
+
+    These are written as a list, in the order in which they get a weight.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_list(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        kinds = kinds_of(info.context)
+        each = list(value) if kinds is None else kinds.checked_each(value)
+        return {"kind": SEVERAL, "routers": each}
 
     @classmethod
     def _checked(cls, kinds: RouterKinds, written: Mapping[str, Any]) -> dict[str, JsonValue]:
         return kinds.checked(written)
 
+    @model_validator(mode="after")
+    def _several_are_some(self) -> Self:
+        if self.kind == SEVERAL:
+            Several.model_validate(self.options)
+        return self
+
+    @property
+    def several(self) -> Several | None:
+        """The routers of a list; None for a single one."""
+        return Several.model_validate(self.options) if self.kind == SEVERAL else None
+
+    @property
+    def each(self) -> tuple[RouterSpec, ...]:
+        """The routers of a list, in its order; of a single one, itself."""
+        found = self.several
+        return (self,) if found is None else found.routers
+
+    @property
+    def text(self) -> str:
+        """For a person: its kind, or `haproxy with envoy`."""
+        return " with ".join(one.kind for one in self.each)
+
+
+class Several(Model):
+    """Routers that split one service together, each the requests that it gets."""
+
+    routers: tuple[RouterSpec, ...] = Field(
+        min_length=2,
+        max_length=MOST_ROUTERS,
+        description="In the order in which they get a weight; going back is the other way round.",
+    )
+    judged_by: int | None = Field(
+        default=None,
+        ge=1,
+        description="Whose metrics judge, as its place in the list, from 1; left out: the first "
+        "that has some of its own.",
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if any(one.kind == SEVERAL for one in self.routers):
+            raise ValueError("expected routers, and no list in a list")
+        if len(set(self.routers)) < len(self.routers):
+            raise ValueError("routers: expected each router once")
+        if self.judged_by is not None and self.judged_by > len(self.routers):
+            raise ValueError(f"judged_by: expected a place in the list, 1 to {len(self.routers)}")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a person tells them apart by.
+
+        The kind; with the connection, or the place in the list, of a kind that is there twice.
+        """
+        kinds = [one.kind for one in self.routers]
+        return tuple(
+            one.kind
+            if kinds.count(one.kind) == 1
+            else f"{one.kind} ({one.connection or f'{place} of {len(kinds)}'})"
+            for place, one in enumerate(self.routers, 1)
+        )
+
 
 @dataclass(frozen=True)
 class RouterFacts:
-    """What a catalog must know of a router: of its kind, and of its options."""
+    """What a catalog must know of a router: of its kind, and of its options.
+
+    Of several it is what all of them can do, and the metrics of the one that judges.
+    """
 
     capabilities: Capabilities
     metrics: tuple[MetricSpec, ...] | None = None
@@ -112,6 +194,9 @@ class RouterKinds(Protocol):
             pydantic.ValidationError: there is no such kind or connection, or the options do not
                 fit.
         """
+
+    def checked_each(self, written: Sequence[Any]) -> list[dict[str, JsonValue]]:
+        """A list of routers, likewise."""
 
     def checked_hook(self, written: Mapping[str, Any]) -> dict[str, JsonValue]:
         """What a catalog says of a hook's call, likewise."""

@@ -250,9 +250,9 @@ def _service_plan(
     if resolved.strategy.ramp is not None and not any(map(is_acting_ratio, metrics or ())):
         lacks = NEEDS_RATIO
     elif metrics is None and resolved.strategy.bakes:
-        lacks = NEEDS_METRICS.format(kind=resolved.router.kind)
+        lacks = NEEDS_METRICS.format(kind=resolved.router.text)
     else:
-        can, kind = resolved.capabilities, resolved.router.kind
+        can, kind = resolved.capabilities, resolved.router.text
         lacks = "; ".join(map(built_in, check_able(resolved.strategy, can, kind)))
     if lacks:
         text = f"services.{name}: got strategy {resolved.strategy_name!r}, expected {lacks}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 from adapters.errors import ForeignChange
 from schemas.capabilities import Capabilities, Counting
@@ -218,6 +218,13 @@ class Routing:
     registrar: Registrar | None = None
     endpoints: EndpointWriter | None = None
     changes: ChangeDetector | None = None
+    parts: tuple[Part, ...] = ()
+    """Of several routers for one service: each, in the order in which they get a weight."""
+
+    @property
+    def each(self) -> tuple[Part, ...]:
+        """The routers of several; of a single one itself, without a name."""
+        return self.parts or (Part("", self),)
 
     def counting(self) -> RequestCounts | None:
         """Who counts requests, for one caller that compares readings; None: nobody does."""
@@ -284,6 +291,18 @@ class Routing:
             endpoints=member if can.endpoints and isinstance(member, EndpointWriter) else None,
             changes=member if isinstance(member, ChangeDetector) else None,
         )
+
+
+class Part(NamedTuple):
+    """One of several routers for one service."""
+
+    name: str
+    """For a person; empty for a single router."""
+    routing: Routing
+
+    def said(self, text: str) -> str:
+        """A text of its own, with its name."""
+        return f"{self.name}: {text}" if self.name else text
 
 
 def _lacking(member: object, port: Any) -> str:

@@ -88,7 +88,7 @@ def _details(service: ServicePlan) -> dict[str, Any]:
     return {
         "depends_on": list(service.depends_on),
         "group": list(service.group),
-        "router": service.router.kind,
+        "router": service.router.text,
         "strategy": service.strategy_name,
         "metrics": [metric.name for metric in service.metrics],
         "steps": [

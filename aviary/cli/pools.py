@@ -133,7 +133,7 @@ async def _with_writer(
         routing = make_router(spec, registry(), connections, Shared(client))
         try:
             if routing.endpoints is None:
-                text = f"{service}: a router of kind {spec.kind} can't be told where instances are"
+                text = f"{service}: a router of kind {spec.text} can't be told where instances are"
                 raise CommandError(ExitCode.BAD_INPUT, text)
             return await do(routing.endpoints)
         finally:

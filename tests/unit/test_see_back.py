@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import pytest
@@ -12,7 +12,10 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.observe import ObserveActivities, SeeBack, Seen
 from adapters.errors import UnknownRoute
+from adapters.ports import Part, Routing
+from adapters.routers.memory.router import CAPABILITIES
 from adapters.routers.memory.trial import TrialRouter
+from adapters.routers.several.router import several
 from schemas.verdict import SampleRatio
 from tests.catalogs import MEMORY
 
@@ -38,7 +41,7 @@ class Leaky(TrialRouter):
         return {"1": 1000 * self.asked, "2": self._strays * self.asked}
 
 
-async def _see(router: Leaky) -> Seen:
+async def _see(*routers: Leaky) -> Seen:
     async def at_once(_: float) -> None:
         await asyncio.sleep(0)
 
@@ -49,8 +52,14 @@ async def _see(router: Leaky) -> Seen:
         quiet=timedelta(seconds=1),
         within=timedelta(seconds=15),
     )
-    activities = ObserveActivities(lambda _: router.routing, at_once)
+    parts = [Part(f"router-{at}", one.routing) for at, one in enumerate(routers)]
+    together = parts[0].routing if len(parts) == 1 else as_one(parts)
+    activities = ObserveActivities(lambda _: together, at_once)
     return await ActivityEnvironment().run(activities.see_back, request)
+
+
+def as_one(parts: Sequence[Part]) -> Routing:
+    return several(parts, CAPABILITIES, judged=0, owns=True)
 
 
 @pytest.mark.parametrize("away", [0, 1, 7, 14])
@@ -64,3 +73,9 @@ async def test_a_route_that_stays_away_can_t_be_seen() -> None:
         await _see(Leaky(1000))
     assert caught.value.type == "UnknownRoute"
     assert caught.value.non_retryable
+
+
+async def test_of_several_routers_one_with_strays_is_not_hidden_by_the_others() -> None:
+    assert (await _see(Leaky(0), Leaky(0))).sample_ratio is SampleRatio.MATCH
+    seen = await _see(Leaky(0), Leaky(0, strays=500))
+    assert (seen.sample_ratio, seen.strays) == (SampleRatio.MISMATCH, 500)

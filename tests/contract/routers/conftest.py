@@ -36,6 +36,7 @@ from tests.contract.routers.subjects import (
     HaproxySubject,
     MemorySubject,
     NginxSubject,
+    SeveralSubject,
     Subject,
     TraefikSubject,
 )
@@ -249,6 +250,11 @@ async def coarse_subject(client: httpx.AsyncClient) -> AsyncIterator[CoarseSubje
 @pytest.fixture
 def memory_subject() -> MemorySubject:
     return MemorySubject()
+
+
+@pytest.fixture
+def several_subject() -> SeveralSubject:
+    return SeveralSubject()
 
 
 @pytest.fixture

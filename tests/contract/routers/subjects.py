@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
-from adapters.ports import Routing
+from adapters.ports import Part, Routing
 from adapters.routers.envoy.capabilities import CAPABILITIES as ENVOY_CAPABILITIES
 from adapters.routers.envoy.fleet import Pool
 from adapters.routers.envoy.names import resource_file
@@ -23,6 +23,7 @@ from adapters.routers.haproxy.router import HaproxyRouter
 from adapters.routers.memory.router import NOTHING, Asks, MemoryRouter
 from adapters.routers.nginx.capabilities import CAPABILITIES as NGINX_CAPABILITIES
 from adapters.routers.nginx.router import NginxRouter
+from adapters.routers.several.router import several
 from adapters.routers.traefik import TRAEFIK_ETCD, TRAEFIK_FILE
 from adapters.routers.traefik.file import FileStore
 from adapters.routers.traefik.names import APART
@@ -30,6 +31,7 @@ from adapters.routers.traefik.router import TraefikRouter
 from adapters.routers.traefik.store import Store
 from schemas.capabilities import Capabilities
 from schemas.deployment import Endpoint
+from schemas.joint_capabilities import joint
 from schemas.route import AudienceBy, Route
 from tests.contract.routers.coarse import CAPABILITIES, TOTAL, CoarseGateway, CoarseRouter
 from tests.contract.routers.example import FOLDER, FolderProxy, FolderRouter
@@ -119,6 +121,53 @@ class MemorySubject:
 
     async def copies(self, service: str) -> Mapping[str, int]:
         return self._router.copies[service]
+
+
+class SeveralSubject:
+    """Two routers in memory as one; each user comes in through one of them."""
+
+    def __init__(self) -> None:
+        self.routers = (MemoryRouter(), MemoryRouter())
+        parts = [Part(f"memory-{at}", one.routing) for at, one in enumerate(self.routers)]
+        can = joint([one.capabilities for one in self.routers])
+        self.routing = several(parts, can, judged=0, owns=True)
+
+    def put_up(self, *versions: str, length: int = 0) -> str:
+        service = new_name(length)
+        for router in self.routers:
+            for version in versions:
+                router.add_pool(service, version)
+        return service
+
+    async def call(
+        self, service: str, users: Iterable[str], asks: Asks = NOTHING
+    ) -> Mapping[str, str]:
+        return {user: self._door(user).send(service, user, asks) for user in users}
+
+    def _door(self, user: str) -> MemoryRouter:
+        return self.routers[sum(user.encode()) % len(self.routers)]
+
+    async def change_by_hand(self, service: str, weight: float) -> None:
+        """On all of them, so that users see it; `test_several` has one that is changed alone."""
+        for router in self.routers:
+            router.change(_with_weight(await router.read(service), weight))
+
+    async def take_down(self, service: str, version: str) -> None:
+        """On one: whoever comes in there gets nothing."""
+        self.routers[1].take_down(service, version)
+
+    def name(self) -> str:
+        return new_name()
+
+    def instances_of(self, version: str, count: int) -> tuple[Endpoint, ...]:
+        return tuple(Endpoint(host="127.0.0.1", port=next(_ports)) for _ in range(count))
+
+    async def copies(self, service: str) -> Mapping[str, int]:
+        total: dict[str, int] = {}
+        for router in self.routers:
+            for version, count in router.copies[service].items():
+                total[version] = total.get(version, 0) + count
+        return total
 
 
 class EnvoySubject:
@@ -364,6 +413,7 @@ def _with_weight(now: Route, weight: float) -> Route:
 
 SUBJECTS: Final[dict[str, Capabilities]] = {
     "memory": MemoryRouter().capabilities,
+    "several": joint([MemoryRouter().capabilities] * 2),
     "envoy": ENVOY_CAPABILITIES,
     "haproxy": HAPROXY_CAPABILITIES,
     "nginx": NGINX_CAPABILITIES,
@@ -372,4 +422,4 @@ SUBJECTS: Final[dict[str, Capabilities]] = {
     "traefik-file": TRAEFIK_FILE.capabilities,
     "traefik-etcd": TRAEFIK_ETCD.capabilities,
 }
-"""Every router there is, one with coarse weights, and the one of the documentation."""
+"""Every router there is, two as one, one with coarse weights, and the one of the documentation."""

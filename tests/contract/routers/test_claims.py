@@ -11,6 +11,7 @@ from tests.contract.routers.subjects import SUBJECTS
 
 LACKING = {
     "memory": set(),
+    "several": set(),
     "envoy": set(),
     "nginx": {"instances", "mirroring"},
     "haproxy": {"endpoints", "mirroring", "users"},

@@ -33,7 +33,7 @@ EIGHTH_BIT = TotalGrid(total=256)
 
 
 @given(GRIDS, WEIGHTS)
-def test_the_nearest_weight_can_be_done(grid: Grid, weight: float) -> None:
+def test_the_nearest_weight_can_be_done(grid: TotalGrid | RelativeGrid, weight: float) -> None:
     assert can_do(grid, next_weight(grid, weight))
     parts = grid.nearest(weight)
     most = grid.total if isinstance(grid, TotalGrid) else grid.most
