@@ -36,21 +36,30 @@ class CallHook(Model):
     )
 
 
+def no_door(event: HookEvent) -> HookEvent:
+    """Leave an event as it is: no answer may come later but by being asked again."""
+    return event
+
+
 class HookActivities:
     """Activities over the hooks.
 
     Args:
         caller_for: finds the caller of a specification.
         sleep: waits that many seconds.
+        with_door: adds to an event where an answer may come later. It is done here, where the
+            event is sent, so that no history has a token.
     """
 
     def __init__(
         self,
         caller_for: Callable[[HookCall], HookCaller],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        with_door: Callable[[HookEvent], HookEvent] = no_door,
     ) -> None:
         self._caller_for = caller_for
         self._sleep = sleep
+        self._with_door = with_door
 
     @activity.defn(name=CALL_HOOK)
     async def call(self, request: CallHook) -> HookAnswer:
@@ -58,7 +67,8 @@ class HookActivities:
         while True:
             with terminal_errors():
                 caller = self._caller_for(request.call)
-                answer = await _with_heartbeats(caller.call(request.event))
+                event = self._with_door(request.event)
+                answer = await _with_heartbeats(caller.call(event))
             activity.heartbeat()
             if answer.said is not Said.LATER or not request.waits:
                 return answer

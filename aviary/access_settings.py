@@ -18,7 +18,13 @@ from adapters.tls import TlsFiles
 
 HTTP_PARTS: Final = ("prometheus", "alertmanager")
 """Parts that are asked over HTTP; each has the settings `<part>_url`, `<part>_user` and so on."""
-_URLS: Final = ("prometheus_url", "alertmanager_url", "temporal_ui_url", "report_url")
+_URLS: Final = (
+    "prometheus_url",
+    "alertmanager_url",
+    "temporal_ui_url",
+    "report_url",
+    "hook_answer_url",
+)
 _SECRETS: Final = (
     "prometheus_password",
     "prometheus_token",
@@ -28,6 +34,7 @@ _SECRETS: Final = (
     "kafka_sasl_password",
     "webhook_token",
     "deploy_token",
+    "hook_answer_secret",
 )
 """Each may also stand in a file: `<name>_file`."""
 
@@ -91,6 +98,13 @@ class AccessSettings(BaseSettings):
         "are taken there.",
     )
     deploy_token_file: Path | None = _FILE_AT_START
+    hook_answer_secret: SecretStr | None = Field(
+        default=None,
+        min_length=24,
+        description="Makes and proves the tokens of hooks that answer later; none are made "
+        "without it.",
+    )
+    hook_answer_secret_file: Path | None = _FILE
     http_docs: bool = Field(
         default=False, description="Serve /docs, /redoc and /openapi.json beside what is served."
     )
@@ -114,6 +128,11 @@ def problems(settings: Any) -> Iterator[Problem]:
         yield from _credentials(settings, part)
         secure = str(getattr(settings, f"{part}_url") or "").startswith("https:")
         yield from _files(settings, part, secure, f"{variable(f'{part}_url')} is not https")
+    if (
+        settings.hook_answer_url is not None
+        and secret_at_use(settings, "hook_answer_secret") is None
+    ):
+        yield Problem("hook_answer_url", "expected AVIARY_HOOK_ANSWER_SECRET beside it")
     yield from _temporal(settings)
     yield from _kafka(settings)
 
@@ -259,6 +278,11 @@ def secret_of(settings: Any, name: str) -> SecretStr | None:
     """
     secret = _either(settings, name)
     return None if secret is None else SecretStr(secret.read())
+
+
+def secret_at_use(settings: Any, name: str) -> Secret | None:
+    """A secret that is read anew at each use; None where it is not set."""
+    return _either(settings, name)
 
 
 def is_loopback(host: str) -> bool:

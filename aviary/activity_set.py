@@ -14,7 +14,7 @@ from activities.announce import AnnounceActivities
 from activities.decided import DecidedActivities, went_final
 from activities.deploy import DeployActivities
 from activities.drift import DriftActivities, Known, Platforms
-from activities.hooks import HookActivities
+from activities.hooks import HookActivities, no_door
 from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
 from activities.readiness import ReadinessActivities
@@ -36,7 +36,7 @@ from aviary.queues import Activity, ActivitySet
 from aviary.schedules import plan_back
 from schemas.catalog import Catalog
 from schemas.deploy_spec import DeploySpec
-from schemas.hooks import HookCall
+from schemas.hooks import HookCall, HookEvent
 from schemas.router_spec import RouterSpec
 
 
@@ -58,6 +58,8 @@ class Outside:
     begin_ramp: Activity
     deployers: Callable[[DeploySpec], Deployer] | None = None
     """None: versions are put up by the pipeline alone."""
+    with_door: Callable[[HookEvent], HookEvent] = no_door
+    """Adds to what a hook is sent where it may answer later."""
     cdevents: bool = False
     """Whether events are published as CDEvents as well."""
     heals_within: timedelta = HEALS_WITHIN
@@ -103,7 +105,7 @@ def activity_set(client: Client, outside: Outside) -> ActivitySet:
             admission.wait_for_end,
             PreflightActivities(outside.alerts).preflight,
             ReadinessActivities(routers).ready,
-            HookActivities(outside.hooks).call,
+            HookActivities(outside.hooks, with_door=outside.with_door).call,
         ],
         deploying=[deploy.put_up, deploy.scale, deploy.count, deploy.take_down],
     )

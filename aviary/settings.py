@@ -152,6 +152,11 @@ class Settings(AccessSettings):
     notify_file: Path | None = Field(
         default=None, description="A file of such lines, in place of AVIARY_NOTIFY_CHANNELS."
     )
+    hook_answer_url: str | None = Field(
+        default=None,
+        pattern=_URL,
+        description="Where hooks reach the webhook's /hooks/answer, told to them with each call.",
+    )
     cdevents: bool = Field(default=True, description="Publish CDEvents beside Aviary's own.")
 
     router_slots: int = Field(default=50, ge=1, description="Router writes at the same time.")

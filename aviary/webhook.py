@@ -18,6 +18,7 @@ from adapters.alertmanager import AlertmanagerAlerts
 from adapters.http_access import open_client
 from adapters.kafka import Sender
 from aviary.access_settings import http_access, is_loopback, secret_of
+from aviary.answer_door import CLOSED, AnswerDoor, ByTemporal, add_answers, tokens_of
 from aviary.builds.identity import named_build
 from aviary.catalog_watch import CatalogWatch
 from aviary.channels import links_of
@@ -82,6 +83,7 @@ def create_app(  # noqa: PLR0913 - its parts
     recovery: Recovery | None = None,
     deciding: Callable[[], Container[str]] = frozenset,
     events: EventReceiver | None = None,
+    door: AnswerDoor | None = None,
 ) -> FastAPI:
     """Build the webhook's app.
 
@@ -94,6 +96,7 @@ def create_app(  # noqa: PLR0913 - its parts
         recovery: makes losses good; if left out there is no Alertmanager to ask.
         deciding: names of labels that a label set too large keeps.
         events: takes deploy events; if left out there are none.
+        door: takes the answers of hooks; if left out nobody may answer.
     """
     registry = registry or CollectorRegistry()
     recovery = recovery or Recovery(None, service_of, lambda _: True, clock)
@@ -122,6 +125,7 @@ def create_app(  # noqa: PLR0913 - its parts
 
     if events is not None:
         _add_events(app, events)
+    add_answers(app, door or CLOSED)
     add_health(app, writer.check, registry, build=options.build)
 
     @app.put("/{path:path}", include_in_schema=False)
@@ -229,6 +233,7 @@ async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
                 recovery=recovery,
                 deciding=known.deciding,
                 events=EventReceiver(deploying, sender, known.catalog),
+                door=AnswerDoor(tokens_of(settings), ByTemporal(settings)),
             )
             async with told(sender.check, registry, "webhook"):
                 await serve(app, taken, stop, name="webhook")

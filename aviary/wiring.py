@@ -27,6 +27,7 @@ from adapters.metrics.batching import BatchedMetrics
 from adapters.ports import AlertSource, MetricsSource, ReportWriter, Routing
 from aviary.access_settings import http_access
 from aviary.activity_set import Outside, activity_set
+from aviary.answer_door import with_door
 from aviary.catalog_watch import CatalogWatch
 from aviary.channels import make_notifier
 from aviary.connect import kafka_options
@@ -161,6 +162,7 @@ async def wire(
             runs=partial(is_running, client),
             judge=judge.judge,
             begin_ramp=RampActivities(metrics, routers, packs.resolve).begin,
+            with_door=with_door(settings),
             cdevents=settings.cdevents,
         )
         yield activity_set(client, outside)

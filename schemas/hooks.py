@@ -221,9 +221,10 @@ class HookData(Model):
     weight: Percent = Field(description="Share of the requests that the version has now, percent.")
     cause: Text = Field(default="", description="Why it goes back, where it does.")
     answer_by: AwareDatetime = Field(description="No answer by then is a no.")
-    answer_token: str = Field(
-        default="", description="Where an answer may come later: what it is for."
+    answer_url: str = Field(
+        default="", description="Where an answer that comes later is posted to, where it may be."
     )
+    answer_token: str = Field(default="", description="The bearer token that it is posted with.")
 
 
 class HookEvent(Model):
@@ -274,6 +275,12 @@ class Said(StrEnum):
     """It has taken the question, and the answer comes later."""
 
 
+CallId = Annotated[
+    str,
+    Field(min_length=1, max_length=100, description="What a call is known by: the event's id."),
+]
+
+
 class HookAnswer(Model):
     """An answer, with its reason."""
 
@@ -287,7 +294,7 @@ class HookAnswer(Model):
 class LateAnswer(Model):
     """The answer to a call that was answered with `later`."""
 
-    id: str = Field(max_length=100, description="What the call is known by: the event's id.")
+    id: CallId
     verdict: Literal["yes", "no"]
     reason: Text = ""
     by: Name = Field(default="", description="Who says it.")
@@ -305,3 +312,42 @@ class LateAnswer(Model):
         """As if it had been given at once."""
         reason = f"{self.reason} ({self.by})" if self.by and self.reason else self.reason or self.by
         return HookAnswer(said=Said(self.verdict), reason=reason)
+
+
+class NotTaken(StrEnum):
+    """Why an answer that comes later is not taken; a closed set."""
+
+    UNFIT = "unfit"
+    """It is none."""
+    UNKNOWN = "unknown"
+    """The call is none of this canary."""
+    ALIKE = "alike"
+    """The call was answered already, and alike: whoever says it twice has been heard."""
+    OTHERWISE = "otherwise"
+    """The call was answered already, otherwise."""
+    TOO_LATE = "too_late"
+    """Nobody waits for it any more."""
+
+
+class Untaken(Model):
+    """An answer that was not taken."""
+
+    why: NotTaken
+    text: str
+
+
+class AskedHook(Model):
+    """One call of a hook that is asked, as its canary shows it."""
+
+    id: CallId
+    hook: KindName
+    moment: HookMoment
+    step: int | None = Field(default=None, description="Number from 1 of the step.")
+    answer_by: AwareDatetime
+    answer: HookAnswer | None = None
+    over: Text = Field(default="", description="Why nobody waits for an answer any more.")
+
+    @property
+    def waits(self) -> bool:
+        """Whether an answer would be taken."""
+        return self.answer is None and not self.over

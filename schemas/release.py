@@ -31,14 +31,14 @@ from schemas.decisions import DecisionRecord
 from schemas.deploy_spec import DeploySpec
 from schemas.deployment import Config, Generation, ImageName, WantedVersion
 from schemas.fitting import fit, fitted, size_of
-from schemas.hooks import Hook, HookAnswer
+from schemas.hooks import AskedHook, Hook, HookAnswer, HookMoment
 from schemas.interning import interned
 from schemas.judging import JudgeSpec, MetricSpec
 from schemas.outside import TEXT_MOST, Name, Text, cut
 from schemas.phases import CanaryPhase as CanaryPhase  # noqa: PLC0414 - part of what this says
 from schemas.phases import ReleasePhase as ReleasePhase  # noqa: PLC0414
 from schemas.route import Route
-from schemas.router_spec import RouterSpec
+from schemas.router_spec import KindName, RouterSpec
 from schemas.sharing import FEW, share, unshare
 from schemas.stages import Stage
 from schemas.verdict import Verdict
@@ -306,7 +306,19 @@ class HookState(Model):
 
     id: str
     began: datetime
+    hook: KindName
+    moment: HookMoment
+    step: int | None = None
+    """Number from 1 of the step."""
+    answer_by: datetime
     answer: HookAnswer | None = None
+    over: str = ""
+    """Why no answer is waited for any more, in words."""
+
+    @property
+    def asked(self) -> AskedHook:
+        """As it is shown."""
+        return AskedHook(**self.model_dump(exclude={"began"}))
 
 
 class CanaryState(Model):
@@ -416,6 +428,8 @@ class CanaryStatus(CanaryReport):
     version: Version
     route: Route | None
     alerts_seen: int
+    hooks: tuple[AskedHook, ...] = ()
+    """The hooks that were asked last, oldest first."""
 
 
 class CanaryOutcome(Model):

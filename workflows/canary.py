@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.alert_policy import AlertAction
     from schemas.decisions import OUTCOME_MOST, DecisionRecord, Did, Heard
     from schemas.fitting import fitted
-    from schemas.hooks import HookMoment, LateAnswer
+    from schemas.hooks import HookMoment, LateAnswer, NotTaken, Untaken
     from schemas.ids import (
         CANARY_WORKFLOW,
         QUERY_STATUS,
@@ -78,6 +78,7 @@ _ANSWER = (
     "The answer of a hook that said it would come later. Input is JSON: "
     '{"id": "msg_…", "verdict": "yes" or "no", "reason": "why"}'
 )
+_UNFIT = Untaken(why=NotTaken.UNFIT, text=f"expected {_ANSWER}")
 ALERT_BYTES = 16 * 1024
 """Of an alert, in the cause that it is."""
 _DID = {
@@ -377,24 +378,26 @@ class CanaryWorkflow(Commands):
     @workflow.signal(name=SIGNAL_HOOK_ANSWER, description=_ANSWER)
     def hook_answer_signal(self, value: Any = None) -> None:
         """Take the answer of a hook that said `later`."""
-        late = LateAnswer.of(value)
-        refusal = self._hooks.heard(late) if late else "it is none"
-        if refusal is not None:
-            workflow.logger.warning("an answer is of no use", extra={"why": refusal})
+        untaken = self._hear(value)
+        if untaken is not None:
+            workflow.logger.warning("an answer is of no use", extra={"why": untaken.text})
 
     @workflow.update(name=SIGNAL_HOOK_ANSWER, description=_ANSWER)
     async def hook_answer(self, value: Any = None) -> str:
         """Likewise; answers what happens."""
-        late = LateAnswer.of(value)
-        refusal = self._hooks.heard(late) if late else "it is none"
-        return refusal or "the hook has answered"
+        untaken = self._hear(value)
+        return untaken.text if untaken else "the hook has answered"
 
     @hook_answer.validator
     def _check_hook_answer(self, value: Any = None) -> None:
         late = LateAnswer.of(value)
-        refusal = self._hooks.refuses(late) if late else f"expected {_ANSWER}"
-        if refusal is not None:
-            raise ApplicationError(refusal, type=REFUSED)
+        untaken = self._hooks.refuses(late) if late else _UNFIT
+        if untaken is not None:
+            raise ApplicationError(untaken.text, untaken, type=REFUSED)
+
+    def _hear(self, value: Any) -> Untaken | None:
+        late = LateAnswer.of(value)
+        return self._hooks.heard(late) if late else _UNFIT
 
     @workflow.query(name=QUERY_STATUS, description="Where this canary is, and why. No input.")
     def status(self, _: Any = None) -> CanaryStatus:
@@ -406,6 +409,7 @@ class CanaryWorkflow(Commands):
             version=self._plan.version,
             route=self._traffic.route,
             alerts_seen=self._alerts.count,
+            hooks=self._hooks.asked,
         )
 
     def _refusal(self, kind: CommandKind, _: Command) -> str | None:

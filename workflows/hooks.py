@@ -9,30 +9,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Final
 
 from temporalio import workflow
 from temporalio.common import WorkflowIDReusePolicy
-from temporalio.exceptions import TimeoutError as TimeoutFailure
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.hooks import HOOK_POLICY, CallHook
-    from schemas.base import format_duration
     from schemas.decisions import DecisionRecord, Did, Heard
     from schemas.events import RELEASE_SOURCE
     from schemas.hooks import (
         CONTRACT_AFTER,
+        AskedHook,
         Hook,
-        HookAnswer,
         HookData,
         HookEvent,
         HookMoment,
         LateAnswer,
+        NotTaken,
         OnNo,
-        Said,
+        Untaken,
         at,
         call_id,
     )
@@ -42,30 +37,16 @@ with workflow.unsafe.imports_passed_through():
         contract_workflow_id,
         hook_workflow_id,
     )
-    from schemas.outside import cut
     from schemas.release import CanaryInput, Cause, CauseKind, HookState
-    from workflows import describe
-    from workflows.calls import Call, Calls, Stop, failure_of, not_yet, until_done
+    from workflows.asking import Answered, Asking, CallBook
+    from workflows.calls import Calls, Stop, not_yet
     from workflows.cell import here
     from workflows.contract import ContractInput
     from workflows.decisions import Decisions
     from workflows.hook import TOLD_TASK_TIMEOUT, HookInput
     from workflows.outcomes import Failed, Stopped
     from workflows.traffic import Traffic
-    from workflows.trying import Told, only_out_of_attempts, rounds
-
-_KEPT: Final = 60
-"""Calls that a canary remembers: those of one stage, and some."""
-_REASON_MOST: Final = 500
-
-
-@dataclass(frozen=True)
-class Answered:
-    """What a hook said, in words; no answer in time is a no."""
-
-    hook: Hook
-    yes: bool
-    text: str
+    from workflows.trying import Told
 
 
 class Hooks:
@@ -92,14 +73,18 @@ class Hooks:
         self._traffic = traffic
         self._calls = calls
         self._decisions = decisions
-        known = start.resume.hooks if start.resume else ()
-        self._known = {one.id: one for one in known}
+        self._book = CallBook(start.resume.hooks if start.resume else ())
         self._telling: set[asyncio.Task[None]] = set()
 
     @property
     def states(self) -> tuple[HookState, ...]:
         """What another run of this canary has to know."""
-        return tuple(self._known.values())[-_KEPT:]
+        return self._book.states
+
+    @property
+    def asked(self) -> tuple[AskedHook, ...]:
+        """The calls that ask, as they are shown."""
+        return self._book.asked
 
     # --- asked ---
 
@@ -126,60 +111,31 @@ class Hooks:
         Returns:
             The answer; what stopped the wait; None when it became unneeded.
         """
-        event = self._event(hook, moment, step)
-        told = told or self._calls.told
-        request = CallHook(call=hook.call, event=event, waits=True)
-        summary = f"{self._start.plan.service}: hook {hook.name}"
-        failures, why = 0, ""
-        for retry in rounds(HOOK_POLICY.retry):
-            left = event.data.answer_by - workflow.now()
-            if (known := self._known[event.id].answer) is not None:
-                return self._said(hook, known)
-            if left <= timedelta(0):
-                return self._silent(hook, why)
-            attempts = retry.maximum_attempts
-            if hook.retries is not None:
-                attempts = min(attempts, hook.retries + 1 - failures)
-            again = replace(retry, maximum_attempts=attempts)
-            handle = self._calls.start(Call.CALL_HOOK, request, summary, retry=again, within=left)
-            stopped = await until_done(
-                handle, stop, lambda: unless() or self._known[event.id].answer is not None
-            )
-            if not handle.done():
-                handle.cancel()
-                if self._known[event.id].answer is not None:
-                    continue
-                return stopped
-            error = failure_of(handle)
-            if error is None:
-                told("")
-                self._keep(event.id, handle.result())
-                continue
-            if not (why and isinstance(error.cause, TimeoutFailure)):  # which says less
-                why = describe.failure(error)
-            failures += attempts
-            over = hook.retries is not None and failures > hook.retries
-            if over or not only_out_of_attempts(error):
-                told("")
-                return self._silent(hook, why, retried=over)
-            told(why)
-        raise AssertionError("rounds has no end")
+        asking = Asking(
+            hook=hook,
+            event=self._event(hook, moment, step),
+            calls=self._calls,
+            book=self._book,
+            stop=stop,
+            unless=unless,
+            told=told or self._calls.told,
+        )
+        return await asking.end()
 
-    def heard(self, late: LateAnswer) -> str | None:
-        """Take an answer that comes later; why not, in words, or None."""
-        refusal = self.refuses(late)
-        if refusal is None:
-            self._keep(late.id, late.answer)
-        return refusal
+    def heard(self, late: LateAnswer) -> Untaken | None:
+        """Take an answer that comes later; why not, or None."""
+        untaken = self.refuses(late)
+        if untaken is None:
+            self._book.keep(late.id, late.answer)
+        return untaken
 
-    def refuses(self, late: LateAnswer) -> str | None:
-        """Why an answer that comes later is of no use; None where it is."""
-        known = self._known.get(late.id)
-        if known is None:
-            return "no hook of this canary waits for such an answer"
-        if known.answer is not None:
-            return f"the hook has answered already: {known.answer.said}"
-        return None
+    def refuses(self, late: LateAnswer) -> Untaken | None:
+        """Why an answer that comes later is not taken; None where it is."""
+        untaken = self._book.refuses(late)
+        if untaken is None and self._decisions.now().cause is not None:
+            text = f"too late: {self._start.plan.service} goes back"
+            return Untaken(why=NotTaken.TOO_LATE, text=text)
+        return untaken
 
     def heed(self, answered: Answered, doubt: Callable[[str], None]) -> Failed | None:
         """Record an answer, and do what the catalog says of it.
@@ -211,21 +167,6 @@ class Hooks:
         self._decisions.note(
             DecisionRecord(at=workflow.now(), heard=Heard.HOOK, did=did, name=hook.name, text=text)
         )
-
-    def _keep(self, call: str, answer: HookAnswer) -> None:
-        if answer.said is Said.LATER:
-            raise RuntimeError("an answer that is waited for came as later")
-        self._known[call] = self._known[call].model_copy(update={"answer": answer})
-
-    def _said(self, hook: Hook, answer: HookAnswer) -> Answered:
-        reason = f": {cut(answer.reason, _REASON_MOST)}" if answer.reason else ""
-        text = f"hook {hook.name} said {answer.said}{reason}"
-        return Answered(hook, answer.said is Said.YES, text)
-
-    def _silent(self, hook: Hook, why: str, *, retried: bool = False) -> Answered:
-        most = f"{hook.retries} retries" if retried else format_duration(hook.deadline)
-        reason = f": {cut(why, _REASON_MOST)}" if why else ""
-        return Answered(hook, yes=False, text=f"hook {hook.name} gave no answer in {most}{reason}")
 
     # --- told ---
 
@@ -299,12 +240,22 @@ class Hooks:
             moment=moment,
             step=number,
         )
-        began = self._begin(call)
+        now = workflow.now()
+        known = self._book.begun(
+            HookState(
+                id=call,
+                began=now,
+                hook=hook.name,
+                moment=moment,
+                step=number,
+                answer_by=now + hook.deadline,
+            )
+        )
         cause = self._decisions.now().cause
         return HookEvent(
             source=f"{RELEASE_SOURCE}{start.release}",
             id=call,
-            time=began,
+            time=known.began,
             subject=plan.service,
             data=HookData(
                 hook=hook.name,
@@ -318,16 +269,9 @@ class Hooks:
                 steps=self._steps,
                 weight=self._traffic.weight,
                 cause=cause.text if cause else "",
-                answer_by=began + hook.deadline,
-                answer_token=f"{plan.service}/{call}" if moment.asks else "",
+                answer_by=known.answer_by,
             ),
         )
-
-    def _begin(self, call: str) -> datetime:
-        """When a call was first made: the same in every run."""
-        if call not in self._known:
-            self._known[call] = HookState(id=call, began=workflow.now())
-        return self._known[call].began
 
 
 class Beside:

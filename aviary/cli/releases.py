@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import getpass
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aviary.cli.answering import answer
 from aviary.cli.border import print_json, say
 from aviary.cli.catalogs import VersionOption
 from aviary.cli.failing import CommandError, ExitCode, Group
@@ -21,8 +20,15 @@ from aviary.cli.options import (
     FormatOption,
     NamespaceOption,
     NoColorOption,
-    checked,
     duration,
+)
+from aviary.cli.reaching import (
+    ReleaseArgument,
+    RunningArgument,
+    login,
+    service_name,
+    temporal_settings,
+    with_releases,
 )
 from schemas.causes import CauseKind
 from schemas.phases import ReleasePhase
@@ -34,40 +40,6 @@ if TYPE_CHECKING:
     from aviary.settings import Settings
     from schemas.release import ReleasePlan
 
-_T = TypeVar("_T")
-
-
-def _release_id(value: str | None) -> str | None:
-    from schemas.base import ReleaseId  # noqa: PLC0415 - keeps --help fast
-
-    return checked("RELEASE", value, ReleaseId)
-
-
-def _service_name(value: str | None) -> str | None:
-    from schemas.base import ServiceName  # noqa: PLC0415 - keeps --help fast
-
-    return checked("--service", value, ServiceName)
-
-
-def _runs(incomplete: str) -> list[str]:
-    from aviary.cli.completion import running  # noqa: PLC0415 - only when a shell asks
-
-    return running(incomplete)
-
-
-def _is_known(incomplete: str) -> list[str]:
-    from aviary.cli.completion import known  # noqa: PLC0415 - only when a shell asks
-
-    return known(incomplete)
-
-
-_RELEASE: dict[str, Any] = {
-    "help": "The release id.",
-    "metavar": "RELEASE",
-    "callback": _release_id,
-}
-ReleaseArgument = Annotated[str, typer.Argument(**_RELEASE, autocompletion=_is_known)]
-RunningArgument = Annotated[str, typer.Argument(**_RELEASE, autocompletion=_runs)]
 
 StateOption = Annotated[ReleasePhase | None, typer.Option(help="Only releases in this state.")]
 WithServiceOption = Annotated[
@@ -120,6 +92,7 @@ def register(app: typer.Typer) -> None:
     release.command()(_command("rollback", "Take the whole release back."))
     meaning = "Rather than go back to a version that is down: leave --service on its new one."
     release.command()(_command("keep", meaning))
+    release.command()(answer)
     app.add_typer(release, name="release")
 
 
@@ -163,7 +136,7 @@ def start(  # noqa: PLR0913 - one parameter an option
     async def run(releases: Releases) -> bool:
         return await releases.start(planned, asked.deploy.digest())
 
-    started = _with_releases(settings, run)
+    started = with_releases(settings, run)
     if output is Format.JSON:
         print_json({"release": planned.release, "started": started})
     elif started:
@@ -237,17 +210,17 @@ def list_releases(  # noqa: PLR0913, PLR0917 - one parameter an option
     now = datetime.now(UTC)
     filters = Filters(
         state=state,
-        services=tuple(one for text in service or () if (one := _service_name(text)) is not None),
+        services=tuple(one for text in service or () if (one := service_name(text)) is not None),
         environment=environment,
         since=moment("--since", since, now),
         until=moment("--until", until, now),
         verdict=verdict,
         cause=cause,
-        because_of=_service_name(because_of),
+        because_of=service_name(because_of),
         waiting=waiting,
     )
-    found = _with_releases(
-        _settings(address, namespace), lambda releases: releases.find(filters, limit)
+    found = with_releases(
+        temporal_settings(address, namespace), lambda releases: releases.find(filters, limit)
     )
     if output is Format.JSON:
         print_json([found_as_data(one) for one in found])
@@ -269,7 +242,7 @@ def status(
         found = await releases.status(release)
         return found, await releases.canaries(found)
 
-    found, canaries = _with_releases(_settings(address, namespace), run)
+    found, canaries = with_releases(temporal_settings(address, namespace), run)
     if output is Format.JSON:
         print_json(status_as_data(found, canaries))
     else:
@@ -305,7 +278,7 @@ def watch(  # noqa: PLR0913, PLR0917 - one parameter an option
         )
 
     try:
-        ended = _with_releases(_settings(address, namespace), run)
+        ended = with_releases(temporal_settings(address, namespace), run)
     except KeyboardInterrupt:
         text = f"release {release} goes on; `aviary release watch {release}` follows it again"
         raise CommandError(ExitCode.INTERRUPTED, text) from None
@@ -321,8 +294,8 @@ def explain(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Tell what happened to a release, when, on which evidence, and who said so."""
-    timeline = _with_releases(
-        _settings(address, namespace), lambda releases: releases.timeline(release)
+    timeline = with_releases(
+        temporal_settings(address, namespace), lambda releases: releases.timeline(release)
     )
     if output is Format.JSON:
         print_json(timeline.model_dump(mode="json"))
@@ -340,7 +313,7 @@ def _command(word: str, meaning: str) -> Callable[..., None]:
         release: RunningArgument,
         service: Annotated[
             str | None,
-            typer.Option("--service", "-s", help="Only this service.", callback=_service_name),
+            typer.Option("--service", "-s", help="Only this service.", callback=service_name),
         ] = None,
         by: Annotated[str | None, typer.Option(help="Who says it; default: login name.")] = None,
         reason: Annotated[str, typer.Option("--reason", "-r", help="Why; recorded.")] = "",
@@ -353,10 +326,10 @@ def _command(word: str, meaning: str) -> Callable[..., None]:
     ) -> None:
         from schemas.release import Command  # noqa: PLC0415 - keeps --help fast
 
-        command = Command(by=by or _login(), reason=reason, service=service)
+        command = Command(by=by or login(), reason=reason, service=service)
         patience = timedelta(seconds=timeout)
-        answer = _with_releases(
-            _settings(address, namespace),
+        answer = with_releases(
+            temporal_settings(address, namespace),
             lambda releases: releases.command(word, release, command, patience),
         )
         if output is Format.JSON:
@@ -367,25 +340,3 @@ def _command(word: str, meaning: str) -> Callable[..., None]:
     run.__name__ = word
     run.__doc__ = meaning
     return run
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container may run as a user without a name
-        return "unknown"
-
-
-def _settings(address: str | None, namespace: str | None) -> Settings:
-    from aviary.settings import load_settings  # noqa: PLC0415
-
-    return load_settings(temporal_address=address, temporal_namespace=namespace)
-
-
-def _with_releases(settings: Settings, use: Callable[[Releases], Awaitable[_T]]) -> _T:
-    from aviary.cli.remote import Releases  # noqa: PLC0415 - brings in Temporal's SDK
-
-    async def run() -> _T:
-        return await use(await Releases.connect(settings))
-
-    return asyncio.run(run())

@@ -39,8 +39,10 @@ from aviary.cli.sight import Sight, sight_of
 from aviary.connect import connect_temporal
 from aviary.history.events import first
 from aviary.history.fetch import fetch_timeline
+from aviary.hook_answers import Given, give
 from aviary.settings import Settings
 from schemas import attributes, ids
+from schemas.hooks import LateAnswer
 from schemas.release import (
     CanaryPhase,
     CanaryStatus,
@@ -304,6 +306,15 @@ class Releases:
             text = _one_line(f"{word} {release}: {error.status.name}: {error.message}")
             raise CommandError(ExitCode.FAILURE, text) from None
         return answer
+
+    async def answer(self, service: str, late: LateAnswer, patience: timedelta) -> Given:
+        """Give the answer of a hook to a service's canary.
+
+        Raises:
+            CommandError: nobody answers (1).
+        """
+        async with failures_told(f"the canary of {service}"):
+            return await give(self._client, service, late, cell=self._cell, patience=patience)
 
     async def _unanswered(
         self, handle: WorkflowHandle[object, object], word: str, release: str, command: Command

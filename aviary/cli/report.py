@@ -12,7 +12,7 @@ import typer
 
 from aviary.cli.failing import CommandError, ExitCode
 from aviary.cli.options import AddressOption, NamespaceOption
-from aviary.cli.releases import ReleaseArgument
+from aviary.cli.reaching import ReleaseArgument
 
 if TYPE_CHECKING:
     from aviary.settings import Settings

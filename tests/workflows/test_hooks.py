@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final, Literal
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
+from temporalio.testing import WorkflowEnvironment
 
 from adapters.errors import Retryable, Terminal
 from adapters.hooks.http.connection import HttpHookConnection
+from adapters.hooks.tokens import Called
+from aviary.answer_door import tokens_of, with_door
+from aviary.hook_answers import Given, give
+from aviary.settings import load_settings
 from schemas.decisions import Did, Heard
-from schemas.hooks import HookAnswer, HookMoment, Said
+from schemas.hooks import HookAnswer, HookMoment, LateAnswer, NotTaken, Said
 from schemas.ids import (
     SIGNAL_APPROVE,
     SIGNAL_HOOK_ANSWER,
@@ -31,6 +36,11 @@ ONE_STEP = {"steps": [50], "bake": "1m"}
 FORWARD = ("before_canary", "before_step", "during_bake", "after_step", "before_finalize")
 EVERY = [moment.value for moment in HookMoment]
 ANN = Command(by="ann")
+DOOR_SETTINGS: Final = load_settings(
+    hook_answer_secret="a-secret-of-24-characters",
+    hook_answer_url="https://aviary.example/hooks/answer",
+)
+DOOR: Final = with_door(DOOR_SETTINGS)
 
 
 async def hooked(
@@ -183,8 +193,7 @@ async def test_an_answer_may_come_later_by_itself(world: World, verdict: str) ->
     world.hook.answers["h"] = HookAnswer(said=Said.LATER)
     release = await hooked(world, "before_canary")
     await eventually(lambda: bool(world.hook.calls))
-    service, call = world.hook.calls[0].data.answer_token.split("/")
-    assert service == world.service("a")
+    call = world.hook.calls[0].id
     canary = release.canary("a")
     for wrong in (None, {"id": call}, {"id": "msg_0", "verdict": "yes"}):
         with pytest.raises(WorkflowUpdateFailedError):
@@ -208,6 +217,75 @@ async def test_junk_in_place_of_an_answer_does_nothing(world: World) -> None:
     word = {"id": world.hook.calls[0].id, "verdict": "yes"}
     await release.canary("a").signal(SIGNAL_HOOK_ANSWER, word)
     assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
+async def test_an_answer_that_comes_twice_or_too_late_says_so(world: World) -> None:
+    world.hook.answers["h"] = HookAnswer(said=Said.LATER)
+    release = await hooked(world, ["before_canary", "before_step"], deadline="2s", on_no="gate")
+    service = world.service("a")
+
+    async def given(call: str, verdict: Literal["yes", "no"]) -> Given:
+        late = LateAnswer(id=call, verdict=verdict)
+        patience = timedelta(seconds=10)
+        return await give(world.client, service, late, cell=world.cell, patience=patience)
+
+    await eventually(lambda: bool(world.hook.calls))
+    first = world.hook.calls[0].id
+    assert (await given("msg_0", "yes")).untaken is NotTaken.UNKNOWN
+    assert await given(first, "yes") == Given("the hook has answered")
+    again = await given(first, "yes")
+    assert (again.untaken, again.heard) == (NotTaken.ALIKE, True)
+    assert again.text == "hook h has answered already: yes"
+    other = await given(first, "no")
+    assert (other.untaken, other.heard) == (NotTaken.OTHERWISE, False)
+    await release.until(a="gated")
+    second = world.hook.calls[-1].id
+    late = await given(second, "yes")
+    assert (late.untaken, late.text) == (
+        NotTaken.TOO_LATE,
+        "too late: hook h gave no answer in 2s",
+    )
+    shown = (await release.canary_status("a")).hooks
+    assert [(one.id, one.step, one.waits) for one in shown] == [
+        (first, None, False),
+        (second, 1, False),
+    ]
+    await release.handle.execute_update(SIGNAL_ROLLBACK, ANN)
+    await release.result()
+    gone = await given(second, "yes")
+    assert (gone.untaken, gone.text) == (
+        NotTaken.TOO_LATE,
+        f"too late: no canary of {service} is under way",
+    )
+
+
+async def test_no_history_has_the_token_that_a_hook_is_given(server: WorkflowEnvironment) -> None:
+    world = World(server.client)
+    world.with_door = DOOR
+    async with world.working():
+        await _answers_with_its_token(world)
+
+
+async def _answers_with_its_token(world: World) -> None:
+    world.hook.answers["h"] = HookAnswer(said=Said.LATER)
+    release = await hooked(world, ["before_canary", "after_finalized"])
+    await eventually(lambda: bool(world.hook.calls))
+    asked = world.hook.calls[0]
+    token = asked.data.answer_token
+    assert asked.data.answer_url == "https://aviary.example/hooks/answer"
+    tokens = tokens_of(DOOR_SETTINGS)
+    assert tokens is not None
+    called = tokens.read(token)
+    assert called == Called(world.service("a"), asked.id)
+    late = LateAnswer(id=called.call, verdict="yes")
+    patience = timedelta(seconds=10)
+    await give(world.client, called.service, late, cell=world.cell, patience=patience)
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    kept = str((await release.canary("a").fetch_history()).events)
+    assert asked.id in kept
+    assert token.rsplit("/", 1)[1] not in kept
+    await eventually(lambda: ("after_finalized", None) in world.hook.moments)
+    assert world.hook.calls[-1].data.answer_token == "", "it is told, and not asked"
 
 
 async def test_a_person_may_skip_the_wait(world: World) -> None:

@@ -13,9 +13,9 @@ with workflow.unsafe.imports_passed_through():
     from schemas.hooks import HookMoment
     from schemas.release import CanaryPhase
     from schemas.stages import HookStage
+    from workflows.asking import Answered
     from workflows.calls import Call
     from workflows.commands import CommandKind
-    from workflows.hooks import Answered
     from workflows.outcomes import DONE, Outcome, Stopped
     from workflows.stages.context import Context, StageKind
 

@@ -24,8 +24,10 @@ from aviary.cli.failing import CommandError, ExitCode
 from aviary.cli.remote import Found
 from aviary.cli.sight import Sight
 from aviary.cli.tree import Look, Tree
+from aviary.hook_answers import Given
 from aviary.settings import Settings
 from schemas.event_kinds import MomentKind
+from schemas.hooks import AskedHook, HookMoment
 from schemas.live import Live
 from schemas.phases import CanaryPhase, ReleasePhase
 from schemas.release import CanaryStatus, Cause, ReleaseStatus, ServiceStatus
@@ -50,7 +52,9 @@ def status_of(text: str, phase: ReleasePhase) -> ReleaseStatus:
 
 def canary_of(text: str) -> CanaryStatus:
     other = every(Cause, text, text=f"{text} too")
-    return every(CanaryStatus, text, phase=CanaryPhase.BAKING, step=0, cause=other)
+    waits = {"id": "msg_0", "moment": HookMoment.BEFORE_CANARY, "answer": None, "over": ""}
+    hooks = (every(AskedHook, text, **waits),)
+    return every(CanaryStatus, text, phase=CanaryPhase.BAKING, step=0, cause=other, hooks=hooks)
 
 
 def look_of(text: str, phase: ReleasePhase) -> Look:
@@ -103,6 +107,9 @@ class Outside:
         ended = Found(self.text, self.text, AT, None)
         return [ended, *(every(Found, self.text, status=one) for one in running)]
 
+    async def answer(self, *_: Any) -> Given:
+        return Given(self.text)
+
     async def command(self, *_: Any) -> str:
         if self.fails:
             raise CommandError(ExitCode.FAILURE, f"refused: {self.text}")
@@ -139,6 +146,7 @@ ASKING = {
     "release skip": ("release", "skip", "r"),
     "release rollback": ("release", "rollback", "r"),
     "release keep": ("release", "keep", "r"),
+    "release answer": ("release", "answer", "r", "yes"),
     "report": ("report", "r"),
     "builds list": ("builds", "list"),
 }

@@ -13,6 +13,7 @@ from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.common import WorkerDeploymentVersion, WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
+from activities.hooks import no_door
 from adapters.connections import Connection
 from adapters.deployers.memory.deployer import MemoryDeployer
 from adapters.deployers.memory.platform import MemoryPlatform
@@ -27,7 +28,7 @@ from schemas.alert import Alert, AlertStatus
 from schemas.catalog import Catalog
 from schemas.deploy import DeployRequested
 from schemas.deploy_spec import DeploySpec
-from schemas.hooks import HookCall
+from schemas.hooks import HookCall, HookEvent
 from schemas.ids import (
     CANARY_WORKFLOW,
     NO_CELL,
@@ -119,6 +120,7 @@ class World:
         self.router_for: Callable[[RouterSpec], Routing] = lambda _: self.router.routing
         self.hook = ScriptedHook()
         self.hook_for: Callable[[HookCall], HookCaller] = lambda _: self.hook
+        self.with_door: Callable[[HookEvent], HookEvent] = no_door
         self.platform = self.router.platform = MemoryPlatform()
         self.deployer = MemoryDeployer(self.platform)
         self.judge = ScriptedJudge(client)
@@ -148,6 +150,7 @@ class World:
             runs=self.runs,
             judge=self.judge.judge,
             begin_ramp=self.judge.begin_ramp,
+            with_door=self.with_door,
             heals_within=self.heals_within,
         )
         queue = self.queue.removeprefix(str(self.cell))
