@@ -31,7 +31,16 @@ from bench import (
     starting,
 )
 from bench.figures import Figure, Spec
-from bench.tables import insert, markdown, rich_table
+from bench.tables import (
+    BEGIN,
+    END,
+    SIDE_BEGIN,
+    SIDE_END,
+    insert,
+    markdown,
+    rich_table,
+    side_by_side,
+)
 
 RESULT: Final = ROOT / ".cache/bench.json"
 
@@ -112,11 +121,12 @@ async def _run(names: Sequence[str], result: Path, console: Console, *, long: bo
     console.print(rich_table(document))
 
 
-def _show(table: str, page: Path | None) -> None:
+def _show(table: str, page: Path | None, begin: str = BEGIN, end: str = END) -> None:
     if page is None:
         sys.stdout.write(table)
         return
-    page.write_text(insert(page.read_text(encoding="utf-8"), table), encoding="utf-8")
+    text = insert(page.read_text(encoding="utf-8"), table, begin, end)
+    page.write_text(text, encoding="utf-8")
 
 
 def main() -> None:
@@ -127,11 +137,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=RESULT, help="where the run is written")
     parser.add_argument("--show", type=Path, help="print a written run as Markdown")
     parser.add_argument("--into", type=Path, help="put it into this page instead")
+    parser.add_argument("--routers", action="store_true", help="show the routers side by side")
     parser.add_argument("--plot", type=Path, help="draw its growth with many canaries as SVG")
     arguments = parser.parse_args()
     console = Console(width=160)
     if arguments.show is not None:
         shown = json.loads(arguments.show.read_text(encoding="utf-8"))
+        if arguments.routers:
+            table = side_by_side(shown, {name: routers.Specs.names(name) for name in routers.SITES})
+            _show(table, arguments.into, SIDE_BEGIN, SIDE_END)
+            return
         _show(markdown(complete(shown)), arguments.into)
         if arguments.plot is not None:
             arguments.plot.write_text(plot.svg(shown), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Routers beside Envoy: a change of weight through each, beside the platform's own command (15).
+"""Routers side by side: a change of weight through each, beside the platform's own command (15).
 
 A site is one router's server with a service in versions `a` and `b`; another is a class here and
 a line in `SITES`.
@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
@@ -19,14 +20,26 @@ from typing import Final, NamedTuple, Protocol, Self
 import httpx
 
 from adapters.ports import Router
+from adapters.routers.envoy.names import resource_file
+from adapters.routers.envoy.router import EnvoyRouter
+from adapters.routers.envoy.routes import local_domains, virtual_host
+from adapters.routers.files import read_document
 from adapters.routers.haproxy.map_file import MAP
 from adapters.routers.haproxy.router import HaproxyRouter
 from adapters.routers.haproxy.values import value_of
 from adapters.routers.nginx.router import NginxRouter
+from adapters.routers.traefik.capabilities import FILE, Sticky
+from adapters.routers.traefik.document import Entrance, document
+from adapters.routers.traefik.file import FileStore
+from adapters.routers.traefik.pace import Pace
+from adapters.routers.traefik.router import TraefikRouter
+from aviary.local.parts import envoy_program, traefik_program
 from bench.figures import Figure, Goal, Spec
 from schemas.route import Route
+from tests.contract.routers.live import LiveEnvoy
 from tests.contract.routers.live_haproxy import LiveHaproxy, haproxy_root
 from tests.contract.routers.live_nginx import LiveNginx, nginx_root
+from tests.contract.routers.live_traefik import FilePools, LiveTraefik
 from tests.contract.routers.wire import Caller, Instances
 
 SERVICE: Final = "bench"
@@ -34,6 +47,9 @@ OLD: Final = "a"
 NEW: Final = "b"
 QUICK: Final = 20
 LONG: Final = 100
+FEW: Final = 10
+THROTTLE: Final = "10ms"
+"""What the how-to says."""
 _CALLERS: Final = 4
 _BETWEEN_S: Final = 0.002
 _STEADY_S: Final = 0.1
@@ -41,6 +57,8 @@ _SETTLED: Final = 40
 """Requests of the new split in a row, after which none of the old one is to come."""
 _WITHIN_S: Final = 30.0
 _USERS: Final = 300
+_BY_ADDRESS: Final = Entrance(sticky=Sticky.ADDRESS)
+"""Without, Traefik draws each request anew, and nobody is on a version."""
 
 
 class Site(Protocol):
@@ -147,10 +165,121 @@ async def haproxy(folder: Path) -> AsyncIterator[Site]:
             await asyncio.to_thread(live.stop)
 
 
+class EnvoySite:
+    """Envoy; its own command is the rename of a prepared file."""
+
+    def __init__(self, live: LiveEnvoy, router: EnvoyRouter, instances: Instances) -> None:
+        self._live = live
+        self._instances = instances
+        self.router = router
+        self.port = live.port
+
+    async def bare(self, weight: int, generation: int) -> None:
+        """One file."""
+        path = self._live.fleet.routes_path
+        (config,) = read_document(path)["resources"]
+        route = Route.split(SERVICE, OLD, NEW, weight, generation=generation)
+        hosts = [virtual_host(route, local_domains)]
+        _rename(path, json.dumps(resource_file([{**config, "virtual_hosts": hosts}])))
+
+    async def restart(self) -> None:
+        """Kill it, and start it on the same files."""
+        await asyncio.to_thread(self._live.restart)
+        for version in (OLD, NEW):
+            port = self._instances.port(version)
+            await asyncio.to_thread(self._live.add_version, SERVICE, version, port)
+
+
+@asynccontextmanager
+async def envoy(folder: Path) -> AsyncIterator[Site]:
+    """A running Envoy."""
+    await asyncio.to_thread(folder.mkdir, parents=True)
+    with Instances() as instances:
+        live = LiveEnvoy(envoy_program(), folder, instances)
+        try:
+            await asyncio.to_thread(live.start)
+            for version in (OLD, NEW):
+                port = instances.port(version)
+                await asyncio.to_thread(live.add_version, SERVICE, version, port)
+            async with httpx.AsyncClient() as client:
+                router = EnvoyRouter(live.fleet.directory, [live.admin_url], client=client)
+                await router.apply(await router.register(SERVICE, OLD))
+                yield EnvoySite(live, router, instances)
+        finally:
+            await asyncio.to_thread(live.stop)
+
+
+class TraefikSite:
+    """Traefik on files; its own command is the rename of a prepared file."""
+
+    def __init__(self, live: LiveTraefik, store: FileStore, router: TraefikRouter) -> None:
+        self._live = live
+        self._store = store
+        self.router = router
+        self.port = live.port
+
+    async def bare(self, weight: int, generation: int) -> None:
+        """One file."""
+        route = Route.split(SERVICE, OLD, NEW, weight, generation=generation)
+        _rename(self._store.path(SERVICE), json.dumps(document(route, _BY_ADDRESS)))
+
+    async def restart(self) -> None:
+        """Kill it, and start it on the same files."""
+        await asyncio.to_thread(self._live.restart)
+        await self.router.apply(await self.router.read(SERVICE))
+
+
+@asynccontextmanager
+async def traefik(folder: Path, throttle: str = THROTTLE) -> AsyncIterator[Site]:
+    """A running Traefik with routes in files."""
+    watched = folder / "watched"
+    await asyncio.to_thread(watched.mkdir, parents=True)
+    store = FileStore(watched)
+    with Instances() as instances:
+        live = LiveTraefik(
+            traefik_program(),
+            folder,
+            instances,
+            provider=store.provider,
+            flags=[f"--providers.file.directory={watched}", "--providers.file.watch=true"],
+            pools=FilePools(watched),
+            throttle=throttle,
+        )
+        try:
+            await asyncio.to_thread(live.start)
+            for version in (OLD, NEW):
+                await asyncio.to_thread(live.add_version, SERVICE, version)
+            async with httpx.AsyncClient() as client:
+                router = TraefikRouter(
+                    store,
+                    [live.api_url],
+                    client=client,
+                    can=FILE,
+                    entrance=_BY_ADDRESS,
+                    pace=Pace(confirm_within=_WITHIN_S),
+                )
+                await router.apply(await router.register(SERVICE, OLD))
+                yield TraefikSite(live, store, router)
+        finally:
+            await asyncio.to_thread(live.stop)
+
+
+def _rename(path: Path, text: str) -> None:
+    fresh = path.with_name(".bare.tmp")
+    fresh.write_text(text)
+    fresh.rename(path)
+
+
 SITES: Final[Mapping[str, Callable[[Path], AbstractAsyncContextManager[Site]]]] = {
+    "envoy": envoy,
     "haproxy": haproxy,
     "nginx": nginx,
+    "traefik": traefik,
+    "traefik throttled": partial(traefik, throttle="2s"),
 }
+"""The last is Traefik with its own default, 2 s between two configurations."""
+SLOW: Final = frozenset({"traefik throttled"})
+"""Whose changes take seconds: a few of each way are enough."""
 
 
 class Specs(NamedTuple):
@@ -161,6 +290,11 @@ class Specs(NamedTuple):
     confirmed: Spec
     failed: Spec
     moved: Spec
+
+    @classmethod
+    def names(cls, name: str) -> list[str]:
+        """Names of those of one router."""
+        return [spec.name for spec in cls.of(name)]
 
     @classmethod
     def of(cls, name: str) -> Self:
@@ -226,8 +360,9 @@ async def measure(folder: Path, *, long: bool) -> list[Figure]:
     """Each router in turn, ten changes at a time by Aviary and ten by the platform's command."""
     figures = []
     for name, opened in SITES.items():
-        async with opened(folder / name) as site:
-            figures += await _measure(Specs.of(name), site, LONG if long else QUICK)
+        runs = LONG if long else QUICK
+        async with opened(folder / name.replace(" ", "-")) as site:
+            figures += await _measure(Specs.of(name), site, FEW if name in SLOW else runs)
     return figures
 
 

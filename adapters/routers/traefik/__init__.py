@@ -111,6 +111,13 @@ class TraefikOptions(Model):
         "addresses), or a cookie (kept until that version has weight 0, whatever it has before).",
     )
 
+    health_path: str | None = Field(
+        default=None,
+        pattern=r"^/[!-~]{0,499}$",
+        description="Path of the HTTP health check of pools that Aviary makes; left out: nobody "
+        "knows who is healthy.",
+    )
+
     @property
     def entrance(self) -> Entrance:
         """The same for the router."""
@@ -176,6 +183,7 @@ def _make_file(
         client=shared.http if connection is None else _client(connection.access()),
         can=kept(FILE, options.sticky),
         entrance=options.entrance,
+        health_path=options.health_path,
         owns=connection is not None,
     )
 
@@ -201,6 +209,7 @@ def _make_etcd(
         client=_client(connection.access()),
         can=kept(ETCD, options.sticky),
         entrance=options.entrance,
+        health_path=options.health_path,
         owns=True,
     )
 

@@ -16,7 +16,15 @@ import httpx
 
 from adapters.errors import Retryable
 from adapters.routers.traefik.document import ROUTE
-from adapters.routers.traefik.names import apart_name, mark_name, of_provider, pool_name, version_of
+from adapters.routers.traefik.names import (
+    apart_name,
+    mark_name,
+    of_provider,
+    pool_name,
+    pools_mark_name,
+    version_of,
+)
+from adapters.routers.traefik.pools import TOLD
 from schemas.outside import cut
 from schemas.route import Health
 
@@ -62,12 +70,21 @@ class TraefikApi:
 
     async def mark(self, service: str, provider: str) -> Mapping[str, str]:
         """What the middleware with the route of a service carries here; empty if there is none."""
-        found = await self._find(f"middlewares/{of_provider(mark_name(service), provider)}")
-        headers = (found or {}).get("headers")
-        carried = headers.get("customRequestHeaders") if isinstance(headers, dict) else None
-        if not isinstance(carried, dict) or not isinstance(carried.get(ROUTE), str):
-            return {}
-        return {str(name): str(value) for name, value in carried.items()}
+        carried = await self._carried(mark_name(service), provider)
+        return carried if ROUTE in carried else {}
+
+    async def told(self, service: str, provider: str) -> str:
+        """What it was told of the pools of a service, as their middleware has it; empty: none."""
+        return (await self._carried(pools_mark_name(service), provider)).get(TOLD, "")
+
+    async def servers(self, service: str, version: str, provider: str) -> set[str] | None:
+        """Addresses of the servers of a pool; None if it is not there."""
+        found = await self._find(f"services/{of_provider(pool_name(service, version), provider)}")
+        if found is None:
+            return None
+        balancer = found.get("loadBalancer")
+        servers = balancer.get("servers") if isinstance(balancer, dict) else None
+        return {str(one.get("url")) for one in servers or () if isinstance(one, dict)}
 
     async def faults(self, name: str, provider: str) -> str:
         """What Traefik finds wrong with a router or a service; empty: nothing.
@@ -116,6 +133,14 @@ class TraefikApi:
             if version is not None and of == provider:
                 counts[version] = counts.get(version, 0) + int(float(number))
         return counts
+
+    async def _carried(self, middleware: str, provider: str) -> dict[str, str]:
+        found = await self._find(f"middlewares/{of_provider(middleware, provider)}")
+        headers = (found or {}).get("headers")
+        carried = headers.get("customRequestHeaders") if isinstance(headers, dict) else None
+        if not isinstance(carried, dict):
+            return {}
+        return {name: value for name, value in carried.items() if isinstance(value, str)}
 
     async def _find(self, name: str) -> dict[str, Any] | None:
         answer = await self._get(f"/api/http/{quote(name, safe='/@:+~')}", {}, absent=True)

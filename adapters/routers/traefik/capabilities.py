@@ -31,6 +31,7 @@ FILE: Final = Capabilities(
     counts=Counting.ROUTER,
     instances=True,
     registers=True,
+    endpoints=True,
     fence=Fence.LOCK,
     platform_errors=(
         PlatformError(status=502, when="no connection to an instance, or it broke", counted=True),

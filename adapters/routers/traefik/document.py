@@ -93,8 +93,13 @@ def route_in(entries: Entries, service: str) -> Route | None:
     Raises:
         Retryable: there is one but it is damaged: somebody must repair it.
     """
-    text = entries.get(f"{_mark(service)}/{ROUTE}")
+    text = entries.get(route_path(service))
     return None if text is None else read_mark(service, text)
+
+
+def route_path(service: str) -> str:
+    """Where in a store the route is."""
+    return f"{_mark(service)}/{ROUTE}"
 
 
 def read_mark(service: str, text: str) -> Route:

@@ -1,4 +1,4 @@
-"""Routes for Traefik's etcd provider: each value is a key below its root key.
+"""Routes and pools for Traefik's etcd provider: each value is a key below its root key.
 
 A write is one transaction: it compares the revision of every key of the service, and writes all of
 them, or none. Traefik reads the whole tree at one revision, so nobody sees half a route.
@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import httpx
 
 from adapters.errors import Retryable
-from adapters.routers.traefik.names import apart_name, pool_name
-from adapters.routers.traefik.pools import Pool
+from adapters.routers.traefik.document import route_path
+from adapters.routers.traefik.names import apart_name, pool_name, pools_mark_name
+from adapters.routers.traefik.pools import TOLD, told_in, told_path
 from adapters.routers.traefik.store import Found, flatten
 from adapters.secrets import Secret
 from schemas.outside import cut
@@ -23,6 +24,8 @@ from schemas.outside import cut
 _KINDS: Final = ("routers", "services", "middlewares")
 _HTTP_OK: Final = 200
 _SAID_MOST: Final = 200
+_CHANGES_MOST: Final = 100
+"""In one transaction; etcd's own limit is 128 (`--max-txn-ops`)."""
 _EXPIRED: Final = "invalid auth token"
 
 
@@ -85,14 +88,7 @@ class EtcdStore:
         """Write all keys of a service, if each is as it was read (see the protocol)."""
         wanted = flatten(document)
         seen: Mapping[str, str] = over.seen if isinstance(over.seen, dict) else {}
-        compared = [
-            {**self._key(name), "target": "MOD", "mod_revision": revision}
-            for name, revision in seen.items()
-        ] + [
-            {**self._key(name), "target": "CREATE", "create_revision": "0"}
-            for name in wanted
-            if name not in seen
-        ]
+        compared = [self._as_seen(name, seen.get(name)) for name in {**seen, **wanted}]
         changes = [self._put(name, value) for name, value in wanted.items()] + [
             {"request_delete_range": self._key(name)} for name in seen if name not in wanted
         ]
@@ -103,22 +99,58 @@ class EtcdStore:
         """Nobody is known: etcd does not keep who wrote."""
         return ""
 
-    async def put_pool(self, pool: Pool) -> None:
-        """Add a pool, or give it other instances, in one transaction."""
-        wanted = flatten(pool.document)
-        old = await self._ask("kv/txn", {"success": self._pool_ranges(pool.service, pool.version)})
-        gone = [name for name, _, _ in self._pairs(old) if name not in wanted]
-        changes = [self._put(name, value) for name, value in wanted.items()]
-        changes += [{"request_delete_range": self._key(name)} for name in gone]
-        await self._ask("kv/txn", {"success": changes})
-
-    async def drop_pool(self, service: str, version: str) -> None:
-        """Remove a pool, if it is there; no route may name it any more."""
-        gone = [
-            {"request_delete_range": one["request_range"]}
-            for one in self._pool_ranges(service, version)
+    async def read_pools(self, service: str) -> Found:
+        """All keys of its pools, whoever wrote them, at one moment; `seen`: what was told, when."""
+        ranges = [
+            {"request_range": _range(f"{self._root}http/{kind}/{service}_")} for kind in _KINDS
         ]
-        await self._ask("kv/txn", {"success": gone})
+        answer = await self._ask("kv/txn", {"success": ranges})
+        pairs = list(self._pairs(answer))
+        told = told_path(service)
+        seen = next((revision for name, _, revision in pairs if name == told), None)
+        return Found({name: value for name, value, _ in pairs}, None, seen)
+
+    async def write_pools(
+        self, service: str, document: Mapping[str, Any], over: Found, beside: Found | None = None
+    ) -> bool:
+        """Write what has changed of the pools that it was told of (see the protocol).
+
+        etcd takes some hundred changes in one transaction: what was told goes first, which is the
+        fence, and every later transaction compares it. An attempt that dies between two is made
+        good by the same order again.
+        """
+        wanted, told = flatten(document), told_path(service)
+        ours = {*told_in(over.entries, service), *told_in(wanted, service)}
+        changes = [
+            self._put(name, value)
+            for name, value in wanted.items()
+            if name != told and over.entries.get(name) != value
+        ] + [
+            {"request_delete_range": self._key(name)}
+            for name in over.entries
+            if name not in wanted and _is_of(name, service, ours)
+        ]
+        compared = [self._as_seen(told, over.seen)]
+        compared += [
+            self._as_seen(name, revision) for name, revision in _route_seen(service, beside).items()
+        ]
+        fence = [] if over.entries.get(told) == wanted[told] else [self._put(told, wanted[told])]
+        changes = fence + changes
+        for start in range(0, len(changes), _CHANGES_MOST):
+            parts = changes[start : start + _CHANGES_MOST]
+            answer = await self._ask("kv/txn", {"compare": compared, "success": parts})
+            if not answer.get("succeeded"):
+                return False
+            if fence and not start:
+                compared = [self._as_seen(told, answer["header"]["revision"])]
+        return True
+
+    async def pooled(self) -> Sequence[str]:
+        """Those that have the middleware."""
+        ranges = [{"request_range": _range(f"{self._root}http/middlewares/")}]
+        pairs = self._pairs(await self._ask("kv/txn", {"success": ranges}))
+        names = {name.split("/")[2] for name, _, _ in pairs if name.endswith(f"/{TOLD}")}
+        return sorted(name.removesuffix(pools_mark_name("")) for name in names)
 
     async def aclose(self) -> None:
         """Close the client."""
@@ -131,10 +163,11 @@ class EtcdStore:
                 name = _plain(pair["key"]).removeprefix(self._root)
                 yield name, _plain(pair.get("value", "")), pair["mod_revision"]
 
-    def _pool_ranges(self, service: str, version: str) -> list[dict[str, Any]]:
-        names = (pool_name(service, version), apart_name(service, version))
-        paths = [f"services/{name}/" for name in names] + [f"routers/{names[0]}/"]
-        return [{"request_range": _range(f"{self._root}http/{path}")} for path in paths]
+    def _as_seen(self, name: str, revision: object) -> dict[str, Any]:
+        """That a key is as it was read; with None: that it is not there."""
+        if revision is None:
+            return {**self._key(name), "target": "CREATE", "create_revision": "0"}
+        return {**self._key(name), "target": "MOD", "mod_revision": revision}
 
     def _put(self, name: str, value: str) -> dict[str, Any]:
         return {"request_put": {**self._key(name), "value": _coded(value)}}
@@ -186,6 +219,20 @@ class EtcdStore:
             )
         except httpx.HTTPError as error:
             raise Retryable(f"etcd at {endpoint}: {type(error).__name__}") from None
+
+
+def _is_of(name: str, service: str, versions: Iterable[str]) -> bool:
+    """Whether a key is one of the pools of these versions."""
+    pools = {one for v in versions for one in (pool_name(service, v), apart_name(service, v))}
+    return name.split("/")[2] in pools
+
+
+def _route_seen(service: str, route: Found | None) -> Mapping[str, object]:
+    """Keys of a route, and when each was written; None: it was not there."""
+    if route is None:
+        return {}
+    seen = route.seen if isinstance(route.seen, dict) else {}
+    return seen or {route_path(service): None}
 
 
 def _range(prefix: str) -> dict[str, str]:

@@ -1,9 +1,9 @@
-"""Routes for Traefik's file provider: one file for each service, in the folder that it watches.
+"""Routes and pools for Traefik's file provider: files of each service, in a folder that it watches.
 
     directory/
-    ├── aviary-<service>.yaml              the route: whoever writes it holds a lock on the folder
-    ├── aviary-<service>_<version>.yaml    a pool, where Aviary's own code puts it there
-    └── …                                  what people write themselves, pools or anything else
+    ├── aviary-<service>.yaml     the route: whoever writes it holds a lock on the folder
+    ├── aviary-<service>_.yaml    the pools that Aviary was told of
+    └── …                         what people write themselves, pools or anything else
 
 The files are JSON, which Traefik reads as YAML.
 """
@@ -13,17 +13,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from adapters.routers.files import locked, other_writer, said_by_path, write_text
-from adapters.routers.traefik.names import pool_name
-from adapters.routers.traefik.pools import Pool
 from adapters.routers.traefik.store import Found, flatten
 
 _LOCK_WITHIN: Final = 1.0
 _MOST_BYTES: Final = 1_000_000
+_OURS: Final = "aviary-"
+_POOLS: Final = "_"
+"""In no service's name."""
+_END: Final = ".yaml"
 
 
 class FileStore:
@@ -42,11 +44,30 @@ class FileStore:
 
     async def read(self, service: str) -> Found:
         """What the file of a service says; what is no JSON is something that Aviary never wrote."""
-        return await asyncio.to_thread(self._read, service)
+        return await asyncio.to_thread(self._read, self.path(service))
 
     async def write(self, service: str, document: Mapping[str, Any], over: Found) -> bool:
         """Replace the file, unless it is another than was read (see the protocol)."""
-        return await asyncio.to_thread(self._write, service, document, over)
+        path = self.path(service)
+        return await asyncio.to_thread(self._write, path, document, {path: over})
+
+    async def read_pools(self, service: str) -> Found:
+        """What the file of its pools says."""
+        return await asyncio.to_thread(self._read, self._pools_path(service))
+
+    async def write_pools(
+        self, service: str, document: Mapping[str, Any], over: Found, beside: Found | None = None
+    ) -> bool:
+        """Replace the file of the pools, unless it or the route's is another than was read."""
+        if flatten(document) == over.entries:
+            return True
+        path = self._pools_path(service)
+        read = {path: over} if beside is None else {path: over, self.path(service): beside}
+        return await asyncio.to_thread(self._write, path, document, read)
+
+    async def pooled(self) -> Sequence[str]:
+        """Those that have a file of pools."""
+        return await asyncio.to_thread(self._pooled)
 
     def who(self, service: str) -> str:
         """The user who wrote the file, if that is another."""
@@ -55,24 +76,14 @@ class FileStore:
     async def aclose(self) -> None:
         """Nothing is held."""
 
-    def path(self, name: str) -> Path:
-        """The file of a route, or of a pool."""
-        return self.directory / f"aviary-{name}.yaml"
+    def path(self, service: str) -> Path:
+        """The file of a route."""
+        return self.directory / f"{_OURS}{service}{_END}"
 
-    def put_pool(self, pool: Pool) -> None:
-        """Add a pool, or give it other instances; it blocks."""
-        with locked(self.directory, self._lock_within):
-            path = self.path(pool_name(pool.service, pool.version))
-            write_text(path, _text(pool.document))
+    def _pools_path(self, service: str) -> Path:
+        return self.directory / f"{_OURS}{service}{_POOLS}{_END}"
 
-    def drop_pool(self, service: str, version: str) -> None:
-        """Remove a pool, if it is there; no route may name it any more. It blocks."""
-        path = self.path(pool_name(service, version))
-        with locked(self.directory, self._lock_within), said_by_path(path):
-            path.unlink(missing_ok=True)
-
-    def _read(self, service: str) -> Found:
-        path = self.path(service)
+    def _read(self, path: Path) -> Found:
         with said_by_path(path):
             try:
                 with path.open("rb") as file:
@@ -91,12 +102,19 @@ class FileStore:
             return Found({"no JSON": digest}, None, digest)
         return Found(entries, document, digest)
 
-    def _write(self, service: str, document: Mapping[str, Any], over: Found) -> bool:
+    def _write(self, path: Path, document: Mapping[str, Any], read: Mapping[Path, Found]) -> bool:
         with locked(self.directory, self._lock_within):
-            if self._read(service).seen != over.seen:
+            if any(self._read(one).seen != found.seen for one, found in read.items()):
                 return False
-            write_text(self.path(service), _text(document))
+            write_text(path, _text(document))
             return True
+
+    def _pooled(self) -> list[str]:
+        with said_by_path(self.directory):
+            names = [path.name for path in self.directory.iterdir()]
+        end = f"{_POOLS}{_END}"
+        found = [name for name in names if name.startswith(_OURS) and name.endswith(end)]
+        return sorted(name.removeprefix(_OURS).removesuffix(end) for name in found)
 
 
 def _text(document: Mapping[str, Any]) -> str:

@@ -6,7 +6,8 @@ sent there: requests that ask for this version by header or cookie, those of eve
 canary is not for, and copies. They are counted apart and change neither the measured share nor what
 a canary is judged by.
 
-All else is `<service>`, or begins with `<service>.`; a dot is in no service's name either.
+All else is `<service>`, or begins with `<service>.`; a dot is in no service's name either. But for
+the middleware `<service>_~pools`, which is beside the pools that Aviary was told of.
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ def version_of(service: str, name: str) -> str | None:
 def mark_name(service: str) -> str:
     """Name of the middleware that carries the route of a service, and acts on nothing."""
     return f"{service}.route"
+
+
+def pools_mark_name(service: str) -> str:
+    """Name of the middleware that carries what was told of a service's pools."""
+    return f"{service}_~pools"
 
 
 def of_provider(name: str, provider: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import httpx
@@ -17,12 +17,19 @@ import httpx
 from adapters.errors import (
     ForeignChange,
     Retryable,
-    StaleGeneration,
     Terminal,
     UnknownRoute,
     Unsupported,
 )
-from adapters.routers.fence import check_able, check_generation, check_over, known, overtaken
+from adapters.routers.endpoint_fence import Order
+from adapters.routers.fence import (
+    change_in,
+    check_able,
+    check_generation,
+    check_over,
+    known,
+    overtaken,
+)
 from adapters.routers.traefik.api import PoolSeen, TraefikApi
 from adapters.routers.traefik.document import (
     DIGEST,
@@ -36,27 +43,15 @@ from adapters.routers.traefik.document import (
     route_in,
     split_in,
 )
+from adapters.routers.traefik.endpoints import PoolWriter
 from adapters.routers.traefik.names import mark_name, of_provider, pool_name
+from adapters.routers.traefik.pace import PACE, Pace
 from adapters.routers.traefik.store import Found, Store
 from schemas.capabilities import Capabilities
+from schemas.deployment import Endpoint, Endpoints
 from schemas.route import Confirmation, Health, Route
 
 _TRIES: Final = 20
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How long the router waits, in seconds."""
-
-    confirm_within: float = 2.0
-    """For all Traefiks to serve a route; keep it below the time-out of the calling activity, and
-    above Traefik's `providersThrottleDuration`."""
-    answer_within: float = 1.0
-    """For one answer of a Traefik."""
-    poll_every: float = 0.01
-    """Between two questions to a Traefik."""
-    pools_within: float = 0.5
-    """For a pool that no Traefik knows; one that some know is waited for as long as for a route."""
 
 
 class TraefikRouter:
@@ -72,6 +67,7 @@ class TraefikRouter:
         owns: whether the client is its own.
         clock: seconds that only grow.
         sleep: waits for seconds.
+        health_path: the health check of pools that it makes; None: none.
 
     Raises:
         ValueError: no address of an API, or one that is not HTTP.
@@ -85,16 +81,20 @@ class TraefikRouter:
         client: httpx.AsyncClient,
         can: Capabilities,
         entrance: Entrance = EVERYWHERE,
-        pace: Pace = Pace(),
+        pace: Pace = PACE,
         owns: bool = False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        health_path: str | None = None,
     ) -> None:
         if not api_urls:
             raise ValueError("api: expected the address of at least one Traefik")
         self._store = store
         self._apis = [TraefikApi(url, client, pace.answer_within) for url in api_urls]
         self._client = client
+        self._told = PoolWriter(
+            store, self._apis, pace=pace, health_path=health_path, clock=clock, sleep=sleep
+        )
         self._can = can
         self._entrance = entrance
         self._pace = pace
@@ -162,13 +162,8 @@ class TraefikRouter:
 
     async def changed(self, route: Route) -> str:
         """What the store has, where somebody else has written in it."""
-        try:
-            self._check(await self._store.read(route.service), route, route)
-        except ForeignChange as found:
-            return str(found)
-        except StaleGeneration:
-            pass  # a newer route, which is no change under this one
-        return ""
+        found = await self._store.read(route.service)
+        return change_in(partial(self._check, found, route, route))
 
     async def requests(self, service: str) -> Mapping[str, int]:
         """Requests that were answered by the instances of each version, over all Traefiks.
@@ -195,6 +190,20 @@ class TraefikRouter:
                 fewest = seen.get(version, pool.health)
                 seen[version] = min(fewest, pool.health, key=lambda health: health.healthy)
         return seen
+
+    async def put_endpoints(
+        self, service: str, version: str, endpoints: Sequence[Endpoint], generation: int
+    ) -> None:
+        """Write the pool of a version; returns once every Traefik uses it (see the port)."""
+        await self._told.obey(Order.of(service, version, endpoints, generation))
+
+    async def drop_endpoints(self, service: str, version: str, generation: int) -> None:
+        """Take the pool of a version away; returns once no Traefik has it (see the port)."""
+        await self._told.obey(Order(service, version, (), generation))
+
+    async def endpoints(self, service: str | None = None) -> Mapping[str, Mapping[str, Endpoints]]:
+        """What it was told: not of pools that somebody else put there (see the port)."""
+        return await self._told.told(service)
 
     async def aclose(self) -> None:
         """Close what is its own."""

