@@ -28,6 +28,7 @@ from temporalio.client import Client as TemporalClient
 
 from adapters.packs import BUILT_IN
 from aviary.converter import DATA_CONVERTER
+from aviary.kinds import ROUTERS
 from aviary.local import configs, debian, parts
 from aviary.local.fronts.envoy import EnvoyFront
 from aviary.local.fronts.front import Front
@@ -328,7 +329,8 @@ class Stack:
         defaults = document.setdefault("defaults", {})
         defaults["router"] = self.front.catalog()
         # Where a router has no histogram, what is only shown is what it has.
-        queries = BUILT_IN.load(defaults["router"]["kind"]).queries
+        (pack,) = [kind.pack for kind in ROUTERS if kind.name == defaults["router"]["kind"]]
+        queries = BUILT_IN.load(pack).queries if isinstance(pack, str) else {}
         for metric in defaults.get("metrics") or ():
             query = queries.get(metric["name"])
             if metric.get("dry_run") and query is not None:

@@ -70,6 +70,12 @@ class HaproxyOptions(Model):
         default=None,
         description="Stats or master sockets of all HAProxies, or a connection that has them.",
     )
+    health_path: str | None = Field(
+        default=None,
+        pattern=r"^/[!$-&(-\[\]-~]{0,499}$",
+        description="Path of the HTTP health check of pools that Aviary makes; left out: a "
+        "connection is enough.",
+    )
 
 
 def _check(options: HaproxyOptions, connection: HaproxyConnection | None) -> Iterator[Finding]:
@@ -84,7 +90,7 @@ def _make(options: HaproxyOptions, connection: HaproxyConnection | None, _: Shar
     from adapters.routers.haproxy.router import HaproxyRouter  # noqa: PLC0415 - only where used
 
     sockets = connection.sockets if connection is not None else options.sockets or ()
-    return HaproxyRouter(Path(options.directory), sockets)
+    return HaproxyRouter(Path(options.directory), sockets, health_path=options.health_path)
 
 
 HAPROXY: Final = RouterKind[HaproxyOptions, HaproxyConnection](

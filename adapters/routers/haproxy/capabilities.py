@@ -18,6 +18,7 @@ CAPABILITIES: Final = Capabilities(
     counts=Counting.ROUTER,
     instances=True,
     registers=True,
+    endpoints=True,
     fence=Fence.LOCK,
     platform_errors=(
         PlatformError(status=502, when="an instance broke off its answer", counted=True),

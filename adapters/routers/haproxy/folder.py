@@ -4,7 +4,8 @@
     ├── aviary.cfg    the rules of the split, and a frontend; read with `haproxy -f`
     ├── aviary.lua    the script that the rules need
     ├── pools.cfg     a backend for each version of each service; read with `haproxy -f`
-    └── routes.map    the routes: `adapters.routers.haproxy.router` writes them
+    ├── routes.map    the routes: `adapters.routers.haproxy.router` writes them
+    └── endpoints.json    what was told of pools: `adapters.routers.told_file`
 
 Whoever writes holds a lock on the folder. What is in the two `.cfg` HAProxy reads as it starts or
 is reloaded; a route takes effect at once.
@@ -13,6 +14,7 @@ is reloaded; a route takes effect at once.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -98,12 +100,12 @@ class HaproxyFolder:
             Terminal: two pools of one version, or a route names a pool that would go.
         """
         with self._file.locked():
-            self._set(pools)
+            self.set_locked(pools)
 
     def put_pool(self, pool: Pool) -> None:
         """Add a pool, or give it other instances; the other pools stay."""
         with self._file.locked():
-            self._set([*(old for old in self.pools() if old.name != pool.name), pool])
+            self.set_locked([*(old for old in self.pools() if old.name != pool.name), pool])
 
     def drop_pool(self, service: str, version: str) -> None:
         """Remove a pool, if it is there.
@@ -113,7 +115,7 @@ class HaproxyFolder:
         """
         gone = pool_name(service, version)
         with self._file.locked():
-            self._set([pool for pool in self.pools() if pool.name != gone])
+            self.set_locked([pool for pool in self.pools() if pool.name != gone])
 
     def pools(self) -> Sequence[Pool]:
         """All pools with their instances, ordered by service and version."""
@@ -125,18 +127,22 @@ class HaproxyFolder:
         except (ValidationError, ValueError) as error:
             raise Retryable(f"{self._pools_path}: expected pools of Aviary's: {error}") from error
 
+    def set_locked(self, pools: Sequence[Pool]) -> None:
+        """The same as `set_pools`, for one who holds the lock."""
+        self._refuse_twice(pools)
+        self._refuse_if_routed(frozenset(pool.name for pool in pools))
+        ordered = sorted(pools, key=lambda pool: (pool.service, pool.version))
+        write_text(self._pools_path, _HEAD + "".join(map(_described, ordered)))
+
     @property
     def _pools_path(self) -> Path:
         return self.directory / "pools.cfg"
 
-    def _set(self, pools: Sequence[Pool]) -> None:
-        names = [pool.name for pool in pools]
+    def _refuse_twice(self, pools: Sequence[Pool]) -> None:
+        names = Counter(pool.name for pool in pools)
         for pool in pools:
-            if names.count(pool.name) > 1:
+            if names[pool.name] > 1:
                 raise Terminal(f"pools: {pool.service} {pool.version} is named twice")
-        self._refuse_if_routed(frozenset(names))
-        ordered = sorted(pools, key=lambda pool: (pool.service, pool.version))
-        write_text(self._pools_path, _HEAD + "".join(map(_described, ordered)))
 
     def _refuse_if_routed(self, kept: frozenset[str]) -> None:
         for service, value in self._file.values().items():

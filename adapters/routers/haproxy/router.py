@@ -14,17 +14,21 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from adapters.errors import ForeignChange, Retryable
+from adapters.routers.endpoint_fence import Order
 from adapters.routers.fence import check_able, check_pools, overtaken
 from adapters.routers.files import locked, said_by_path
 from adapters.routers.haproxy.capabilities import CAPABILITIES
+from adapters.routers.haproxy.endpoints import EndpointFolder
 from adapters.routers.haproxy.map_file import MapFile
-from adapters.routers.haproxy.names import pool_name
+from adapters.routers.haproxy.names import apart_name, pool_name
 from adapters.routers.haproxy.sockets import HaproxySocket, Pool
 from adapters.routers.haproxy.values import route_of, value_of
+from schemas.deployment import Endpoint, Endpoints
 from schemas.route import Confirmation, Health, Route
 
 T = TypeVar("T")
@@ -42,6 +46,8 @@ class Pace:
     """Between two questions to an HAProxy."""
     lock_within: float = 1.0
     """For other writers."""
+    endpoints_within: float = 10.0
+    """For all HAProxies to be reloaded, and to have the instances that they were told."""
 
 
 class HaproxyRouter:
@@ -51,6 +57,7 @@ class HaproxyRouter:
         directory: prepared by `HaproxyFolder.prepare`.
         sockets: the socket of every HAProxy of the folder; each must confirm.
         pace: waiting times.
+        health_path: the health check of pools that it makes; None: a connection is enough.
         clock: seconds that only grow.
         sleep: waits for seconds.
 
@@ -58,12 +65,13 @@ class HaproxyRouter:
         ValueError: no socket.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - two are seams for time
         self,
         directory: Path,
         sockets: Sequence[str],
         *,
         pace: Pace = Pace(),
+        health_path: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -73,6 +81,7 @@ class HaproxyRouter:
         self._sockets = [
             HaproxySocket(one, self._file.path, pace.answer_within, sleep) for one in sockets
         ]
+        self._endpoints = EndpointFolder(directory, health_path, pace.lock_within)
         self._pace = pace
         self._clock = clock
         self._sleep = sleep
@@ -112,11 +121,14 @@ class HaproxyRouter:
         if applied is not None and not set(route.versions) <= set(applied.versions):
             check_pools(route, await self._versions(route.service))
         await self._refuse_foreign(applied, over)
-        async with self._alone(route.service):
+        within = self._pace.lock_within + self._pace.answer_within
+        async with self._alone(f"writers/{route.service}", within):
             await asyncio.to_thread(self._file.write, route, over)
             given = await _settled(one.put(route.service, value) for one in self._sockets)
         problems = [one for one in given if isinstance(one, Retryable)]
-        await self._confirm(route, value, deadline, problems)
+        said = f"{route.service}: generation {route.generation} was"
+        look = partial(self._look, route, value)
+        await self._await_each(look, said, self._pace.confirm_within, deadline, problems)
         return Confirmation(route=route, mark=value)
 
     async def changed(self, route: Route) -> str:
@@ -150,8 +162,54 @@ class HaproxyRouter:
             for version in _in_each(seen)
         }
 
+    async def put_endpoints(
+        self, service: str, version: str, endpoints: Sequence[Endpoint], generation: int
+    ) -> None:
+        """Write the backends of a version, and have every HAProxy take them up (see the port).
+
+        At run time where there are backends, and as many servers; otherwise by a reload. A process
+        from before an earlier reload keeps to its instances, until its connections close.
+        """
+        order = Order.of(service, version, endpoints, generation)
+        await asyncio.to_thread(self._endpoints.put, order)
+        await self._take_up(order)
+
+    async def drop_endpoints(self, service: str, version: str, generation: int) -> None:
+        """Take the backends of a version away, and reload HAProxies that have them."""
+        order = Order(service, version, (), generation)
+        await asyncio.to_thread(self._endpoints.drop, order)
+        await self._take_up(order)
+
+    async def endpoints(self, service: str | None = None) -> Mapping[str, Mapping[str, Endpoints]]:
+        """The pools, those among them that nobody told it of with generation 0 (see the port)."""
+        return await asyncio.to_thread(self._endpoints.told, service)
+
     async def aclose(self) -> None:
         """Nothing: each question is a connection of its own."""
+
+    async def _take_up(self, order: Order) -> None:
+        """Have every HAProxy serve these instances, reloaded if it must be, and wait for it.
+
+        One reload at a time: whoever waited finds what was written meanwhile already taken up.
+        """
+        within = self._pace.endpoints_within
+        said = f"{order.service} {order.version}: endpoints were"
+        async with self._alone("reloading", within):
+            deadline = self._clock() + within
+            done = await _settled(self._reload(order, one) for one in self._sockets)
+            problems = [one for one in done if isinstance(one, Retryable)]
+            await self._await_each(partial(self._serves, order), said, within, deadline, problems)
+
+    async def _reload(self, order: Order, socket: HaproxySocket) -> None:
+        if await self._serves(order, socket) is not None:
+            await socket.reload()
+
+    async def _serves(self, order: Order, socket: HaproxySocket) -> Retryable | None:
+        """None where its newest process has the instances, or what is missing."""
+        own, apart = (name(order.service, order.version) for name in (pool_name, apart_name))
+        if await socket.serves(own, apart, [(one.host, one.port) for one in order.endpoints]):
+            return None
+        return Retryable(f"HAProxy at {socket.name} has other instances")
 
     async def _versions(self, service: str) -> Sequence[str]:
         return _in_each(await asyncio.gather(*(one.pools(service) for one in self._sockets)))
@@ -173,12 +231,12 @@ class HaproxyRouter:
                     raise self._file.changed(applied.service, value, wanted)
 
     @asynccontextmanager
-    async def _alone(self, service: str) -> AsyncIterator[None]:
-        """Be the only one who gives HAProxies a route of this service."""
-        folder = self._file.directory / "writers" / service
+    async def _alone(self, name: str, within: float) -> AsyncIterator[None]:
+        """Be the only one who does something: gives HAProxies a route of a service, or reloads."""
+        folder = self._file.directory / name
         with said_by_path(folder):
             await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        held = locked(folder, self._pace.lock_within + self._pace.answer_within)
+        held = locked(folder, within)
         entering = asyncio.ensure_future(asyncio.to_thread(held.__enter__))
         try:
             await asyncio.shield(entering)
@@ -192,23 +250,29 @@ class HaproxyRouter:
         finally:
             held.__exit__(None, None, None)
 
-    async def _confirm(
-        self, route: Route, value: str, deadline: float, problems: Sequence[Retryable]
+    async def _await_each(
+        self,
+        look: Callable[[HaproxySocket], Awaitable[Retryable | None]],
+        said: str,
+        within: float,
+        deadline: float,
+        problems: Sequence[Retryable],
     ) -> None:
-        """Wait until every process of every HAProxy has the route."""
+        """Wait until a look at every HAProxy finds nothing missing.
+
+        Raises:
+            Retryable: it was not so in time; says what was missing last, after earlier problems.
+        """
         waiting = list(self._sockets)
         while True:
-            looks = await _settled(self._look(route, value, one) for one in waiting)
-            waiting = [one for one, look in zip(waiting, looks, strict=True) if look is not None]
+            looks = await _settled(look(one) for one in waiting)
+            waiting = [one for one, found in zip(waiting, looks, strict=True) if found is not None]
             if not waiting:
                 return
             if self._clock() >= deadline:
-                found = [look for look in looks if look is not None]
-                details = "; ".join(dict.fromkeys(map(str, [*problems, *found])))
-                raise Retryable(
-                    f"{route.service}: generation {route.generation} was written but not confirmed "
-                    f"within {self._pace.confirm_within} s: {details}"
-                )
+                missing = [found for found in looks if found is not None]
+                details = "; ".join(dict.fromkeys(map(str, [*problems, *missing])))
+                raise Retryable(f"{said} written but not confirmed within {within} s: {details}")
             await self._sleep(self._pace.poll_every)
 
     async def _look(self, route: Route, value: str, socket: HaproxySocket) -> Retryable | None:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +33,13 @@ _WORKER: Final = re.compile(r"^(\d+)\s+worker\s", re.MULTILINE)
 _NO_MAP: Final = "Unknown map identifier"
 _NO_ENTRY: Final = "entry not found"
 _NO_COMMAND: Final = "Unknown command"
+_MAINTENANCE: Final = 3
+"""The bits of a server's administrative state that a command sets, and that it has by another."""
 _GONE: Final = "Can't find the target"
+
+
+Address = tuple[str, int]
+"""Host and port of an instance."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,16 @@ class Pool:
 
     requests: int
     health: Health
+
+
+@dataclass(frozen=True)
+class Server:
+    """One instance in a backend, as a process has it."""
+
+    name: str
+    address: Address
+    serves: bool
+    """Not taken out by a command."""
 
 
 class HaproxySocket:
@@ -93,6 +110,59 @@ class HaproxySocket:
                     sum_ = found[version].requests + pool.requests
                     found[version] = Pool(sum_, found[version].health)
         return {version: pool for version, pool in found.items() if pool.health.known}
+
+    async def serves(self, own: str, apart: str, wanted: Sequence[Address]) -> bool:
+        """Have the newest process send new requests of a version to these instances alone.
+
+        Its servers get other addresses, or are taken out, as far as that goes without a reload: it
+        is to be so before one, too, for a process that stops takes no such command any more, and
+        still serves the connections that it has.
+
+        Args:
+            own: the version's backend.
+            apart: the one beside it, whose servers have the same names and follow their state.
+            wanted: each instance; none: the backends shall not be there.
+
+        Returns:
+            Whether it is so; if not, it needs a reload.
+        """
+        newest = (await self._processes())[0]
+        there = await self._servers(newest, own)
+        if there is None or not wanted:
+            return there is None and not wanted
+        for name, address in moves(there, wanted):
+            if address is None:
+                await self._ask(f"{newest}set server {own}/{name} state maint")
+                continue
+            for backend in (own, apart):
+                where = f"{backend}/{name} addr {address[0]} port {address[1]}"
+                await self._ask(f"{newest}set server {where}")
+            await self._ask(f"{newest}set server {own}/{name} state ready")
+        now = [await self._servers(newest, backend) or () for backend in (own, apart)]
+        return all({one.address for one in some if one.serves} == set(wanted) for some in now)
+
+    async def reload(self) -> None:
+        """Have the master read its files again; it takes nobody's call until that is done.
+
+        Raises:
+            Retryable: it is no master's socket.
+        """
+        answer = await self._ask("show proc")
+        if answer.startswith(_NO_COMMAND):
+            raise Retryable(
+                f"HAProxy at {self.name}: can't be reloaded; expected the master's socket "
+                "(haproxy -W -S)"
+            )
+        await self._ask("reload")
+
+    async def _servers(self, prefix: str, backend: str) -> list[Server] | None:
+        """Those of a backend in one process; None where it has no such backend."""
+        text = await self._ask(f"{prefix}show servers state {backend}")
+        if not text.lstrip().startswith("1"):
+            return None
+        _, head, *lines = text.strip().splitlines()
+        names = head.removeprefix("# ").split()
+        return [_server(dict(zip(names, line.split(), strict=False))) for line in lines]
 
     async def _all(self, command: str) -> list[str]:
         """What every process answers."""
@@ -162,6 +232,43 @@ class HaproxySocket:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
+
+
+def moves(there: Sequence[Server], wanted: Sequence[Address]) -> list[tuple[str, Address | None]]:
+    """What makes the servers of a backend serve the wanted instances alone, as far as it goes.
+
+    Names of servers with the address that each shall get; None: it is taken out. No server is
+    taken out while none of the wanted is there, and none gets an address that is a name.
+    """
+    kept = {one.address for one in there if one.serves} & set(wanted)
+    free = [one for one in there if not (one.serves and one.address in kept)]
+    missing = [one for one in dict.fromkeys(wanted) if one not in kept and _is_address(one[0])]
+    # Those that serve first: they are to stop doing so.
+    free.sort(key=lambda one: not one.serves)
+    given = list(zip((one.name for one in free), missing, strict=False))
+    if not kept and not given:
+        return []
+    return [*given, *((one.name, None) for one in free[len(given) :] if one.serves)]
+
+
+def _server(row: Mapping[str, str]) -> Server:
+    name = row.get("srv_fqdn", "-")
+    host = row.get("srv_addr", "") if name == "-" else name
+    port = row.get("srv_port", "0")
+    state = row.get("srv_admin_state", "0")
+    return Server(
+        name=row.get("srv_name", ""),
+        address=(host, int(port) if port.isdecimal() else 0),
+        serves=state.isdecimal() and not int(state) & _MAINTENANCE,
+    )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _pools(text: str, service: str) -> dict[str, Pool]:

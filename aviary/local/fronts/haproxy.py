@@ -18,15 +18,17 @@ from adapters.routers.envoy.names import pool_name
 from adapters.routers.haproxy.folder import HaproxyFolder, Pool
 from adapters.routers.haproxy.map_file import MAP, parse
 from adapters.routers.haproxy.names import version_in
-from adapters.routers.haproxy.router import HaproxyRouter
+from adapters.routers.haproxy.router import HaproxyRouter, Pace
 from adapters.routers.haproxy.values import route_of
 from aviary.local import configs, parts, probes
 from aviary.local.fronts.front import Instances, PoolCount
 from aviary.local.ports import LOOPBACK
 from aviary.local.process import ChildFailedError, ChildSpec
 from aviary.local.unpacked import environment, unpacked
+from schemas.deployment import Endpoint
 
 _WITHIN_S: Final = 20.0
+_HEALTH: Final = "/healthz"
 _POLL_S: Final = 0.05
 _POOLS: Final = 'proxy=~"[a-z0-9-]+:.*",proxy!~".*:apart"'
 _SUM: Final = "sum by (proxy)"
@@ -74,7 +76,8 @@ class HaproxyFront:
     def catalog(self) -> dict[str, Any]:
         """Its folder and its master."""
         directory = str(self._folder.directory)
-        return {"kind": "haproxy", "directory": directory, "sockets": [self._master]}
+        options = {"sockets": [self._master], "health_path": _HEALTH}
+        return {"kind": "haproxy", "directory": directory, **options}
 
     def scrape(self) -> dict[str, Any]:
         """Its own exporter: of backends alone, and without what nobody asks for."""
@@ -111,21 +114,19 @@ class HaproxyFront:
     async def begin(self, instances: Instances) -> None:
         """Wait until it sees all healthy, and give it the first routes."""
         await self._until_healthy([_pool(*name, port) for name, port in instances.items()])
-        router = HaproxyRouter(self._folder.directory, [self._master])
+        router = self._router()
         for service, version in instances:
             await router.apply(await router.register(service, version))
 
     async def put_up(self, service: str, version: str, port: int) -> None:
-        """Write the pool, have it read, and wait until it is healthy."""
-        pool = _pool(service, version, port)
-        await asyncio.to_thread(self._folder.put_pool, pool)
-        await self._reload()
-        await self._until_healthy([pool])
+        """Tell it where the version is, and wait until it is healthy."""
+        there = [Endpoint(host=LOOPBACK, port=port)]
+        await self._router().put_endpoints(service, version, there, 0)
+        await self._until_healthy([_pool(service, version, port)])
 
     async def take_down(self, service: str, version: str) -> None:
-        """Drop the pool, and have that read."""
-        await asyncio.to_thread(self._folder.drop_pool, service, version)
-        await self._reload()
+        """Have it forget the version."""
+        await self._router().drop_endpoints(service, version, 0)
 
     async def routed(self, service: str) -> dict[str, int]:
         """As its map has it."""
@@ -150,19 +151,10 @@ class HaproxyFront:
     def _master(self) -> str:
         return str(self._sockets / "master.sock")
 
-    async def _reload(self) -> None:
-        before = await self._worker()
-        await self._ask("reload")
-        deadline = time.monotonic() + _WITHIN_S
-        while await self._worker() in {"", before}:
-            if time.monotonic() > deadline:
-                raise ChildFailedError(f"haproxy: has no new worker after {_WITHIN_S:g} s")
-            await asyncio.sleep(_POLL_S)
-
-    async def _worker(self) -> str:
-        """Process id of the newest worker; empty while the master does not answer."""
-        words = [line.split() for line in (await self._ask("show proc")).splitlines()]
-        return next((word[0] for word in words if word[1:2] == ["worker"]), "")
+    def _router(self) -> HaproxyRouter:
+        pace = Pace(endpoints_within=_WITHIN_S)
+        sockets = [self._master]
+        return HaproxyRouter(self._folder.directory, sockets, pace=pace, health_path=_HEALTH)
 
     async def _until_healthy(self, pools: Sequence[Pool]) -> None:
         missing = {pool.name for pool in pools}
@@ -202,7 +194,7 @@ class HaproxyFront:
 
 def _pool(service: str, version: str, port: int) -> Pool:
     return Pool(
-        service=service, version=version, endpoints=((LOOPBACK, port),), health_path="/healthz"
+        service=service, version=version, endpoints=((LOOPBACK, port),), health_path=_HEALTH
     )
 
 

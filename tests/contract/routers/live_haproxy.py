@@ -145,6 +145,10 @@ class LiveHaproxy:
         endpoints = tuple(("127.0.0.1", port) for port in found)
         return Pool(service=service, version=version, endpoints=endpoints)
 
+    def instance_ports(self, version: str, count: int) -> list[int]:
+        """Ports of so many instances that answer with a version; HAProxy is not told."""
+        return [self._instances.port(version, number) for number in range(count)]
+
     def wait_until_up(self, service: str, version: str) -> None:
         """Wait until an instance was found healthy."""
         name = self.pool(service, version).name

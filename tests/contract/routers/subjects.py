@@ -276,6 +276,13 @@ class HaproxySubject:
     def put_up(self, *versions: str, length: int = 0) -> str:
         return self.haproxy.add_service(*versions, length=length)
 
+    def name(self) -> str:
+        return new_name()
+
+    def instances_of(self, version: str, count: int) -> tuple[Endpoint, ...]:
+        ports = self.haproxy.instance_ports(version, count)
+        return tuple(Endpoint(host="127.0.0.1", port=port) for port in ports)
+
     async def call(
         self, service: str, users: Iterable[str], asks: Asks = NOTHING
     ) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ LACKING = {
     "several": set(),
     "envoy": set(),
     "nginx": {"instances", "mirroring"},
-    "haproxy": {"endpoints", "mirroring", "users"},
+    "haproxy": {"mirroring", "users"},
     "coarse": EVERY - {"fence"},
     "example": EVERY - {"counts"},
     "traefik-file": {"users", "sticky"},

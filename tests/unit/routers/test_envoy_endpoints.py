@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from adapters.errors import Retryable, StaleGeneration
+from adapters.routers import told_file as module
 from adapters.routers.endpoint_fence import Order
-from adapters.routers.envoy import endpoints as module
 from adapters.routers.envoy.endpoints import EndpointFile
 from adapters.routers.envoy.fleet import EnvoyFleet, Pool
 from schemas.deployment import Endpoint
