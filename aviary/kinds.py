@@ -15,7 +15,9 @@ from adapters.hooks.http import HTTP
 from adapters.metrics.prometheus import PROMETHEUS
 from adapters.notifiers.apprise import APPRISE
 from adapters.routers.envoy import ENVOY
+from adapters.routers.gateway_api import GATEWAY_API
 from adapters.routers.haproxy import HAPROXY
+from adapters.routers.istio import ISTIO
 from adapters.routers.memory import MEMORY
 from adapters.routers.nginx import NGINX
 from adapters.routers.traefik import TRAEFIK_ETCD, TRAEFIK_FILE
@@ -23,7 +25,9 @@ from aviary.registry import Registry
 
 ROUTERS: Final = (
     ENVOY,
+    GATEWAY_API,
     HAPROXY,
+    ISTIO,
     MEMORY,
     NGINX,
     TRAEFIK_ETCD,

@@ -183,15 +183,25 @@ class KubernetesClient:
         asked = {"fieldManager": self.manager}
         return await self._json("PUT", resource, namespace, name, part, body=body, asked=asked)
 
-    async def patch(
+    async def patch(  # noqa: PLR0913 - as the API has it
         self,
         resource: Resource,
         name: str,
         body: Json | list[Json],
         namespace: str | None = None,
         part: str = "",
+        *,
+        dry_run: bool = False,
     ) -> Json:
         """Change an object: a mapping is merged (RFC 7386), a list is a JSON patch (RFC 6902).
+
+        Args:
+            resource: its kind.
+            name: of it.
+            body: the change; a `resourceVersion` in its metadata is what the object must have.
+            namespace: of it.
+            part: of the object, such as `status`.
+            dry_run: only ask whether it could be.
 
         Raises:
             Conflicted: the `resourceVersion` in the body is not the object's.
@@ -200,7 +210,7 @@ class KubernetesClient:
             Retryable: it could not be asked.
         """
         content = JSON_PATCH if isinstance(body, list) else MERGE
-        asked = {"fieldManager": self.manager}
+        asked = {"fieldManager": self.manager} | ({"dryRun": "All"} if dry_run else {})
         return await self._json(
             "PATCH", resource, namespace, name, part, body=body, asked=asked, content=content
         )

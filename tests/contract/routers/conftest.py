@@ -7,7 +7,9 @@ import httpx
 import pytest
 
 from adapters.routers.envoy.router import EnvoyRouter
+from adapters.routers.gateway_api import GATEWAY_API
 from adapters.routers.haproxy.router import HaproxyRouter
+from adapters.routers.istio import ISTIO
 from adapters.routers.nginx.router import NginxRouter
 from adapters.routers.traefik import TRAEFIK_ETCD, TRAEFIK_FILE
 from adapters.routers.traefik.etcd import EtcdStore
@@ -37,6 +39,7 @@ from tests.contract.routers.subjects import (
     ExampleSubject,
     HaproxySubject,
     MemorySubject,
+    MeshSubject,
     NginxSubject,
     SeveralSubject,
     Subject,
@@ -230,6 +233,16 @@ def memory_subject() -> MemorySubject:
 @pytest.fixture
 def several_subject() -> SeveralSubject:
     return SeveralSubject()
+
+
+@pytest.fixture
+def gateway_api_subject() -> MeshSubject:
+    return MeshSubject("HTTPRoute", GATEWAY_API.capabilities)
+
+
+@pytest.fixture
+def istio_subject() -> MeshSubject:
+    return MeshSubject("VirtualService", ISTIO.capabilities)
 
 
 @pytest.fixture

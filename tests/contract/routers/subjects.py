@@ -17,9 +17,11 @@ from adapters.routers.envoy.fleet import Pool
 from adapters.routers.envoy.names import resource_file
 from adapters.routers.envoy.router import EnvoyRouter
 from adapters.routers.files import read_document, write_whole
+from adapters.routers.gateway_api import GATEWAY_API
 from adapters.routers.haproxy.capabilities import CAPABILITIES as HAPROXY_CAPABILITIES
 from adapters.routers.haproxy.map_file import MAP, map_text, parse
 from adapters.routers.haproxy.router import HaproxyRouter
+from adapters.routers.istio import ISTIO
 from adapters.routers.memory.router import NOTHING, Asks, MemoryRouter
 from adapters.routers.nginx.capabilities import CAPABILITIES as NGINX_CAPABILITIES
 from adapters.routers.nginx.router import NginxRouter
@@ -35,6 +37,7 @@ from schemas.joint_capabilities import joint
 from schemas.route import AudienceBy, Route
 from tests.contract.routers.coarse import CAPABILITIES, TOTAL, CoarseGateway, CoarseRouter
 from tests.contract.routers.example import FOLDER, FolderProxy, FolderRouter
+from tests.contract.routers.fake_mesh import FakeMesh
 from tests.contract.routers.live import LiveEnvoy, free_port
 from tests.contract.routers.live_haproxy import LiveHaproxy
 from tests.contract.routers.live_nginx import LiveNginx
@@ -411,6 +414,34 @@ class ExampleSubject:
         self._proxy.write(_with_weight(now, weight))
 
 
+class MeshSubject:
+    """Objects of Kubernetes in memory, and what a data plane would do with them."""
+
+    def __init__(self, kind: str, can: Capabilities) -> None:
+        self._mesh = FakeMesh(kind, can)
+        self.routing = Routing.of(self._mesh.router, can, self._mesh)
+
+    def put_up(self, *versions: str, length: int = 0) -> str:
+        return self._mesh.put_up(*versions, length=length)
+
+    async def call(
+        self, service: str, users: Iterable[str], asks: Asks = NOTHING
+    ) -> Mapping[str, str]:
+        return {user: self._mesh.send(service, asks) for user in users}
+
+    async def change_by_hand(self, service: str, weight: float) -> None:
+        self._mesh.change(service, weight)
+
+    async def copies(self, service: str) -> Mapping[str, int]:
+        return self._mesh.copied(service)
+
+    async def take_down(self, service: str, version: str) -> None:
+        name = self._mesh.backends(service).of(version)
+        about = self._mesh.cluster.objects["services", name]["metadata"]
+        kept = {part: about[part] for part in ("labels", "annotations")}
+        self._mesh.cluster.put_service(name, ready=0, **kept)
+
+
 def _headers(asks: Asks) -> dict[str, str]:
     headers = {name: value for (by, name), value in asks.items() if by is AudienceBy.HEADER}
     cookies = [f"{name}={value}" for (by, name), value in asks.items() if name not in headers]
@@ -429,7 +460,9 @@ SUBJECTS: Final[dict[str, Capabilities]] = {
     "memory": MemoryRouter().capabilities,
     "several": joint([MemoryRouter().capabilities] * 2),
     "envoy": ENVOY_CAPABILITIES,
+    "gateway_api": GATEWAY_API.capabilities,
     "haproxy": HAPROXY_CAPABILITIES,
+    "istio": ISTIO.capabilities,
     "nginx": NGINX_CAPABILITIES,
     "coarse": CAPABILITIES,
     "example": FOLDER.capabilities,

@@ -14,6 +14,8 @@ LACKING = {
     "several": set(),
     "envoy": set(),
     "nginx": {"instances", "mirroring"},
+    "gateway_api": {"counts", "users", "sticky", "endpoints"},
+    "istio": {"users", "sticky", "endpoints"},
     "haproxy": {"mirroring", "users"},
     "coarse": EVERY - {"fence"},
     "example": EVERY - {"counts"},
