@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import cache, cached_property, partial
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -21,7 +21,6 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from activities.metric_counts import MetricCounts
 from adapters.connections import Connection
 from adapters.errors import Terminal
 from adapters.kinds import CatalogKind, DeployerKind, HookKind, RouterKind, Shared
@@ -45,6 +44,9 @@ from schemas.router_spec import (
     RouterSpec,
     Several,
 )
+
+if TYPE_CHECKING:
+    from activities.metric_counts import MetricCounts
 
 _AnyKind = CatalogKind[Any, Any]
 _K = TypeVar("_K", RouterKind[Any, Any], DeployerKind[Any, Any], HookKind[Any, Any])
@@ -307,6 +309,8 @@ def make_router(
 def _counted(
     made: Any, kind: RouterKind[Any, Any], registry: Registry, metrics: Metrics
 ) -> MetricCounts:
+    from activities.metric_counts import MetricCounts  # noqa: PLC0415 - it imports Temporal
+
     pack = registry.packs().load(kind.pack) if isinstance(kind.pack, str) else kind.pack
     if pack is None or pack.requests is None:
         raise TypeError("its requests are counted by metrics, and it has no pack that says how")
