@@ -36,11 +36,11 @@ from adapters.routers.traefik.router import TraefikRouter
 from aviary.local.parts import envoy_program, traefik_program
 from bench.figures import Figure, Goal, Spec
 from schemas.route import Route
-from tests.contract.routers.live import LiveEnvoy
+from tests.contract.routers.live import LiveEnvoy, free_port
 from tests.contract.routers.live_haproxy import LiveHaproxy, haproxy_root
 from tests.contract.routers.live_nginx import LiveNginx, nginx_root
 from tests.contract.routers.live_traefik import FilePools, LiveTraefik
-from tests.contract.routers.wire import Caller, Instances
+from tests.contract.routers.wire import Caller, Instances, Load
 
 SERVICE: Final = "bench"
 OLD: Final = "a"
@@ -57,6 +57,9 @@ _SETTLED: Final = 40
 """Requests of the new split in a row, after which none of the old one is to come."""
 _WITHIN_S: Final = 30.0
 _USERS: Final = 300
+_KEPT: Final = 16
+"""Connections that are kept, by as many callers."""
+RELOADS: Final = 20
 _BY_ADDRESS: Final = Entrance(sticky=Sticky.ADDRESS)
 """Without, Traefik draws each request anew, and nobody is on a version."""
 
@@ -309,7 +312,8 @@ class Specs(NamedTuple):
         )
 
 
-SPECS: Final = [spec for name in SITES for spec in Specs.of(name)]
+RELOADED: Final = Spec("nginx by reload: requests failed while shifting", "requests")
+SPECS: Final = [*(spec for name in SITES for spec in Specs.of(name)), RELOADED]
 
 
 class _Users:
@@ -363,7 +367,47 @@ async def measure(folder: Path, *, long: bool) -> list[Figure]:
         runs = LONG if long else QUICK
         async with opened(folder / name.replace(" ", "-")) as site:
             figures += await _measure(Specs.of(name), site, FEW if name in SLOW else runs)
-    return figures
+    return [*figures, await _reloaded(folder / "by-hand")]
+
+
+async def _reloaded(folder: Path) -> Figure:
+    """What nginx' users lose where each weight is a reload, as without Lua: a split by hand."""
+    with Instances() as instances:
+        root = await asyncio.to_thread(nginx_root)
+        live, port = LiveNginx(root, folder, instances), free_port()
+        ports = {version: live.port_of(version) for version in (OLD, NEW)}
+        live.more = _split_by_hand(port, ports, 0)
+        try:
+            await asyncio.to_thread(live.start)
+            async with Load(port, SERVICE, _KEPT) as load:
+                for number in range(RELOADS):
+                    await load.until(_KEPT)
+                    live.more = _split_by_hand(port, ports, (100, 0)[number % 2])
+                    await asyncio.to_thread(live.reload)
+                await load.until(_KEPT)
+        finally:
+            await asyncio.to_thread(live.stop)
+    failed, sent = sum(load.failed.values()), load.outcomes.total()
+    return RELOADED.figure([failed], note=f"of {sent:,} in {RELOADS} changes")
+
+
+def _split_by_hand(port: int, ports: Mapping[str, int], weight: int) -> str:
+    part = f"{weight}% by_hand_{NEW};" if weight else ""
+    pools = "".join(
+        f"upstream by_hand_{version} {{ server 127.0.0.1:{at}; keepalive 16; }}\n"
+        for version, at in ports.items()
+    )
+    return f"""{pools}
+split_clients "$http_x_user_id" $by_hand {{ {part} * by_hand_{OLD}; }}
+server {{
+    listen 127.0.0.1:{port};
+    location / {{
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_pass http://$by_hand;
+    }}
+}}
+"""
 
 
 async def _measure(specs: Specs, site: Site, runs: int) -> list[Figure]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -82,6 +83,53 @@ async def test_a_reload_and_a_crash_forget_nothing(
         assert await nginx_subject.call(service, USERS) == before
         with pytest.raises(StaleGeneration):
             await nginx_subject.router.apply(shifted(nginx_subject, service, 50, 6))
+
+
+def _put(subject: NginxSubject, route: Route, **headers: str) -> httpx.Response:
+    """What nginx itself says to a route, whoever sends it."""
+    document = route.model_dump(mode="json", exclude_none=True)
+    return subject.ask("PUT", f"/routes/{route.service}", document, **headers)
+
+
+async def test_nginx_itself_refuses_a_late_write(nginx_subject: NginxSubject, service: str) -> None:
+    """The fence is in Lua: no router of Aviary's is asked, which would have looked before."""
+    applied = shifted(nginx_subject, service, 30, 7)
+    assert _put(nginx_subject, applied).status_code == 200
+    for again in (None, nginx_subject.nginx.reload, nginx_subject.nginx.restart):
+        if again is not None:
+            again()
+        for late in (6, 7):
+            answer = _put(nginx_subject, shifted(nginx_subject, service, 50, late))
+            assert answer.status_code == 409
+            assert answer.text == f"{service}: generation {late} is refused, 7 is applied"
+        wrong = {"X-Aviary-Over": "none"}
+        newer = _put(nginx_subject, shifted(nginx_subject, service, 50, 8), **wrong)
+        assert newer.status_code == 412
+        assert await nginx_subject.router.read(service) == applied
+        assert _put(nginx_subject, applied).status_code == 200, "the same once more"
+
+
+async def test_of_many_writers_at_one_moment_nginx_lets_each_generation_in_once(
+    nginx_subject: NginxSubject, service: str
+) -> None:
+    """Two weights of each generation, to both workers of nginx, in an order that nobody knows."""
+    routes = [
+        shifted(nginx_subject, service, weight, generation)
+        for generation in range(1, 13)
+        for weight in (10, 20)
+    ]
+    random.Random(15).shuffle(routes)
+    answers = await asyncio.gather(
+        *(asyncio.to_thread(_put, nginx_subject, route) for route in routes)
+    )
+    let_in = [
+        route.generation
+        for route, answer in zip(routes, answers, strict=True)
+        if answer.status_code == 200
+    ]
+    assert {answer.status_code for answer in answers} <= {200, 409}
+    assert len(let_in) == len(set(let_in))
+    assert (await nginx_subject.router.read(service)).generation == max(let_in) == 12
 
 
 async def test_counts_go_on_over_a_reload(nginx_subject: NginxSubject, service: str) -> None:
