@@ -10,6 +10,7 @@ import pytest
 
 from schemas.deploy_spec import DeploySpec
 from schemas.deployment import InstanceState, Trouble
+from schemas.event_kinds import EventType
 from schemas.ids import SIGNAL_RETIRE, SIGNAL_ROLLBACK, retire_workflow_id
 from schemas.release import CauseKind, ReleasePhase
 from schemas.retiring import Retired, RetireInput
@@ -21,6 +22,11 @@ from tests.workflows.kit import PATIENCE_S, World, eventually, with_deployer
 SHORT = {"steps": [50], "bake": "1m"}
 HOLD = {"steps": [50], "soak": "1h"}
 ONE: dict[str, Sequence[str]] = {"cart": []}
+ABOUT_INSTANCES = (
+    EventType.CANARY_DEPLOYING,
+    EventType.CANARY_PREPARED,
+    EventType.CANARY_RETIRING,
+)
 CHAIN = {"ledger": [], "cart": ["ledger"]}
 
 
@@ -245,3 +251,5 @@ async def test_versions_put_up_ahead_go_when_the_release_goes_back(world: World)
     assert up(world) == {}
     assert up(world, "ledger") == {}
     assert world.router.into_nothing == []
+    told = [event.type for event in world.log.events if event.subject == world.service("cart")]
+    assert [one for one in told if one in ABOUT_INSTANCES] == [*ABOUT_INSTANCES]

@@ -46,13 +46,14 @@ def cause(kind: CauseKind = CauseKind.VERDICT) -> Cause:
 
 def service(kind: EventType, **more: Any) -> dict[str, Any]:
     phase = PHASES.get(kind, "baking")
-    back = phase in {"rolling_back", "rolled_back", "stuck"}
+    back = phase in {"rolling_back", "retiring", "rolled_back", "stuck"}
+    full, nothing = {"holding", "finalized"}, {"deploying", "prepared", "retiring", "rolled_back"}
     return {
         **OF_RELEASE,
         "service": "checkout",
         "version": "1.4.2",
         "phase": phase,
-        "weight": {"holding": 100.0, "finalized": 100.0, "rolled_back": 0.0}.get(phase, 25.0),
+        "weight": 100.0 if phase in full else 0.0 if phase in nothing else 25.0,
         "step": 2,
         "steps": 5,
         "stable": "1.4.2" if phase == "finalized" else "1.4.1",
