@@ -14,6 +14,7 @@ from adapters.deployers.process import PROCESS
 from adapters.hooks.http import HTTP
 from adapters.metrics.prometheus import PROMETHEUS
 from adapters.notifiers.apprise import APPRISE
+from adapters.routers.alb import ALB
 from adapters.routers.envoy import ENVOY
 from adapters.routers.gateway_api import GATEWAY_API
 from adapters.routers.haproxy import HAPROXY
@@ -24,6 +25,7 @@ from adapters.routers.traefik import TRAEFIK_ETCD, TRAEFIK_FILE
 from aviary.registry import Registry
 
 ROUTERS: Final = (
+    ALB,
     ENVOY,
     GATEWAY_API,
     HAPROXY,

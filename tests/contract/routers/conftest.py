@@ -6,6 +6,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from adapters.routers.alb import ALB
+from adapters.routers.alb.client import Elb
+from adapters.routers.alb.router import AlbRouter
+from adapters.routers.alb.router import Pace as AlbPace
 from adapters.routers.envoy.router import EnvoyRouter
 from adapters.routers.gateway_api import GATEWAY_API
 from adapters.routers.haproxy.router import HaproxyRouter
@@ -23,6 +27,7 @@ from schemas.route import AudienceBy
 from tests.contract.routers.claims import EVERY, claimed
 from tests.contract.routers.coarse import CoarseGateway
 from tests.contract.routers.live import LiveEnvoy
+from tests.contract.routers.live_alb import LiveAlb
 from tests.contract.routers.live_haproxy import LiveHaproxy, haproxy_root
 from tests.contract.routers.live_nginx import LiveNginx, nginx_root
 from tests.contract.routers.live_traefik import (
@@ -34,6 +39,7 @@ from tests.contract.routers.live_traefik import (
 from tests.contract.routers.served import running
 from tests.contract.routers.subjects import (
     SUBJECTS,
+    AlbSubject,
     CoarseSubject,
     EnvoySubject,
     ExampleSubject,
@@ -228,6 +234,26 @@ async def coarse_subject(client: httpx.AsyncClient) -> AsyncIterator[CoarseSubje
 @pytest.fixture
 def memory_subject() -> MemorySubject:
     return MemorySubject()
+
+
+@pytest.fixture(scope="session")
+def alb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveAlb]:
+    """One server for all tests; each test has services of its own."""
+    live = LiveAlb(tmp_path_factory.mktemp("alb"))
+    try:
+        live.start()
+        yield live
+    finally:
+        live.stop()
+
+
+@pytest.fixture
+async def alb_subject(alb: LiveAlb) -> AsyncIterator[AlbSubject]:
+    pace = AlbPace(confirm_within=20.0, poll_every=0.05)  # the machine may be busy
+    can = ALB.capabilities
+    router = AlbRouter(Elb(alb.client), alb.listeners, can=can, pace=pace)
+    yield AlbSubject(alb, router)
+    await router.aclose()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,8 @@ from urllib.parse import quote
 import httpx
 
 from adapters.ports import Part, Routing
+from adapters.routers.alb import ALB
+from adapters.routers.alb.router import AlbRouter
 from adapters.routers.envoy.capabilities import CAPABILITIES as ENVOY_CAPABILITIES
 from adapters.routers.envoy.fleet import Pool
 from adapters.routers.envoy.names import resource_file
@@ -39,6 +42,7 @@ from tests.contract.routers.coarse import CAPABILITIES, TOTAL, CoarseGateway, Co
 from tests.contract.routers.example import FOLDER, FolderProxy, FolderRouter
 from tests.contract.routers.fake_mesh import FakeMesh
 from tests.contract.routers.live import LiveEnvoy, free_port
+from tests.contract.routers.live_alb import LiveAlb
 from tests.contract.routers.live_haproxy import LiveHaproxy
 from tests.contract.routers.live_nginx import LiveNginx
 from tests.contract.routers.live_traefik import LiveTraefik
@@ -220,6 +224,33 @@ class EnvoySubject:
         self.envoy.fleet.put_pool(
             Pool(service=service, version=version, endpoints=(("127.0.0.1", free_port()),))
         )
+
+
+class AlbSubject:
+    """moto's server, and requests that are drawn from what it shows."""
+
+    def __init__(self, live: LiveAlb, router: AlbRouter) -> None:
+        self.alb = live
+        self.router = router
+        self.routing = Routing.of(router, ALB.capabilities)
+
+    def put_up(self, *versions: str, length: int = 0) -> str:
+        return self.alb.add_service(*versions, length=length)
+
+    async def call(
+        self, service: str, users: Iterable[str], asks: Asks = NOTHING
+    ) -> Mapping[str, str]:
+        return await asyncio.to_thread(self.alb.draw, service, users)
+
+    async def change_by_hand(self, service: str, weight: float) -> None:
+        now = await self.router.read(service)
+        parts = ALB.capabilities.weights.nearest(weight)
+        assert now.canary is not None
+        weights = {now.stable: parts.stable, now.canary: parts.canary}
+        await asyncio.to_thread(self.alb.set_weights, service, weights)
+
+    async def take_down(self, service: str, version: str) -> None:
+        await asyncio.to_thread(self.alb.take_down, service, version)
 
 
 class NginxSubject:
@@ -464,6 +495,7 @@ SUBJECTS: Final[dict[str, Capabilities]] = {
     "haproxy": HAPROXY_CAPABILITIES,
     "istio": ISTIO.capabilities,
     "nginx": NGINX_CAPABILITIES,
+    "alb": ALB.capabilities,
     "coarse": CAPABILITIES,
     "example": FOLDER.capabilities,
     "traefik-file": TRAEFIK_FILE.capabilities,

@@ -21,7 +21,7 @@ async def test_any_weight_of_a_catalog_is_applied_as_it_is(subject: Subject, wei
     assert await subject.routing.router.read(service) == route
 
 
-@pytest.mark.parametrize("weight", [0.01, 0.05, 12.34, 99.99])
+@pytest.mark.parametrize("weight", [0.01, 0.05, 24.99, 99.99])
 async def test_a_weight_between_two_is_refused_with_the_nearest(
     stranger: Subject, weight: float
 ) -> None:

@@ -63,8 +63,8 @@ async def test_an_installed_kind_is_one_like_our_own(tmp_path: Path, packages: P
 @pytest.mark.parametrize(
     ("router", "says"),
     [
-        ("kind: acm", "router.kind: got 'acm', expected one of acme, envoy"),
-        ("kind: [acme]", "router.kind: got ['acme'], expected one of acme, envoy"),
+        ("kind: acm", "router.kind: got 'acm', expected one of acme, alb, envoy"),
+        ("kind: [acme]", "router.kind: got ['acme'], expected one of acme, alb, envoy"),
         ("backend: web", "router: got {'backend': 'web'}, expected a mapping with the field kind"),
         ("kind: acme", "router.backend: missing, expected a value (name of the backend)"),
         ("kind: acme, backend: 5", "router.backend: got 5, expected text: YAML reads this as"),
@@ -255,9 +255,9 @@ def test_a_plan_is_read_again_as_it_was_written(packages: Packages) -> None:
 
 
 def test_a_package_that_lacks_a_file_says_which(packages: Packages) -> None:
-    packages.install("our_pack", "open('/none/pack.yaml')", {"alb": "our_pack:ALB"})
+    packages.install("our_pack", "open('/none/pack.yaml')", {"nlb": "our_pack:NLB"})
     (broken,) = registry().broken()
-    assert "our_pack:ALB: FileNotFoundError" in broken.why
+    assert "our_pack:NLB: FileNotFoundError" in broken.why
     assert "/none/pack.yaml" in broken.why
 
 

@@ -1,0 +1,30 @@
+"""What an Application Load Balancer can do, as Aviary uses it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from schemas.capabilities import Capabilities, Fence, PlatformError, RelativeGrid
+
+MOST_WEIGHT: Final = 999
+"""Of one target group in a rule."""
+
+WEIGHTS: Final = RelativeGrid(most=MOST_WEIGHT)
+
+CAPABILITIES: Final = Capabilities(
+    weights=WEIGHTS,
+    instances=True,
+    registers=True,
+    fence=Fence.READ_BACK,
+    platform_errors=(
+        PlatformError(status=502, when="no connection to a target, or it broke", counted=False),
+        PlatformError(status=503, when="the target group has no target", counted=False),
+        PlatformError(status=504, when="no target answered in time", counted=False),
+    ),
+)
+"""Each request is drawn anew."""
+
+
+def kept(seconds: int) -> Capabilities:
+    """The same where a cookie keeps a user with a target group for so long; 0: it does not."""
+    return CAPABILITIES.model_copy(update={"pinned": seconds > 0})
