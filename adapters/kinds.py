@@ -85,9 +85,17 @@ class RouterKind(CatalogKind[O, C]):
     pack: str | Pack | None = None
     """Of judges that name none: one of Aviary's, or its own, which then bears the kind's name."""
 
+    packed: Callable[[O], str | None] | None = None
+    """Name of the pack with these options, where they change that; without one, `metrics` are none
+    of theirs."""
+
     def can(self, options: O) -> Capabilities:
         """What it can do with these options."""
         return self.capabilities if self.narrowed is None else self.narrowed(options)
+
+    def pack_of(self, options: O) -> str | Pack | None:
+        """The pack of judges that name none, with these options."""
+        return self.pack if self.packed is None else self.packed(options)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from adapters.connections import Connection
 from adapters.errors import Terminal
 from adapters.kinds import CatalogKind, DeployerKind, HookKind, RouterKind, Shared
+from adapters.packs import Pack
 from adapters.ports import MetricsSource, Part, Routing
 from adapters.routers.several.router import several
 from aviary.catalog_schema import catalog_schema
@@ -161,9 +162,12 @@ class CatalogKinds:
             self._facts[router] = replace(judging, capabilities=can)
         elif router not in self._facts:
             found = self._registry.routers.get(router.kind)
-            pack = found.pack if found.pack is None or isinstance(found.pack, str) else found.name
-            can = found.can(found.options.model_validate(router.options))
-            self._facts[router] = RouterFacts(capabilities=can, metrics=found.metrics, pack=pack)
+            options = found.options.model_validate(router.options)
+            said = found.pack_of(options)
+            pack = said if said is None or isinstance(said, str) else found.name
+            metrics = None if found.packed is not None and said is None else found.metrics
+            can = found.can(options)
+            self._facts[router] = RouterFacts(capabilities=can, metrics=metrics, pack=pack)
         return self._facts[router]
 
     def deployer_facts(self, kind: str) -> DeployerFacts:
@@ -295,23 +299,24 @@ def make_router(
         each = [make_router(one, registry, connections, shared, metrics) for one in found.routers]
         return join(found, each, owns=True)
     kind, made = make("router", registry.routers, spec, connections, shared)
-    can = kind.can(kind.options.model_validate(spec.options))
+    options = kind.options.model_validate(spec.options)
+    can = kind.can(options)
     try:
         if can.counts is not Counting.METRICS:
             return Routing.of(made, can)
         if metrics is None:
             return Routing.of(made, can.model_copy(update={"counts": Counting.NONE}))
-        return Routing.of(made, can, _counted(made, kind, registry, metrics))
+        return Routing.of(made, can, _counted(made, kind.pack_of(options), registry, metrics))
     except TypeError as error:
         raise Terminal(f"router kind {spec.kind}: {error}") from None
 
 
 def _counted(
-    made: Any, kind: RouterKind[Any, Any], registry: Registry, metrics: Metrics
+    made: Any, said: str | Pack | None, registry: Registry, metrics: Metrics
 ) -> MetricCounts:
     from activities.metric_counts import MetricCounts  # noqa: PLC0415 - it imports Temporal
 
-    pack = registry.packs().load(kind.pack) if isinstance(kind.pack, str) else kind.pack
+    pack = registry.packs().load(said) if isinstance(said, str) else said
     if pack is None or pack.requests is None:
         raise TypeError("its requests are counted by metrics, and it has no pack that says how")
     return MetricCounts(made, metrics.source, pack.requests, metrics.late)

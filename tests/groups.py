@@ -13,6 +13,7 @@ ROOT: Final = Path(__file__).parents[1]
 # The longest first: what is short fills the gaps at the end.
 GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "chaos": ("tests/chaos",),
+    "kubernetes": ("tests/kubernetes",),
     "workflows": ("tests/workflows",),
     "rollbacks": (
         "tests/workflows/test_drift.py",

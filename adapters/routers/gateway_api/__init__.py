@@ -7,7 +7,7 @@ asked. Nothing of another router does, and nothing that decides.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -18,8 +18,11 @@ from adapters.routers.gateway_api.capabilities import CAPABILITIES
 from adapters.routers.kubernetes.names import SERVICE, TEMPLATE
 from adapters.routers.kubernetes.options import ObjectName, VersionName
 from schemas.base import Model
-from schemas.capabilities import Capabilities
+from schemas.capabilities import Capabilities, Counting
 from schemas.catalog_check import Finding
+from schemas.judging import HistogramMetric, RatioMetric
+
+_Address = Annotated[str, Field(pattern=r"^https?://[^/\s@?#]+/?$", max_length=500)]
 
 
 class GatewayApiOptions(Model):
@@ -51,6 +54,12 @@ class GatewayApiOptions(Model):
         description="Whether requests can ask for a version: two rules more for each of the "
         "service, while there is a canary.",
     )
+    traefik: tuple[_Address, ...] = Field(
+        default=(),
+        max_length=1000,
+        description="Address of every Traefik's API, where Traefik implements the Gateways: each "
+        "is asked whether it serves the route, and its metrics count requests.",
+    )
 
 
 def _check(options: GatewayApiOptions, _: KubernetesConnection | None) -> Iterator[Finding]:
@@ -60,16 +69,19 @@ def _check(options: GatewayApiOptions, _: KubernetesConnection | None) -> Iterat
 
 
 def _narrowed(options: GatewayApiOptions) -> Capabilities:
-    if options.forced:
-        return CAPABILITIES
-    return CAPABILITIES.model_copy(update={"forced": ()})
+    found: dict[str, object] = {} if options.forced else {"forced": ()}
+    if options.traefik:
+        # It accepts RequestMirror, and then answers 500 to every request of the rule.
+        found |= {"counts": Counting.METRICS, "mirroring": False}
+    return CAPABILITIES.model_copy(update=found)
 
 
 def _make(
-    options: GatewayApiOptions, connection: KubernetesConnection | None, _shared: Shared
+    options: GatewayApiOptions, connection: KubernetesConnection | None, shared: Shared
 ) -> Router:
     from adapters.kubernetes.client import KubernetesClient  # noqa: PLC0415 - a client library is heavy
     from adapters.routers.gateway_api.form import GatewayForm  # noqa: PLC0415 - the same
+    from adapters.routers.gateway_api.traefik import TraefikPlane  # noqa: PLC0415 - the same
     from adapters.routers.kubernetes.backends import ServiceVersions  # noqa: PLC0415 - the same
     from adapters.routers.kubernetes.router import ObjectRouter  # noqa: PLC0415 - the same
 
@@ -90,6 +102,8 @@ def _make(
         versions=ServiceVersions(api, form.backends),
         can=_narrowed(options),
         namespace=options.namespace,
+        planes=[TraefikPlane(url, shared.http) for url in options.traefik],
+        label="{namespace}-{name}" if options.traefik else "{name}",
     )
 
 
@@ -103,4 +117,6 @@ GATEWAY_API: Final = RouterKind[GatewayApiOptions, KubernetesConnection](
     make=_make,
     capabilities=CAPABILITIES,
     narrowed=_narrowed,
+    metrics=(RatioMetric(name="errors"), HistogramMetric(name="latency")),
+    packed=lambda options: "traefik-gateway" if options.traefik else None,
 )

@@ -22,6 +22,7 @@ from adapters.routers.kubernetes.marks import advice, key, mark, marked, other_m
 from schemas.capabilities import Capabilities
 from schemas.route import Confirmation, Health, Route
 
+VERSION_NAME: Final = "{name}"
 _TRIES: Final = 20
 
 
@@ -56,6 +57,7 @@ class ObjectRouter:
         versions: what stands for versions.
         can: what it can do.
         planes: what carries the traffic, as far as it can be asked.
+        label: what metrics call a version, of `{namespace}` and `{name}`.
         pace: waiting times.
         clock: seconds that only grow.
         sleep: waits for seconds.
@@ -70,6 +72,7 @@ class ObjectRouter:
         can: Capabilities,
         namespace: str | None = None,
         planes: Sequence[DataPlane] = (),
+        label: str = VERSION_NAME,
         pace: Pace = Pace(),
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -80,13 +83,17 @@ class ObjectRouter:
         self._can = can
         self._namespace = namespace
         self._planes = planes
+        self._label = label
         self._pace = pace
         self._clock = clock
         self._sleep = sleep
 
     async def locate(self, service: str, version: str) -> str:
-        """The Service, or subset, of one version."""
-        return self._versions.name(service, version)
+        """The Service, or subset, of one version, as metrics have it."""
+        name = self._versions.name(service, version)
+        if self._label == VERSION_NAME:
+            return name
+        return self._label.format(namespace=await self._where(), name=name)
 
     async def exists(self, service: str, version: str) -> bool:
         """Whether there is a Service, or subset, of a version."""

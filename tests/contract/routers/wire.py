@@ -121,9 +121,14 @@ async def serve_version(
 
 
 class Instances:
-    """Servers of each version name, one or several, on a loop in a thread of its own."""
+    """Servers of each version name, one or several, on a loop in a thread of its own.
 
-    def __init__(self) -> None:
+    Args:
+        host: the address that they listen on.
+    """
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._host = host
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._servers: dict[tuple[str, int], asyncio.Server] = {}
@@ -157,7 +162,7 @@ class Instances:
                 self._connections.add(task)
                 task.add_done_callback(self._connections.discard)
 
-            self._servers[version, number] = await asyncio.start_server(connected, "127.0.0.1", 0)
+            self._servers[version, number] = await asyncio.start_server(connected, self._host, 0)
         port: int = self._servers[version, number].sockets[0].getsockname()[1]
         return port
 

@@ -32,6 +32,7 @@ def test_all_packs_are_there() -> None:
         "nginx-ingress",
         "otel-http",
         "traefik",
+        "traefik-gateway",
     }
 
 
