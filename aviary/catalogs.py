@@ -10,7 +10,7 @@ from adapters.connections import Connection
 from aviary.kinds import registry
 from aviary.routers import NO_CONNECTIONS, CatalogKinds
 from schemas.catalog import Catalog
-from schemas.catalog_file import load_catalog
+from schemas.catalog_file import load_catalog, parse_catalog
 from schemas.router_spec import KINDS
 
 
@@ -39,3 +39,20 @@ def read_catalog(path: Path, connections: Mapping[str, Connection] = NO_CONNECTI
     """
     kinds = registry()
     return load_catalog(path, (kinds.packs().check,), CatalogKinds(kinds, connections))
+
+
+def parse_catalog_text(
+    text: str, file: str, connections: Mapping[str, Connection] = NO_CONNECTIONS
+) -> Catalog:
+    """Check the text of a catalog as `read_catalog` does a file.
+
+    Args:
+        text: the YAML (or JSON) document.
+        file: what to call it in errors.
+        connections: of the settings, by name.
+
+    Raises:
+        CatalogError: it is not valid.
+    """
+    kinds = registry()
+    return parse_catalog(text, file, (kinds.packs().check,), CatalogKinds(kinds, connections))

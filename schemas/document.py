@@ -106,16 +106,42 @@ def read_yaml(text: str) -> Document:
     try:
         for event in _events(text):
             reader.take(event)
-    except _Fault as error:
-        expected = f"readable YAML ({error.problem})"
-        found = Complaint(error.line, error.path, error.value, expected, quotes=error.quotes)
-        return Document(complaints=[found])
-    except yaml.MarkedYAMLError as error:
-        return Document(complaints=[_syntax(error, text)])
     except yaml.YAMLError as error:
-        expected = f"readable YAML ({' '.join(str(error).split())})"
-        return Document(complaints=[Complaint(None, (), UNREAD, expected)])
+        return Document(complaints=[_complaint(error, text)])
     return reader.document
+
+
+def read_all_yaml(text: str) -> list[Document]:
+    """Read every document of a stream, without those that are empty.
+
+    Bounds are those of one document, over all of them. A fault of syntax ends the reading: the
+    last document has it then, and no data.
+    """
+    reader, found = _Reader(), list[Document]()
+    try:
+        for event in _events(text):
+            if isinstance(event, yaml.DocumentEndEvent):
+                found.append(reader.document)
+                reader = reader.next()
+                if len(found) > MOST_LONG:
+                    complaint = Complaint(
+                        _line(event), (), UNREAD, f"at most {MOST_LONG:,} documents"
+                    )
+                    return [Document(complaints=[complaint])]
+            else:
+                reader.take(event)
+    except yaml.YAMLError as error:
+        found.append(Document(complaints=[_complaint(error, text)]))
+    return [one for one in found if one.complaints or one.data is not None]
+
+
+def _complaint(error: yaml.YAMLError, text: str) -> Complaint:
+    if isinstance(error, _Fault):
+        expected = f"readable YAML ({error.problem})"
+        return Complaint(error.line, error.path, error.value, expected, quotes=error.quotes)
+    if isinstance(error, yaml.MarkedYAMLError):
+        return _syntax(error, text)
+    return Complaint(None, (), UNREAD, f"readable YAML ({' '.join(str(error).split())})")
 
 
 def _events(text: str) -> Iterator[Any]:
@@ -205,6 +231,12 @@ class _Reader:
         self._values = 0
         self._resolver: Any = yaml.resolver.Resolver()
         self._constructor: Any = yaml.constructor.SafeConstructor()
+
+    def next(self) -> _Reader:
+        """One for the next document of the stream, with what is left of the bound on values."""
+        other = _Reader()
+        other._values = self._values
+        return other
 
     def take(self, event: Any) -> None:
         if isinstance(event, yaml.ScalarEvent):

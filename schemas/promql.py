@@ -29,6 +29,12 @@ _FILTER: Final = frozenset({"and", "unless"})
 _RENAMED: Final = re.compile(r"\bholt_winters(?=\s*\()")
 _NEW_NAME: Final = "double_exponential_smoothing"
 """Since Prometheus 3; the parser knows this name alone."""
+_TO_ONE: Final = frozenset(
+    {"sum", "avg", "min", "max", "count", "stddev", "stdvar", "group", "quantile"}
+)
+_ONE_EACH: Final = frozenset(
+    {"abs", "ceil", "floor", "round", "clamp_max", "clamp_min", "ln", "sqrt"}
+)
 _TYPES: Final = (
     (ValueType.Vector, "vector"),
     (ValueType.Matrix, "matrix"),
@@ -75,6 +81,45 @@ def fault(query: str, *, raw: bool) -> str | None:
             "so leave out rate, increase, sum and the like"
         )
     return None
+
+
+def is_scalar(query: str) -> bool:
+    """Whether a query, one that parses, is for a single number in place of series."""
+    try:
+        return _too_large(query) is None and _kind(promql_parser.parse(query)) == "scalar"
+    except ValueError:
+        return False
+
+
+def is_one_series(query: str) -> bool:
+    """Whether a query, one that parses, has one series at the most, whatever the data are."""
+    try:
+        return _too_large(query) is None and _is_one(promql_parser.parse(query))
+    except ValueError:
+        return False
+
+
+def _is_one(node: Any) -> bool:
+    name = type(node).__name__
+    if name in {"ParenExpr", "UnaryExpr"}:
+        return _is_one(node.expr)
+    if name == "BinaryExpr":
+        if str(node.op) == "or":
+            return False
+        return (_is_one(node.lhs) or _kind(node.lhs) == "scalar") and (
+            _is_one(node.rhs) or _kind(node.rhs) == "scalar"
+        )
+    if name == "AggregateExpr":
+        by = node.modifier
+        return by is None and str(node.op) in _TO_ONE
+    if name == "Call" and node.func.name == "histogram_quantile":
+        inner = node.args[1]
+        by = getattr(inner, "modifier", None)
+        return type(inner).__name__ == "AggregateExpr" and by is not None and by.labels == ["le"]
+    return name == "Call" and (
+        node.func.name in {"vector", "absent", "absent_over_time"}
+        or (node.func.name in _ONE_EACH and _is_one(node.args[0]))
+    )
 
 
 def _too_large(query: str) -> str | None:

@@ -19,6 +19,7 @@ def build_app() -> typer.Typer:
         completion,
         judge,
         local,
+        moving,
         notices,
         pools,
         processes,
@@ -37,6 +38,7 @@ def build_app() -> typer.Typer:
     )
     app.callback()(catalogs.about)
     catalogs.register(app)
+    moving.register(app)
     releases.register(app)
     report.register(app)
     processes.register(app)

@@ -154,6 +154,7 @@ ASKING = {
 OWN_INPUT = {
     "plan",
     "validate",
+    "import",
     "schema",
     "routers",
     "version",
