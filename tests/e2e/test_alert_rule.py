@@ -84,6 +84,35 @@ async def test_the_rule_fires_when_it_should(case: str, tmp_path: Path, tools: D
     assert code == 0, said
 
 
+@pytest.mark.parametrize("pool", ["payments_2.0.1@file", "payments_2.0.1~apart@file"])
+async def test_the_rule_of_traefik_names_service_and_version(
+    pool: str, tmp_path: Path, tools: DebianTools
+) -> None:
+    """Traefik has no series of a code before its first answer with it."""
+    counter = "traefik_service_requests_total"
+    labels = f'method="GET",protocol="http",service="{pool}"'
+    series = [
+        {"series": f'{counter}{{code="502",{labels}}}', "values": "_ 10 20 30 40 60"},
+        {"series": f'{counter}{{code="500",{labels}}}', "values": "_ _ 10 20 40 60"},
+    ]
+    firing = {
+        "exp_labels": {"severity": "critical", "service": "payments", "version": "2.0.1"},
+        "exp_annotations": {"summary": "100% of requests to payments 2.0.1 fail"},
+    }
+    expected = [] if "apart" in pool else [firing]
+    test = {"eval_time": "5s", "alertname": configs.ALERT, "exp_alerts": expected}
+    document = {
+        "rule_files": ["rules.yml"],
+        "evaluation_interval": "1s",
+        "tests": [{"interval": "1s", "input_series": series, "alert_rule_test": [test]}],
+    }
+    front = FRONTS["traefik"](tmp_path, Ports.choose(FreePorts()))
+    (tmp_path / "rules.yml").write_text(front.alert_rules())
+    (tmp_path / "tests.yml").write_text(json.dumps(document))
+    code, said = await _promtool(tools, tmp_path, "test", "rules", "tests.yml")
+    assert code == 0, said
+
+
 _SHIPPED = ROOT / "deploy/prometheus/rules.yml"
 _SHIPPED_CASES = {
     "the first good responses of a new version, whose series has just begun": (

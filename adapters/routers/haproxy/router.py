@@ -198,16 +198,16 @@ class HaproxyRouter:
             deadline = self._clock() + within
             done = await _settled(self._reload(order, one) for one in self._sockets)
             problems = [one for one in done if isinstance(one, Retryable)]
-            await self._await_each(partial(self._serves, order), said, within, deadline, problems)
+            await self._await_each(partial(self._settle, order), said, within, deadline, problems)
 
     async def _reload(self, order: Order, socket: HaproxySocket) -> None:
-        if await self._serves(order, socket) is not None:
+        if await self._settle(order, socket) is not None:
             await socket.reload()
 
-    async def _serves(self, order: Order, socket: HaproxySocket) -> Retryable | None:
-        """None where its newest process has the instances, or what is missing."""
+    async def _settle(self, order: Order, socket: HaproxySocket) -> Retryable | None:
+        """Have it use the instances as far as that goes without a reload; None: it does."""
         own, apart = (name(order.service, order.version) for name in (pool_name, apart_name))
-        if await socket.serves(own, apart, [(one.host, one.port) for one in order.endpoints]):
+        if await socket.settle(own, apart, [(one.host, one.port) for one in order.endpoints]):
             return None
         return Retryable(f"HAProxy at {socket.name} has other instances")
 

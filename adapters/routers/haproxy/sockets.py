@@ -111,7 +111,7 @@ class HaproxySocket:
                     found[version] = Pool(sum_, found[version].health)
         return {version: pool for version, pool in found.items() if pool.health.known}
 
-    async def serves(self, own: str, apart: str, wanted: Sequence[Address]) -> bool:
+    async def settle(self, own: str, apart: str, wanted: Sequence[Address]) -> bool:
         """Have the newest process send new requests of a version to these instances alone.
 
         Its servers get other addresses, or are taken out, as far as that goes without a reload: it

@@ -85,7 +85,7 @@ class PoolWriter:
         raise Retryable(f"{service}: others write its pools all the time")
 
     async def _confirm(self, order: Order, wanted: Endpoints) -> None:
-        deadline = self._clock() + self._pace.confirm_within
+        deadline = self._clock() + self._pace.endpoints_within
         waiting = list(self._apis)
         while True:
             looks = await asyncio.gather(*(self._look(order, wanted, api) for api in waiting))
@@ -96,7 +96,7 @@ class PoolWriter:
                 details = "; ".join(left.values())
                 raise Retryable(
                     f"{order.service} {order.version}: endpoints were written but not confirmed "
-                    f"within {self._pace.confirm_within} s: {details}"
+                    f"within {self._pace.endpoints_within} s: {details}"
                 )
             waiting = list(left)
             await self._sleep(self._pace.poll_every)

@@ -161,7 +161,7 @@ class TraefikFront:
             [*self.addresses.values()],
             client=httpx.AsyncClient(),
             can=FILE,
-            pace=Pace(confirm_within=_WITHIN_S),
+            pace=Pace(confirm_within=_WITHIN_S, endpoints_within=_WITHIN_S),
             owns=True,
             health_path=_HEALTH,
         )

@@ -220,7 +220,9 @@ def traefik_etcd_subject(
 
 def _traefik(live: LiveTraefik, store: Store, client: httpx.AsyncClient) -> TraefikSubject:
     can = TRAEFIK_FILE if store.provider == "file" else TRAEFIK_ETCD
-    pace = Pace(confirm_within=20.0, answer_within=5.0)  # the machine may be busy
+    pace = Pace(
+        confirm_within=20.0, endpoints_within=20.0, answer_within=5.0
+    )  # the machine may be busy
     router = TraefikRouter(store, [live.api_url], client=client, can=can.capabilities, pace=pace)
     return TraefikSubject(live, store, router)
 

@@ -75,6 +75,16 @@ async def test_instances_that_come_back_need_no_reload(haproxy_subject: HaproxyS
     assert set((await haproxy_subject.call(service, ["a", "b"])).values()) == {OLD}
 
 
+async def test_an_instance_may_be_known_by_a_name(haproxy_subject: HaproxySubject) -> None:
+    service, router = haproxy_subject.name(), haproxy_subject.router
+    first, second = haproxy_subject.instances_of(OLD, 2)
+    named = Endpoint(host="localhost", port=second.port)
+    for generation, some in enumerate(([first], [named], [named, first]), 1):
+        await router.put_endpoints(service, OLD, some, generation)
+        await on_route(haproxy_subject, service, OLD)
+        assert set((await haproxy_subject.call(service, ["a", "b"])).values()) == {OLD}
+
+
 async def test_the_same_again_reloads_nothing(haproxy_subject: HaproxySubject) -> None:
     service, router = haproxy_subject.name(), haproxy_subject.router
     there = haproxy_subject.instances_of(OLD, 1)

@@ -21,7 +21,7 @@ from tests.contract.routers.routes import NEW, OLD, on_route, on_stable, shifted
 from tests.contract.routers.subjects import TraefikSubject
 from tests.contract.routers.wire import Load
 
-HASTY = Pace(confirm_within=0.5, answer_within=5.0)
+HASTY = Pace(endpoints_within=0.5, answer_within=5.0)
 SWAPS = 6
 BOTH = pytest.mark.parametrize("traefik", ["traefik-file", "traefik-etcd"], indirect=True)
 FILES = pytest.mark.parametrize("traefik", ["traefik-file"], indirect=True)
