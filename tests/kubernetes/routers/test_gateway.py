@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from adapters.errors import ForeignChange, UnknownRoute, Unsupported
-from adapters.routers.gateway_api.form import HTTP_ROUTES
+from adapters.errors import ForeignChange, Retryable, UnknownRoute, Unsupported
+from adapters.routers.gateway_api.form import GRPC_ROUTES, HTTP_ROUTES
 from schemas.route import Mirror, Route
 from tests.contract.routers.routes import NEW, OLD, on_stable, rolled_back, shifted
 from tests.contract.routers.wire import Load
@@ -49,3 +51,24 @@ async def test_copies_are_refused_since_traefik_would_answer_500(gateway: Gatewa
     mirrored = Route.split(service, OLD, generation=1, mirror=Mirror(version=NEW, share=10))
     with pytest.raises(Unsupported, match="can't copy requests"):
         await gateway.router.apply(mirrored)
+
+
+async def test_routes_of_http_and_grpc_are_written_together(gateway: GatewaySubject) -> None:
+    """With a Service as their parent, as meshes have them: the API server takes them."""
+    service = gateway.put_up(OLD, NEW)
+    parent = {"group": "", "kind": "Service", "name": service, "port": 80}
+    for resource, name in ((HTTP_ROUTES, f"{service}-mesh"), (GRPC_ROUTES, f"{service}-grpc")):
+        rule = {"backendRefs": [{"name": service, "port": 80}]}
+        gateway.team.make(resource, name, spec={"parentRefs": [parent], "rules": [rule]})
+    form = replace(gateway.form, http_routes=("{service}-mesh",), grpc_routes=("{service}-grpc",))
+    router = gateway.another(form)
+    await router.register(service, OLD)
+    with pytest.raises(Retryable, match=f"Service shop/{service} says nothing"):
+        await router.apply(shifted(gateway, service, 12.34, 1))
+    assert await router.read(service) == shifted(gateway, service, 12.34, 1)
+    for resource, name in ((HTTP_ROUTES, f"{service}-mesh"), (GRPC_ROUTES, f"{service}-grpc")):
+        rules = gateway.team.get(resource, name)["spec"]["rules"]
+        assert [ref["weight"] for ref in rules[-1]["backendRefs"]] == [8766, 1234]
+        assert [rule["name"].rpartition(".")[2] for rule in rules[:-1]] == ["always", "never"]
+    assert await router.changed(shifted(gateway, service, 12.34, 1)) == ""
+    await router.aclose()

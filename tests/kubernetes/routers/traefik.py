@@ -120,6 +120,7 @@ class GatewaySubject:
             _OPTIONS.http_routes, (), _OPTIONS.service, TEMPLATE, apart=True, is_forced=True
         )
         self.plane = TraefikPlane(live.api_url, client)
+        self._connection = connection
         api = KubernetesClient(connection)
         self.router = ObjectRouter(
             api,
@@ -131,6 +132,13 @@ class GatewaySubject:
             pace=Pace(confirm_within=60.0),  # the machine may be busy
         )
         self.routing = Routing.of(self.router, CAPABILITIES, self)
+
+    def another(self, form: GatewayForm) -> ObjectRouter:
+        """A router of other objects, which asks no data plane and waits for none."""
+        api = KubernetesClient(self._connection)
+        versions = ServiceVersions(api, form.backends)
+        pace = Pace(confirm_within=0.0)
+        return ObjectRouter(api, form, versions=versions, can=CAPABILITIES, pace=pace)
 
     def put_up(self, *versions: str, length: int = 0) -> str:
         service = new_name(length)
