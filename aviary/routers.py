@@ -25,7 +25,7 @@ from adapters.connections import Connection
 from adapters.errors import Terminal
 from adapters.kinds import CatalogKind, DeployerKind, HookKind, RouterKind, Shared
 from adapters.packs import Pack
-from adapters.ports import MetricsSource, Part, Routing
+from adapters.ports import LateCounts, MetricsSource, Part, Routing
 from adapters.routers.several.router import several
 from aviary.catalog_schema import catalog_schema
 from aviary.making import make
@@ -302,7 +302,8 @@ def make_router(
     options = kind.options.model_validate(spec.options)
     can = kind.can(options)
     try:
-        if can.counts is not Counting.METRICS:
+        counts_itself = isinstance(made, LateCounts)
+        if can.counts is not Counting.METRICS or counts_itself:
             return Routing.of(made, can)
         if metrics is None:
             return Routing.of(made, can.model_copy(update={"counts": Counting.NONE}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 from pydantic import Field
@@ -17,6 +18,7 @@ from adapters.kinds import RouterKind, Shared
 from adapters.ports import Router
 from adapters.routers.alb.capabilities import CAPABILITIES, kept
 from schemas.base import Duration, Model
+from schemas.capabilities import Capabilities, Counting
 from schemas.catalog_check import Finding
 
 if TYPE_CHECKING:
@@ -26,6 +28,17 @@ _LISTENER: Final = (
     r"^arn:aws[a-z-]*:elasticloadbalancing:([a-z0-9-]+):[0-9]{12}:listener/app/[A-Za-z0-9/-]+$"
 )
 _STICKY_MOST: Final = timedelta(days=7)
+
+
+_Endpoint = Annotated[str, Field(pattern=r"^https?://[^/\s@?#]+/?$", max_length=500)]
+
+
+class Counts(StrEnum):
+    """Who counts requests."""
+
+    NONE = "none"
+    CLOUDWATCH = "cloudwatch"
+    """CloudWatch, by the minute."""
 
 
 class AlbConnection(Connection):
@@ -40,11 +53,12 @@ class AlbConnection(Connection):
     profile: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9._-]{1,100}$", description="Of the AWS config file."
     )
-    endpoint: str | None = Field(
+    endpoint: _Endpoint | None = Field(
         default=None,
-        pattern=r"^https?://[^/\s@?#]+/?$",
-        max_length=500,
         description="Address of the API, such as a VPC endpoint; left out: that of the region.",
+    )
+    cloudwatch_endpoint: _Endpoint | None = Field(
+        default=None, description="The same, of CloudWatch."
     )
 
 
@@ -68,6 +82,21 @@ class AlbOptions(Model):
         description="What the names of target groups begin with: no others are looked at.",
     )
 
+    counts: Counts = Field(
+        default=Counts.NONE,
+        description="Whether CloudWatch is asked for the requests of each version: each is a call "
+        "that AWS charges for.",
+    )
+    counts_late: Annotated[Duration, Field(ge=timedelta(minutes=1), le=timedelta(minutes=15))] = (
+        Field(default=timedelta(minutes=3), description="How late its minutes are whole, at most.")
+    )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do with these options."""
+        counted = self.counts is Counts.CLOUDWATCH
+        return kept(self.sticky_s, Counting.METRICS if counted else Counting.NONE)
+
     @property
     def region(self) -> str:
         """That of the first listener."""
@@ -86,18 +115,20 @@ def _check(options: AlbOptions, _: AlbConnection | None) -> Iterator[Finding]:
             yield Finding(("listeners", at), listener, expected)
 
 
-def client_of(region: str, connection: AlbConnection | None) -> Callable[[], Any]:
-    """What makes a client of the API, with the credentials of the standard chain."""
+def client_of(
+    service: str, region: str, profile: str | None, endpoint: str | None
+) -> Callable[[], Any]:
+    """What makes a client of an API, with the credentials of the standard chain."""
 
     def make_client() -> Any:
         import boto3  # noqa: PLC0415 - the library is heavy
         from botocore.config import Config  # noqa: PLC0415 - the same
 
-        session = boto3.session.Session(profile_name=connection.profile if connection else None)
+        session = boto3.session.Session(profile_name=profile)
         return session.client(
-            "elbv2",
+            service,
             region_name=region,
-            endpoint_url=connection.endpoint if connection else None,
+            endpoint_url=endpoint,
             config=Config(
                 connect_timeout=1.0,
                 read_timeout=2.0,
@@ -111,15 +142,22 @@ def client_of(region: str, connection: AlbConnection | None) -> Callable[[], Any
 
 def _make(options: AlbOptions, connection: AlbConnection | None, _: Shared) -> Router:
     from adapters.routers.alb.client import Elb  # noqa: PLC0415 - a client library is heavy
+    from adapters.routers.alb.counting import CountingAlbRouter  # noqa: PLC0415 - the same
     from adapters.routers.alb.router import AlbRouter  # noqa: PLC0415 - the same
 
-    return AlbRouter(
-        Elb(client_of(options.region, connection)),
-        options.listeners,
-        can=kept(options.sticky_s),
-        sticky=options.sticky_s,
-        prefix=options.prefix,
-    )
+    access = connection or AlbConnection()
+    elb = Elb(client_of("elbv2", options.region, access.profile, access.endpoint))
+    given: dict[str, Any] = {
+        "can": options.capabilities,
+        "sticky": options.sticky_s,
+        "prefix": options.prefix,
+    }
+    if options.counts is Counts.NONE:
+        return AlbRouter(elb, options.listeners, **given)
+    endpoint = access.cloudwatch_endpoint
+    watch = Elb(client_of("cloudwatch", options.region, access.profile, endpoint))
+    late = options.counts_late
+    return CountingAlbRouter(elb, options.listeners, watch=watch, late=late, **given)
 
 
 ALB: Final = RouterKind[AlbOptions, AlbConnection](
@@ -131,5 +169,5 @@ ALB: Final = RouterKind[AlbOptions, AlbConnection](
     check=_check,
     make=_make,
     capabilities=CAPABILITIES,
-    narrowed=lambda options: kept(options.sticky_s),
+    narrowed=lambda options: options.capabilities,
 )

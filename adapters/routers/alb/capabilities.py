@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from schemas.capabilities import Capabilities, Fence, PlatformError, RelativeGrid
+from schemas.capabilities import Capabilities, Counting, Fence, PlatformError, RelativeGrid
 
 MOST_WEIGHT: Final = 999
 """Of one target group in a rule."""
@@ -25,6 +25,11 @@ CAPABILITIES: Final = Capabilities(
 """Each request is drawn anew."""
 
 
-def kept(seconds: int) -> Capabilities:
-    """The same where a cookie keeps a user with a target group for so long; 0: it does not."""
-    return CAPABILITIES.model_copy(update={"pinned": seconds > 0})
+def kept(seconds: int, counts: Counting = Counting.NONE) -> Capabilities:
+    """The same where a cookie keeps a user with a target group for so long; 0: it does not.
+
+    Args:
+        seconds: for which a user stays.
+        counts: who counts requests.
+    """
+    return CAPABILITIES.model_copy(update={"pinned": seconds > 0, "counts": counts})

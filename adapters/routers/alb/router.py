@@ -89,7 +89,7 @@ class AlbRouter:
         self._pace = pace
         self._clock = clock
         self._sleep = sleep
-        self._groups = TargetGroups(elb, prefix, pace.fresh_for, clock)
+        self.groups = TargetGroups(elb, prefix, pace.fresh_for, clock)
         self._whose: dict[str, list[str]] = {}
         """Rules of each service."""
         self._looked_at: float | None = None
@@ -97,13 +97,13 @@ class AlbRouter:
 
     async def locate(self, service: str, version: str) -> str:
         """The target group, as CloudWatch has it: `targetgroup/payments-2/73e2d6bc24d8a067`."""
-        groups = await self._groups.of_versions(service, [version])
+        groups = await self.groups.of_versions(service, [version])
         return groups[version].rpartition(":")[2]
 
     async def exists(self, service: str, version: str) -> bool:
         """Whether a version has a target group."""
         try:
-            return version in await self._groups.of_versions(service, [version])
+            return version in await self.groups.of_versions(service, [version])
         except UnknownRoute:
             return False
 
@@ -127,7 +127,7 @@ class AlbRouter:
             except UnknownRoute:
                 pass
             route = Route.split(service, stable)
-            groups = await self._groups.of_versions(service, [stable])
+            groups = await self.groups.of_versions(service, [stable])
             split = wanted(route, groups, self._sticky)
             for rule in rules:
                 await self._write(rule, route, split)
@@ -140,7 +140,7 @@ class AlbRouter:
             deadline = self._clock() + self._pace.confirm_within
             rules = await self._rules(route.service)
             await self._check(rules, route, over)
-            groups = await self._groups.of_versions(route.service, route.versions)
+            groups = await self.groups.of_versions(route.service, route.versions)
             split = wanted(route, groups, self._sticky)
             for rule in rules:
                 await self._write(rule, route, split)
@@ -166,7 +166,7 @@ class AlbRouter:
         Those of a group that no rule forwards to are not checked, and count as healthy; those that
         are draining do not count.
         """
-        groups = await self._groups.of(service)
+        groups = await self.groups.of(service)
         limit = asyncio.Semaphore(_AT_ONCE)
 
         async def one(arn: str) -> Health:
@@ -233,7 +233,7 @@ class AlbRouter:
         routes = [found for rule in rules if (found := rule.route(service)) is not None]
         if routes:
             return max(routes, key=lambda one: one.generation)
-        groups = await self._groups.of(service)
+        groups = await self.groups.of(service)
         versions = {arn: version for version, arn in groups.items()}
         there = {
             versions[arn]
@@ -265,7 +265,7 @@ class AlbRouter:
         Raises:
             ForeignChange: one does not.
         """
-        groups = await self._groups.of(applied.service)
+        groups = await self.groups.of(applied.service)
         names = {arn: version for version, arn in groups.items()}
         try:
             split = wanted(applied, groups, self._sticky)
@@ -320,7 +320,7 @@ class AlbRouter:
 
     async def _yield_to(self, newest: Route, rules: Sequence[Rule], late: Route) -> None:
         """Have the rules do again what a newer route says, and forget the late one."""
-        groups = await self._groups.of_versions(newest.service, newest.versions)
+        groups = await self.groups.of_versions(newest.service, newest.versions)
         split = wanted(newest, groups, self._sticky)
         for rule in rules:
             if split_in(rule.actions) != split:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -13,13 +13,16 @@ import pytest
 
 from adapters.errors import ForeignChange, Retryable, StaleGeneration, Terminal
 from adapters.kinds import Shared
+from adapters.ports import Routing
 from adapters.routers.alb import AlbConnection, AlbOptions
 from adapters.routers.alb.capabilities import CAPABILITIES, kept
 from adapters.routers.alb.client import Elb
+from adapters.routers.alb.counting import CountingAlbRouter, balancer_of
 from adapters.routers.alb.router import AlbRouter, Pace
 from adapters.routers.alb.tags import SERVICE, tags_of
 from aviary.kinds import registry
 from aviary.routers import make_router
+from schemas.capabilities import Counting
 from schemas.route import Route
 from schemas.router_spec import RouterSpec
 from tests.contract.routers.live_alb import REGION, LiveAlb
@@ -334,3 +337,37 @@ async def test_what_the_page_makes_is_found(
     health = await router.instances(service)
     assert health is not None
     assert {version: one.known for version, one in health.items()} == {OLD: 2, NEW: 1}
+
+
+async def test_cloudwatch_counts_what_each_target_group_got(alb: LiveAlb, service: str) -> None:
+    """Moto takes data points in the name of ELB; AWS keeps that to itself."""
+    watch = alb.client("cloudwatch")
+    moment = datetime.now(UTC).replace(second=30, microsecond=0) - timedelta(minutes=20)
+    elb = Elb(alb.client)
+    router = CountingAlbRouter(
+        elb,
+        alb.listeners,
+        watch=Elb(lambda: watch),
+        late=timedelta(minutes=3),
+        wall_clock=lambda: moment,
+        can=kept(0, Counting.METRICS),
+    )
+    counts = Routing.of(router, kept(0, Counting.METRICS)).counting()
+    assert counts is not None
+    assert await counts.requests(service) == {OLD: 0, NEW: 0}
+    for version, requests in ((OLD, 95), (NEW, 5)):
+        dimensions = [
+            {"Name": "TargetGroup", "Value": await router.locate(service, version)},
+            {"Name": "LoadBalancer", "Value": balancer_of(alb.listeners[0])},
+        ]
+        for minutes in range(5):
+            point = {
+                "MetricName": "RequestCount",
+                "Dimensions": dimensions,
+                "Timestamp": moment + timedelta(minutes=minutes),
+                "Value": requests,
+            }
+            watch.put_metric_data(Namespace="AWS/ApplicationELB", MetricData=[point])
+    moment += timedelta(minutes=5)
+    assert await counts.requests(service) == {OLD: 190, NEW: 10}, "of the two that are whole"
+    await elb.aclose()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -49,6 +49,8 @@ class Recorded(MemoryRouter):
         self.order = order
         self.away = False
         self.hangs = False
+        self.then: Callable[[], None] | None = None
+        """Happens right after its next write."""
         self.wrote = asyncio.Event()
         """A route without a canary."""
         for version in (OLD, NEW):
@@ -66,6 +68,9 @@ class Recorded(MemoryRouter):
         if self.hangs:
             await asyncio.Event().wait()
         confirmation = await super().apply(route, over)
+        if self.then is not None:
+            happens, self.then = self.then, None
+            happens()
         if route.canary is None:
             self.wrote.set()
         return confirmation
@@ -235,6 +240,26 @@ async def test_a_change_between_two_writes_is_no_foreign_change_for_one_was_writ
     assert both.weights() == [0, 0]
 
 
+async def test_a_change_right_between_check_and_write_is_none_either(both: Both) -> None:
+    route = await both.shift(10, 1)
+    changed = Route.split(S, OLD, NEW, 75, generation=1, owner="r-1")
+    both.edge.then = lambda: both.mesh.change(changed)
+    with pytest.raises(Terminal, match="mesh: .*has the new route already") as caught:
+        await both.shift(50, 2, route)
+    assert not isinstance(caught.value, ForeignChange)
+    assert both.weights() == [50, 75]
+
+
+async def test_a_canary_on_one_is_not_hidden_by_a_newer_route_of_another(both: Both) -> None:
+    await both.shift(50, 1)
+    both.mesh.away = True
+    with pytest.raises(Retryable):
+        await both.routing.router.apply(back(2))
+    both.mesh.away = False
+    found = await both.routing.router.read(S)
+    assert found == Route.split(S, OLD, NEW, 50, generation=2, owner="r-1"), "to be written over"
+
+
 async def test_a_router_that_came_later_has_an_older_generation_and_that_is_no_change() -> None:
     order: list[str] = []
     edge, mesh = Recorded("edge", order), Recorded("mesh", order)
@@ -272,6 +297,15 @@ async def test_one_that_is_newer_keeps_no_other_from_going_back(both: Both) -> N
     assert both.weights() == [0, 0]
 
 
+async def test_a_newer_route_on_one_is_told_before_another_that_is_away(both: Both) -> None:
+    """Or the same write would be tried for as long as that is away."""
+    await both.shift(50, 1)
+    both.edge.change(shifted(50, 5))
+    both.mesh.away = True
+    with pytest.raises(StaleGeneration, match="edge: .*; mesh: connection refused"):
+        await both.routing.router.apply(back(2))
+
+
 async def test_a_version_that_one_does_not_know_is_refused_before_anything_is_written(
     both: Both,
 ) -> None:
@@ -293,6 +327,16 @@ async def test_no_version_is_forgotten_that_a_route_of_any_names(both: Both) -> 
         await writer.drop_endpoints(S, NEW, 2)
     assert await both.edge.exists(S, NEW)
     assert (await writer.endpoints(S))[S][NEW].endpoints == where
+
+
+async def test_a_version_is_forgotten_by_all(both: Both) -> None:
+    writer = both.routing.endpoints
+    assert writer is not None
+    where = (Endpoint(host="127.0.0.1", port=1),)
+    await writer.put_endpoints(S, NEW, where, 1)
+    await writer.drop_endpoints(S, NEW, 2)
+    assert not await both.edge.exists(S, NEW)
+    assert not await both.mesh.exists(S, NEW)
 
 
 async def test_what_only_one_was_told_is_not_known_and_so_is_told_again(both: Both) -> None:
