@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import datetime
 
 from adapters.errors import AdapterError
+from adapters.ports import RunCommand
 from schemas.alert import Alert
 from schemas.events import CloudEvent
 from schemas.hooks import HookAnswer, HookEvent, Said
@@ -72,7 +73,7 @@ class MemoryHook(_Fallible):
         self.answers: dict[str, HookAnswer] = {}
         """What is answered, by the name of the hook."""
 
-    async def call(self, event: HookEvent) -> HookAnswer:
+    async def call(self, event: HookEvent, _: RunCommand | None = None) -> HookAnswer:
         """Keep the call, and answer."""
         self.calls.append(event)
         self._work()

@@ -105,7 +105,7 @@ def activity_set(client: Client, outside: Outside) -> ActivitySet:
             admission.wait_for_end,
             PreflightActivities(outside.alerts).preflight,
             ReadinessActivities(routers).ready,
-            HookActivities(outside.hooks, with_door=outside.with_door).call,
+            HookActivities(outside.hooks, with_door=outside.with_door, deployer_for=deployers).call,
         ],
         deploying=[deploy.put_up, deploy.scale, deploy.count, deploy.take_down],
     )

@@ -12,6 +12,7 @@ from adapters.deployers.docker import DOCKER
 from adapters.deployers.memory import MEMORY as MEMORY_DEPLOYER
 from adapters.deployers.process import PROCESS
 from adapters.hooks.http import HTTP
+from adapters.hooks.run import RUN
 from adapters.metrics.prometheus import PROMETHEUS
 from adapters.notifiers.apprise import APPRISE
 from adapters.routers.alb import ALB
@@ -42,7 +43,7 @@ DEPLOYERS: Final = (
     MEMORY_DEPLOYER,
     PROCESS,
 )
-HOOKS: Final = (HTTP,)
+HOOKS: Final = (HTTP, RUN)
 
 
 @cache

@@ -15,7 +15,7 @@ from schemas.capability_check import check_able, unseen
 from schemas.catalog import Catalog, ServiceSpec
 from schemas.catalog_check import MISSING, Finding, Path, listed, nearest, way_round
 from schemas.graph import components, find_cycles
-from schemas.hooks import Hook, HookMoment
+from schemas.hooks import RUN, Hook, HookMoment
 from schemas.judging import (
     HistogramMetric,
     JudgeSpec,
@@ -75,7 +75,7 @@ def _unfit_hooks(catalog: Catalog) -> Iterator[Finding]:
     for name, spec in catalog.services.items():
         strategy = spec.strategy or catalog.defaults.strategy
         found = catalog.strategy(strategy)
-        if found is None or (strategy in plain and not spec.hooks):
+        if found is None or (strategy in plain and not spec.hooks and spec.deploy is None):
             continue
         plain.add(strategy)
         sections: tuple[tuple[Path, tuple[Hook, ...]], ...] = (
@@ -90,6 +90,9 @@ def _unfit_hooks(catalog: Catalog) -> Iterator[Finding]:
                     expected = f"each name of a hook once among those of {name}"
                     yield Finding((*path, at, "name"), hook.name, expected)
                 known.add(hook.name)
+                if hook.call.kind == RUN and catalog.deploy(spec) is None:
+                    expected = f"a deployer of {name}, which the command runs with"
+                    yield Finding((*path, at, "call"), RUN, expected)
                 if HookMoment.DURING_BAKE in hook.when and not found.bakes:
                     expected = f"other moments: strategy {strategy!r} of {name} has no bake"
                     yield Finding((*path, at, "when"), HookMoment.DURING_BAKE.value, expected)

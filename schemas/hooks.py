@@ -25,11 +25,17 @@ from pydantic import (
 )
 
 from schemas.base import Model, Percent, ReleaseId, ServiceName, SomeDuration, Version
+from schemas.deploy_spec import DeploySpec
+from schemas.deployment import WantedVersion
 from schemas.outside import Name, Text
 from schemas.router_spec import KindName, OfKind, RouterKinds
 
 HOOKS_MOST: Final = 20
 """Hooks of one list; a service has those of three lists at the most."""
+OUTPUT_MOST: Final = 20
+"""Last lines of a command's output that are kept."""
+RUN: Final = "run"
+"""The kind of hooks that are commands: what is called knows the version that it runs with."""
 CONTRACT_AFTER: Final = timedelta(hours=24)
 HOOK_EVENT: Final = "dev.aviary.hook.called.v1"
 """The CloudEvents type of what a hook is sent."""
@@ -77,6 +83,8 @@ _TOLD: Final = frozenset(
         HookMoment.AFTER_ROLLED_BACK,
     }
 )
+_GONE: Final = frozenset({HookMoment.BEFORE_ROLLBACK, HookMoment.AFTER_ROLLED_BACK})
+"""Moments whose version may be gone at any time."""
 _IN_STEP: Final = frozenset({HookMoment.BEFORE_STEP, HookMoment.DURING_BAKE, HookMoment.AFTER_STEP})
 
 
@@ -174,6 +182,9 @@ class Hook(Model):
             raise ValueError("expected each moment of when once")
         if self.on_no not in {None, OnNo.IGNORE} and not any(one.asks for one in self.when):
             raise ValueError("expected on_no: ignore, since a no comes too late at these moments")
+        if self.call.kind == RUN and not _GONE.isdisjoint(self.when):
+            gone = " and ".join(sorted(_GONE))
+            raise ValueError(f"expected kind {RUN} not at {gone}: its version is taken down then")
         if self.contract_after is not None and HookMoment.CONTRACT not in self.when:
             raise ValueError("expected contract_after only with the moment contract")
         if self.makes_traffic and HookMoment.DURING_BAKE not in self.when:
@@ -204,6 +215,13 @@ def at(hooks: Iterable[Hook], moment: HookMoment) -> tuple[Hook, ...]:
 
 
 # --- what it is sent ---
+
+
+class RunsBeside(Model):
+    """The version that a command runs with, and who runs it."""
+
+    deploy: DeploySpec
+    wanted: WantedVersion
 
 
 class HookData(Model):
@@ -289,6 +307,15 @@ class HookAnswer(Model):
     ask_again: SomeDuration | None = Field(
         default=None, description="Of `later`: when to ask again; None: as one sees fit."
     )
+    exit_code: int | None = Field(default=None, description="Of a command.")
+    output: tuple[Text, ...] = Field(
+        default=(), max_length=OUTPUT_MOST, description="The last lines of a command's output."
+    )
+
+    @property
+    def short(self) -> Self:
+        """Without its output, which the history of the call keeps."""
+        return self.model_copy(update={"output": ()})
 
 
 class LateAnswer(Model):

@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
         HookEvent,
         LateAnswer,
         NotTaken,
+        RunsBeside,
         Said,
         Untaken,
     )
@@ -89,7 +90,7 @@ class CallBook:
         """It is answered."""
         if answer.said is Said.LATER:
             raise RuntimeError("an answer that is waited for came as later")
-        self._known[call] = self._known[call].model_copy(update={"answer": answer})
+        self._known[call] = self._known[call].model_copy(update={"answer": answer.short})
 
     def close(self, call: str, why: str, by: Asking) -> None:
         """Nobody waits for its answer any more, unless somebody else does by now."""
@@ -120,6 +121,7 @@ class Asking:
     Args:
         hook: which.
         event: what it is sent, each time.
+        beside: the version that its command runs with, where it is one.
         calls: makes the calls.
         book: knows the call, and hears an answer that comes later.
         stop: ends the wait, and the call.
@@ -129,6 +131,7 @@ class Asking:
 
     hook: Hook
     event: HookEvent
+    beside: RunsBeside | None
     calls: Calls
     book: CallBook
     stop: Stop
@@ -167,7 +170,7 @@ class Asking:
         Returns:
             Why it failed; that it is answered; what stopped the wait; None when it became unneeded.
         """
-        request = CallHook(call=self.hook.call, event=self.event, waits=True)
+        request = CallHook(call=self.hook.call, event=self.event, beside=self.beside, waits=True)
         summary = f"{self.event.subject}: hook {self.hook.name}"
         handle = self.calls.start(Call.CALL_HOOK, request, summary, retry=retry, within=within)
         stopped = await until_done(handle, self.stop, lambda: self.unless() or self._answered)

@@ -112,7 +112,9 @@ class CanaryWorkflow(Commands):
         self._reporter = CanaryReporter(
             start, self._traffic, self._judging, self._decisions, self._reports
         )
-        self._hooks = Hooks(start, self._reporter.steps, self._traffic, calls, self._decisions)
+        self._hooks = Hooks(
+            start, self._reporter.steps, self._traffic, self._instances, calls, self._decisions
+        )
         self._told_back = False
         self._context = Context(
             start=start,

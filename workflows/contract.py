@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.preflight import PREFLIGHT, PREFLIGHT_POLICY, Firing, Preflight
     from activities.traffic import READ, ReadRoute, traffic_policy
     from schemas.base import Duration, Model, SomeDuration, Version, format_duration
-    from schemas.hooks import HookAnswer, HookCall, HookEvent, Said
+    from schemas.hooks import HookAnswer, HookCall, HookEvent, RunsBeside, Said
     from schemas.ids import CONTRACT_WORKFLOW, SIGNAL_APPROVE, waiting_queue
     from schemas.outside import cut
     from schemas.route import Route
@@ -38,6 +38,8 @@ class ContractInput(Model):
 
     event: HookEvent
     call: HookCall
+    beside: RunsBeside | None = None
+    """The version that a command runs with."""
     deadline: SomeDuration
     retries: int | None = None
     after: Duration
@@ -157,7 +159,7 @@ class ContractWorkflow:
         try:
             answer: HookAnswer = await workflow.execute_activity(
                 CALL_HOOK,
-                CallHook(call=start.call, event=event, waits=True),
+                CallHook(call=start.call, event=event, beside=start.beside, waits=True),
                 result_type=HookAnswer,
                 task_queue=waiting_queue(workflow.info().task_queue),
                 summary=f"hook {data.hook}",

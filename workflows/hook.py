@@ -16,7 +16,7 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from activities.hooks import CALL_HOOK, HOOK_POLICY, CallHook
     from schemas.base import Model, SomeDuration
-    from schemas.hooks import HookAnswer, HookCall, HookEvent
+    from schemas.hooks import HookAnswer, HookCall, HookEvent, RunsBeside
     from schemas.ids import HOOK_WORKFLOW, waiting_queue
     from workflows import describe
 
@@ -29,6 +29,8 @@ class HookInput(Model):
 
     event: HookEvent
     call: HookCall
+    beside: RunsBeside | None = None
+    """The version that a command runs with."""
     deadline: SomeDuration
     retries: int | None = None
 
@@ -61,7 +63,7 @@ class HookWorkflow:
         try:
             answer: HookAnswer = await workflow.execute_activity(
                 CALL_HOOK,
-                CallHook(call=start.call, event=start.event, waits=False),
+                CallHook(call=start.call, event=start.event, beside=start.beside, waits=False),
                 result_type=HookAnswer,
                 task_queue=waiting_queue(workflow.info().task_queue),
                 summary=f"hook {hook}",

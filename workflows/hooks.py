@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.events import RELEASE_SOURCE
     from schemas.hooks import (
         CONTRACT_AFTER,
+        RUN,
         AskedHook,
         Hook,
         HookData,
@@ -27,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
         LateAnswer,
         NotTaken,
         OnNo,
+        RunsBeside,
         Untaken,
         at,
         call_id,
@@ -44,6 +46,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.contract import ContractInput
     from workflows.decisions import Decisions
     from workflows.hook import TOLD_TASK_TIMEOUT, HookInput
+    from workflows.instances import Instances
     from workflows.outcomes import Failed, Stopped
     from workflows.traffic import Traffic
     from workflows.trying import Told
@@ -56,21 +59,24 @@ class Hooks:
         start: what the canary was started with.
         steps: how many steps it has.
         traffic: its route.
+        instances: of its version, which commands run with.
         calls: makes the calls.
         decisions: what it has decided.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - its parts
         self,
         start: CanaryInput,
         steps: int,
         traffic: Traffic,
+        instances: Instances,
         calls: Calls,
         decisions: Decisions,
     ) -> None:
         self._start = start
         self._steps = steps
         self._traffic = traffic
+        self._instances = instances
         self._calls = calls
         self._decisions = decisions
         self._book = CallBook(start.resume.hooks if start.resume else ())
@@ -114,6 +120,7 @@ class Hooks:
         asking = Asking(
             hook=hook,
             event=self._event(hook, moment, step),
+            beside=self._beside(hook),
             calls=self._calls,
             book=self._book,
             stop=stop,
@@ -191,7 +198,11 @@ class Hooks:
         else:
             kind, name = HOOK_WORKFLOW, hook_workflow_id(event.id, here())
             start = HookInput(
-                event=event, call=hook.call, deadline=hook.deadline, retries=hook.retries
+                event=event,
+                call=hook.call,
+                beside=self._beside(hook),
+                deadline=hook.deadline,
+                retries=hook.retries,
             )
         if start is None:
             return
@@ -217,6 +228,7 @@ class Hooks:
         return ContractInput(
             event=event,
             call=hook.call,
+            beside=self._beside(hook),
             deadline=hook.deadline,
             retries=hook.retries,
             after=hook.contract_after or CONTRACT_AFTER,
@@ -228,6 +240,15 @@ class Hooks:
         )
 
     # --- what they are sent ---
+
+    def _beside(self, hook: Hook) -> RunsBeside | None:
+        """The version that a command runs with; None for what is no command."""
+        plan = self._start.plan
+        if hook.call.kind != RUN or plan.deploy is None:
+            return None
+        # By the order that put it up: a command is none, and overrules none.
+        wanted = plan.wanted(self._start.release, self._instances.orders, 1)
+        return RunsBeside(deploy=plan.deploy, wanted=wanted)
 
     def _event(self, hook: Hook, moment: HookMoment, step: int | None) -> HookEvent:
         start, plan = self._start, self._start.plan

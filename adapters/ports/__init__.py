@@ -6,7 +6,7 @@ outside. `tests/contract` holds one suite for each port that every member passes
 """
 
 from adapters.ports.deploying import Deployer, Drain, OneOffRunner, Report, StillRouted
-from adapters.ports.hooking import HookCaller
+from adapters.ports.hooking import HookCaller, RunCommand
 from adapters.ports.observing import AlertSource, MetricsSource
 from adapters.ports.routing import (
     ChangeDetector,
@@ -43,6 +43,7 @@ __all__ = [
     "RequestCounts",
     "Router",
     "Routing",
+    "RunCommand",
     "StillRouted",
     "UserCounts",
     "VersionLocator",

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, runtime_checkable
 
+from schemas.deployment import OneOffEnd
 from schemas.hooks import HookAnswer, HookEvent
+
+RunCommand = Callable[[str, Sequence[str]], Awaitable[OneOffEnd]]
+"""Runs a command with the image and the configuration of the version that is released, to its end.
+
+It is given a key (of letters, digits, `.`, `_` and `-`) and the command; the same key is one run,
+whoever asks for it, and however often. Raises `Terminal` where it can't be run, and `Retryable`
+where that could not be asked."""
 
 
 @runtime_checkable
 class HookCaller(Protocol):
     """Calls one hook."""
 
-    async def call(self, event: HookEvent) -> HookAnswer:
+    async def call(self, event: HookEvent, run: RunCommand | None = None, /) -> HookAnswer:
         """Send the event once, and return the answer.
 
         Whoever is called knows the event by its id: the same event again, from another process,
         too, is the same question, and has no second effect.
+
+        Args:
+            event: what is asked, or told.
+            run: runs a command beside the version; None: a pipeline puts versions up, or the kind
+                is not `run`.
 
         Raises:
             Terminal: it can never be sent.

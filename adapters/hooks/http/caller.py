@@ -16,6 +16,7 @@ from adapters.errors import Retryable
 from adapters.hooks.http.connection import HttpHookConnection, address_of
 from adapters.hooks.http.signature import key_of, signature
 from adapters.http_access import open_client
+from adapters.ports import RunCommand
 from schemas.hooks import HookAnswer, HookEvent, Said
 from schemas.outside import TEXT_MOST, cut, hide_user, one_line
 
@@ -55,7 +56,7 @@ class HttpHook:
         self._clock = clock
         self._client = open_client(connection.access(), timeout_s=self._timeout_s)
 
-    async def call(self, event: HookEvent) -> HookAnswer:
+    async def call(self, event: HookEvent, _: RunCommand | None = None) -> HookAnswer:
         """Post the event, and read the answer (see the port)."""
         try:
             async with asyncio.timeout(self._timeout_s):

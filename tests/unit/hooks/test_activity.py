@@ -13,6 +13,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.hooks import CallHook, HookActivities
 from adapters.errors import Retryable, Terminal
 from adapters.memory import MemoryHook
+from adapters.ports import RunCommand
 from schemas.hooks import HookAnswer, HookCall, HookEvent, Said
 from tests.contract.hooks.subjects import event
 
@@ -83,7 +84,7 @@ async def test_a_call_ends_with_the_activity() -> None:
     called, ended = asyncio.Event(), asyncio.Event()
 
     class Slow(MemoryHook):
-        async def call(self, event: HookEvent) -> HookAnswer:
+        async def call(self, event: HookEvent, run: RunCommand | None = None) -> HookAnswer:
             called.set()
             try:
                 await asyncio.Event().wait()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from adapters.memory import MemoryHook
+from adapters.ports import RunCommand
 from schemas.hooks import HookAnswer, HookEvent, HookMoment, Said
 
 
@@ -30,9 +31,9 @@ class ScriptedHook(MemoryHook):
         """Say no from now on."""
         self.answers[hook] = HookAnswer(said=Said.NO, reason=reason)
 
-    async def call(self, event: HookEvent) -> HookAnswer:
+    async def call(self, event: HookEvent, run: RunCommand | None = None) -> HookAnswer:
         self.seen.append(self.look())
-        answer = await super().call(event)
+        answer = await super().call(event, run)
         while event.data.moment in self.blocked:  # noqa: ASYNC110 - tests change a plain set
             await asyncio.sleep(0.02)
         return answer
