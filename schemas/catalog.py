@@ -47,6 +47,7 @@ from schemas.catalog_check import (
 from schemas.deploy_spec import DeployerFacts, DeployerKinds, DeploySpec, deployer_kinds_of
 from schemas.hooks import Hook, Hooks
 from schemas.judging import JudgeSpec, MetricSpec, RampSpec
+from schemas.needs import Needs
 from schemas.notice import NoticeRule
 from schemas.router_spec import RouterFacts, RouterKinds, RouterSpec, kinds_of
 
@@ -251,6 +252,11 @@ class ServiceSpec(Model):
         default=None, description="Who puts its versions up; none: the pipeline does."
     )
     hooks: Hooks = Field(default=(), description="Beside those of the catalog and of its strategy.")
+    needs: Needs = Field(
+        default_factory=dict,
+        description='What a version needs, such as `schema: ">= 42"`: the hook of that name says '
+        "what there is, and whether the stable version works with it.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -317,6 +323,7 @@ class ResolvedService(Model):
     """Of the router's kind."""
     deploy: DeploySpec | None = None
     """None: the pipeline puts its versions up."""
+    needs: Needs = Field(default_factory=dict)
 
 
 STANDARD = Strategy.model_validate(
@@ -496,4 +503,5 @@ class Catalog(Model):
             hooks=(*self.hooks, *found.hooks, *spec.hooks),
             capabilities=facts.capabilities,
             deploy=self.deploy(spec),
+            needs=spec.needs,
         )

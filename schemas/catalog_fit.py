@@ -24,6 +24,7 @@ from schemas.judging import (
     is_acting_ratio,
     render,
 )
+from schemas.needs import AFTERWARDS
 from schemas.promql import SAMPLES, fault
 
 Judged = Callable[[JudgeSpec, Sequence[MetricSpec]], Iterable[Finding]]
@@ -55,6 +56,7 @@ def check_fit(catalog: Catalog) -> Iterator[Finding]:
     yield from _beyond_routers(catalog)
     yield from _untold_routers(catalog)
     yield from _unfit_hooks(catalog)
+    yield from _unmet_needs(catalog)
     unjudged: dict[str, list[str]] = {}
     for name, spec in catalog.services.items():
         strategy = spec.strategy or catalog.defaults.strategy
@@ -96,6 +98,19 @@ def _unfit_hooks(catalog: Catalog) -> Iterator[Finding]:
                 if HookMoment.DURING_BAKE in hook.when and not found.bakes:
                     expected = f"other moments: strategy {strategy!r} of {name} has no bake"
                     yield Finding((*path, at, "when"), HookMoment.DURING_BAKE.value, expected)
+
+
+def _unmet_needs(catalog: Catalog) -> Iterator[Finding]:
+    """Give what a service needs and no hook is asked for, before the canary and afterwards."""
+    afterwards = " or ".join(moment.value for moment in HookMoment if moment in AFTERWARDS)
+    for name, spec in catalog.services.items():
+        found = catalog.strategy(spec.strategy or catalog.defaults.strategy)
+        hooks = (*catalog.hooks, *(found.hooks if found else ()), *spec.hooks)
+        for need, bounds in spec.needs.items():
+            when = {moment for hook in hooks if hook.name == need for moment in hook.when}
+            if HookMoment.BEFORE_CANARY not in when or AFTERWARDS.isdisjoint(when):
+                expected = f"a hook {need} of {name}, asked before_canary and {afterwards}"
+                yield Finding(("services", name, "needs", need), bounds, expected)
 
 
 def _beyond_routers(catalog: Catalog) -> Iterator[Finding]:

@@ -238,6 +238,9 @@ class HookData(Model):
     steps: int = Field(default=0, ge=0, description="How many steps there are.")
     weight: Percent = Field(description="Share of the requests that the version has now, percent.")
     cause: Text = Field(default="", description="Why it goes back, where it does.")
+    needs: str = Field(
+        default="", description="What the version needs of what the hook is named after."
+    )
     answer_by: AwareDatetime = Field(description="No answer by then is a no.")
     answer_url: str = Field(
         default="", description="Where an answer that comes later is posted to, where it may be."
@@ -306,6 +309,12 @@ class HookAnswer(Model):
     reason: Text = ""
     ask_again: SomeDuration | None = Field(
         default=None, description="Of `later`: when to ask again; None: as one sees fit."
+    )
+    has: Name = Field(
+        default="", description="Which there is of what is needed (`needs`), where it is asked."
+    )
+    stable_works: bool | None = Field(
+        default=None, description="Whether the stable version works with that, and what is in it."
     )
     exit_code: int | None = Field(default=None, description="Of a command.")
     output: tuple[Text, ...] = Field(

@@ -34,6 +34,7 @@ from schemas.fitting import fit, fitted, size_of
 from schemas.hooks import AskedHook, Hook, HookAnswer, HookMoment
 from schemas.interning import interned
 from schemas.judging import JudgeSpec, MetricSpec
+from schemas.needs import Needs
 from schemas.outside import TEXT_MOST, Name, Text, cut
 from schemas.phases import CanaryPhase as CanaryPhase  # noqa: PLC0414 - part of what this says
 from schemas.phases import ReleasePhase as ReleasePhase  # noqa: PLC0414
@@ -158,6 +159,7 @@ class ServicePlan(Model):
     deploy: DeploySpec | None = Field(
         default=None, description="Who puts the version up; None: the pipeline."
     )
+    needs: Needs = Field(default_factory=dict)
     image: ImageName | None = Field(
         default=None, description="As the deploy event says; None: as the recipe says."
     )

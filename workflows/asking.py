@@ -30,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
         Said,
         Untaken,
     )
+    from schemas.needs import held_against
     from schemas.outside import cut
     from schemas.release import HookState
     from workflows import describe
@@ -186,9 +187,16 @@ class Asking:
         if error is None:
             self.told("")
             if not self._answered:
-                self.book.keep(self.event.id, handle.result())
+                self.book.keep(self.event.id, self._meant(handle.result()))
             return _AGAIN
         return error
+
+    def _meant(self, answer: HookAnswer) -> HookAnswer:
+        """The answer, or the no that it is where something is needed that is not there."""
+        data = self.event.data
+        if not data.needs:
+            return answer
+        return held_against(answer, data.hook, data.needs, data.version, data.stable)
 
     @property
     def _answered(self) -> bool:

@@ -290,6 +290,7 @@ class Hooks:
                 steps=self._steps,
                 weight=self._traffic.weight,
                 cause=cause.text if cause else "",
+                needs=plan.needs.get(hook.name, ""),
                 answer_by=known.answer_by,
             ),
         )

@@ -278,5 +278,6 @@ def _service_plan(
         alerts=resolved.alerts,
         service_labels=catalog.alert_labels.service,
         deploy=resolved.deploy,
+        needs=resolved.needs,
     )
     return with_version(plan, asked)

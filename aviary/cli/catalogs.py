@@ -96,6 +96,7 @@ def _details(service: ServicePlan) -> dict[str, Any]:
             for step in service.strategy.full_steps
             if service.strategy.ramp is None
         ],
+        "needs": dict(service.needs),
         "ramp": service.strategy.ramp and service.strategy.ramp.model_dump(mode="json"),
     }
 

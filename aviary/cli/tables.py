@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
@@ -13,15 +13,18 @@ from aviary.cli.ways import may
 from schemas.base import format_duration
 from schemas.catalog import FullStep, Strategy
 from schemas.catalog_check import listed, many
+from schemas.hooks import HookMoment
 from schemas.phases import CanaryPhase, ReleasePhase
 from schemas.release import (
     CanaryStatus,
     Cause,
     ReleasePlan,
     ReleaseStatus,
+    ServicePlan,
     ServiceStatus,
     Tuning,
 )
+from schemas.stages import BakeStage, HookStage
 from schemas.versions import short
 from schemas.waits import asking
 
@@ -71,8 +74,26 @@ def print_plan(plan: ReleasePlan) -> None:
         "requests at once, when an instance is healthy."
     )
     groups = [f"In step, as they need each other: {listed(group)}." for group in plan.groups]
-    notes = [plain(note, "dim") for note in (*groups, judged, first) if note]
+    needs = [line for one in plan.services.values() for line in needs_of(one)]
+    notes = [plain(note, "dim") for note in (*groups, *needs, judged, first) if note]
     show(plain(title, "bold"), table, *notes)
+
+
+def needs_of(service: ServicePlan) -> Iterator[str]:
+    """What a version needs, and who is asked for it when: a sentence each."""
+    asked = [(one.hook.name, one.moment) for one in service.stages if isinstance(one, HookStage)]
+    asked += [
+        (hook.name, HookMoment.DURING_BAKE)
+        for one in service.stages
+        if isinstance(one, BakeStage)
+        for hook in one.hooks
+    ]
+    for need, bounds in service.needs.items():
+        moments = ", ".join(dict.fromkeys(one.value for name, one in asked if name == need))
+        yield (
+            f"{service.service} {short(service.version)} needs {need} {bounds}; hook {need} says "
+            f"({moments}) what there is, and whether the version before works with it."
+        )
 
 
 def print_routers(routers: Sequence[Mapping[str, Any]]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final, Literal
 
+import httpx
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.testing import WorkflowEnvironment
@@ -13,9 +14,10 @@ from temporalio.testing import WorkflowEnvironment
 from adapters.errors import Retryable, Terminal
 from adapters.hooks.http.connection import HttpHookConnection
 from adapters.hooks.tokens import Called
-from aviary.answer_door import tokens_of, with_door
+from aviary.answer_door import PATH, AnswerDoor, ByTemporal, tokens_of, with_door
 from aviary.hook_answers import Given, give
 from aviary.settings import load_settings
+from aviary.webhook import WebhookOptions, create_app
 from schemas.decisions import Did, Heard
 from schemas.hooks import HookAnswer, HookMoment, LateAnswer, NotTaken, Said
 from schemas.ids import (
@@ -27,6 +29,7 @@ from schemas.ids import (
 )
 from schemas.release import CanaryOutcome, CanaryPhase, CauseKind, Command, ReleasePhase
 from schemas.verdict import VerdictKind
+from tests.unit.ingestion.fakes import FakeWriter
 from tests.workflows.kit import Release, World, eventually
 from tests.workflows.test_resets import reset
 
@@ -268,6 +271,7 @@ async def test_no_history_has_the_token_that_a_hook_is_given(server: WorkflowEnv
 
 async def _answers_with_its_token(world: World) -> None:
     world.hook.answers["h"] = HookAnswer(said=Said.LATER)
+    world.judge.blocked.add((world.service("a"), 50))
     release = await hooked(world, ["before_canary", "after_finalized"])
     await eventually(lambda: bool(world.hook.calls))
     asked = world.hook.calls[0]
@@ -277,9 +281,17 @@ async def _answers_with_its_token(world: World) -> None:
     assert tokens is not None
     called = tokens.read(token)
     assert called == Called(world.service("a"), asked.id)
-    late = LateAnswer(id=called.call, verdict="yes")
-    patience = timedelta(seconds=10)
-    await give(world.client, called.service, late, cell=world.cell, patience=patience)
+    address = world.client.service_client.config.target_host
+    found = DOOR_SETTINGS.model_copy(update={"temporal_address": address, "cell": world.cell.name})
+    door = AnswerDoor(tokens, ByTemporal(found))
+    app = create_app(WebhookOptions(), FakeWriter(), lambda _: None, door=door)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://webhook") as http:
+        for taken in (True, False):
+            headers = {"authorization": f"Bearer {token}"}
+            answer = await http.post(PATH, json={"verdict": "yes"}, headers=headers)
+            assert (answer.status_code, answer.json()["taken"]) == (200, taken), answer.text
+    world.judge.blocked.clear()
     assert (await release.result()).phase is ReleasePhase.FINALIZED
     kept = str((await release.canary("a").fetch_history()).events)
     assert asked.id in kept

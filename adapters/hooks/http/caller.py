@@ -15,6 +15,7 @@ from pydantic_core import from_json
 from adapters.errors import Retryable
 from adapters.hooks.http.connection import HttpHookConnection, address_of
 from adapters.hooks.http.signature import key_of, signature
+from adapters.hooks.needed import needed
 from adapters.http_access import open_client
 from adapters.ports import RunCommand
 from schemas.hooks import HookAnswer, HookEvent, Said
@@ -147,8 +148,12 @@ def _success(document: Any, headers: Mapping[str, str], body: bytes) -> HookAnsw
         raise Retryable(f"an answer of more than {BODY_MOST:,} bytes, expected fewer")
     if document is None and body.strip() and "json" in headers.get("content-type", "").lower():
         raise Retryable("an answer that is not the JSON that it says it is")
+    try:
+        more = needed(document)
+    except ValueError as error:
+        raise Retryable(str(error)) from None
     if not isinstance(document, dict) or "verdict" not in document:
-        return HookAnswer(said=Said.YES, reason=_reason(document))
+        return HookAnswer(said=Said.YES, reason=_reason(document), **more)
     verdict, reason = document["verdict"], _reason(document)
     if not isinstance(verdict, str) or verdict not in set(Said):
         shown = cut(one_line(str(verdict)), 200)
@@ -156,7 +161,7 @@ def _success(document: Any, headers: Mapping[str, str], body: bytes) -> HookAnsw
     return (
         _later(headers, reason)
         if verdict == Said.LATER
-        else HookAnswer(said=Said(verdict), reason=reason)
+        else HookAnswer(said=Said(verdict), reason=reason, **more)
     )
 
 

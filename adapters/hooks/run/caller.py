@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
+
+from pydantic_core import from_json
 
 from adapters.errors import Terminal
+from adapters.hooks.needed import needed
 from adapters.ports import RunCommand
 from schemas.deployment import OneOffEnd
 from schemas.hooks import OUTPUT_MOST, HookAnswer, HookData, HookEvent, Said
@@ -56,10 +59,19 @@ def _read(end: OneOffEnd) -> HookAnswer:
     lines = [line for one in end.lines if (line := cut(one_line(one), _LINE_MOST))]
     lines = lines[-OUTPUT_MOST:]
     reason = " | ".join(_last(lines))
+    kept = {"exit_code": end.exit_code, "output": tuple(lines)}
     if end.exit_code == 0:
-        return HookAnswer(said=Said.YES, reason=reason, exit_code=0, output=tuple(lines))
+        return HookAnswer(said=Said.YES, reason=reason, **_needed(lines), **kept)
     text = f"exit code {end.exit_code}" + (f": {reason}" if reason else "")
-    return HookAnswer(said=Said.NO, reason=text, exit_code=end.exit_code, output=tuple(lines))
+    return HookAnswer(said=Said.NO, reason=text, **kept)
+
+
+def _needed(lines: Sequence[str]) -> dict[str, Any]:
+    """What the last line says of what is needed, where it is a JSON object that does."""
+    try:
+        return needed(from_json(lines[-1])) if lines else {}
+    except ValueError:
+        return {}
 
 
 def _last(lines: Iterable[str]) -> list[str]:

@@ -35,4 +35,8 @@ def test_every_notice_has_its_severity() -> None:
 
 
 def test_defaults_know_what_services_know() -> None:
-    assert set(Defaults.model_fields) == set(ServiceSpec.model_fields) - {"depends_on", "hooks"}
+    assert set(Defaults.model_fields) == set(ServiceSpec.model_fields) - {
+        "depends_on",
+        "hooks",
+        "needs",
+    }

@@ -337,3 +337,23 @@ def test_routers_are_listed_with_what_each_can_do(run: Run) -> None:
     lines = run("routers").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["kind", *routers]
     assert "0.01 %" in next(line for line in lines if line.startswith("envoy"))
+
+
+def test_a_plan_shows_what_a_version_needs(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "catalog.yaml"
+    path.write_text("""
+version: 1
+defaults: {router: {kind: memory}, metrics: [], deploy: {kind: memory}}
+services:
+  checkout:
+    needs: {schema: ">= 42"}
+    hooks:
+      - name: schema
+        when: [before_canary, after_step]
+        call: {kind: run, command: [./migrate, state]}
+""")
+    asked = {"release": "r", "services": [{"service": "checkout", "version": "1.4.2"}]}
+    shown = run("plan", "--catalog", path, "--event", "-", text=json.dumps(asked))
+    assert shown.exit_code == 0, shown.output
+    text = " ".join(shown.output.split())
+    assert "checkout 1.4.2 needs schema >= 42; hook schema says (before_canary, after_step)" in text

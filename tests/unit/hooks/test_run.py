@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,13 +23,14 @@ from adapters.deployers.process.deployer import ProcessDeployer
 from adapters.errors import Terminal
 from adapters.hooks.run import RunOptions
 from adapters.hooks.run.caller import RunHook
+from adapters.ports import Deployer
 from aviary.kinds import registry
 from aviary.routers import CatalogKinds
 from schemas.catalog_file import CatalogError, parse_catalog
 from schemas.deploy_spec import DeploySpec
 from schemas.deployment import OneOffEnd, WantedVersion
 from schemas.hooks import OUTPUT_MOST, HookAnswer, HookCall, RunsBeside, Said
-from tests.catalogs import make
+from tests.catalogs import parse
 from tests.contract.hooks.subjects import event
 from tests.unit.hooks.test_hooks import document
 
@@ -98,7 +100,7 @@ def problem(**more: Any) -> str:
     hook = {"name": "h", "when": "before_canary", "call": CALL.model_dump(), **more}
     given: dict[str, Any] = document(services={"checkout": {"hooks": [hook]}})
     with pytest.raises(CatalogError) as found:
-        make(given)
+        parse(json.dumps(given))
     return str(found.value)
 
 
@@ -130,6 +132,11 @@ services:
 # --- once ---
 
 
+def with_commands(hook: RunHook, deployer: Deployer) -> HookActivities:
+    """The activities of one worker."""
+    return HookActivities(lambda _: hook, deployer_for=lambda _: deployer)
+
+
 async def ask(activities: HookActivities) -> HookAnswer:
     request = CallHook(call=CALL, event=event(), beside=BESIDE, waits=True)
     answer: HookAnswer = await ActivityEnvironment().run(activities.call, request)
@@ -141,9 +148,9 @@ async def test_the_same_call_is_one_run_whoever_makes_it() -> None:
     platform.ends = lambda one: OneOffEnd(exit_code=0, lines=(" ".join(one.command),))
     hook = RunHook(("./migrate", "--to", "{version}"))
     for _ in range(3):
-        deployer = MemoryDeployer(platform)
-        workers = HookActivities(lambda _: hook, deployer_for=lambda _, one=deployer: one)
-        assert (await ask(workers)).output == ("./migrate --to 1.4.2",)
+        assert (await ask(with_commands(hook, MemoryDeployer(platform)))).output == (
+            "./migrate --to 1.4.2",
+        )
     assert platform.began == {event().id: 1}
 
 
