@@ -7,7 +7,7 @@ and nothing that decides.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -20,6 +20,8 @@ from schemas.base import Model
 from schemas.capabilities import Capabilities
 from schemas.catalog_check import Finding
 from schemas.judging import HistogramMetric, RatioMetric
+
+_Address = Annotated[str, Field(pattern=r"^https?://[^/\s@?#]+/?$", max_length=500)]
 
 
 class IstioOptions(Model):
@@ -58,6 +60,12 @@ class IstioOptions(Model):
         description="Whether requests can ask for a version: two routes more for each of the "
         "service, while there is a canary.",
     )
+    istiod: tuple[_Address, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Address of every istiod's debug interface, where it answers the worker: each "
+        "is asked whether its proxies serve the route.",
+    )
 
 
 def _check(options: IstioOptions, _: KubernetesConnection | None) -> Iterator[Finding]:
@@ -70,11 +78,10 @@ def _narrowed(options: IstioOptions) -> Capabilities:
     return CAPABILITIES.model_copy(update={"forced": forced})
 
 
-def _make(
-    options: IstioOptions, connection: KubernetesConnection | None, _shared: Shared
-) -> Router:
+def _make(options: IstioOptions, connection: KubernetesConnection | None, shared: Shared) -> Router:
     from adapters.kubernetes.client import KubernetesClient  # noqa: PLC0415 - a client library is heavy
     from adapters.routers.istio.form import IstioForm  # noqa: PLC0415 - the same
+    from adapters.routers.istio.istiod import IstiodPlane  # noqa: PLC0415 - the same
     from adapters.routers.istio.subsets import SubsetVersions  # noqa: PLC0415 - the same
     from adapters.routers.kubernetes.backends import ServiceVersions  # noqa: PLC0415 - the same
     from adapters.routers.kubernetes.router import ObjectRouter  # noqa: PLC0415 - the same
@@ -97,6 +104,7 @@ def _make(
         versions=kind(api, form.backends),
         can=_narrowed(options),
         namespace=options.namespace,
+        planes=[IstiodPlane(url, shared.http) for url in options.istiod],
     )
 
 

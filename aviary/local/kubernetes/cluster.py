@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 import httpx
 import yaml
 
-from adapters.errors import AdapterError
+from adapters.errors import AdapterError, Retryable
 from adapters.kubernetes.client import KubernetesClient
 from adapters.kubernetes.connection import KubernetesConnection
 from adapters.kubernetes.resources import DEFINITIONS, NAMESPACES
@@ -130,8 +130,8 @@ class Cluster:
         client = KubernetesClient(self.connection())
         try:
             every = [one for name in names for one in self.tools.definitions(name)]
-            await asyncio.gather(*(client.apply(DEFINITIONS, one, force=True) for one in every))
             async with asyncio.timeout(_DEFINED_S):
+                await asyncio.gather(*(_define(client, one) for one in every))
                 waited = (one["metadata"]["name"] for one in every)
                 for name in waited:
                     while not _is_served(await client.get(DEFINITIONS, name)):  # noqa: ASYNC110
@@ -243,6 +243,17 @@ class Cluster:
     async def _remove(self) -> None:
         await self.network.remove()
         await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+
+
+async def _define(client: KubernetesClient, one: dict[str, Any]) -> None:
+    """Write a definition: the API server may cut connections as it takes others up."""
+    while True:
+        try:
+            await client.apply(DEFINITIONS, one, force=True)
+        except Retryable:
+            await asyncio.sleep(_POLL_S)
+        else:
+            return
 
 
 def _is_served(definition: dict[str, Any] | None) -> bool:

@@ -19,7 +19,7 @@ def _mirrored(service: str, share: float) -> Route:
     return Route.split(service, OLD, generation=1, mirror=Mirror(version=NEW, share=share))
 
 
-async def _copies(subject: Copying, service: str, wanted: int) -> int:
+async def copies_of(subject: Copying, service: str, wanted: int) -> int:
     """How many there are, once there are so many; they come after the answer."""
     async with asyncio.timeout(20):
         while (found := (await subject.copies(service)).get(NEW, 0)) < wanted:  # noqa: ASYNC110
@@ -35,7 +35,7 @@ async def test_copies_are_sent_and_answered_to_nobody(subject: Copying) -> None:
 
     assert shares(await subject.call(service, USERS)) == {OLD: 1.0}
 
-    assert await _copies(subject, service, len(USERS)) == len(USERS)
+    assert await copies_of(subject, service, len(USERS)) == len(USERS)
     if subject.routing.counts is not None:
         assert await subject.routing.counts.requests(service) == {OLD: len(USERS), NEW: 0}
 
@@ -44,7 +44,7 @@ async def test_a_share_of_the_requests_is_copied(subject: Copying) -> None:
     service = await on_stable(subject, OLD, NEW)
     await subject.routing.router.apply(_mirrored(service, 50))
     await subject.call(service, USERS)
-    await _copies(subject, service, len(USERS) // 4)
+    await copies_of(subject, service, len(USERS) // 4)
     assert (await subject.copies(service))[NEW] < len(USERS) * 3 / 4
 
 

@@ -9,17 +9,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from adapters.errors import Retryable
 from aviary.local import debian
 from aviary.local.kubernetes.cluster import Cluster
 from aviary.local.kubernetes.programs import KubernetesError, install
-from aviary.local.parts import MissingPartError, traefik_program
+from aviary.local.parts import MissingPartError, envoy_program, traefik_program
 from schemas.route import AudienceBy
 from tests.contract.routers.wire import Instances
+from tests.kubernetes.routers.istio import IstioSubject, LiveIstio, make_gateway
 from tests.kubernetes.routers.objects import Team
 from tests.kubernetes.routers.traefik import CLASSES, EDGE, GATEWAYS, GatewaySubject, LiveGateway
 
-_TRIES = 5
 _HERE = Path(__file__).parent
 _SUITES = {"test_contract.py", "test_contract_counts.py"}
 _SHORT = {
@@ -46,10 +45,10 @@ def cluster() -> Iterator[Cluster]:
         except KubernetesError as error:
             pytest.skip(str(error))
         try:
-            runner.run(_prepare(made))
-            # A probe that is cut off in its handshake leaves its socket to the collector.
+            # What is cut off in its handshake leaves its socket to the collector.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ResourceWarning)
+                runner.run(_prepare(made))
                 gc.collect()
             yield made
         finally:
@@ -57,14 +56,10 @@ def cluster() -> Iterator[Cluster]:
 
 
 async def _prepare(cluster: Cluster) -> None:
-    """A namespace, and definitions: the API server may drop a connection as it takes these up."""
-    for _ in range(_TRIES):
-        try:
-            await cluster.define("gateway-api")
-            break
-        except Retryable:
-            continue
-    await cluster.make_namespace("shop")
+    """Definitions, and namespaces."""
+    await cluster.define("gateway-api", "istio")
+    for name in ("shop", "istio-system"):
+        await cluster.make_namespace(name)
 
 
 @pytest.fixture(scope="session")
@@ -113,6 +108,42 @@ async def gateway(
             team=team,
             instances=hosts,
             host=host,
+            client=client,
+        )
+        yield made
+        await made.router.aclose()
+
+
+@pytest.fixture(scope="session")
+def live_istio(
+    cluster: Cluster, team: Team, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveIstio]:
+    """One istiod with one gateway."""
+    try:
+        envoy = envoy_program()
+    except MissingPartError as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("istio")
+    live = LiveIstio(cluster.tools.istiod, envoy, folder, cluster.kubeconfig, team.namespace)
+    make_gateway(team, live)
+    try:
+        live.start()
+        yield live
+    finally:
+        live.stop()
+
+
+@pytest.fixture
+async def istio(
+    cluster: Cluster, live_istio: LiveIstio, team: Team, hosts: Instances
+) -> AsyncIterator[IstioSubject]:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        made = IstioSubject(
+            live_istio,
+            connection=cluster.connection("shop"),
+            team=team,
+            instances=hosts,
+            host=str(cluster.network.here),
             client=client,
         )
         yield made
