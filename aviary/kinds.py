@@ -9,6 +9,7 @@ from functools import cache
 from typing import Final
 
 from adapters.deployers.docker import DOCKER
+from adapters.deployers.kubernetes import KUBERNETES
 from adapters.deployers.memory import MEMORY as MEMORY_DEPLOYER
 from adapters.deployers.process import PROCESS
 from adapters.hooks.http import HTTP
@@ -40,6 +41,7 @@ METRICS: Final = (PROMETHEUS,)
 NOTIFIERS: Final = (APPRISE,)
 DEPLOYERS: Final = (
     DOCKER,
+    KUBERNETES,
     MEMORY_DEPLOYER,
     PROCESS,
 )

@@ -81,12 +81,12 @@ class Cluster:
         return KubernetesConnection(kubeconfig=self.kubeconfig, namespace=namespace, **more)
 
     async def __aenter__(self) -> Self:
+        self._stack.push_async_callback(self._remove)
         try:
             check_machine()
             for name in ("pki", "etcd"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
             await self.network.make()
-            self._stack.push_async_callback(self._remove)
             await run(*self._inside, "ip", "address", "add", self._first_pod, "dev", "lo")
             await self._write_files()
             await self._stack.enter_async_context(self.supervisor)

@@ -70,6 +70,7 @@ class Node:
     def __init__(self, client: KubernetesClient, addresses: Iterator[str], host: str) -> None:
         self._client, self._addresses, self._host = client, addresses, host
         self._pods: dict[str, _Pod] = {}
+        self._probes = httpx.AsyncClient(verify=False, trust_env=False)  # noqa: S501 - plain HTTP
 
     async def join(self) -> None:
         """Be a node of the cluster, with room for all."""
@@ -206,8 +207,11 @@ class Node:
             ports = {one.get("name"): one["containerPort"] for one in container.get("ports") or ()}
             port, path = ports.get(get["port"], get["port"]), str(get.get("path") or "/")
             try:
-                async with httpx.AsyncClient(trust_env=False) as client:
-                    answer = await client.get(f"http://{known.address}:{port}{path}", timeout=1)
+                answer = await self._probes.get(
+                    f"http://{known.address}:{port}{path}",
+                    headers={"connection": "close"},
+                    timeout=1,
+                )
             except httpx.HTTPError as error:
                 return f"Get http://{known.address}:{port}{path}: {type(error).__name__}"
             if not answer.is_success:

@@ -77,6 +77,11 @@ def tools(cache: Path) -> KubernetesTools:
     return KubernetesTools(cache.absolute() / "kubernetes" / _digest())
 
 
+def to_build(cache: Path) -> int:
+    """The minutes that `install` would take; 0 where it is done, or can't be."""
+    return 0 if tools(cache).is_there() or shutil.which("go") is None else MINUTES
+
+
 async def install(cache: Path, say: Callable[[str], None]) -> KubernetesTools:
     """Build the programs below `cache` unless that is done already; about 400 MB.
 
