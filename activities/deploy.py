@@ -32,6 +32,7 @@ from schemas.router_spec import RouterSpec
 PUT_UP: Final = "aviary.deploy.put_up"
 SCALE: Final = "aviary.deploy.scale"
 COUNT: Final = "aviary.deploy.count"
+RECALL: Final = "aviary.deploy.recall"
 TAKE_DOWN: Final = "aviary.deploy.take_down"
 NOT_READY: Final = "NotReady"
 """Type of the failure of a version that was not ready in time; its text is the instances' own."""
@@ -87,8 +88,8 @@ class TakeDown(Model):
     generation: Generation
 
 
-class Count(Model):
-    """How many instances a version is to have."""
+class Asked(Model):
+    """Asks for what is known of a version that is up."""
 
     deploy: DeploySpec
     service: ServiceName
@@ -154,11 +155,19 @@ class DeployActivities:
         await self._obey(order, lambda one: one.scale)
 
     @activity.defn(name=COUNT)
-    async def count(self, asked: Count) -> int:
+    async def count(self, asked: Asked) -> int:
         """The instances that a version is to have; 0 of one that is not up by us."""
+        return sum(one.wanted for one in await self._versions(asked))
+
+    @activity.defn(name=RECALL)
+    async def recall(self, asked: Asked) -> WantedVersion | None:
+        """The order that a version is up by; None where that is not ours, or not remembered."""
+        return next((one.order for one in await self._versions(asked)), None)
+
+    async def _versions(self, asked: Asked) -> list[VersionState]:
         with terminal_errors():
             found = await self._deployer_for(asked.deploy).versions(asked.service)
-        return sum(one.wanted for one in found if one.version == asked.version)
+        return [one for one in found if one.version == asked.version]
 
     @activity.defn(name=TAKE_DOWN)
     async def take_down(self, asked: TakeDown) -> None:

@@ -107,5 +107,5 @@ def activity_set(client: Client, outside: Outside) -> ActivitySet:
             ReadinessActivities(routers).ready,
             HookActivities(outside.hooks, with_door=outside.with_door, deployer_for=deployers).call,
         ],
-        deploying=[deploy.put_up, deploy.scale, deploy.count, deploy.take_down],
+        deploying=[deploy.put_up, deploy.scale, deploy.count, deploy.recall, deploy.take_down],
     )

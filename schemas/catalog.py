@@ -32,6 +32,7 @@ from schemas.base import (
     Model,
     Percent,
     ServiceName,
+    SomeDuration,
     SomePercent,
     parse_duration,
 )
@@ -187,6 +188,15 @@ class Strategy(Model):
         description="How long all services of a release hold together before they are finalized.",
     )
     on_inconclusive: OnInconclusive = OnInconclusive.GATE
+    shrink_stable: bool = Field(
+        default=False,
+        description="Stable has instances for its share alone, where a deployer puts them up.",
+    )
+    regrow_within: SomeDuration = Field(
+        default=timedelta(minutes=1),
+        description="With shrink_stable: how long the requests of a canary that goes back wait "
+        "for stable to have its instances again. Then they come back all the same.",
+    )
     hooks: Hooks = Field(
         default=(), description="Beside those of the catalog and of the service that has it."
     )
@@ -210,6 +220,8 @@ class Strategy(Model):
     def _steps_or_ramp(self) -> Self:
         if bool(self.steps) == (self.ramp is not None):
             raise ValueError("expected either steps or ramp, and not both")
+        if self.shrink_stable and self.ramp is not None:
+            raise ValueError("shrink_stable: expected steps: a ramp may give weight back")
         return self
 
     @model_validator(mode="after")

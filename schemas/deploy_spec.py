@@ -90,8 +90,18 @@ class DeployTerms(Model):
             return max(self.instances, stable or 0)
         if self.scale is Scale.FIXED:
             return self.instances
-        # To 0.0001 of an instance: 7 % of 100 is 7 of them, and not 8.
-        return max(1, math.ceil(round(self.instances * weight / 100, 4)))
+        return needed(self.instances, weight)
+
+
+def needed(instances: int, weight: float) -> int:
+    """How many of so many instances a share of the requests needs; one at least.
+
+    Args:
+        instances: those that take all requests.
+        weight: the share in percent, 0 to 100.
+    """
+    # To 0.0001 of an instance: 7 % of 100 is 7 of them, and not 8.
+    return max(1, math.ceil(round(instances * weight / 100, 4)))
 
 
 class DeploySpec(DeployTerms):

@@ -152,6 +152,9 @@ class VersionState(Model):
     instances: tuple[Instance, ...] = Field(default=(), max_length=INSTANCES_MOST)
     trouble: Trouble | None = None
     text: Text = Field(default="", description="A sentence on the trouble: which, and why.")
+    order: WantedVersion | None = Field(
+        default=None, description="What made it so, where the platform remembers that."
+    )
 
     @property
     def ready(self) -> int:

@@ -359,6 +359,12 @@ class CanaryState(Model):
     orders: Generation = 0
     instances: int = 0
     stable_instances: int | None = None
+    stable_order: WantedVersion | None = Field(
+        default=None, description="By which stable is up, with all of its instances."
+    )
+    stable_ordered: int | None = Field(
+        default=None, description="Instances that stable is to have beside the canary."
+    )
     finalize: bool
     decisions: tuple[DecisionRecord, ...] = ()
 

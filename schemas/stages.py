@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from schemas.base import Model, Percent
+from schemas.base import Model, Percent, SomeDuration
 from schemas.catalog import Bake, Gate, OnInconclusive, Strategy
 from schemas.hooks import Hook, HookMoment, OnNo, at
 from schemas.judging import RampSpec
@@ -133,6 +133,12 @@ class ShiftStage(_Stage):
 
     kind: Literal["shift"] = "shift"
     weight: Percent = Field(description="Share of the requests, percent.")
+    regrow_within: SomeDuration | None = Field(
+        default=None,
+        exclude_if=lambda within: within is None,
+        description="Once the router has confirmed, stable has instances for its share alone; "
+        "going back waits so long for it to have all again. None: stable keeps its size.",
+    )
 
 
 class BakeStage(_Stage):
@@ -254,7 +260,7 @@ def stages_of(
         *_asked(hooks, HookMoment.BEFORE_CANARY),
         FirstDeploymentStage(),
         *(_ramp(strategy, hooks) if strategy.ramp is not None else ()),
-        *_steps(strategy, last_point, hooks),
+        *_steps(strategy, last_point, hooks, deploys=deploys),
         *_asked(hooks, HookMoment.BEFORE_FINALIZE),
         HoldStage(),
         PromoteStage(),
@@ -271,15 +277,18 @@ def _ramp(strategy: Strategy, hooks: Sequence[Hook]) -> Iterator[Stage]:
             yield GateStage()
 
 
-def _steps(strategy: Strategy, last_point: int, hooks: Sequence[Hook]) -> Iterator[Stage]:
+def _steps(
+    strategy: Strategy, last_point: int, hooks: Sequence[Hook], *, deploys: bool
+) -> Iterator[Stage]:
     unsure, steps = strategy.on_inconclusive, strategy.full_steps
+    regrow = strategy.regrow_within if strategy.shrink_stable and deploys else None
     baking = at(hooks, HookMoment.DURING_BAKE)
     for index, step in enumerate(steps):
         if last_point and index:
             yield InStepStage(step=index - 1, point=index)
         if strategy.ramp is None:
             yield from _asked(hooks, HookMoment.BEFORE_STEP, index)
-        yield ShiftStage(step=index, weight=step.weight)
+        yield ShiftStage(step=index, weight=step.weight, regrow_within=regrow)
         asked: tuple[Hook, ...] = ()
         if step.bake.max:
             following = steps[min(index + 1, len(steps) - 1)].weight

@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
         NOT_READY,
         ORDER_POLICY,
         PUT_UP,
+        RECALL,
         SCALE,
         TAKE_DOWN,
         TAKE_DOWN_POLICY,
@@ -46,6 +47,7 @@ with workflow.unsafe.imports_passed_through():
         Standing,
     )
     from activities.traffic import APPLY, READ, traffic_policy
+    from schemas.deployment import WantedVersion
     from schemas.hooks import HookAnswer
     from schemas.ids import deploying_queue, effects_queue, judging_queue, waiting_queue
     from schemas.release import Cause, CauseKind, ServicePlan, Tuning
@@ -84,6 +86,7 @@ class Call(StrEnum):
     CALL_HOOK = "call_hook"
     PUT_UP = "put_up"
     COUNT = "count"
+    RECALL = "recall"
     SCALE = "scale"
     TAKE_DOWN = "take_down"
 
@@ -156,6 +159,9 @@ CALLS: Final[Mapping[Call, CallSpec]] = {
     ),
     Call.PUT_UP: CallSpec(PUT_UP, None, _ordering, deploying_queue, for_ever=False, writes=True),
     Call.COUNT: CallSpec(COUNT, int, _fixed(COUNT_POLICY), deploying_queue),
+    Call.RECALL: CallSpec(
+        RECALL, WantedVersion | None, _fixed(COUNT_POLICY), deploying_queue, for_ever=False
+    ),
     Call.SCALE: CallSpec(SCALE, None, _ordering, deploying_queue, for_ever=False, writes=True),
     Call.TAKE_DOWN: CallSpec(
         TAKE_DOWN, None, _fixed(TAKE_DOWN_POLICY), deploying_queue, for_ever=False, writes=True

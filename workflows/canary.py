@@ -68,6 +68,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.judging import Judging
     from workflows.outbox import Reports
     from workflows.outcomes import INTERRUPTED, Outcome
+    from workflows.stable_size import StableSize
     from workflows.stages import STAGES, between
     from workflows.stages.context import Answers, Context
     from workflows.stages.preflight import ENDS_BY as LETS_BY
@@ -103,6 +104,7 @@ class CanaryWorkflow(Commands):
         calls = Calls(plan, start.tuning, self._note_failure)
         self._traffic = Traffic(start.release, plan, start.tuning, calls, self._note_failure)
         self._instances = Instances(start.release, plan, start.tuning, calls)
+        self._stable = StableSize(start, calls, self._instances)
         self._judging = Judging(plan, self._traffic, calls, start.tuning.judge_late)
         self._alerts = SeenAlerts(resume.alerts, resume.alerts_seen) if resume else SeenAlerts()
         self._answers = Answers()
@@ -121,6 +123,7 @@ class CanaryWorkflow(Commands):
             calls=calls,
             traffic=self._traffic,
             instances=self._instances,
+            stable=self._stable,
             judging=self._judging,
             decisions=self._decisions,
             reporter=self._reporter,
@@ -233,6 +236,7 @@ class CanaryWorkflow(Commands):
     def _take_over(self, state: CanaryState) -> None:
         self._traffic.take_over(state)
         self._instances.take_over(state)
+        self._stable.take_over(state)
         self._judging.evidence = state.evidence
         self._judging.verdict = state.verdict
         self._judging.ramp = RampState.model_validate(state.ramp) if state.ramp else None
@@ -282,6 +286,8 @@ class CanaryWorkflow(Commands):
             orders=self._instances.orders,
             instances=self._instances.ready,
             stable_instances=self._instances.stable,
+            stable_order=self._stable.order,
+            stable_ordered=self._stable.ordered,
             finalize=state.finalize,
             decisions=self._decisions.records,
         )

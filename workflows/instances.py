@@ -9,7 +9,7 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.deploy import Count, Order, TakeDown
+    from activities.deploy import Asked, Order, TakeDown
     from activities.report_delivery import PendingReport
     from schemas.base import format_duration
     from schemas.deploy_spec import DeploySpec, Scale
@@ -78,7 +78,7 @@ class Instances:
         if self.terms.scale is not Scale.FULL or stable is None or self.stable is not None:
             return None
         plan = self._plan
-        asked = Count(deploy=self.terms, service=plan.service, version=stable)
+        asked = Asked(deploy=self.terms, service=plan.service, version=stable)
         summary = f"{plan.service}: how many instances has {stable}?"
         answer = await self._calls.make(Call.COUNT, asked, summary, stop=stop)
         if isinstance(answer, Stopped):
@@ -108,7 +108,7 @@ class Instances:
         order = Order(
             router=plan.router,
             deploy=self.terms,
-            wanted=plan.wanted(self._release, self._next(), count),
+            wanted=plan.wanted(self._release, self.next_order(), count),
             within=self.terms.progress_deadline,
             report=report,
         )
@@ -129,7 +129,7 @@ class Instances:
             deploy=self.terms,
             service=plan.service,
             version=plan.version,
-            generation=self._next(),
+            generation=self.next_order(),
         )
         summary = f"{plan.service}: take {plan.version} down"
         answer = await self._calls.make(
@@ -152,7 +152,7 @@ class Instances:
             version=version,
             router=plan.router,
             deploy=self.terms,
-            generation=self._next(),
+            generation=self.next_order(),
             at=at,
             because=because,
         )
@@ -180,7 +180,8 @@ class Instances:
             return False  # it has ended meanwhile
         return True
 
-    def _next(self) -> int:
+    def next_order(self) -> int:
+        """The generation of a new order, about whichever version of the service."""
         self.orders = max(self.orders + 1, int(workflow.now().timestamp() * 1000))
         return self.orders
 

@@ -22,7 +22,7 @@ from schemas.release import CanaryPhase, CauseKind, ReleasePhase, ReleaseStatus
 from schemas.verdict import VerdictKind
 from tests.long import one_in
 from tests.replay.test_replay import replayer
-from tests.workflows.kit import Release, World, eventually
+from tests.workflows.kit import Release, World, eventually, with_deployer
 from tests.workflows.test_admission import block, queued
 from workflows.drift import DRIFT_WORKFLOW
 
@@ -184,6 +184,47 @@ async def test_a_release_goes_back_as_a_whole(world: World, phase: str, point: i
     assert "was reset" in done.cause.text
     await on_versions(world, a="0", b="0")
     assert world.short(world.router.last_back()) == ["b", "a"], "in reverse order"
+
+
+def instances(world: World) -> set[str]:
+    """The versions of which something is up, by service."""
+    labels = (one.labels for one in world.platform.things.values())
+    return {f"{world.short([one.service])[0]} {one.version}" for one in labels if one is not None}
+
+
+@pytest.mark.parametrize("point", [FIRST, LAST])
+async def test_a_canary_that_was_reset_leaves_no_instance(world: World, point: int) -> None:
+    release = await world.release(GRAPH, strategy=HOLDS, **with_deployer())
+    await release.until(a="holding", b="holding")
+    await reset(world.client, release.canary("b"), point)
+    await release.handle.signal(SIGNAL_ROLLBACK)
+    assert (await ended(release)).phase is ReleasePhase.ROLLED_BACK
+    await on_versions(world, a="0", b="0")
+    assert instances(world) == set()
+    assert world.router.into_nothing == []
+
+
+@pytest.mark.parametrize("point", [FIRST, LAST])
+async def test_a_release_that_was_reset_takes_all_instances_back(world: World, point: int) -> None:
+    release = await world.release(GRAPH, strategy=HOLDS, **with_deployer())
+    await release.until(a="holding", b="holding")
+    await reset(world.client, release.handle, point)
+    assert (await ended(release)).phase is ReleasePhase.ROLLED_BACK
+    await on_versions(world, a="0", b="0")
+    await eventually(lambda: instances(world) == set())
+    assert world.router.into_nothing == []
+
+
+async def test_a_release_that_was_reset_as_it_finalized_keeps_its_instances(world: World) -> None:
+    world.router.kept_back.add(world.service("a"))
+    release = await world.release(GRAPH, strategy=STEPS, **with_deployer())
+    await release.until(a="finalizing")
+    await reset(world.client, release.handle, LAST)
+    world.router.kept_back.clear()
+    assert (await ended(release)).phase is ReleasePhase.FINALIZED
+    await on_versions(world, a="2", b="2")
+    assert instances(world) == {"a 2", "b 2"}
+    assert world.router.into_nothing == []
 
 
 async def test_a_release_that_goes_back_does_so_after_a_reset(world: World) -> None:

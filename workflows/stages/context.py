@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.instances import Instances
     from workflows.judging import Judging, Stops
     from workflows.outcomes import DONE, INTERRUPTED, TOO_LONG, Done, Failed, Outcome, Stopped
+    from workflows.stable_size import StableSize
     from workflows.traffic import Traffic
 
 
@@ -54,6 +55,7 @@ class Context:
     calls: Calls
     traffic: Traffic
     instances: Instances
+    stable: StableSize
     judging: Judging
     decisions: Decisions
     reporter: CanaryReporter

@@ -33,7 +33,7 @@ async def _put_up(context: Context) -> Stopped | None:
         return stopped
     if not instances.ours or traffic.unchanged:
         return None
-    if stopped := await instances.look(traffic.stable, context.stop):
+    if stopped := await _look_at_stable(context):
         return stopped
     weight = first_weight(context)
     count, within = instances.size(weight), instances.terms.progress_deadline
@@ -46,6 +46,15 @@ async def _put_up(context: Context) -> Stopped | None:
         return stopped
     context.decisions.touch()
     return await instances.put_up(weight, context.stop, context.reporter.pending())
+
+
+async def _look_at_stable(context: Context) -> Stopped | None:
+    instances, stable, version = context.instances, context.stable, context.traffic.stable
+    stopped = await instances.look(version, context.stop)
+    stopped = stopped or await stable.look(version, context.stop)
+    # A run of this canary from before a reset may have left it small.
+    within = instances.terms.progress_deadline
+    return stopped or await stable.grow(within, stop=context.stop)
 
 
 def first_weight(context: Context) -> float:
@@ -63,6 +72,7 @@ async def undo(context: Context) -> Done:
     instances, plan = context.instances, context.start.plan
     if not instances.ours or context.traffic.unchanged:
         return DONE
+    await _grow_stable(context)
     keep = instances.terms.keep_failed
     why = f"release {context.start.release} went back{kept(keep)}"
     if keep:
@@ -76,9 +86,20 @@ async def undo(context: Context) -> Done:
     return DONE
 
 
+async def _grow_stable(context: Context) -> None:
+    """What was not ready before the route went back is waited for now; nobody waits for this."""
+    count, terms = context.stable.lacks, context.instances.terms
+    if count:
+        text = f"{count} instances of {context.traffic.stable} to be ready"
+        context.enter(CanaryPhase.RETIRING, text)
+        await context.stable.grow(terms.progress_deadline)
+
+
 KIND: Final = StageKind(
     do=do,
-    calls=frozenset({Call.READ_ROUTE, Call.COUNT, Call.PUT_UP, Call.TAKE_DOWN}),
+    calls=frozenset(
+        {Call.READ_ROUTE, Call.COUNT, Call.RECALL, Call.SCALE, Call.PUT_UP, Call.TAKE_DOWN}
+    ),
     most_events=18,
     undo=undo,
 )

@@ -11,10 +11,11 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.observe import SeeBack
     from activities.standing import Stand, Standing
+    from schemas.base import format_duration
     from schemas.release import CanaryPhase
     from schemas.stages import ShiftStage
     from schemas.verdict import SampleRatio
-    from workflows.calls import Call
+    from workflows.calls import Call, never
     from workflows.commands import CommandKind
     from workflows.outcomes import AGAIN, DONE, Done, Failed, Outcome, Stopped
     from workflows.stages import between
@@ -28,6 +29,8 @@ UNDO_CALLS: Final = frozenset(
         Call.LOOK_AT_INSTANCES,
         Call.AWAIT_INSTANCES,
         Call.SEE_BACK,
+        Call.RECALL,
+        Call.SCALE,
     }
 )
 
@@ -60,6 +63,7 @@ async def shift_to(context: Context, weight: float) -> Outcome | None:
     if refused is None:
         answers.overrule = False
         context.reporter.waits_for = ""
+        return await context.stable.shrink(weight, context.stop)
     return refused
 
 
@@ -90,6 +94,7 @@ async def undo(context: Context) -> Done:
 
     What the service depends on waits for the router's word, and for nothing else here.
     """
+    await _regrow(context)
     text = "the router to confirm that stable has all"
     context.enter(CanaryPhase.ROLLING_BACK, text, show_later=True)
     back = asyncio.create_task(context.traffic.give_back())
@@ -110,6 +115,29 @@ async def undo(context: Context) -> Done:
         await _see_back(context)
         await _until_healthy(context, await _look(context, tuning.stands_within))
     return DONE
+
+
+async def _regrow(context: Context) -> None:
+    """Have stable ready for all requests before it gets them, or as much of it as is in time.
+
+    Where it has kept its size, nothing is waited for.
+    """
+    stable, traffic, within = context.stable, context.traffic, context.stable.within
+    if within is None:
+        return
+    until = workflow.now() + within
+    if traffic.route is None:  # another run of this canary wrote it
+        await traffic.look(never)
+    await stable.look_again(traffic.stable)
+    count, left = stable.lacks, until - workflow.now()
+    if not count or left <= timedelta(0):
+        return
+    text = (
+        f"{count} instances of {traffic.stable} to be ready, for at most {format_duration(left)}; "
+        "then stable gets all requests"
+    )
+    context.enter(CanaryPhase.ROLLING_BACK, text, show_later=True)
+    await stable.grow(left, unless=lambda: context.decisions.now().keep is not None)
 
 
 def _verify(context: Context) -> None:

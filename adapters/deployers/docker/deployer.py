@@ -179,6 +179,7 @@ def _state(
         instances=tuple(_instance(one, down) for _, one in found),
         trouble=trouble,
         text=text,
+        order=mark.order if mark and not down else None,
     )
 
 

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from adapters.deployers.docker import labels
 from adapters.deployers.docker.engine import Engine
 from adapters.deployers.fence import Obeyed, check_still, check_take_down, check_wanted
@@ -38,6 +40,7 @@ class Mark:
     release: str
     obeyed: Obeyed
     wanted: int
+    order: WantedVersion | None
     made: datetime | None
 
     @classmethod
@@ -54,6 +57,7 @@ class Mark:
                 digest=said.get(labels.ORDER, ""),
             ),
             wanted=labels.number(said, labels.WANTED),
+            order=_order(said.get(labels.ORDERED)),
             made=_time(volume.get("CreatedAt")),
         )
 
@@ -140,6 +144,8 @@ class Fence:
         mine = self._name(order, obeyed)
         said = labels.of(labels.FENCE_KIND, self._owner, order)
         said |= {labels.WANTED: str(order.instances), labels.ORDER: obeyed.digest}
+        if obeyed.digest:
+            said[labels.ORDERED] = order.model_dump_json()
         if newest is None or newest.volume != mine:
             await self._engine.make_volume(mine, said)
         marks = await self.marks(order.service, order.version)
@@ -158,6 +164,14 @@ class Fence:
         digest = hashlib.sha256(whose.encode()).hexdigest()[:20]
         prefix = self._engine.connection.prefix
         return f"{prefix}-fence-{digest}-{obeyed.generation}-{obeyed.digest or 'down'}"
+
+
+def _order(said: str | None) -> WantedVersion | None:
+    """The whole order, as `versions` hands it back; secrets are named in it, and no more."""
+    try:
+        return WantedVersion.model_validate_json(said) if said else None
+    except ValidationError:
+        return None
 
 
 def _time(said: Any) -> datetime | None:

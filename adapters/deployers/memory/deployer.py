@@ -78,6 +78,7 @@ class MemoryDeployer:
         for run in [one for one, run in self.platform.runs.items() if run.version == key]:
             del self.platform.runs[run]
         self.platform.wanted.pop(key, None)
+        self.platform.orders.pop(key, None)
 
     async def versions(self, service: str | None = None) -> Sequence[VersionState]:
         """What is up, or half-made, by this owner (see the port)."""
@@ -126,6 +127,7 @@ class MemoryDeployer:
             check_wanted(wanted, self.platform.obeyed.get(key))
             self.platform.obeyed[key] = order
             self.platform.wanted[key] = wanted.instances
+            self.platform.orders[key] = wanted
 
         await self.platform.step(f"order {wanted.service} {wanted.version} up", effect)
 
@@ -215,7 +217,8 @@ class MemoryDeployer:
             thing.state = InstanceState.DRAINING
 
         def kill() -> None:
-            self.platform.things.pop(thing.name, None)
+            if self.platform.things.get(thing.name) is thing:  # and not one made in its place
+                del self.platform.things[thing.name]
 
         await self.platform.step(f"drain {thing.name}", drain)
         if self._grace:
@@ -236,6 +239,7 @@ class MemoryDeployer:
             generation=obeyed.generation if obeyed else 0,
             wanted=self.platform.wanted.get(key, 0),
             instances=tuple(thing.instance for thing in things),
+            order=self.platform.orders.get(key),
         )
         if taken:
             text = f"{taken} is the name of something that is not Aviary's"

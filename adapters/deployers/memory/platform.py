@@ -11,7 +11,15 @@ from typing import Final
 
 from adapters.deployers.fence import Obeyed
 from adapters.errors import AdapterError
-from schemas.deployment import Endpoint, Instance, InstanceState, OneOff, OneOffEnd, Trouble
+from schemas.deployment import (
+    Endpoint,
+    Instance,
+    InstanceState,
+    OneOff,
+    OneOffEnd,
+    Trouble,
+    WantedVersion,
+)
 
 Version = tuple[str, str, str]
 """Owner, service and version."""
@@ -101,6 +109,7 @@ class MemoryPlatform:
     things: dict[str, Thing] = field(default_factory=dict)
     obeyed: dict[Version, Obeyed] = field(default_factory=dict)
     wanted: dict[Version, int] = field(default_factory=dict)
+    orders: dict[Version, WantedVersion] = field(default_factory=dict)
     runs: dict[tuple[str, str], Run] = field(default_factory=dict)
     began: Counter[str] = field(default_factory=Counter)
     """How often a command was begun, by key."""

@@ -246,7 +246,8 @@ class ProcessDeployer:
         known = await asyncio.to_thread(self._store.ordered, service, version)
         if known is not None and known.wanted is not None:
             looks = await self._looker.all(self._store, known.wanted)
-            return self._looker.version(known.wanted, looks)
+            state = self._looker.version(known.wanted, looks)
+            return state.model_copy(update={"order": known.wanted})
         folders = await asyncio.to_thread(self._store.instances, service, version)
         if not folders:
             return None

@@ -122,6 +122,7 @@ def recipe(**more: Any) -> dict[str, Any]:
 class DockerSubject:
     """The deployer for Docker, on a daemon of its own."""
 
+    remembers = True
     troubles = frozenset(
         {
             Trouble.IMAGE_MISSING,

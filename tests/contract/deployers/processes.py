@@ -28,6 +28,7 @@ _MARK: Final = b"AVIARY_INSTANCE="
 class ProcessSubject:
     """Processes of this machine."""
 
+    remembers = True
     troubles = frozenset({Trouble.CRASH_LOOP, Trouble.PROBE_FAILED, Trouble.WRONG_RECIPE})
 
     def __init__(self, folder: Path, client: httpx.AsyncClient, ports: range) -> None:

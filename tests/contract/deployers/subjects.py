@@ -90,6 +90,7 @@ class Running(Subject, Protocol):
 class MemorySubject:
     """The deployer in memory."""
 
+    remembers = True
     troubles = frozenset(Trouble) - {Trouble.NAME_TAKEN}
 
     def __init__(self) -> None:

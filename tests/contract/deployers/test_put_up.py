@@ -35,6 +35,24 @@ async def test_it_reports_what_has_changed_and_ends_with_what_it_returns(
     assert [one.ready for one in reports] == sorted(one.ready for one in reports)
 
 
+async def test_the_order_is_remembered_as_long_as_the_version_is_up(
+    subject: Subject, deployer: Deployer
+) -> None:
+    service = new_name()
+    wanted = subject.wanted(service, NEW, 1, 2, config={"LEVEL": "high"})
+    await put_up(deployer, wanted)
+    (known,) = await subject.deployer().versions(service)
+    if known.order is None and not getattr(subject, "remembers", False):
+        pytest.skip("it does not remember orders")
+    assert known.order == wanted
+    fewer = wanted.model_copy(update={"generation": 2, "instances": 1})
+    await deployer.scale(fewer, Reports())
+    (known,) = await subject.deployer().versions(service)
+    assert known.order == fewer
+    await deployer.take_down(service, NEW, 3, free)
+    assert not await subject.deployer().versions(service)
+
+
 async def test_the_same_order_again_changes_nothing(subject: Subject, deployer: Deployer) -> None:
     service = new_name()
     wanted = subject.wanted(service, NEW, 1, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -20,14 +21,15 @@ from aviary.descriptions import DescriptionError, check_kind
 from aviary.registry import Registry
 from aviary.routers import CatalogKinds
 from schemas.base import Model
-from schemas.catalog import Catalog
+from schemas.catalog import Catalog, Strategy
 from schemas.catalog_check import MISSING, Finding
 from schemas.catalog_file import CatalogError, parse_catalog
 from schemas.deploy import DeployRequested, Images
-from schemas.deploy_spec import DeploySpec, DeployTerms, Prepare, Scale
+from schemas.deploy_spec import DeploySpec, DeployTerms, Prepare, Scale, needed
 from schemas.deployment import WantedVersion
 from schemas.release import ReleasePlan
 from schemas.router_spec import KINDS
+from schemas.stages import ShiftStage, stages_of
 from tests.catalogs import parse
 from workflows.planning import PlanError, PlanReason, plan_release
 
@@ -233,6 +235,35 @@ def test_a_canary_that_matches_has_what_its_weight_needs(instances: int, weight:
     assert 1 <= size <= instances
     assert size * 100 >= round(instances * weight, 2) - 0.01
     assert size == 1 or (size - 1) * 100 < instances * weight + 0.01
+
+
+@given(st.integers(1, 1000), st.lists(st.floats(0, 100), min_size=1, max_size=9).map(sorted))
+def test_stable_that_shrinks_can_take_its_share_of_all_weights(
+    instances: int, weights: list[float]
+) -> None:
+    sizes = [needed(instances, 100 - weight) for weight in weights]
+    assert all(1 <= size <= instances for size in sizes)
+    assert sizes == sorted(sizes, reverse=True), "a canary that grows takes nothing back"
+    for size, weight in zip(sizes, weights, strict=True):
+        assert size * 100 >= instances * (100 - weight) - 0.01
+
+
+def test_only_shifts_of_versions_that_are_put_up_here_shrink_stable() -> None:
+    saves = Strategy.model_validate({"steps": [25], "shrink_stable": True, "regrow_within": "9s"})
+    plain = Strategy.model_validate({"steps": [25]})
+
+    def waits(strategy: Strategy, *, deploys: bool) -> set[timedelta | None]:
+        stages = stages_of(strategy, deploys=deploys)
+        return {one.regrow_within for one in stages if isinstance(one, ShiftStage)}
+
+    assert waits(saves, deploys=True) == {timedelta(seconds=9)}
+    assert waits(saves, deploys=False) == {None}
+    assert waits(plain, deploys=True) == {None}
+
+
+def test_a_ramp_that_may_give_weight_back_does_not_shrink_stable() -> None:
+    with pytest.raises(ValueError, match="shrink_stable: expected steps"):
+        Strategy.model_validate({"ramp": {"budget": 100}, "shrink_stable": True})
 
 
 def test_the_other_scales_look_at_no_weight() -> None:
