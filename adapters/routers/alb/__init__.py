@@ -20,6 +20,7 @@ from adapters.routers.alb.capabilities import CAPABILITIES, kept
 from schemas.base import Duration, Model
 from schemas.capabilities import Capabilities, Counting
 from schemas.catalog_check import Finding
+from schemas.route import AudienceBy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +83,11 @@ class AlbOptions(Model):
         description="What the names of target groups begin with: no others are looked at.",
     )
 
+    asked_by: tuple[AudienceBy, ...] = Field(
+        default=(),
+        max_length=2,
+        description="By what rules with the tag aviary:asks tell those who ask for a version.",
+    )
     counts: Counts = Field(
         default=Counts.NONE,
         description="Whether CloudWatch is asked for the requests of each version: each is a call "
@@ -95,7 +101,8 @@ class AlbOptions(Model):
     def capabilities(self) -> Capabilities:
         """What it can do with these options."""
         counted = self.counts is Counts.CLOUDWATCH
-        return kept(self.sticky_s, Counting.METRICS if counted else Counting.NONE)
+        counting = Counting.METRICS if counted else Counting.NONE
+        return kept(self.sticky_s, counting, self.asked_by)
 
     @property
     def region(self) -> str:

@@ -38,7 +38,7 @@ class Split(NamedTuple):
         return (", ".join(parts) or "no target group") + kept
 
 
-def wanted(route: Route, groups: Mapping[str, str], sticky: int) -> Split:
+def wanted(route: Route, groups: Mapping[str, str], sticky: int, asks: str = "") -> Split:
     """What a rule does by a route.
 
     A group of weight 0 is left out, so that no cookie keeps a user there. Weights have no common
@@ -48,10 +48,15 @@ def wanted(route: Route, groups: Mapping[str, str], sticky: int) -> Split:
         route: what shall be.
         groups: the target group of each version.
         sticky: seconds for which a user stays with a target group; 0: not at all.
+        asks: of a rule for those that ask for a version: `always` for the canary, while there is
+            one, `never` for stable; empty: the rule is for all others.
 
     Raises:
         KeyError: a version has no target group.
     """
+    if asks:
+        version = route.canary if asks == "always" else None
+        return Split({groups[version or route.stable]: 1})
     parts = WEIGHTS.nearest(route.weight)
     arms = [(route.stable, parts.stable)]
     if route.canary is not None:

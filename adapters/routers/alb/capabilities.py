@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from schemas.capabilities import Capabilities, Counting, Fence, PlatformError, RelativeGrid
+from schemas.route import AudienceBy
 
 MOST_WEIGHT: Final = 999
 """Of one target group in a rule."""
@@ -25,11 +26,15 @@ CAPABILITIES: Final = Capabilities(
 """Each request is drawn anew."""
 
 
-def kept(seconds: int, counts: Counting = Counting.NONE) -> Capabilities:
+def kept(
+    seconds: int, counts: Counting = Counting.NONE, forced: tuple[AudienceBy, ...] = ()
+) -> Capabilities:
     """The same where a cookie keeps a user with a target group for so long; 0: it does not.
 
     Args:
         seconds: for which a user stays.
         counts: who counts requests.
+        forced: by what there are rules for those that ask for a version.
     """
-    return CAPABILITIES.model_copy(update={"pinned": seconds > 0, "counts": counts})
+    changed = {"pinned": seconds > 0, "counts": counts, "forced": forced}
+    return CAPABILITIES.model_copy(update=changed)

@@ -19,7 +19,7 @@ from adapters.errors import ForeignChange, Retryable, UnknownRoute
 from adapters.routers.alb.actions import Split, split_in, wanted, with_split
 from adapters.routers.alb.client import Elb
 from adapters.routers.alb.groups import TargetGroups
-from adapters.routers.alb.tags import SERVICE, keys_of, older_than, route_in, tags_of
+from adapters.routers.alb.tags import ASKS, SERVICE, keys_of, older_than, route_in, tags_of
 from adapters.routers.fence import check_able, check_generation, check_over, known, overtaken
 from schemas.capabilities import Capabilities
 from schemas.route import Confirmation, Health, Route
@@ -50,6 +50,11 @@ class Rule(NamedTuple):
     arn: str
     actions: Sequence[Mapping[str, Any]]
     tags: Mapping[str, str]
+
+    @property
+    def asks(self) -> str:
+        """Which version its requests ask for: `always` or `never` the canary; empty: none."""
+        return self.tags.get(ASKS, "")
 
     def route(self, service: str) -> Route | None:
         """The newest route in its tags."""
@@ -128,9 +133,8 @@ class AlbRouter:
                 pass
             route = Route.split(service, stable)
             groups = await self.groups.of_versions(service, [stable])
-            split = wanted(route, groups, self._sticky)
             for rule in rules:
-                await self._write(rule, route, split)
+                await self._write(rule, route, self._wanted(rule, route, groups))
             return route
 
     async def apply(self, route: Route, over: Route | None = None) -> Confirmation:
@@ -141,10 +145,9 @@ class AlbRouter:
             rules = await self._rules(route.service)
             await self._check(rules, route, over)
             groups = await self.groups.of_versions(route.service, route.versions)
-            split = wanted(route, groups, self._sticky)
             for rule in rules:
-                await self._write(rule, route, split)
-            await self._confirm(route, split, deadline)
+                await self._write(rule, route, self._wanted(rule, route, groups))
+            await self._confirm(route, groups, deadline)
         return Confirmation(route=route, mark=f"{len(rules)} rules/{route.generation}")
 
     async def changed(self, route: Route) -> str:
@@ -239,7 +242,7 @@ class AlbRouter:
             versions[arn]
             for rule in rules
             for arn in split_in(rule.actions).weights
-            if arn in versions
+            if arn in versions and not rule.asks
         }
         if len(there) > 1:
             text = f"rules forward to {', '.join(sorted(there))}, expected their tags of a route"
@@ -267,20 +270,26 @@ class AlbRouter:
         """
         groups = await self.groups.of(applied.service)
         names = {arn: version for version, arn in groups.items()}
-        try:
-            split = wanted(applied, groups, self._sticky)
-        except KeyError as error:
-            text = f"the target group of {error.args[0]} has gone or lost its tags"
-            raise ForeignChange(applied.service, text) from None
+        for version in (arm.version for arm in applied.arms):
+            if version not in groups:
+                text = f"the target group of {version} has gone or lost its tags"
+                raise ForeignChange(applied.service, text)
         for rule in rules:
-            found = split_in(rule.actions)
-            if rule.route(applied.service) in {applied, None} and found != split:
+            found, split = split_in(rule.actions), self._wanted(rule, applied, groups)
+            route = rule.route(applied.service)
+            # One that is new gets its route with the next write; others may do so already.
+            said = route == applied or (route is None and not rule.asks)
+            if said and found != split:
                 text = f"{_short(rule)}: found {found.text(names)}, expected {split.text(names)}"
                 raise ForeignChange(applied.service, text)
 
     async def _write(self, rule: Rule, route: Route, split: Split) -> None:
         """Tag a rule with its route, then have it do that; what is so already is left."""
         tags = tags_of(route)
+        newest = rule.route(route.service)
+        if newest is not None and (old := older_than(newest.generation, rule.tags)):
+            # Of a write that died before it could: a resource has room for 50 tags.
+            await self._elb.call("remove_tags", ResourceArns=[rule.arn], TagKeys=old)
         if any(rule.tags.get(key) != value for key, value in tags.items()):
             given = [{"Key": key, "Value": value} for key, value in tags.items()]
             await self._elb.call("add_tags", ResourceArns=[rule.arn], Tags=given)
@@ -288,7 +297,11 @@ class AlbRouter:
             actions = with_split(rule.actions, split)
             await self._elb.call("modify_rule", RuleArn=rule.arn, Actions=actions)
 
-    async def _confirm(self, route: Route, split: Split, deadline: float) -> None:
+    def _wanted(self, rule: Rule, route: Route, groups: Mapping[str, str]) -> Split:
+        """What a rule does by a route."""
+        return wanted(route, groups, self._sticky, rule.asks)
+
+    async def _confirm(self, route: Route, groups: Mapping[str, str], deadline: float) -> None:
         """Look again until every rule does it, and nobody newer has written.
 
         Raises:
@@ -304,7 +317,8 @@ class AlbRouter:
             behind = [
                 rule
                 for rule in rules
-                if rule.route(route.service) != route or split_in(rule.actions) != split
+                if rule.route(route.service) != route
+                or split_in(rule.actions) != self._wanted(rule, route, groups)
             ]
             if not behind:
                 break
@@ -321,8 +335,8 @@ class AlbRouter:
     async def _yield_to(self, newest: Route, rules: Sequence[Rule], late: Route) -> None:
         """Have the rules do again what a newer route says, and forget the late one."""
         groups = await self.groups.of_versions(newest.service, newest.versions)
-        split = wanted(newest, groups, self._sticky)
         for rule in rules:
+            split = self._wanted(rule, newest, groups)
             if split_in(rule.actions) != split:
                 actions = with_split(rule.actions, split)
                 await self._elb.call("modify_rule", RuleArn=rule.arn, Actions=actions)

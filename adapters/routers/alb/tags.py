@@ -16,6 +16,8 @@ from schemas.route import Route
 
 SERVICE: Final = "aviary:service"
 """Tag of the rules and of the target groups of a service."""
+ASKS: Final = "aviary:asks"
+"""Tag of the rules whose requests ask for the canary (`always`), or for stable (`never`)."""
 VERSION: Final = "aviary:version"
 """Tag of the target group of a version."""
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from adapters.routers.alb import ALB
 from adapters.routers.alb.client import Elb
 from adapters.routers.alb.router import AlbRouter
 from adapters.routers.alb.router import Pace as AlbPace
@@ -252,7 +251,7 @@ def alb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveAlb]:
 @pytest.fixture
 async def alb_subject(alb: LiveAlb) -> AsyncIterator[AlbSubject]:
     pace = AlbPace(confirm_within=20.0, poll_every=0.05)  # the machine may be busy
-    can = ALB.capabilities
+    can = SUBJECTS["alb"]
     router = AlbRouter(Elb(alb.client), alb.listeners, can=can, pace=pace)
     yield AlbSubject(alb, router)
     await router.aclose()

@@ -23,7 +23,7 @@ import boto3
 from botocore.config import Config
 
 from adapters.routers.alb.actions import split_in
-from adapters.routers.alb.tags import SERVICE, VERSION
+from adapters.routers.alb.tags import ASKS, SERVICE, VERSION
 from tests.contract.routers.live import free_port
 from tests.contract.routers.names import new_name
 
@@ -100,6 +100,8 @@ class LiveAlb:
         service = new_name(length)
         for version in versions:
             self.add_version(service, version)
+        for asks in ("always", "never"):
+            self.add_rule(service, self.listeners[0], asks=asks)
         for listener in self.listeners:
             self.add_rule(service, listener)
         return service
@@ -122,14 +124,28 @@ class LiveAlb:
         self.elb.register_targets(TargetGroupArn=arn, Targets=[target])
         return arn
 
-    def add_rule(self, service: str, listener: str, action: Mapping[str, Any] = NOTHING_YET) -> str:
-        """A rule of a service, as its operators make it."""
+    def add_rule(
+        self,
+        service: str,
+        listener: str,
+        action: Mapping[str, Any] = NOTHING_YET,
+        asks: str = "",
+    ) -> str:
+        """A rule of a service, as its operators make it; `asks`: for those that ask for one."""
+        conditions: list[dict[str, Any]] = [
+            {"Field": "host-header", "HostHeaderConfig": {"Values": [service[:120]]}}
+        ]
+        tags = {SERVICE: service}
+        if asks:
+            tags[ASKS] = asks
+            header = {"HttpHeaderName": "x-canary", "Values": [asks]}
+            conditions.append({"Field": "http-header", "HttpHeaderConfig": header})
         made = self.elb.create_rule(
             ListenerArn=listener,
             Priority=next(self._priorities),
-            Conditions=[{"Field": "host-header", "HostHeaderConfig": {"Values": [service[:120]]}}],
+            Conditions=conditions,
             Actions=[action],
-            Tags=[{"Key": SERVICE, "Value": service}],
+            Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
         )
         arn: str = made["Rules"][0]["RuleArn"]
         self._rules[service].append(arn)
@@ -151,10 +167,10 @@ class LiveAlb:
         """The version of each target group of a service."""
         return self._groups[service]
 
-    def draw(self, service: str, users: Iterable[str]) -> Mapping[str, str]:
-        """The version that answers each, through either listener."""
+    def draw(self, service: str, users: Iterable[str], asks: str = "") -> Mapping[str, str]:
+        """The version that answers each: through either listener, or where one can ask."""
         versions = self.groups(service)
-        splits = [split_in(rule["Actions"]) for rule in self.rules(service)]
+        splits = [split_in(one["Actions"]) for one in self.rules(service) if _asked(one) == asks]
         answers = {}
         for user in users:
             split = self._draw.choice(splits)
@@ -176,7 +192,8 @@ class LiveAlb:
         groups = [{"TargetGroupArn": arns[one], "Weight": part} for one, part in weights.items()]
         action = {"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}
         for rule in self.rules(service):
-            self.elb.modify_rule(RuleArn=rule["RuleArn"], Actions=[action])
+            if not _asked(rule):
+                self.elb.modify_rule(RuleArn=rule["RuleArn"], Actions=[action])
 
     def _wait(self) -> None:
         deadline = time.monotonic() + _STARTS_WITHIN_S
@@ -190,3 +207,9 @@ class LiveAlb:
                 assert self._process.poll() is None, text
                 assert time.monotonic() < deadline, text
                 time.sleep(0.1)
+
+
+def _asked(rule: Mapping[str, Any]) -> str:
+    """What the header of a rule's requests says; empty: it is for all others."""
+    headers = [one["HttpHeaderConfig"] for one in rule["Conditions"] if "HttpHeaderConfig" in one]
+    return str(headers[0]["Values"][0]) if headers else ""

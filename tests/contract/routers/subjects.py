@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx
 
 from adapters.ports import Part, Routing
-from adapters.routers.alb import ALB
+from adapters.routers.alb.capabilities import kept
 from adapters.routers.alb.router import AlbRouter
 from adapters.routers.envoy.capabilities import CAPABILITIES as ENVOY_CAPABILITIES
 from adapters.routers.envoy.fleet import Pool
@@ -49,6 +49,7 @@ from tests.contract.routers.live_traefik import LiveTraefik
 from tests.contract.routers.names import new_name
 from tests.contract.routers.wire import Caller
 
+ALB_CAPABILITIES: Final = kept(0, forced=(AudienceBy.HEADER,))
 _ports = itertools.count(20_000)
 
 
@@ -232,7 +233,7 @@ class AlbSubject:
     def __init__(self, live: LiveAlb, router: AlbRouter) -> None:
         self.alb = live
         self.router = router
-        self.routing = Routing.of(router, ALB.capabilities)
+        self.routing = Routing.of(router, ALB_CAPABILITIES)
 
     def put_up(self, *versions: str, length: int = 0) -> str:
         return self.alb.add_service(*versions, length=length)
@@ -240,11 +241,12 @@ class AlbSubject:
     async def call(
         self, service: str, users: Iterable[str], asks: Asks = NOTHING
     ) -> Mapping[str, str]:
-        return await asyncio.to_thread(self.alb.draw, service, users)
+        wish = asks.get((AudienceBy.HEADER, "x-canary"), "")
+        return await asyncio.to_thread(self.alb.draw, service, users, wish)
 
     async def change_by_hand(self, service: str, weight: float) -> None:
         now = await self.router.read(service)
-        parts = ALB.capabilities.weights.nearest(weight)
+        parts = ALB_CAPABILITIES.weights.nearest(weight)
         assert now.canary is not None
         weights = {now.stable: parts.stable, now.canary: parts.canary}
         await asyncio.to_thread(self.alb.set_weights, service, weights)
@@ -495,7 +497,7 @@ SUBJECTS: Final[dict[str, Capabilities]] = {
     "haproxy": HAPROXY_CAPABILITIES,
     "istio": ISTIO.capabilities,
     "nginx": NGINX_CAPABILITIES,
-    "alb": ALB.capabilities,
+    "alb": ALB_CAPABILITIES,
     "coarse": CAPABILITIES,
     "example": FOLDER.capabilities,
     "traefik-file": TRAEFIK_FILE.capabilities,

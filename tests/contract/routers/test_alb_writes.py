@@ -19,7 +19,7 @@ from adapters.routers.alb.capabilities import CAPABILITIES, kept
 from adapters.routers.alb.client import Elb
 from adapters.routers.alb.counting import CountingAlbRouter, balancer_of
 from adapters.routers.alb.router import AlbRouter, Pace
-from adapters.routers.alb.tags import SERVICE, tags_of
+from adapters.routers.alb.tags import ASKS, SERVICE, tags_of
 from aviary.kinds import registry
 from aviary.routers import make_router
 from schemas.capabilities import Counting
@@ -96,9 +96,10 @@ async def test_a_route_is_in_every_rule_with_tags_of_its_generation_alone(
     await router.apply(shifted(service, 10, 1))
     await router.apply(shifted(service, 50, 2))
     rules = alb.rules(service)
-    assert len(rules) == 2
+    assert len(rules) == 4, "two for those that ask for a version"
     for rule in rules:
         tags = alb.tags(rule["RuleArn"])
+        tags.pop(ASKS, None)
         assert tags == {SERVICE: service, **tags_of(shifted(service, 50, 2))}
 
 
@@ -121,7 +122,9 @@ async def test_a_write_that_dies_anywhere_is_made_good_by_the_same_write(
     await router.apply(shifted(service, 50, 2), over=shifted(service, 10, 1))
     assert await router.read(service) == shifted(service, 50, 2)
     assert await router.changed(shifted(service, 50, 2)) == ""
-    assert all(len(shaky.alb.tags(rule["RuleArn"])) == 5 for rule in shaky.alb.rules(service))
+    for rule in shaky.alb.rules(service):
+        ours = shaky.alb.tags(rule["RuleArn"]).keys() - {SERVICE, ASKS}
+        assert ours == tags_of(shifted(service, 50, 2)).keys()
     await router.apply(back(service, 3))
     assert set(shaky.alb.draw(service, "abcdef").values()) == {OLD}
 
@@ -208,7 +211,7 @@ async def test_a_rule_that_is_new_gets_the_route_with_the_next_write(
     alb.add_rule(service, alb.listeners[0])
     assert await router.read(service) == shifted(service, 50, 1)
     await router.apply(back(service, 2))
-    assert len(alb.rules(service)) == 3
+    assert len(alb.rules(service)) == 5
     assert set(alb.draw(service, "abcdef").values()) == {OLD}
 
 
@@ -229,7 +232,7 @@ async def test_lost_tags_are_no_first_deployment(
     """Another tool took away what it does not know."""
     await router.apply(shifted(service, 50, 1))
     for rule in alb.rules(service):
-        keys = [key for key in alb.tags(rule["RuleArn"]) if key != SERVICE]
+        keys = [key for key in alb.tags(rule["RuleArn"]) if key not in {SERVICE, ASKS}]
         alb.elb.remove_tags(ResourceArns=[rule["RuleArn"]], TagKeys=keys)
     with pytest.raises(ForeignChange, match=r"forward to 1\.4\.1, 1\.4\.2, expected their tags"):
         await router.read(service)
@@ -240,7 +243,7 @@ async def test_lost_tags_are_no_first_deployment(
 async def test_a_sign_in_before_the_forward_stays(
     alb: LiveAlb, router: AlbRouter, service: str
 ) -> None:
-    (rule, _) = alb.rules(service)
+    rule = alb.rules(service)[-1]
     sign_in = {
         "Type": "authenticate-oidc",
         "Order": 1,
@@ -265,7 +268,7 @@ async def test_users_stay_by_a_cookie_of_the_group_while_there_are_two(
 ) -> None:
     router = AlbRouter(shaky, alb.listeners, can=kept(3600), sticky=3600, pace=PACE)
     await router.apply(shifted(service, 50, 1))
-    for rule in alb.rules(service):
+    for rule in alb.rules(service)[2:]:
         config = rule["Actions"][-1]["ForwardConfig"]
         assert config["TargetGroupStickinessConfig"] == {"Enabled": True, "DurationSeconds": 3600}
     await router.apply(back(service, 2))
@@ -371,3 +374,28 @@ async def test_cloudwatch_counts_what_each_target_group_got(alb: LiveAlb, servic
     moment += timedelta(minutes=5)
     assert await counts.requests(service) == {OLD: 190, NEW: 10}, "of the two that are whole"
     await elb.aclose()
+
+
+async def test_those_that_ask_are_no_part_of_what_a_rule_says_before_its_first_route(
+    alb: LiveAlb, router: AlbRouter
+) -> None:
+    service = alb.add_service(OLD, NEW)
+    alb.set_weights(service, {OLD: 1})
+    action = {"Type": "forward", "TargetGroupArn": await _group(router, service, NEW)}
+    alb.add_rule(service, alb.listeners[0], action, asks="always")
+    assert await router.read(service) == Route.split(service, OLD)
+
+
+async def test_a_rule_for_those_that_ask_that_was_changed_is_found(
+    alb: LiveAlb, router: AlbRouter, service: str
+) -> None:
+    route = shifted(service, 5, 1)
+    await router.apply(route)
+    rule = alb.rules(service)[0]
+    action = {"Type": "forward", "TargetGroupArn": await _group(router, service, OLD)}
+    alb.elb.modify_rule(RuleArn=rule["RuleArn"], Actions=[action])
+    assert "found 1.4.1 100 %, expected 1.4.2 100 %" in await router.changed(route)
+
+
+async def _group(router: AlbRouter, service: str, version: str) -> str:
+    return (await router.groups.of_versions(service, [version]))[version]

@@ -17,7 +17,7 @@ LACKING = {
     "gateway_api": {"counts", "users", "sticky", "endpoints"},
     "istio": {"users", "sticky", "endpoints"},
     "haproxy": {"mirroring", "users"},
-    "alb": EVERY - {"instances", "registers"},
+    "alb": EVERY - {"instances", "registers", "forced by header"},
     "coarse": EVERY - {"fence"},
     "example": EVERY - {"counts"},
     "traefik-file": {"users", "sticky"},
