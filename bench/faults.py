@@ -82,7 +82,9 @@ class Paced(Stack):
     """A stack that scrapes and evaluates every so many seconds."""
 
     def __init__(self, folder: Path, catalog: Path, seconds: int) -> None:
-        super().__init__(folder, debian.cache_folder(), catalog=catalog, rps=RPS)
+        cache = debian.cache_folder()
+        # What is measured is the way back, and not how long a version takes to start.
+        super().__init__(folder, cache, catalog=catalog, rps=RPS, deploys=False)
         self._seconds = seconds
 
     def _write_configuration(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from aviary.cli.border import echo, print_json
 from aviary.cli.failing import CommandError, ExitCode
-from aviary.cli.options import CatalogOption, Format, FormatOption
+from aviary.cli.options import Format, FormatOption
 
 if TYPE_CHECKING:
     from aviary.local.running import Work
@@ -44,9 +45,20 @@ def register(app: typer.Typer) -> None:
     app.add_typer(local, name="local")
 
 
-def up(
+def up(  # noqa: PLR0913, PLR0917 - one parameter an option
     folder: FolderOption = None,
-    catalog: CatalogOption = None,
+    catalog: Annotated[
+        Path | None,
+        typer.Option("--catalog", "-c", help="A catalog of your own services; default: a shop's."),
+    ] = None,
+    service: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--service",
+            "-s",
+            help="With --catalog: a version to begin with, such as checkout=1.4.1; repeat it.",
+        ),
+    ] = None,
     rps: RpsOption = 100.0,
     keep_going: Annotated[
         bool,
@@ -66,7 +78,11 @@ def up(
         await asyncio.Event().wait()
         return 0
 
-    code = _run(_new_stack(folder, rps, catalog), stay, keep_going=keep_going)
+    first = _versions(service or [])
+    if catalog is None and first:
+        text = "--service: expected with --catalog alone; the shop begins with 1.0.0"
+        raise CommandError(ExitCode.BAD_INPUT, text)
+    code = _run(_new_stack(folder, rps, catalog, first=first), stay, keep_going=keep_going)
     # Being stopped is how this command ends well.
     raise typer.Exit(0 if code == running.STOPPED else code)
 
@@ -119,15 +135,27 @@ def demo(
     raise typer.Exit(_run(stack, lambda running_stack: run_demo(running_stack, keep=keep)))
 
 
-def _new_stack(
+def _versions(asked: list[str]) -> dict[str, str]:
+    """Versions by service, as `release start` takes them."""
+    from aviary.cli.events import deploy_from_options  # noqa: PLC0415 - keeps --help fast
+
+    if not asked:
+        return {}
+    found = deploy_from_options("first", asked, [], [], None, [])
+    return {one.service: one.version for one in found.services}
+
+
+def _new_stack(  # noqa: PLR0913, PLR0917 - what the commands vary
     folder: Path | None,
     rps: float,
     catalog: Path | None = None,
     router: str = "envoy",
     deployer: str = "",
+    first: Mapping[str, str] | None = None,
 ) -> Stack:
     from aviary.local import debian  # noqa: PLC0415 - heavy
     from aviary.local.docker_stack import DockerStack  # noqa: PLC0415
+    from aviary.local.own import OwnStack  # noqa: PLC0415
     from aviary.local.ports import PortsError  # noqa: PLC0415
     from aviary.local.stack import ENVOY, FRONTS, Stack  # noqa: PLC0415
 
@@ -137,19 +165,24 @@ def _new_stack(
     if deployer and (deployer, router) != ("docker", ENVOY):
         expected = f"docker, with --router {ENVOY}"
         raise CommandError(ExitCode.BAD_INPUT, f"--deployer {deployer}: expected {expected}")
-    cache = debian.cache_folder()
+    cache, where = debian.cache_folder(), _new_folder(folder)
     try:
+        if catalog is not None:
+            return OwnStack(where, cache, catalog=catalog, first=first or {}, rps=rps)
         if deployer:
-            return DockerStack(_new_folder(folder), cache, catalog=catalog, rps=rps)
-        return Stack(_new_folder(folder), cache, catalog=catalog, rps=rps, router=router)
+            return DockerStack(where, cache, rps=rps)
+        return Stack(where, cache, rps=rps, router=router)
     except PortsError as error:
         raise CommandError(ExitCode.BAD_INPUT, str(error)) from None
+    except OSError as error:
+        raise CommandError(ExitCode.FAILURE, str(error)) from None
 
 
 def _run(stack: Stack, work: Work, *, keep_going: bool = False) -> int:
     from aviary.local import running  # noqa: PLC0415 - heavy
     from aviary.local.debian import DebianError  # noqa: PLC0415
     from aviary.local.docker import DockerError  # noqa: PLC0415
+    from aviary.local.own import WrongServiceError  # noqa: PLC0415
     from aviary.local.parts import MissingPartError  # noqa: PLC0415
     from aviary.local.process import ChildFailedError  # noqa: PLC0415
 
@@ -157,6 +190,8 @@ def _run(stack: Stack, work: Work, *, keep_going: bool = False) -> int:
         return asyncio.run(
             running.run(stack, work, lambda text: echo(text, err=True), keep_going=keep_going)
         )
+    except WrongServiceError as error:
+        raise CommandError(ExitCode.BAD_INPUT, str(error)) from None
     except (ChildFailedError, DebianError, DockerError, MissingPartError) as error:
         raise CommandError(ExitCode.FAILURE, str(error), lines=True) from None
 

@@ -78,7 +78,7 @@ class DockerStack(Stack):
         catalog: Path | None = None,
         rps: float = DEFAULT_RPS,
     ) -> None:
-        super().__init__(folder, cache, catalog=catalog, rps=rps)
+        super().__init__(folder, cache, catalog=catalog, rps=rps, deploys=False)
         self._network = Network.draw()
         self.front = EnvoyFront(self.folder, self.ports, self._network.here)
         self._host: DockerHost | None = None
@@ -225,13 +225,14 @@ class DockerStack(Stack):
         self._connections_file.write_text(json.dumps(document))
         super()._write_configuration()
 
-    def _fill(self, document: dict[str, Any]) -> None:
-        super()._fill(document)
+    def _document(self) -> dict[str, Any]:
+        document = super()._document()
         router = ("--router-host", self._network.here, "--router", str(self.ports.envoy))
         services = document["services"]
         for name in services:
             command = ["--service", name, *router]
             services[name] = {**(services[name] or {}), "deploy": {**_DEPLOY, "command": command}}
+        return document
 
     async def _left(self, versions: Mapping[str, str]) -> list[VersionState]:
         found = await self._deployer.versions()

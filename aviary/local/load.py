@@ -15,6 +15,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from aviary.local.http1 import Client, Request, Response, serve
@@ -45,13 +46,22 @@ class Load:
         router: its client.
         rps: requests per second, at most `MAX_RPS`.
         dice: chooses users, entries and the times between requests.
+        entries: where users enter, with a weight each.
     """
 
-    def __init__(self, router: Client, rps: float, *, dice: random.Random) -> None:
+    def __init__(
+        self,
+        router: Client,
+        rps: float,
+        *,
+        dice: random.Random,
+        entries: Mapping[str, float] = ENTRIES,
+    ) -> None:
         self.tally = Tally()
         self.rps = checked_rate(rps)
         self._router = router
         self._dice = dice
+        self._names, self._weights = list(entries), list(entries.values())
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -88,7 +98,7 @@ class Load:
                 return _json(404, {"error": f"{request.method} {request.path}: unknown"})
 
     async def _visit(self) -> None:
-        service = self._dice.choices(list(ENTRIES), list(ENTRIES.values()))[0]
+        service = self._dice.choices(self._names, self._weights)[0]
         headers = {
             "host": service,
             "x-user-id": f"user-{self._dice.randrange(USERS)}",
@@ -127,7 +137,9 @@ async def run(arguments: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     router = Client("127.0.0.1", arguments.router, timeout=5.0)
-    load = Load(router, arguments.rps, dice=random.Random(arguments.seed))  # noqa: S311 - users
+    dice = random.Random(arguments.seed)  # noqa: S311 - users
+    entries = dict.fromkeys(arguments.service, 1.0) if arguments.service else ENTRIES
+    load = Load(router, arguments.rps, dice=dice, entries=entries)
     server = await serve(load.control, "127.0.0.1", arguments.port)
     sending = asyncio.create_task(load.run())
     stopping = asyncio.create_task(stop.wait())
@@ -145,6 +157,7 @@ def main() -> None:
     parser.add_argument("--port", required=True, type=int, help="control port")
     parser.add_argument("--rps", type=float, default=100.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--service", action="append", help="where users enter; default: the shop")
     arguments = parser.parse_args()
     try:
         checked_rate(arguments.rps)

@@ -10,7 +10,7 @@ import importlib.metadata
 import os
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -172,11 +172,18 @@ def shop(service: str, version: str, port: int, router: int, fault: str) -> Chil
     )
 
 
-def load(ports: Ports, rps: float) -> ChildSpec:
-    """The users."""
+def watcher(folder: Path) -> ChildSpec:
+    """Ends the instances of a stack's folder, which outlive the worker, once this process ends."""
+    argv = (sys.executable, "-m", "aviary.local.instances", str(folder), str(os.getpid()))
+    return ChildSpec("instances", argv, cwd=ROOT, outlives=True)
+
+
+def load(ports: Ports, rps: float, services: Iterable[str] = ()) -> ChildSpec:
+    """The users, of these services; of the shop's where there are none."""
     argv = (
         sys.executable, "-m", "aviary.local.load",
         "--router", str(ports.envoy), "--port", str(ports.load), "--rps", str(rps),
+        *(word for name in services for word in ("--service", name)),
     )  # fmt: skip
     return ChildSpec("load", argv, cwd=ROOT, probe=probes.http(ports.load, "/healthz"))
 

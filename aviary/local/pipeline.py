@@ -41,9 +41,19 @@ class Pipeline:
             await producer.stop()
 
     async def request(
-        self, release: str, services: Mapping[str, str], strategy: str | None = None
+        self,
+        release: str,
+        services: Mapping[str, str],
+        strategy: str | None = None,
+        config: Mapping[str, Mapping[str, str]] | None = None,
     ) -> bytes:
         """Ask for a release of these versions by service; returns the event once it is durable.
+
+        Args:
+            release: its id.
+            services: versions by service.
+            strategy: of all services; None: as the catalog says.
+            config: environment of the versions of some services.
 
         Raises:
             RuntimeError: not connected.
@@ -51,7 +61,7 @@ class Pipeline:
         """
         if self._producer is None:
             raise RuntimeError("pipeline: not connected; start it first")
-        event = deploy_event(release, services, strategy, at=datetime.now(UTC))
+        event = deploy_event(release, services, strategy, at=datetime.now(UTC), config=config)
         await self._producer.send_and_wait(
             TOPIC_DEPLOYS,
             value=event,
@@ -62,9 +72,15 @@ class Pipeline:
 
 
 def deploy_event(
-    release: str, services: Mapping[str, str], strategy: str | None, *, at: datetime
+    release: str,
+    services: Mapping[str, str],
+    strategy: str | None,
+    *,
+    at: datetime,
+    config: Mapping[str, Mapping[str, str]] | None = None,
 ) -> bytes:
     """A deploy event on the wire."""
+    settings = {name: {"config": dict(one)} for name, one in (config or {}).items()}
     document = {
         "specversion": "1.0",
         "type": DEPLOY_TYPE,
@@ -73,7 +89,10 @@ def deploy_event(
         "time": at.isoformat(),
         "data": {
             "release": release,
-            "services": [{"service": name, "version": v} for name, v in services.items()],
+            "services": [
+                {"service": name, "version": version, **settings.get(name, {})}
+                for name, version in services.items()
+            ],
             "strategy": strategy,
             "labels": {},
         },

@@ -16,6 +16,9 @@ _EPHEMERAL: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST: Final = 15_000
 _HIGHEST: Final = 65_535
 _TRIES: Final = 1_000
+_BLOCKS_SHARE: Final = 4
+"""Of all ports each so many-th is one of a block."""
+_BLOCKS: Final = 8
 
 
 class PortsError(ValueError):
@@ -36,7 +39,8 @@ class FreePorts:
     def __init__(self) -> None:
         self._given: set[int] = set()
         self._random = random.SystemRandom()
-        self._range = _range(os.environ.get(RANGE))
+        self._all = _range(os.environ.get(RANGE))
+        self._range = self._all[: len(self._all) - len(self._all) // _BLOCKS_SHARE]
 
     def take(self) -> int:
         """One port.
@@ -49,8 +53,54 @@ class FreePorts:
             if port not in self._given and is_free(port):
                 self._given.add(port)
                 return port
-        first, last = self._range[0], self._range[-1]
+        first, last = self._all[0], self._all[-1]
         raise OSError(f"no free port found on {LOOPBACK} from {first} to {last}")
+
+    def block(self) -> Block:
+        """Ports in a row that are given out one by one by somebody else.
+
+        They are none of those that `take` gives, and no other program has the same block.
+
+        Raises:
+            OSError: all blocks are taken.
+        """
+        ports = self._all[len(self._range) :]
+        size = len(ports) // _BLOCKS
+        for number in self._random.sample(range(_BLOCKS), _BLOCKS) if size > 1 else ():
+            block = ports[number * size : (number + 1) * size]
+            if (held := _held(block[0])) is not None:
+                return Block(block[1:], held)
+        first, last = self._all[0], self._all[-1]
+        raise OSError(f"no free ports in a row found on {LOOPBACK} from {first} to {last}")
+
+
+class Block:
+    """Ports in a row, for as long as it is not closed. Its first port says that it is taken.
+
+    Args:
+        ports: that may be used.
+        held: listens on the port before them.
+    """
+
+    def __init__(self, ports: range, held: socket.socket) -> None:
+        self.ports = ports
+        self._held = held
+
+    def close(self) -> None:
+        """Let others have it."""
+        self._held.close()
+
+
+def _held(port: int) -> socket.socket | None:
+    """Somebody who listens on a port; None where another does."""
+    held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        held.bind((LOOPBACK, port))
+        held.listen(1)
+    except OSError:
+        held.close()
+        return None
+    return held
 
 
 def is_free(port: int) -> bool:

@@ -49,10 +49,12 @@ class ChildSpec:
     """Added to the parent's environment without its `AVIARY_` settings, which are not ours."""
     cwd: Path | None = None
     probe: Probe | None = None
-    ready_within: float = 60.0
+    ready_within: float = 120.0
     """Seconds."""
     essential: bool = True
     """Whether its death ends the whole stack; one that is not is only reported."""
+    outlives: bool = False
+    """Whether it goes on when its parent dies, because it has to clean up then."""
 
 
 class Child:
@@ -193,7 +195,7 @@ class Supervisor:
                 cwd=spec.cwd,
                 env={**_neutral_environment(), **spec.env},
                 start_new_session=True,  # a terminal's Ctrl-C is for the parent, which stops us
-                preexec_fn=_die_with(os.getpid()),
+                preexec_fn=None if spec.outlives else _die_with(os.getpid()),
             )
         except OSError as error:
             raise ChildFailedError(f"{spec.name}: cannot start {spec.argv[0]}: {error}") from error

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from aviary.local.instances import end_all
+
 _FILE: Final = "processes.json"
 _POLL_S: Final = 0.05
 PARENT: Final = "aviary"
@@ -117,6 +119,7 @@ def sweep(folder: Path) -> list[str]:
         with suppress(ProcessLookupError):
             os.killpg(record.pid, signal.SIGKILL)
     _await_end(records, 5.0)
+    end_all(folder)
     (folder / _FILE).unlink(missing_ok=True)
     return [record.name for record in records]
 

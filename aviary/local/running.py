@@ -153,8 +153,12 @@ def _signals_stop(stack: Stack) -> Iterator[asyncio.Event]:
 
 
 def _write_environment(stack: Stack) -> None:
-    """Let another shell use the stack: `set -a; . <folder>/env`. It holds the webhook's token."""
+    """Let another shell use the stack: `set -a; . <folder>/env`. It holds the webhook's token.
+
+    `ROUTER` is no setting of Aviary's: it is where the services take requests.
+    """
     path = stack.folder / _ENVIRONMENT
     path.touch(mode=0o600)
-    lines = [f"{name}={shlex.quote(value)}" for name, value in stack.settings.items()]
+    variables = {**stack.settings, "ROUTER": stack.addresses["shop"]}
+    lines = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
     path.write_text("\n".join(lines) + "\n")

@@ -42,6 +42,10 @@ DEPENDENCIES: Final[dict[str, tuple[str, ...]]] = {
 }
 """The shop: what each service calls. The same graph as in `catalog.yaml` (a test compares them)."""
 
+FAULT: Final = "FAULT"
+"""Variable of the environment: what is wrong from the beginning, as for `POST /fault`."""
+ROUTER_PORT: Final = "ROUTER_PORT"
+"""Variable of the environment: the router's port."""
 PASSED_ON: Final = ("x-user-id", "x-request-id", "traceparent", "x-canary", "cookie")
 _CALL_TIMEOUT_S: Final = 2.0
 
@@ -185,9 +189,11 @@ def main() -> None:
     parser.add_argument("--version", default="")
     parser.add_argument("--host", default="127.0.0.1", help="where to listen")
     parser.add_argument("--port", required=True, type=int)
-    parser.add_argument("--router", type=int, default=0, help="the router's port; 0: none")
+    env = os.environ
+    port = env.get(ROUTER_PORT, "0")
+    parser.add_argument("--router", type=int, default=port, help="the router's port; 0: none")
     parser.add_argument("--router-host", default="127.0.0.1")
-    parser.add_argument("--fault", default="{}", help="as for POST /fault")
+    parser.add_argument("--fault", default=env.get(FAULT, "{}"), help="as for POST /fault")
     parser.add_argument("--built", type=Path, help="a file with version, and faults by service")
     arguments = parser.parse_args()
     if arguments.built is not None:

@@ -2,11 +2,11 @@
 
     async with Stack(folder, cache) as stack:
         await stack.start()
-        await stack.deploy("checkout", "1.4.2")
-        await stack.pipeline.request("shop-42", {"checkout": "1.4.2"})
+        await stack.request("shop-42", {"checkout": "1.4.2"})
 
-The stack plays the pipeline: it puts versions up and takes them down. Shifting traffic to them is
-Aviary's alone.
+The stack plays the pipeline: it says what shall go out. Putting versions up, shifting traffic and
+taking versions down is Aviary's, by processes of this machine. Behind a router that can't be told
+where instances are, or without `deploys`, the stack puts versions up and takes them down itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Self
@@ -26,10 +27,10 @@ from temporalio.api.namespace.v1 import NamespaceConfig
 from temporalio.api.workflowservice.v1 import UpdateNamespaceRequest
 from temporalio.client import Client as TemporalClient
 
-from adapters.packs import BUILT_IN
+from aviary.catalogs import read_catalog
 from aviary.converter import DATA_CONVERTER
-from aviary.kinds import ROUTERS
-from aviary.local import configs, debian, parts
+from aviary.local import catalogs, configs, debian, instances, parts
+from aviary.local.deployed import Deployed
 from aviary.local.fronts.envoy import EnvoyFront
 from aviary.local.fronts.front import Front
 from aviary.local.fronts.haproxy import HaproxyFront
@@ -39,11 +40,13 @@ from aviary.local.http1 import Client, Response, fetch
 from aviary.local.pipeline import Pipeline
 from aviary.local.ports import LOOPBACK, FreePorts
 from aviary.local.process import ChildSpec, Supervisor
-from aviary.local.shop import DEPENDENCIES, Fault
+from aviary.local.shop import DEPENDENCIES, FAULT, Fault
+from schemas.catalog_check import many
 
 FIRST_VERSION: Final = "1.0.0"
 DEFAULT_RPS: Final = 100.0
-_CATALOG: Final = Path(__file__).with_name("catalog.yaml")
+_GONE_WITHIN_S: Final = 90.0
+_POLL_S: Final = 0.2
 ENVOY: Final = "envoy"
 FRONTS: Final[Mapping[str, Callable[[Path, parts.Ports], Front]]] = {
     ENVOY: EnvoyFront,
@@ -66,14 +69,16 @@ class Stack:
     Args:
         folder: for configuration, data and logs; a new one for each run.
         cache: where Debian's programs are kept between runs.
-        catalog: the document to use; its router section is filled in. The shop's own if None.
+        catalog: the document to use, of the shop's services; what only the stack knows is filled
+            in. The shop's own if None.
         rps: users' requests per second.
         router: what users come through.
+        deploys: whether Aviary puts versions up, as processes, where the router is Envoy.
     """
 
     deployer = ""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what tests and benchmarks vary
         self,
         folder: Path,
         cache: Path,
@@ -81,20 +86,29 @@ class Stack:
         catalog: Path | None = None,
         rps: float = DEFAULT_RPS,
         router: str = ENVOY,
+        deploys: bool = True,
     ) -> None:
         self.folder = folder.absolute()
         self.supervisor = Supervisor(self.folder)
+        self.deploys = deploys and router == ENVOY
+        self.deployer = "Processes" if self.deploys else self.deployer
         self._cache = cache
-        self._catalog = catalog or _CATALOG
+        self._catalog = catalog or catalogs.SHOP
         self._rps = rps
         self._free = FreePorts()
         self.ports = parts.Ports.choose(self._free)
         self._token, self._deploy_token = (secrets.token_urlsafe(24) for _ in range(2))
         self._instances: dict[tuple[str, str], int] = {}
+        self._deployed: Deployed | None = None
+        self.first: Mapping[str, str] = dict.fromkeys(DEPENDENCIES, FIRST_VERSION)
+        """Versions that are up, and have all requests, when it has started; by service."""
+        self._parts_up = AsyncExitStack()
         self.front: Front = FRONTS[router](self.folder, self.ports)
         self.pipeline = Pipeline(self.addresses["kafka"])
 
     async def __aenter__(self) -> Self:
+        self._block = self._free.block()
+        self._connection = instances.connection(self.folder, self._block)
         await self.supervisor.__aenter__()
         return self
 
@@ -104,8 +118,13 @@ class Stack:
             # First what speaks to the others, so that it can end in order.
             for names in (("load",), ("bridge", "webhook", "worker")):
                 await asyncio.gather(*(self.supervisor.stop(name) for name in names))
+            await asyncio.to_thread(instances.end_all, self.folder)
+            if self._deployed is not None:
+                await self._deployed.end()
         finally:
+            await self._parts_up.aclose()
             await self.supervisor.__aexit__(*exc)
+            self._block.close()
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -115,12 +134,10 @@ class Stack:
     @property
     def settings(self) -> dict[str, str]:
         """The environment under which Aviary's command line works on this stack."""
-        return parts.settings(self.ports, self.folder, self._token, self._deploy_token)
-
-    @property
-    def versions(self) -> Sequence[tuple[str, str]]:
-        """Service and version of everything of the shop that was put up and not taken down."""
-        return sorted(self._instances)
+        found = parts.settings(self.ports, self.folder, self._token, self._deploy_token)
+        if not self.deploys:
+            return found
+        return {**found, "AVIARY_CONNECTIONS_FILE": str(self.folder / "connections.yaml")}
 
     async def start(self, say: Say = lambda _: None) -> None:
         """Start every part and wait until each is ready.
@@ -134,6 +151,31 @@ class Stack:
         except ExceptionGroup as group:
             raise _first(group) from group
 
+    async def request(
+        self,
+        release: str,
+        versions: Mapping[str, str],
+        strategy: str | None = None,
+        faults: Mapping[str, Fault] | None = None,
+    ) -> None:
+        """Ask for a release as a pipeline does, which first does what nobody else does.
+
+        Args:
+            release: its id.
+            versions: by service.
+            strategy: of all services; None: as the catalog says.
+            faults: what is wrong with the new versions of some services.
+
+        Raises:
+            ChildFailedError: a version that the stack put up did not start.
+        """
+        faults = faults or {}
+        await self.build(versions, faults)
+        config: dict[str, dict[str, str]] = {}
+        if self.deploys:
+            config = {name: {FAULT: json.dumps(asdict(one))} for name, one in faults.items()}
+        await self.pipeline.request(release, versions, strategy, config)
+
     async def build(self, versions: Mapping[str, str], faults: Mapping[str, Fault]) -> None:
         """What a pipeline does before it asks for a release of these versions, by service.
 
@@ -142,19 +184,35 @@ class Stack:
             faults: what is wrong with some of them.
 
         Raises:
-            ChildFailedError, ValueError: as `deploy`.
+            ChildFailedError: as `deploy`.
         """
-        for service, version in versions.items():
-            await self.deploy(service, version, faults.get(service))
+        for service, version in {} if self.deploys else versions.items():
+            if (service, version) not in self._instances:
+                await self.deploy(service, version, faults.get(service))
 
     async def clear(self, versions: Mapping[str, str]) -> bool:
         """See to it that versions that no route names go, and say whether they have."""
-        for service, version in versions.items():
-            await self.retire(service, version)
+        if not self.deploys:
+            for service, version in versions.items():
+                await self.retire(service, version)
+            return True
+        try:
+            async with asyncio.timeout(_GONE_WITHIN_S):
+                for service, version in versions.items():
+                    while version in await self.up(service):  # noqa: ASYNC110 - others are asked
+                        await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            return False
         return True
 
+    async def up(self, service: str) -> list[str]:
+        """The versions of a service that are up, whatever state their instances are in."""
+        if self._deployed is not None:
+            return sorted(state.version for state in await self._deployed.up(service))
+        return sorted(version for name, version in self._instances if name == service)
+
     async def deploy(self, service: str, version: str, fault: Fault | None = None) -> None:
-        """Put a version up, without traffic, and wait until the router can send requests there.
+        """Put a version up, without traffic, where Aviary does not; return once the router sees it.
 
         Raises:
             ChildFailedError: it did not start, or the router did not see it in time.
@@ -168,7 +226,7 @@ class Stack:
         await self.front.put_up(service, version, port)
 
     async def retire(self, service: str, version: str) -> None:
-        """Take a version down that no route names any more.
+        """Take a version down that `deploy` put up, and that no route names any more.
 
         Raises:
             adapters.errors.Terminal: a route still names it.
@@ -184,18 +242,18 @@ class Stack:
             KeyError: no such version is up.
             OSError: it does not answer (a crash is meant not to).
         """
-        port = self._instances[service, version]
+        ports = await self._ports_of(service, version)
         at = time.time()
-        try:
-            response = await fetch(
-                port, "/fault", method="POST", body=json.dumps(asdict(fault)).encode()
-            )
-        except OSError:
-            if not fault.crash:
-                raise
-            return at
-        if response.status != httpx.codes.OK:
-            raise OSError(f"{service} {version}: {response.body.decode()}")
+        body = json.dumps(asdict(fault)).encode()
+        for port in ports:
+            try:
+                response = await fetch(port, "/fault", method="POST", body=body)
+            except OSError:
+                if not fault.crash:
+                    raise
+                continue
+            if response.status != httpx.codes.OK:
+                raise OSError(f"{service} {version}: {response.body.decode()}")
         return at
 
     async def temporal(self) -> TemporalClient:
@@ -246,7 +304,15 @@ class Stack:
             group.create_task(self._start_shop(router, say))
             group.create_task(self._start(parts.prometheus(ports, tools, folder), say))
             group.create_task(self._start(parts.alertmanager(ports, tools, folder), say))
-        await self._start(parts.load(ports, self._rps), say)
+        await self._start(self._load(), say)
+
+    async def _look_after_instances(self) -> None:
+        await self.supervisor.start(parts.watcher(self.folder))
+        connections = {instances.CONNECTION: self._connection}
+        catalog = await asyncio.to_thread(read_catalog, self.folder / "catalog.yaml", connections)
+        http = await self._parts_up.enter_async_context(httpx.AsyncClient(timeout=5.0))
+        self._deployed = Deployed(catalog, connections, http)
+        self._parts_up.push_async_callback(self._deployed.aclose)
 
     async def _start(self, spec: ChildSpec, say: Say) -> None:
         began = time.monotonic()
@@ -264,19 +330,26 @@ class Stack:
                 group.create_task(self._start(parts.aviary(name, self.ports, self.settings), say))
 
     async def _prepare_shop(self) -> ChildSpec:
-        """Choose where the first versions are; the router, which is told as it starts."""
-        for service in DEPENDENCIES:
-            self._instances[service, FIRST_VERSION] = self._free.take()
+        """Choose where the first versions are, or who does; the router, as it is started."""
+        if self.deploys:
+            await self._look_after_instances()
+        else:
+            for service, version in self.first.items():
+                self._instances[service, version] = self._free.take()
         return await self.front.prepare(self._instances)
 
     async def _start_shop(self, router: ChildSpec, say: Say) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._start(router, say))
+            if self._deployed is not None:
+                group.create_task(self._deployed.put_up(self.first))
             for (service, version), port in self._instances.items():
                 spec = self._shop(service, version, port, Fault())
                 group.create_task(self.supervisor.start(spec))
         await self.front.begin(self._instances)
-        say(f"shop: {len(self._instances)} services ready")
+        if self._deployed is not None:
+            await self._deployed.tell()
+        say(f"{many(len(self.first), 'service')} ready")
 
     async def _keep_histories(self) -> None:
         """Remember finished releases for a week: a repeated deploy event must find its release."""
@@ -289,6 +362,12 @@ class Stack:
 
     def _shop(self, service: str, version: str, port: int, fault: Fault) -> ChildSpec:
         return parts.shop(service, version, port, self.ports.envoy, json.dumps(asdict(fault)))
+
+    async def _ports_of(self, service: str, version: str) -> list[int]:
+        if self._deployed is None:
+            return [self._instances[service, version]]
+        states = {state.version: state for state in await self._deployed.up(service)}
+        return [one.endpoint.port for one in states[version].instances if one.endpoint is not None]
 
     # Files.
 
@@ -315,26 +394,25 @@ class Stack:
         (folder / "alertmanager.yml").write_text(
             configs.alertmanager(self.addresses["webhook"], token)
         )
-        (folder / "catalog.yaml").write_text(self._filled_catalog())
+        text = yaml.safe_dump(self._document(), sort_keys=False)
+        (folder / "catalog.yaml").write_text(text)
+        if self.deploys:
+            connection = {instances.CONNECTION: instances.written(self._connection)}
+            (folder / "connections.yaml").write_text(yaml.safe_dump(connection, sort_keys=False))
         (folder / "addresses.json").write_text(json.dumps(self.addresses, indent=1))
 
-    def _filled_catalog(self) -> str:
-        document = yaml.safe_load(self._catalog.read_text())
-        self._fill(document)
-        text: str = yaml.safe_dump(document, sort_keys=False)
-        return text
+    def _document(self) -> dict[str, Any]:
+        """The catalog, with what only this stack knows."""
+        return catalogs.of_the_shop(
+            self._catalog,
+            self.front.catalog(),
+            router_port=self.ports.envoy,
+            deploys=self.deploys,
+        )
 
-    def _fill(self, document: dict[str, Any]) -> None:
-        """Write into a catalog what only this stack knows."""
-        defaults = document.setdefault("defaults", {})
-        defaults["router"] = self.front.catalog()
-        # Where a router has no histogram, what is only shown is what it has.
-        (pack,) = [kind.pack for kind in ROUTERS if kind.name == defaults["router"]["kind"]]
-        queries = BUILT_IN.load(pack).queries if isinstance(pack, str) else {}
-        for metric in defaults.get("metrics") or ():
-            query = queries.get(metric["name"])
-            if metric.get("dry_run") and query is not None:
-                metric["kind"] = query.kind
+    def _load(self) -> ChildSpec:
+        """The users."""
+        return parts.load(self.ports, self._rps)
 
     async def _ask_load(self, method: str, path: str, body: bytes = b"") -> dict[str, Any]:
         response = await fetch(self.ports.load, path, method=method, body=body)

@@ -53,6 +53,8 @@ class UserTally:
     failed: int = 0
     degraded: int = 0
     """Answered, with a part missing below."""
+    unanswered: int = 0
+    """Of these, with a part below that gave no answer in time, or lost its connection."""
     held_back: int = 0
     """Not sent, because too many were under way."""
 
@@ -92,7 +94,9 @@ class Tally:
         own, *below = calls
         self.users.sent += 1
         self.users.failed += own.failed
-        self.users.degraded += not own.failed and any(call.failed for call in below)
+        if not own.failed and any(call.failed for call in below):
+            self.users.degraded += 1
+            self.users.unanswered += any(call.status == 0 for call in below)
         for call in calls:
             self._count(call)
 

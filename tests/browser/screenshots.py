@@ -24,7 +24,7 @@ from schemas.release import CanaryPhase
 from tests.browser import browser as chromium
 from tests.browser.conftest import QUESTION, RPS, STRATEGIES
 from tests.browser.console import WITHIN_MS, Console, RefusedError
-from tests.e2e.given import Release, ended, phase, until
+from tests.e2e.given import Release, ended, phase, request, until
 
 IMAGES = Path(__file__).parents[2] / "docs/images"
 _log = logging.getLogger("screenshots")
@@ -48,10 +48,8 @@ class Gallery:
 async def gated(shop: Stack, gallery: Gallery) -> None:
     """A release that waits for a person, its canary, and a refused update."""
     console, versions = gallery.console, {"ledger": "2.1.0", "payments": "3.0.0"}
-    for service, version in versions.items():
-        await shop.deploy(service, version)
     release = Release("shop-42", versions)
-    await shop.pipeline.request(release.id, versions, strategy="asked")
+    await request(shop, release, strategy="asked")
     client = await shop.temporal()
     await until(client, release, lambda now: phase(now, "ledger") is CanaryPhase.GATED)
     await console.release(release.id)
@@ -73,10 +71,8 @@ async def gated(shop: Stack, gallery: Gallery) -> None:
 async def judged(shop: Stack, gallery: Gallery) -> None:
     """A release that was rolled back by the judge."""
     console, versions = gallery.console, {"inventory": "2.1.0", "cart": "1.7.0"}
-    await shop.deploy("inventory", versions["inventory"], Fault(error_rate=0.3))
-    await shop.deploy("cart", versions["cart"])
-    release = Release("shop-43", versions)
-    await shop.pipeline.request(release.id, versions, strategy="long")
+    release = Release("shop-43", versions, {"inventory": Fault(error_rate=0.3)})
+    await request(shop, release, strategy="long")
     status = await ended(await shop.temporal(), release)
     await console.release(release.id)
     await expect(await console.details()).to_contain_text(

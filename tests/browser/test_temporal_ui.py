@@ -19,7 +19,7 @@ from schemas import attributes, ids
 from schemas.release import CanaryPhase, CauseKind, ReleasePhase, ReleaseStatus
 from tests.browser.conftest import QUESTION
 from tests.browser.console import Console, RefusedError
-from tests.e2e.given import Release, ended, phase, until, versions_up
+from tests.e2e.given import Release, ended, new_versions, phase, request, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
@@ -33,13 +33,13 @@ async def _asked_for(
     faults: Mapping[str, Fault] | None = None,
 ) -> AsyncIterator[Release]:
     """A release of new versions; one that a failing test leaves behind keeps no service."""
-    async with versions_up(shop, *services, faults=faults) as release:
-        await shop.pipeline.request(release.id, release.versions, strategy=strategy)
-        try:
-            yield release
-        except BaseException:
-            await temporal.get_workflow_handle(ids.release_workflow_id(release.id)).cancel()
-            raise
+    release = await new_versions(shop, *services, faults=faults)
+    await request(shop, release, strategy)
+    try:
+        yield release
+    except BaseException:
+        await temporal.get_workflow_handle(ids.release_workflow_id(release.id)).cancel()
+        raise
 
 
 def _ledger_asks(status: ReleaseStatus) -> bool:

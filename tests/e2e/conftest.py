@@ -34,6 +34,7 @@ def quick_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     strict = {"interval": "1s", "tolerance": 0.002, "bound_cluster": 1}
     document["services"]["recommendations"] = {"judge": strict}
+    document["defaults"]["deploy"]["keep_old"] = "2s"
     path = tmp_path_factory.mktemp("catalog") / "catalog.yaml"
     path.write_text(yaml.safe_dump(document))
     return path
@@ -49,7 +50,7 @@ async def tools() -> DebianTools:
 async def shop(
     quick_catalog: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Stack]:
-    """A running stack; each test puts up and takes down its own versions."""
+    """A running stack; each test asks for versions of its own."""
     folder = tmp_path_factory.mktemp("stack")
     async with Stack(folder, debian.cache_folder(), catalog=quick_catalog, rps=RPS) as running:
         await running.start()

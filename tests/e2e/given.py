@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from adapters.routers.envoy.names import pool_name
 from aviary.local import evidence
 from aviary.local.shop import Fault
 from aviary.local.stack import Stack
@@ -27,27 +27,40 @@ class Release:
 
     id: str
     versions: Mapping[str, str]
+    faults: Mapping[str, Fault] = field(default_factory=dict)
+    """What is wrong with the new versions of some services."""
     before: dict[str, dict[str, int]] = field(default_factory=dict)
     """What Envoy routed before, by service."""
 
 
-@asynccontextmanager
-async def versions_up(
+async def new_versions(
     shop: Stack, *services: str, faults: Mapping[str, Fault] | None = None
-) -> AsyncIterator[Release]:
-    """A new version of each service is up and has no traffic; afterwards the unused are down."""
+) -> Release:
+    """A release of a new version of each service, which nobody was asked for yet."""
     number = next(_NUMBERS)
-    release = Release(f"release-{number}", dict.fromkeys(services, f"2.{number}.0"))
+    release = Release(f"release-{number}", dict.fromkeys(services, f"2.{number}.0"), faults or {})
     await shop.reset_load()
-    for service, version in release.versions.items():
+    for service in release.versions:
         release.before[service] = await evidence.clusters_routed(shop, service)
-        await shop.deploy(service, version, (faults or {}).get(service))
-    yield release
-    for service, version in shop.versions:
-        if service in release.versions:
-            routed = await evidence.clusters_routed(shop, service)
-            if not evidence.serves_only(routed, service, version):
-                await shop.retire(service, version)
+    return release
+
+
+async def request(shop: Stack, release: Release, strategy: str | None = None) -> None:
+    """Ask for it, as a pipeline does."""
+    await shop.request(release.id, release.versions, strategy, release.faults)
+
+
+async def settled(shop: Stack, *services: str) -> None:
+    """Wait until no version of the services is up but those that the router gives requests to."""
+    async with asyncio.timeout(_WITHIN_S):
+        for service in services:
+            while not await _is_settled(shop, service):  # noqa: ASYNC110 - others are asked
+                await asyncio.sleep(0.2)
+
+
+async def _is_settled(shop: Stack, service: str) -> bool:
+    routed = await shop.front.routed(service)
+    return all(routed.get(pool_name(service, version)) for version in await shop.up(service))
 
 
 async def until(

@@ -24,7 +24,7 @@ from schemas.ids import SIGNAL_APPROVE, release_workflow_id
 from schemas.release import CanaryPhase, CauseKind, ReleasePhase
 from schemas.verdict import VerdictKind
 from tests.e2e.conftest import RPS
-from tests.e2e.given import ended, phase, until, versions_up
+from tests.e2e.given import ended, new_versions, phase, request, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
@@ -65,17 +65,17 @@ async def test_half_a_percent_of_errors_over_a_tenth_is_found(
     stable = await _serving(shop, "recommendations")
     await shop.set_fault("recommendations", stable, Fault(error_rate=0.001))
     faults = {"recommendations": Fault(error_rate=0.005)}
-    async with versions_up(shop, "recommendations", faults=faults) as release:
-        began = datetime.now(UTC)
-        async with _more_users(shop, "recommendations", 300, 36_000):
-            await shop.pipeline.request(release.id, release.versions, strategy="half")
-            status = await ended(temporal, release)
-        await shop.set_fault("recommendations", stable, Fault())
-        assert status.phase is ReleasePhase.ROLLED_BACK
-        assert status.cause is not None
-        assert status.cause.kind is CauseKind.VERDICT
-        assert "the odds against chance passed 20:1" in status.cause.text
-        await _the_past_says_the_same(shop, stable, release.versions["recommendations"], began)
+    release = await new_versions(shop, "recommendations", faults=faults)
+    began = datetime.now(UTC)
+    async with _more_users(shop, "recommendations", 300, 36_000):
+        await request(shop, release, "half")
+        status = await ended(temporal, release)
+    await shop.set_fault("recommendations", stable, Fault())
+    assert status.phase is ReleasePhase.ROLLED_BACK
+    assert status.cause is not None
+    assert status.cause.kind is CauseKind.VERDICT
+    assert "the odds against chance passed 20:1" in status.cause.text
+    await _the_past_says_the_same(shop, stable, release.versions["recommendations"], began)
 
 
 async def _the_past_says_the_same(shop: Stack, stable: str, canary: str, began: datetime) -> None:
@@ -99,19 +99,19 @@ async def test_a_burst_of_errors_that_both_versions_share_is_not_blamed_on_the_c
     shop: Stack, temporal: Client
 ) -> None:
     stable = await _serving(shop, "catalogue")
-    async with versions_up(shop, "catalogue") as release:
-        canary = release.versions["catalogue"]
-        await shop.pipeline.request(release.id, release.versions, strategy="patient")
-        await until(temporal, release, lambda now: phase(now, "catalogue") is CanaryPhase.BAKING)
-        failed_before = (await evidence.pool_counts(shop))[f"catalogue@{_tilde(canary)}"].failed
-        for fault in (Fault(error_rate=0.3), Fault()):
-            for version in (stable, canary):
-                await shop.set_fault("catalogue", version, fault)
-            await asyncio.sleep(4 if fault.error_rate else 0)  # the length of the burst
-        status = await ended(temporal, release)
-        assert status.phase is ReleasePhase.FINALIZED
-        failed = (await evidence.pool_counts(shop))[f"catalogue@{_tilde(canary)}"].failed
-        assert failed > failed_before, "the burst was there"
+    release = await new_versions(shop, "catalogue")
+    canary = release.versions["catalogue"]
+    await request(shop, release, "patient")
+    await until(temporal, release, lambda now: phase(now, "catalogue") is CanaryPhase.BAKING)
+    failed_before = (await evidence.pool_counts(shop))[f"catalogue@{_tilde(canary)}"].failed
+    for fault in (Fault(error_rate=0.3), Fault()):
+        for version in (stable, canary):
+            await shop.set_fault("catalogue", version, fault)
+        await asyncio.sleep(4 if fault.error_rate else 0)  # the length of the burst
+    status = await ended(temporal, release)
+    assert status.phase is ReleasePhase.FINALIZED
+    failed = (await evidence.pool_counts(shop))[f"catalogue@{_tilde(canary)}"].failed
+    assert failed > failed_before, "the burst was there"
 
 
 def _tilde(version: str) -> str:
@@ -123,22 +123,22 @@ async def test_two_requests_per_second_never_fail_for_lack_of_traffic(
 ) -> None:
     await shop.set_rate(2)
     try:
-        async with versions_up(shop, "inventory") as release:
-            await shop.pipeline.request(release.id, release.versions, strategy="brief")
-            status = await until(
-                temporal, release, lambda now: phase(now, "inventory") is CanaryPhase.GATED
-            )
-            verdict = status.services[0].verdict
-            assert verdict is not None
-            assert verdict.kind is VerdictKind.INCONCLUSIVE
-            handle = temporal.get_workflow_handle(release_workflow_id(release.id))
-            await handle.execute_update(SIGNAL_APPROVE)
-            assert (await ended(temporal, release)).phase is ReleasePhase.FINALIZED
+        release = await new_versions(shop, "inventory")
+        await request(shop, release, "brief")
+        status = await until(
+            temporal, release, lambda now: phase(now, "inventory") is CanaryPhase.GATED
+        )
+        verdict = status.services[0].verdict
+        assert verdict is not None
+        assert verdict.kind is VerdictKind.INCONCLUSIVE
+        handle = temporal.get_workflow_handle(release_workflow_id(release.id))
+        await handle.execute_update(SIGNAL_APPROVE)
+        assert (await ended(temporal, release)).phase is ReleasePhase.FINALIZED
     finally:
         await shop.set_rate(RPS)
 
 
 async def test_a_ramp_finds_its_weights_and_ends(shop: Stack, temporal: Client) -> None:
-    async with versions_up(shop, "cart") as release:
-        await shop.pipeline.request(release.id, release.versions, strategy="budget")
-        assert (await ended(temporal, release)).phase is ReleasePhase.FINALIZED
+    release = await new_versions(shop, "cart")
+    await request(shop, release, "budget")
+    assert (await ended(temporal, release)).phase is ReleasePhase.FINALIZED

@@ -17,7 +17,7 @@ from aviary.local.parts import ROOT
 from aviary.local.shop import Fault
 from aviary.local.stack import Stack
 from schemas.release import ReleasePhase
-from tests.e2e.given import ended, versions_up
+from tests.e2e.given import ended, new_versions, request
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
@@ -61,20 +61,20 @@ async def test_the_dashboard_shows_a_release_and_alerts_can_be_asked(
     shop: Stack, temporal: Client
 ) -> None:
     faults = {"payments": Fault(error_rate=0.5)}
-    async with versions_up(shop, "payments", faults=faults) as release:
-        await shop.pipeline.request(release.id, release.versions)
-        assert (await ended(temporal, release)).phase is ReleasePhase.ROLLED_BACK
-        missing = set(dashboard()) - ONLY_AFTER_A_FAILURE
-        assert len(missing) > 30
-        try:
-            async with asyncio.timeout(WITHIN_S):
-                while missing:
-                    missing -= {query for query in missing if await ask(shop, query)}
-        except TimeoutError:
-            pytest.fail("no data for " + "\n".join(sorted(missing)))
-        for query in ONLY_AFTER_A_FAILURE:
-            await ask(shop, query)
-        firing = {alert for alert, query in alerts().items() if await ask(shop, query)}
-        assert firing & SILENT == set()
-        back = 'sum(aviary_rollbacks_total{cause="verdict"})'
-        assert [float(one["value"][1]) for one in await ask(shop, back)] >= [1.0]
+    release = await new_versions(shop, "payments", faults=faults)
+    await request(shop, release)
+    assert (await ended(temporal, release)).phase is ReleasePhase.ROLLED_BACK
+    missing = set(dashboard()) - ONLY_AFTER_A_FAILURE
+    assert len(missing) > 30
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            while missing:
+                missing -= {query for query in missing if await ask(shop, query)}
+    except TimeoutError:
+        pytest.fail("no data for " + "\n".join(sorted(missing)))
+    for query in ONLY_AFTER_A_FAILURE:
+        await ask(shop, query)
+    firing = {alert for alert, query in alerts().items() if await ask(shop, query)}
+    assert firing & SILENT == set()
+    back = 'sum(aviary_rollbacks_total{cause="verdict"})'
+    assert [float(one["value"][1]) for one in await ask(shop, back)] >= [1.0]

@@ -13,7 +13,7 @@ import pytest
 
 from aviary.local.parts import ROOT
 from aviary.local.stack import Stack
-from tests.e2e.given import versions_up
+from tests.e2e.given import new_versions
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
@@ -41,23 +41,23 @@ async def test_a_pipeline_without_kafka_asks_over_http(shop: Stack, tmp_path: Pa
 
 
 async def _asks_and_waits(shop: Stack, folder: Path, asked: str) -> None:
-    async with versions_up(shop, "inventory") as release:
-        asked = asked.replace(VERSION, release.versions["inventory"])
-        script = f"set -eu\n{asked}{_block('sh', 'aviary release watch')}"
-        process = await create_subprocess_exec(
-            "sh", "-c", script.replace(ID, release.id),
-            cwd=folder,
-            env={
-                **os.environ,
-                **shop.settings,
-                "DEPLOY_EVENTS": shop.addresses["deploy_events"],
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-                "PYTHONPATH": str(ROOT),
-            },
-            stdout=PIPE,
-            stderr=PIPE,
-        )  # fmt: skip
-        output, errors = await process.communicate()
-        assert process.returncode == 0, (errors + output).decode()
-        version = release.versions["inventory"]
-        assert f"inventory {version}" in output.decode() or "finalized" in output.decode()
+    release = await new_versions(shop, "inventory")
+    asked = asked.replace(VERSION, release.versions["inventory"])
+    script = f"set -eu\n{asked}{_block('sh', 'aviary release watch')}"
+    process = await create_subprocess_exec(
+        "sh", "-c", script.replace(ID, release.id),
+        cwd=folder,
+        env={
+            **os.environ,
+            **shop.settings,
+            "DEPLOY_EVENTS": shop.addresses["deploy_events"],
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+        },
+        stdout=PIPE,
+        stderr=PIPE,
+    )  # fmt: skip
+    output, errors = await process.communicate()
+    assert process.returncode == 0, (errors + output).decode()
+    version = release.versions["inventory"]
+    assert f"inventory {version}" in output.decode() or "finalized" in output.decode()

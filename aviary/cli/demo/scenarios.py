@@ -11,6 +11,7 @@ from typing import Final
 from adapters.routers.envoy.names import pool_name
 from aviary.cli.demo.viewer import ReleaseViewer
 from aviary.local import evidence
+from aviary.local.fronts.front import PoolCount
 from aviary.local.shop import DEPENDENCIES, Fault
 from aviary.local.stack import Stack
 from schemas.ids import SIGNAL_ALERT
@@ -54,7 +55,7 @@ async def healthy(stack: Stack, viewer: ReleaseViewer) -> ScenarioResult:
     """Scenario 1: five dependent services go out and are finalized."""
     result = ScenarioResult(HEALTHY)
     versions = dict.fromkeys(("inventory", "ledger", "cart", "payments", "checkout"), "1.1.0")
-    await _build(stack, versions, {})
+    await stack.reset_load()
     await viewer.watch("shop-1", versions)
     status = await evidence.status(viewer.temporal, "shop-1")
     result.check("Temporal: the release is finalized", ok=status.phase is ReleasePhase.FINALIZED)
@@ -63,7 +64,8 @@ async def healthy(stack: Stack, viewer: ReleaseViewer) -> ScenarioResult:
         ok = evidence.serves_only(routed, service, version)
         result.check(f"{stack.front.title}: {service} is served by {version} alone", ok=ok)
     await _clear(stack, result, dict.fromkeys(versions, "1.0.0"))
-    await _say_users(stack, result)
+    failed = await _say_users(stack, result)
+    result.check("no user's request failed while versions went up and down", ok=not failed)
     return result
 
 
@@ -72,8 +74,9 @@ async def judged(stack: Stack, viewer: ReleaseViewer) -> ScenarioResult:
     result = ScenarioResult(JUDGED)
     versions = dict.fromkeys(("ledger", "payments", "checkout", "storefront"), "1.2.0")
     before = {name: await evidence.clusters_routed(stack, name) for name in versions}
-    await _build(stack, versions, {"payments": JUDGED_FAULT})
-    await viewer.watch("shop-2", versions)
+    await stack.reset_load()
+    bad = _Bad(stack, "payments", "1.2.0")
+    await viewer.watch("shop-2", versions, bad.look, {"payments": JUDGED_FAULT})
     status = await evidence.status(viewer.temporal, "shop-2")
     _check_cause(result, status, CauseKind.VERDICT, "payments")
     verdict = status.cause.verdict if status.cause else None
@@ -86,7 +89,7 @@ async def judged(stack: Stack, viewer: ReleaseViewer) -> ScenarioResult:
         none = counts[pool_name(service, "1.2.0")].completed == 0
         result.check(f"{stack.front.title}: no request ever reached {service} 1.2.0", ok=none)
     await _check_as_before(stack, result, before)
-    await _say_bad(stack, result, "payments", "1.2.0")
+    await bad.say(result)
     await _clear(stack, result, versions)
     await _say_users(stack, result)
     return result
@@ -98,9 +101,15 @@ async def alerted(stack: Stack, viewer: ReleaseViewer) -> ScenarioResult:
     names = ("inventory", "ledger", "cart", "payments", "checkout", "storefront")
     versions = dict.fromkeys(names, "1.3.0")
     before = {name: await evidence.clusters_routed(stack, name) for name in versions}
-    await _build(stack, versions, {})
+    await stack.reset_load()
+    bad = _Bad(stack, "ledger", "1.3.0")
     saboteur = _Saboteur(stack, "ledger", "1.3.0", enough=len(versions) // 2)
-    await viewer.watch("shop-3", versions, saboteur.look)
+
+    async def look(status: ReleaseStatus) -> None:
+        await saboteur.look(status)
+        await bad.look(status)
+
+    await viewer.watch("shop-3", versions, look)
     status = await evidence.status(viewer.temporal, "shop-3")
     _check_cause(result, status, CauseKind.ALERT, "ledger")
     touched = await evidence.canaries(viewer.temporal, "shop-3")
@@ -113,7 +122,7 @@ async def alerted(stack: Stack, viewer: ReleaseViewer) -> ScenarioResult:
     )
     await _check_as_before(stack, result, before)
     await saboteur.say_times(result, touched.get("ledger"))
-    await _say_bad(stack, result, "ledger", "1.3.0")
+    await bad.say(result)
     await _clear(stack, result, versions)
     await _say_users(stack, result)
     return result
@@ -162,18 +171,35 @@ class _Saboteur:
         return None
 
 
-async def _build(stack: Stack, versions: Mapping[str, str], faults: Mapping[str, Fault]) -> None:
-    """What a pipeline does before it says that versions are there."""
-    await stack.reset_load()
-    await stack.build(versions, faults)
-
-
 async def _clear(stack: Stack, result: ScenarioResult, versions: Mapping[str, str]) -> None:
     """What has lost goes: the pipeline sees to it, or whoever has put it up."""
     gone = await stack.clear(versions)
     if stack.deployer:
         lost = f"{', '.join(sorted(set(versions.values())))} of {', '.join(versions)}"
         result.check(f"{stack.deployer}: no instance of {lost} is left", ok=gone)
+
+
+class _Bad:
+    """Counts what a version that goes back had, for as long as the router knows it."""
+
+    def __init__(self, stack: Stack, service: str, version: str) -> None:
+        self._stack = stack
+        self._service, self._version = service, version
+        self._count = PoolCount(0, 0)
+
+    async def look(self, _: ReleaseStatus) -> None:
+        """Count again."""
+        found = (await evidence.pool_counts(self._stack))[pool_name(self._service, self._version)]
+        if found.completed > self._count.completed:
+            self._count = found
+
+    async def say(self, result: ScenarioResult) -> None:
+        """Its requests, those that failed, and its largest share."""
+        seen = await _seen(self._stack, self._service, self._version)
+        result.facts[f"{self._service} {self._version}"] = (
+            f"{self._count.completed} requests, {self._count.failed} failed "
+            f"({self._stack.front.title}); largest share {seen.get('largest_share', 0.0):.0f} %"
+        )
 
 
 def _check_cause(
@@ -203,20 +229,14 @@ async def _seen(stack: Stack, service: str, version: str) -> dict[str, float]:
     return versions.get(f"{service}/{version}", {})
 
 
-async def _say_bad(stack: Stack, result: ScenarioResult, service: str, version: str) -> None:
-    count = (await evidence.pool_counts(stack))[pool_name(service, version)]
-    seen = await _seen(stack, service, version)
-    result.facts[f"{service} {version}"] = (
-        f"{count.completed} requests, {count.failed} failed ({stack.front.title}); "
-        f"largest share {seen.get('largest_share', 0.0):.0f} %"
-    )
-
-
-async def _say_users(stack: Stack, result: ScenarioResult) -> None:
+async def _say_users(stack: Stack, result: ScenarioResult) -> int:
+    """What users saw; returns how many of their requests failed."""
     users = (await stack.load())["users"]
     result.facts["users' requests"] = (
         f"{users['sent']} sent, {users['failed']} failed, {users['degraded']} degraded"
+        f" ({users['unanswered']} for a part that did not answer in time)"
     )
+    return int(users["failed"])
 
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {HEALTHY: healthy, JUDGED: judged, ALERTED: alerted}

@@ -13,13 +13,14 @@ from aviary.cli.failing import CommandError
 from aviary.cli.remote import Releases
 from aviary.cli.sight import Sight
 from aviary.cli.watch import follow
+from aviary.local.shop import Fault
 from aviary.local.stack import Stack
 from aviary.settings import load_settings
 from schemas.release import CanaryStatus, ReleaseStatus
 
 _EVERY_S: Final = 0.5
 _PATIENCE_S: Final = 30.0
-_ENDED_WITHIN_S: Final = 120.0
+_ENDED_WITHIN_S: Final = 300.0
 
 Look = Callable[[ReleaseStatus], Awaitable[None]]
 
@@ -42,7 +43,11 @@ class ReleaseViewer:
         self._releases = Releases(temporal, settings)
 
     async def watch(
-        self, release: str, versions: Mapping[str, str], look: Look | None = None
+        self,
+        release: str,
+        versions: Mapping[str, str],
+        look: Look | None = None,
+        faults: Mapping[str, Fault] | None = None,
     ) -> ReleaseStatus:
         """Ask for a release as a pipeline does, and show it until it ends.
 
@@ -50,12 +55,13 @@ class ReleaseViewer:
             release: its id.
             versions: by service.
             look: called with each state that is shown.
+            faults: what is wrong with some of the versions.
 
         Raises:
             TimeoutError: it did not end.
             CommandError: it never began, or nobody answers.
         """
-        await self._stack.pipeline.request(release, versions)
+        await self._stack.request(release, versions, faults=faults)
         async with asyncio.timeout(_ENDED_WITHIN_S):
             return await follow(_Looked(self._releases, look), release, _EVERY_S)
 

@@ -44,12 +44,20 @@ class EnvoyFront:
         folder: the stack's.
         ports: its ports.
         further_hosts: addresses to listen on beside loopback.
+        health_path: what it asks instances for; None: a connection is enough.
     """
 
     title: Final = "Envoy"
 
-    def __init__(self, folder: Path, ports: parts.Ports, *further_hosts: str) -> None:
-        self._fleet = EnvoyFleet(folder / "envoy", health_path=_HEALTH)
+    def __init__(
+        self,
+        folder: Path,
+        ports: parts.Ports,
+        *further_hosts: str,
+        health_path: str | None = _HEALTH,
+    ) -> None:
+        self._fleet = EnvoyFleet(folder / "envoy", health_path=health_path)
+        self._health_path = health_path
         self._ports = ports
         self._further_hosts = further_hosts
 
@@ -59,10 +67,10 @@ class EnvoyFront:
         return {"envoy_admin": f"http://{LOOPBACK}:{self._ports.envoy_admin}"}
 
     def catalog(self) -> dict[str, Any]:
-        """Its folder and its admin port."""
+        """Its folder, its admin port, and how it looks at instances."""
         admin = [*self.addresses.values()]
-        directory = str(self._fleet.directory)
-        return {"kind": "envoy", "directory": directory, "admin": admin, "health_path": _HEALTH}
+        document = {"kind": "envoy", "directory": str(self._fleet.directory), "admin": admin}
+        return document | ({"health_path": self._health_path} if self._health_path else {})
 
     def scrape(self) -> dict[str, Any]:
         """Its own path, and what is asked for alone."""

@@ -60,7 +60,7 @@ class Site(Stack):
         self.cluster = cluster
         catalog = folder.with_name(f"{folder.name}.catalog.yaml")
         catalog.write_text(_catalog())
-        super().__init__(folder, debian.cache_folder(), catalog=catalog, rps=RPS)
+        super().__init__(folder, debian.cache_folder(), catalog=catalog, rps=RPS, deploys=False)
         self.door = Door(self._free.take(), self._free.take())
         self.wire = Wire(self.door.port)
         self.mounted = ""

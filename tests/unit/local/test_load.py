@@ -37,13 +37,20 @@ def test_headers_are_read_into_calls_with_the_users_own_first() -> None:
 def test_users_are_counted_once_and_a_failure_below_is_a_degraded_answer() -> None:
     tally = Tally()
     tally.add([Call("cart", "1", 200, 0), Call("ledger", "1", 500, 0)])
+    tally.add([Call("cart", "1", 200, 0), Call("ledger", "?", 0, 0)])
     tally.add([Call("cart", "1", 503, 0)])
     tally.add([Call("cart", "1", 404, 0)])
     document = tally.document()
-    assert document["users"] == {"sent": 3, "failed": 1, "degraded": 1, "held_back": 0}
+    assert document["users"] == {
+        "sent": 4,
+        "failed": 1,
+        "degraded": 2,
+        "unanswered": 1,
+        "held_back": 0,
+    }
     assert document["versions"]["ledger/1"]["failed"] == 1
     assert document["versions"]["cart/1"] == {
-        "sent": 3,
+        "sent": 4,
         "failed": 1,
         "largest_share": 0.0,
         "last_started": 0,

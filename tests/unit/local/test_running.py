@@ -30,6 +30,7 @@ class OneChild:
     """Stands in for a stack: one part, one instance of the shop."""
 
     settings = {"AVIARY_WEBHOOK_TOKEN": "it's secret"}  # noqa: RUF012 - a constant
+    addresses = {"shop": "http://127.0.0.1:10000"}  # noqa: RUF012 - likewise
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -129,11 +130,10 @@ async def test_the_environment_file_is_for_its_owner_and_a_shell_reads_it(tmp_pa
     await _run(tmp_path, work)
     path = tmp_path / "env"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    shell = await asyncio.create_subprocess_exec(
-        "sh", "-c", f'. {path}; printf %s "$AVIARY_WEBHOOK_TOKEN"', stdout=asyncio.subprocess.PIPE
-    )
+    shown = f'. {path}; printf %s "$AVIARY_WEBHOOK_TOKEN$ROUTER"'
+    shell = await asyncio.create_subprocess_exec("sh", "-c", shown, stdout=asyncio.subprocess.PIPE)
     output, _ = await shell.communicate()
-    assert output == b"it's secret"
+    assert output == b"it's secrethttp://127.0.0.1:10000"
 
 
 def test_a_run_has_a_folder_of_its_own_and_never_one_with_content(

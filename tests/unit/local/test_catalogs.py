@@ -1,0 +1,119 @@
+"""What a stack fills in of its catalog."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aviary.catalogs import make_catalog
+from aviary.local import catalogs, instances
+from aviary.local.own import OwnStack, WrongServiceError
+from aviary.local.ports import FreePorts
+from schemas.catalog_file import CatalogError
+
+_ROUTER = {"kind": "envoy", "directory": "/e", "admin": ["http://127.0.0.1:9901"]}
+
+
+def _filled(*, deploys: bool) -> dict[str, Any]:
+    return catalogs.of_the_shop(catalogs.SHOP, _ROUTER, router_port=10_000, deploys=deploys)
+
+
+def test_the_shop_s_versions_are_recipes_of_the_stack_s_own_deployer(tmp_path: Path) -> None:
+    block = FreePorts().block()
+    connections = {instances.CONNECTION: instances.connection(tmp_path, block)}
+    catalog = make_catalog(_filled(deploys=True), connections)
+    block.close()
+    deploy = catalog.resolve("ledger").deploy
+    assert deploy is not None
+    assert (deploy.kind, deploy.connection) == ("process", instances.CONNECTION)
+    command = deploy.recipe["command"]
+    assert isinstance(command, list)
+    assert command[:3] == [sys.executable, "-m", "aviary.local.shop"]
+    assert deploy.recipe["env"] == {"ROUTER_PORT": "10000"}
+    assert catalog.resolve("ledger").router.options["directory"] == "/e"
+
+
+def test_without_a_deployer_the_stack_puts_versions_up() -> None:
+    assert make_catalog(_filled(deploys=False)).resolve("ledger").deploy is None
+
+
+_OWN = """
+version: 1
+defaults:
+  router: {kind: memory}
+  deploy: {kind: process, command: [./run, "{port}"], cwd: bin}
+services:
+  one: {router: {kind: nginx}}
+  two: {deploy: {kind: process, command: [perl], env: {ROUTER: elsewhere}}}
+  three: {deploy: {kind: docker, image: "three:{version}", port: 80}}
+  four: {deploy: none}
+"""
+
+
+def _own(folder: Path, text: str = _OWN, **first: str) -> OwnStack:
+    (folder / "own.yaml").write_text(text)
+    return OwnStack(
+        folder / "stack", folder / "cache", catalog=folder / "own.yaml", first=first, rps=1
+    )
+
+
+async def test_services_of_ones_own_are_behind_the_stack_s_router_and_start_where_their_catalog_is(
+    tmp_path: Path,
+) -> None:
+    async with _own(tmp_path, one="1.0.0") as stack:
+        document = stack._document()
+    envoy = document["defaults"]["router"]
+    assert envoy["directory"] == str(tmp_path / "stack/envoy")
+    assert "health_path" not in envoy
+    address = stack.addresses["shop"]
+    one, two, three, four = document["services"].values()
+    assert document["defaults"]["deploy"] == {
+        "kind": "process",
+        "command": ["./run", "{port}"],
+        "connection": instances.CONNECTION,
+        "cwd": str(tmp_path / "bin"),
+        "env": {"ROUTER": address},
+    }
+    assert one == {}
+    assert (two["deploy"]["cwd"], two["deploy"]["env"]) == (str(tmp_path), {"ROUTER": "elsewhere"})
+    assert three["deploy"] == {"kind": "docker", "image": "three:{version}", "port": 80}
+    assert four == {"deploy": "none"}
+    assert stack._load().argv[-8:] == tuple(
+        word for name in ("four", "one", "three", "two") for word in ("--service", name)
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        ({"five": "1"}, "got five, expected a service of .*: four, one, three, two"),
+        ({"four": "1"}, "got four, expected one with a deployer"),
+    ],
+)
+async def test_a_version_that_nobody_can_put_up_is_refused(
+    first: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    async with _own(tmp_path, **first) as stack:
+        with pytest.raises(WrongServiceError, match=said):
+            stack._document()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("version: [", "own.yaml:2: expected readable YAML"),
+        ("- 1", "own.yaml"),
+        (_OWN.replace("command: [perl]", "comand: [perl]"), "services.two.deploy.comand"),
+        (_OWN.replace("services:", "servces:"), "servces"),
+        ("version: 1\ndefaults: 7\nservices: 8", "services"),
+        (_OWN.replace("{kind: docker", "{kind: docker, connection: prod"), "prod"),
+    ],
+)
+async def test_what_is_wrong_with_a_catalog_is_told(text: str, said: str, tmp_path: Path) -> None:
+    async with _own(tmp_path, text) as stack:
+        with pytest.raises(CatalogError) as refused:
+            stack._document()
+    assert said in str(refused.value)
