@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from adapters.kubernetes.errors import Conflicted, Missing
+from adapters.kubernetes.errors import Conflicted, Missing, Refused
 from adapters.kubernetes.resources import SERVICES, Json, Resource
 from adapters.routers.kubernetes.backends import SLICES
 
@@ -18,6 +18,8 @@ class FakeCluster:
         self.objects: dict[tuple[str, str], Json] = {}
         self.before_patch: Callable[[], None] = lambda: None
         self.patches: list[Json] = []
+        self.refused: set[str] = set()
+        """Kinds, in the plural, of which no change is taken, as by a webhook."""
         self._version = 0
 
     def put(self, resource: Resource, name: str, manager: str = "team", **parts: Any) -> Json:
@@ -67,12 +69,12 @@ class FakeCluster:
         labels: str = "",
         fields: str = "",
     ) -> tuple[list[Json], str]:
-        name, _, rest = labels.partition(" in " if " in " in labels else "=")
-        values = rest.strip("()").split(",")
+        wanted = _selected(labels)
         found = [
             copy.deepcopy(one)
             for (plural, _), one in self.objects.items()
-            if plural == resource.plural and one["metadata"].get("labels", {}).get(name) in values
+            if plural == resource.plural
+            and all(one["metadata"].get("labels", {}).get(n) in v for n, v in wanted.items())
         ]
         return found, str(self._version)
 
@@ -91,6 +93,8 @@ class FakeCluster:
         there = self.objects.get((resource.plural, name))
         if there is None:
             raise Missing(name)
+        if resource.plural in self.refused:
+            raise Refused(f"{resource.plural} {name}: a webhook does not want it", 422)
         if body["metadata"]["resourceVersion"] != there["metadata"]["resourceVersion"]:
             raise Conflicted(name)
         notes = dict(there["metadata"].get("annotations", {}))
@@ -111,3 +115,12 @@ class FakeCluster:
 
     async def aclose(self) -> None:
         pass
+
+
+def _selected(labels: str) -> dict[str, list[str]]:
+    """Values by label, of `a=b,c=d` or of `a in (b,c)`."""
+    if " in " in labels:
+        name, _, values = labels.partition(" in ")
+        return {name: values.strip("()").split(",")}
+    pairs = (one.partition("=") for one in labels.split(","))
+    return {name: [value] for name, _, value in pairs}

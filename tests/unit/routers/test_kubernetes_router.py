@@ -13,7 +13,7 @@ from adapters.ports import Routing
 from adapters.routers.gateway_api.capabilities import CAPABILITIES
 from adapters.routers.gateway_api.form import GRPC_ROUTES, HTTP_ROUTES, GatewayForm
 from adapters.routers.kubernetes.backends import ServiceVersions
-from adapters.routers.kubernetes.marks import key
+from adapters.routers.kubernetes.marks import key, other_manager
 from adapters.routers.kubernetes.router import ObjectRouter, Pace
 from schemas.route import Health, Route
 from tests.contract.routers.fake_cluster import FakeCluster
@@ -312,3 +312,32 @@ async def test_what_a_definition_does_not_know_is_not_lost_in_silence() -> None:
     with pytest.raises(Terminal, match=r"was not kept as it was written.*it was taken back"):
         await stage.router.apply(canary(10, 1), over=Route.split("checkout", OLD))
     assert await stage.router.read("checkout") == Route.split("checkout", OLD)
+
+
+async def test_what_one_of_several_objects_refuses_is_written_into_none() -> None:
+    stage = Stage(grpc=True)
+    route = await stage.started()
+    before = stage.rules()
+    stage.cluster.refused = {"grpcroutes"}
+    with pytest.raises(Terminal, match="a webhook does not want it"):
+        await stage.router.apply(canary(50, 2), over=route)
+    assert stage.rules() == before
+    assert await stage.router.read("checkout") == route
+
+
+def test_aviary_itself_and_controllers_of_the_status_are_nobody_else() -> None:
+    rules: Json = {"f:spec": {"f:rules": {}}}
+    entries = [
+        {"manager": "kubectl-edit", "time": "2026-01-01T00:00:01Z", "fieldsV1": rules},
+        {"manager": "aviary", "time": "2026-01-01T00:00:03Z", "fieldsV1": rules},
+        {"manager": "labeler", "time": "2026-01-01T00:00:04Z", "fieldsV1": {"f:metadata": {}}},
+        {
+            "manager": "c",
+            "time": "2026-01-01T00:00:05Z",
+            "fieldsV1": rules,
+            "subresource": "status",
+        },
+    ]
+    found: Json = {"metadata": {"managedFields": entries}}
+    assert other_manager(found, ("spec", "rules")) == "kubectl-edit"
+    assert other_manager({"metadata": {}}, ("spec", "rules")) == ""
