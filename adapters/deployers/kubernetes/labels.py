@@ -35,7 +35,7 @@ DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
 
 _VALUE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
-_PLAIN: Final = re.compile(r"[a-z0-9.]+", re.ASCII)
+_PLAIN: Final = re.compile(r"[a-z0-9]+(\.[a-z0-9]+)*", re.ASCII)
 _LONGEST: Final = 52
 """Of a name: 63 less what a ReplicaSet and its pods are given besides."""
 _DIGEST: Final = 8
@@ -58,7 +58,7 @@ def name_of(service: str, version: str) -> str:
     plain = version.replace(".", "-").strip("-")
     start = service if service[0].isalpha() else f"v-{service}"
     name = f"{start}-{plain}"
-    if _PLAIN.fullmatch(version) and ".." not in version and len(name) <= _LONGEST:
+    if _PLAIN.fullmatch(version) and len(name) <= _LONGEST:
         return name
     plain = re.sub(r"[^a-z0-9]+", "-", version.lower()).strip("-")
     head = f"{start[:30]}-{plain}"[: _LONGEST - _DIGEST - 1].rstrip("-")

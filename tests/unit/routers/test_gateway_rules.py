@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.deployers.kubernetes.labels import name_of
 from adapters.errors import ForeignChange, UnknownRoute, Unsupported
 from adapters.routers.gateway_api.rules import (
     Rule,
@@ -235,6 +236,18 @@ def test_versions_have_labels_of_dns_and_never_one_for_two(versions: list[str]) 
         assert len(set(names)) == len(names)
         assert all(re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name) for name in names)
         assert all(len(name) <= 63 for name in names)
+
+
+_SERVICES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
+
+
+@given(_SERVICES, st.from_regex(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,127}", fullmatch=True))
+def test_the_deployer_makes_what_the_router_looks_for(service: str, version: str) -> None:
+    assert object_name(service, version) == name_of(service, version)
+
+
+def test_a_dot_at_the_end_makes_another_name() -> None:
+    assert name_of("checkout", "1.") != name_of("checkout", "1")
 
 
 def test_a_plain_version_can_be_read_in_its_name() -> None:
