@@ -87,11 +87,11 @@ def _texts(files: list[Path]) -> dict[str, str]:
     return found
 
 
-def _router(text: str) -> dict[str, Any]:
+def _router(text: str) -> Any:
     from schemas.document import read_yaml  # noqa: PLC0415
 
     document = read_yaml(text)
-    if document.complaints or not isinstance(document.data, dict):
+    if document.complaints or not isinstance(document.data, dict | list):
         expected = "a router as a catalog says it, such as {kind: memory}"
         raise CommandError(ExitCode.BAD_INPUT, f"--router: got {text!r}, expected {expected}")
     return document.data

@@ -106,7 +106,7 @@ def _canary(
 ) -> None:
     namespace = manifest.find("metadata", "namespace")
     inside = None if namespace is None else namespace.text()
-    draft.router = routing.of_argo(canary, inside, rows)
+    draft.routers = routing.of_argo(canary, inside, rows)
     rows.tell(canary, CANARY)
     background = canary.get("analysis")
     steps = canary.get("steps")
@@ -128,7 +128,7 @@ def _canary(
         return analysis
 
     draft.steps = argo_steps.read_steps(steps, most, judge, rows)
-    if not draft.metrics and background is None:
+    if not draft.analysed:
         rows.same(steps, "no analysis: bakes pass by time alone (metrics: [])")
 
 

@@ -42,19 +42,21 @@ def read_steps(steps: Node, most: float, judge: Judge, rows: Rows) -> list[StepD
     found: list[StepDraft] = []
     for node in steps.items():
         kinds = [name for name in node.fields() if node.get(name) is not None]
-        if len(kinds) != 1:
+        for kind in kinds:
+            if kind in INSTEAD:
+                rows.none(node.need(kind), INSTEAD[kind])
+        kinds = [kind for kind in kinds if kind not in INSTEAD]
+        if len(kinds) > 1 or not node.fields():
             raise RefusedError(node.place, f"one kind of step expected, got {len(kinds)}")
-        kind = kinds[0]
-        if kind == "setWeight":
-            _weight(node.need(kind), most, found, rows)
-        elif kind == "pause":
-            _pause(node.need(kind), found, rows)
-        elif kind == "analysis":
-            _analysis(node.need(kind), found, judge, rows)
-        elif kind in INSTEAD:
-            rows.none(node.need(kind), INSTEAD[kind])
-        else:
-            raise RefusedError(node.place, f"{quoted(kind)} is no step that is known here")
+        for kind in kinds:
+            if kind == "setWeight":
+                _weight(node.need(kind), most, found, rows)
+            elif kind == "pause":
+                _pause(node.need(kind), found, rows)
+            elif kind == "analysis":
+                _analysis(node.need(kind), found, judge, rows)
+            else:
+                raise RefusedError(node.place, f"{quoted(kind)} is no step that is known here")
     if not found:
         rows.differs(steps, "no weight: 100 % at once, in one write of the route")
     return found or [StepDraft(FULL)]

@@ -98,7 +98,8 @@ class ServiceDraft:
     """The manifest, in words: `Rollout checkout`."""
     steps: list[StepDraft] = field(default_factory=list)
     metrics: list[MetricDraft] = field(default_factory=list)
-    router: RouterDraft | None = None
+    routers: list[RouterDraft] = field(default_factory=list)
+    """None: no router is known. Several: all of them carry it."""
     interval: timedelta | None = None
     pack: str | None = None
     analysed: bool = False

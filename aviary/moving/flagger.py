@@ -92,7 +92,7 @@ def read_canary(manifest: Node, name: str, templates: MetricTemplates, rows: Row
             "Flagger made Services and routes of this, and removes them with the Canary unless "
             "revertOnDeletion is set: keep those that it made, or write your own",
         )
-    draft.router = routing.of_flagger(spec, own, inside, rows)
+    draft.routers = routing.of_flagger(spec, own, inside, rows)
     rows.tell(spec, SPEC)
     analysis = spec.get("analysis") or spec.get("canaryAnalysis")
     skip = spec.get("skipAnalysis")

@@ -40,8 +40,8 @@ INSTEAD: Final = {
 _UNKNOWN: Final = f"not a router that Aviary has: {_OTHERWISE}"
 
 
-def of_argo(canary: Node, namespace: str | None, rows: Rows) -> RouterDraft | None:
-    """The router of a Rollout's canary strategy; None where none stands for it."""
+def of_argo(canary: Node, namespace: str | None, rows: Rows) -> list[RouterDraft]:
+    """The routers of a Rollout's canary strategy; none where nothing stands for one of them."""
     routing = canary.get("trafficRouting")
     stable = canary.get("stableService")
     apex = None if stable is None else stable.text()
@@ -52,22 +52,26 @@ def of_argo(canary: Node, namespace: str | None, rows: Rows) -> RouterDraft | No
         rows.differs(
             canary,
             "without trafficRouting weights are ratios of replicas there, rounded, and at least "
-            "one "
-            "Pod; here they are exact shares of the requests, which needs a router",
+            "one Pod; here they are exact shares of the requests, which needs a router",
         )
-        return None
-    if len(blocks) > 1:
+    found = []
+    for block in blocks:
+        if block.name == "istio":
+            found.append(_istio(block, namespace, apex, rows))
+        elif block.name == _GATEWAY:
+            found.append(_gateway(block, namespace, apex, rows))
+        else:
+            rows.none(block, INSTEAD.get(block.name, _UNKNOWN))
+    if found and len(found) < len(blocks):
         names = ", ".join(one.name for one in blocks)
-        for one in blocks:
-            rows.none(one, f"several at once ({names}): a service has one router here")
-        return None
-    block = blocks[0]
-    if block.name == "istio":
-        return _istio(block, namespace, apex, rows)
-    if block.name == _GATEWAY:
-        return _gateway(block, namespace, apex, rows)
-    rows.none(block, INSTEAD.get(block.name, _UNKNOWN))
-    return None
+        rows.none(
+            routing.place if routing is not None else canary.place,
+            f"several at once ({names}), and not for each of them a router: choose one, or a "
+            "list of "
+            "them (docs/how-to/routers.md)",
+        )
+        return []
+    return found
 
 
 _BESIDE: Final = frozenset({"managedRoutes", "maxTrafficWeight"})
@@ -139,8 +143,8 @@ def _told(block: Node, kind: str, rows: Rows) -> None:
     )
 
 
-def of_flagger(spec: Node, apex: str, namespace: str | None, rows: Rows) -> RouterDraft | None:
-    """The router of a Canary; None where none stands for it."""
+def of_flagger(spec: Node, apex: str, namespace: str | None, rows: Rows) -> list[RouterDraft]:
+    """The router of a Canary; none where nothing stands for it."""
     provider = spec.get("provider")
     for name in ("ingressRef", "routeRef", "upstreamRef", "gatewayRef"):
         if (ref := spec.get(name)) is not None:
@@ -151,7 +155,7 @@ def of_flagger(spec: Node, apex: str, namespace: str | None, rows: Rows) -> Rout
             "no provider: it is that of Flagger's own settings (-mesh-provider), which a manifest "
             "does not show; choose a router kind, by --router or in the catalog",
         )
-        return None
+        return []
     name = provider.text().partition(":")[0]
     options: dict[str, Any] = {} if namespace is None else {"namespace": namespace}
     owns = (
@@ -162,10 +166,10 @@ def of_flagger(spec: Node, apex: str, namespace: str | None, rows: Rows) -> Rout
     if name == "istio":
         rows.differs(provider, f"router kind istio{owns}")
         options |= {"virtual_services": [apex], "service": apex}
-        return RouterDraft("istio", options, provider.place)
+        return [RouterDraft("istio", options, provider.place)]
     if name == "gatewayapi":
         rows.differs(provider, f"router kind gateway_api{owns}")
         options |= {"http_routes": [apex], "service": apex}
-        return RouterDraft("gateway_api", options, provider.place)
+        return [RouterDraft("gateway_api", options, provider.place)]
     rows.none(provider, INSTEAD.get(name, _UNKNOWN))
-    return None
+    return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -40,8 +40,8 @@ _KINDS: Final = {
     Tool.ARGO_ROLLOUTS: {"Rollout", "AnalysisTemplate", "ClusterAnalysisTemplate"},
     Tool.FLAGGER: {"Canary", "MetricTemplate", "AlertProvider"},
 }
-ChooseRouter = Callable[[RouterDraft], RouterChoice]
-"""Says whether a router that a manifest names can be used here."""
+ChooseRouter = Callable[[Sequence[RouterDraft]], RouterChoice]
+"""Says whether the routers that a manifest names can be used here."""
 
 
 @dataclass
@@ -70,7 +70,7 @@ def import_manifests(
     texts: Mapping[str, str],
     choose: ChooseRouter,
     tool: Tool | None = None,
-    default_router: Mapping[str, Any] | None = None,
+    default_router: Any = None,
 ) -> Imported:
     """Read manifests, and write the catalog that stands for them.
 
@@ -92,9 +92,7 @@ def import_manifests(
             imported.services.append(draft)
     _leftovers(found, report)
     if imported.services:
-        routers = {
-            one.name: choose(one.router) for one in imported.services if one.router is not None
-        }
+        routers = {one.name: choose(one.routers) for one in imported.services if one.routers}
         draft_catalog = Draft(imported.services, routers, default_router, report.rows)
         imported.catalog = write(draft_catalog)
     return imported

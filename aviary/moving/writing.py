@@ -36,8 +36,8 @@ _NO_TRAFFIC: Final = (
 class RouterChoice:
     """The router of a service, or why the one that would stand for its manifest is not there."""
 
-    spec: Mapping[str, Any] | None = None
-    wanted: Mapping[str, Any] | None = None
+    spec: Any = None
+    wanted: Any = None
     """In a comment, to be put in place of the default."""
     why: str = ""
 
@@ -48,7 +48,7 @@ class Draft:
 
     services: Sequence[ServiceDraft]
     routers: Mapping[str, RouterChoice]
-    default_router: Mapping[str, Any] | None
+    default_router: Any
     rows: Sequence[Row] = ()
 
 
@@ -97,7 +97,7 @@ def write(draft: Draft) -> str:
     if draft.default_router is None:
         lines += comment(_NO_TRAFFIC, _DEEP)
     router = draft.default_router or {"kind": PLACEHOLDER}
-    lines += _indented(dump({"router": dict(router)}), _DEEP)
+    lines += _indented(dump({"router": router}), _DEEP)
     names = _strategies(draft)
     lines += ["strategies:", *_strategy_lines(draft, names), "services:"]
     by_service: dict[str, list[Row]] = {}
@@ -165,11 +165,11 @@ def _service(
     if choice.why:
         yield from comment(choice.why, deep)
     if choice.wanted is not None:
-        for line in dump({"router": dict(choice.wanted)}):
+        for line in dump({"router": choice.wanted}):
             yield f"{' ' * deep}# {line}"
     found: dict[str, Any] = {}
     if choice.spec is not None:
-        found["router"] = dict(choice.spec)
+        found["router"] = choice.spec
     found["strategy"] = strategy
     judge: dict[str, Any] = {}
     if service.pack is not None:
