@@ -9,7 +9,7 @@ from typing import Final
 from aviary.moving.source import Node, RefusedError, quoted
 from schemas.promql import fault, is_scalar
 
-_VARIABLE: Final = re.compile(r"\{\{([^{}]*+)\}\}")
+_VARIABLE: Final = re.compile(r"(?<!\{)\{\{([^{}]*+)\}\}")
 _MOST: Final = 10_000
 """Characters of a query in a catalog."""
 

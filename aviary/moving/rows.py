@@ -11,7 +11,7 @@ from typing import Any, Final
 from aviary.moving.source import Node, Place, RefusedError
 from schemas.outside import TEXT_MOST, cut, hide_user, one_line
 
-MOST_ROWS: Final = 10_000
+MOST_ROWS: Final = 100_000
 """Rows that are kept; others are counted."""
 
 
