@@ -33,6 +33,8 @@ _LOST: Final = 137
 """Exit code of a command whose end nobody saw."""
 _NOT_STARTED: Final = 127
 _LINES: Final = 50
+KEPT_S: Final = 30 * 86_400.0
+"""How long the fence of a version that has gone stays; no order is ever that late."""
 
 
 class ProcessDeployer:
@@ -63,6 +65,7 @@ class ProcessDeployer:
         self._owner = owner
         self._ports = ports
         self._looker = Looker(client, patience, now)
+        self._now = now
         self._sleep = sleep
 
     async def put_up(
@@ -94,6 +97,7 @@ class ProcessDeployer:
         folders = await asyncio.to_thread(self._order_down, service, version, generation)
         drains = [_recipe_of(known).drain.total_seconds()] if folders else []
         await self._end_all(folders, max(drains, default=0.0))
+        await asyncio.to_thread(self._store.prune, self._now() - KEPT_S)
 
     async def versions(self, service: str | None = None) -> Sequence[VersionState]:
         """What is up, or half-made, by this owner (see the port)."""

@@ -2,7 +2,8 @@
 
     directory/<owner>/
     ├── versions/<service>/<version>/
-    │   ├── order.json        what was obeyed; stays when the version has gone: its fence
+    │   ├── order.json        what was obeyed; stays when the version has gone, as its fence,
+    │   │                     and is forgotten when no order can be that late
     │   └── <instance>/       spec.json, status.json, log; ready, draining: once it is so
     └── runs/<key>/           likewise, for a command
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -154,6 +155,31 @@ class Store:
         """Keep what was obeyed, durably; the lock of the version is held."""
         path = self.version(service, version) / "order.json"
         write_whole(path, json.loads(ordered.model_dump_json()))
+
+    def prune(self, before: float) -> None:
+        """Forget the fences of versions that have gone long ago.
+
+        What somebody holds, or can't be read, is left for the next time.
+
+        Args:
+            before: seconds since the epoch; what was ordered since is kept.
+        """
+        for service, version in list(self.versions(None)):
+            with suppress(Retryable):
+                folder = self.version(service, version)
+                if not self._is_over(service, version, before):
+                    continue
+                with locked(folder, 0):  # and again, for it may just have been ordered
+                    if self._is_over(service, version, before):
+                        shutil.rmtree(folder, ignore_errors=True)
+
+    def _is_over(self, service: str, version: str, before: float) -> bool:
+        path = self.version(service, version) / "order.json"
+        with said_by_path(path):
+            if not path.exists() or path.stat().st_mtime >= before:
+                return False
+        known = self.ordered(service, version)
+        return known is not None and known.obeyed.down and not self.instances(service, version)
 
     def instances(self, service: str, version: str) -> list[Folder]:
         """The instances of a version, whether or not they run, in the order of their names."""

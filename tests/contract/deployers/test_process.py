@@ -16,9 +16,11 @@ import pytest
 from pydantic import ValidationError
 
 from adapters.deployers.process import pids
+from adapters.deployers.process.deployer import KEPT_S
 from adapters.deployers.process.recipe import ProcessRecipe
 from adapters.deployers.process.store import Folder
-from adapters.errors import Terminal
+from adapters.errors import StaleGeneration, Terminal
+from adapters.routers.files import locked
 from schemas.deployment import Instance, InstanceState, OneOff, Trouble
 from tests.contract.deployers.orders import LONGEST_S, Reports, begin, put_up, stop
 from tests.contract.deployers.processes import PYTHON, SERVICE, ProcessSubject, recipe
@@ -251,3 +253,26 @@ def test_a_wrong_recipe_is_told(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError) as caught:
         ProcessRecipe.model_validate(wrong)
     assert told in str(caught.value)
+
+
+async def test_fences_are_kept_for_a_month_and_only_those_of_what_has_gone(
+    processes: ProcessSubject,
+) -> None:
+    deployer, service = processes.deployer(), new_name()
+    for version in ("old", "late", "up", "held", "left"):
+        await put_up(deployer, processes.wanted(service, version, 1))
+    for version in ("old", "late", "held", "left"):
+        await deployer.take_down(service, version, 2, free)
+    versions = processes.folder / f"state/aviary/versions/{service}"
+    for version in ("old", "up", "held", "left"):
+        long_ago = time.time() - KEPT_S - 60
+        os.utime(versions / version / "order.json", (long_ago, long_ago))
+    (versions / "left" / "half-made").mkdir()
+    with locked(versions / "held", 1):
+        await deployer.take_down(service, "late", 3, free)
+    assert {one.name for one in versions.iterdir()} == {"late", "up", "held", "left"}
+    with pytest.raises(StaleGeneration):
+        await put_up(deployer, processes.wanted(service, "late", 2))
+    (state,) = (one for one in await deployer.versions(service) if one.version == "up")
+    assert state.ready == 1
+    await put_up(deployer, processes.wanted(service, "old", 4))
