@@ -62,6 +62,12 @@ class Team:
         """Delete an object."""
         self._sent("DELETE", resource.path(self.namespace, name))
 
+    def token(self, account: str) -> str:
+        """A token of a service account."""
+        path = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/{account}/token"
+        body: Json = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        return str(self._sent("POST", path, body)["status"]["token"])
+
     def make_version(
         self, service: str, version: str, names: tuple[str, ...], host: str, port: int
     ) -> None:

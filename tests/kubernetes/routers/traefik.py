@@ -133,11 +133,13 @@ class GatewaySubject:
         )
         self.routing = Routing.of(self.router, CAPABILITIES, self)
 
-    def another(self, form: GatewayForm) -> ObjectRouter:
-        """A router of other objects, which asks no data plane and waits for none."""
-        api = KubernetesClient(self._connection)
+    def another(
+        self, form: GatewayForm, connection: KubernetesConnection | None = None
+    ) -> ObjectRouter:
+        """A router of other objects, or of somebody else, which asks no data plane."""
+        api = KubernetesClient(connection or self._connection)
         versions = ServiceVersions(api, form.backends)
-        pace = Pace(confirm_within=0.0)
+        pace = Pace(confirm_within=0.0 if connection is None else 60.0)
         return ObjectRouter(api, form, versions=versions, can=CAPABILITIES, pace=pace)
 
     def put_up(self, *versions: str, length: int = 0) -> str:
