@@ -184,6 +184,6 @@ def _state(
 
 
 def _instance(one: Look, down: bool) -> Instance:
-    if not down:
+    if not down and not one.instance.name.endswith(labels.GOING):
         return one.instance
     return one.instance.model_copy(update={"state": InstanceState.DRAINING})

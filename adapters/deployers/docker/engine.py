@@ -123,6 +123,12 @@ class Engine:
             async with self._asked() as docker:
                 await docker.containers.container(container).stop(timeout=patience)
 
+    async def rename(self, container: str, name: str) -> None:
+        """Give it another name; none, or one that has it already, is fine."""
+        with _none_is_fine(CONFLICT, BAD):
+            async with self._asked() as docker:
+                await docker.containers.container(container).rename(name)
+
     async def remove(self, container: str) -> None:
         """Take a container away, with its anonymous volumes; none is fine."""
         with _none_is_fine(CONFLICT):  # somebody else removes it just now

@@ -30,6 +30,9 @@ INSTANCE_KIND: Final = "instance"
 RUN_KIND: Final = "run"
 FENCE_KIND: Final = "fence"
 
+GOING: Final = "-going"
+"""End of the name of an instance that is told to end: a label can't be changed, a name can."""
+
 _LONGEST: Final = 64
 _MOST: Final = 10**18
 
@@ -60,6 +63,12 @@ def labels_of(thing: Mapping[str, Any]) -> Mapping[str, str]:
     inner = thing.get("Config")
     found = inner.get("Labels") if isinstance(inner, dict) else thing.get("Labels")
     return found if isinstance(found, dict) else {}
+
+
+def is_going(container: Mapping[str, Any]) -> bool:
+    """Whether one of a list of containers was told to end."""
+    names = container.get("Names")
+    return isinstance(names, list) and any(str(one).endswith(GOING) for one in names)
 
 
 def number(labels: Mapping[str, str], name: str) -> int:

@@ -70,8 +70,9 @@ class Making:
         return sorted(found, key=number_of)
 
     def is_wanted(self, container: Mapping[str, Any]) -> bool:
-        """Whether it is made as the recipe says."""
-        return labels.labels_of(container).get(labels.RECIPE) == self._wanted.made_of
+        """Whether it is made as the recipe says, and was not told to end."""
+        same = labels.labels_of(container).get(labels.RECIPE) == self._wanted.made_of
+        return same and not labels.is_going(container)
 
     async def fill(self) -> None:
         """Have as many as wanted, all begun.

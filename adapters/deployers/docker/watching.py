@@ -46,6 +46,9 @@ class Watch:
         found = await self._engine.inspect(container)
         if found is None:
             return
+        name = str(found.get("Name", "")).lstrip("/")
+        if not name.endswith(labels.GOING):  # so that a newer order does not count on it
+            await self._engine.rename(container, f"{name}{labels.GOING}")
         grace = found.get("Config", {}).get("StopTimeout")
         await self._engine.stop(container, float(grace if isinstance(grace, int) else _GRACE_S))
         await self._engine.remove(container)

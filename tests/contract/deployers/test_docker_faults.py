@@ -11,8 +11,9 @@ import pytest
 
 from adapters.errors import Retryable
 from aviary.local.docker import DockerError, DockerHost
-from schemas.deployment import InstanceState, Trouble
+from schemas.deployment import InstanceState, Trouble, WantedVersion
 from tests.contract.deployers.docker_host import (
+    PORT,
     DockerSubject,
     answer,
     build,
@@ -239,3 +240,26 @@ async def test_requests_in_flight_are_answered_before_an_instance_ends(
     async with asyncio.timeout(LONGEST_S):
         await going
     assert await answer(state.endpoints[0]) == ""
+
+
+async def test_a_newer_order_does_not_count_on_what_was_told_to_end(
+    docker_deployer_subject: DockerSubject,
+) -> None:
+    subject, service = docker_deployer_subject, new_name()
+    deaf = ["sh", "-c", f"trap '' TERM; exec httpd -f -p {PORT} -h /www"]
+    made = recipe(command=deaf, stop_grace="4s")
+
+    def wanted(generation: int, instances: int) -> WantedVersion:
+        return order(service, NEW, generation, instances, recipe=made)
+
+    deployer = subject.deployer()
+    await deployer.put_up(wanted(1, 2), lambda _: None)
+    fewer = asyncio.create_task(deployer.scale(wanted(2, 1), lambda _: None))
+    while not any(one.endswith("-going") for one in await subject.things()):  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    fewer.cancel()
+    state = await subject.deployer().scale(wanted(3, 2), lambda _: None)
+    assert state.ready == 2
+    (known,) = await subject.deployer().versions(service)
+    assert (known.ready, len(known.instances)) == (2, 2)
+    assert not any(one.endswith("-going") for one in await subject.things())
