@@ -27,6 +27,7 @@ _UP_S: Final = 60.0
 _DOWN_S: Final = 20.0
 _POLL_S: Final = 0.1
 _TAIL: Final = 1_500
+_BLOCKS: Final = frozenset(range(100, 250))
 _NEEDED: Final = ("ip", "nsenter", "umount")
 
 
@@ -111,7 +112,8 @@ class Network:
     def draw(cls) -> Network:
         """One that is most likely nobody's yet."""
         draw = random.SystemRandom()
-        return cls(f"aviary-{draw.randrange(16**8):08x}", draw.randrange(100, 250))
+        free = sorted(_BLOCKS - set(_routed())) or sorted(_BLOCKS)
+        return cls(f"aviary-{draw.randrange(16**8):08x}", draw.choice(free))
 
     @property
     def here(self) -> str:
@@ -376,6 +378,15 @@ def check_machine() -> None:
     for program in _NEEDED:
         if shutil.which(program) is None:
             raise DockerError(f"{program} is not there (Debian: iproute2, util-linux, mount)")
+
+
+def _routed() -> Iterator[int]:
+    """The second numbers of all networks 10.x that this machine has routes to."""
+    table = Path("/proc/net/route")
+    for line in table.read_text().splitlines()[1:] if table.exists() else ():
+        said = line.split()[1]  # four numbers as hexadecimal digits, the last of them first
+        if said.endswith("0A"):
+            yield int(said[4:6], 16)
 
 
 def _is_gone(number: str) -> bool:
