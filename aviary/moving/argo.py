@@ -11,9 +11,8 @@ from aviary.moving.rows import Rows
 from aviary.moving.source import Node, RefusedError, quoted
 
 _WORKLOAD: Final = (
-    "putting versions up is the pipeline's, or a deployer's (`deploy`): each version is a "
-    "workload of its "
-    "own, and none is rewritten in place"
+    "putting versions up is the pipeline's, or a deployer's (`deploy`; for Kubernetes "
+    "docs/how-to/kubernetes.md): each version is a workload of its own, and none is rewritten"
 )
 SPEC: Final = {
     "replicas": "how many instances a version has is the pipeline's, or `deploy.instances` and "
@@ -41,8 +40,7 @@ CANARY: Final = {
     "stableMetadata": "labels are those of a version, whether it is canary or stable",
     "minPodsPerReplicaSet": "`deploy.instances`, with a deployer",
     "replicaProgressThreshold": "a deployer waits for as many instances as a weight needs",
-    "dynamicStableScale": "stable keeps its instances until finalize, so that going back is one "
-    "write",
+    "dynamicStableScale": "`shrink_stable: true` of the strategy, with a deployer",
     "scaleDownDelaySeconds": "how long the version before stays up after finalize: "
     "`deploy.keep_old`",
     "scaleDownDelayRevisionLimit": "`deploy.keep_old` is a time, for every version",

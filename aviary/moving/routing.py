@@ -16,9 +16,8 @@ INSTEAD: Final = {
     "nginx": "ingress-nginx is retired, and router kind nginx is NGINX with Aviary's own Lua "
     "module: "
     f"{_OTHERWISE}",
-    "alb": "router kind alb, where `aviary routers` lists it, writes a listener rule and is told "
-    "its "
-    "address; this block names an Ingress, which the load balancer controller would write back",
+    "alb": "router kind alb writes rules that are tagged with their service (docs/how-to/alb.md); "
+    "those of this Ingress its controller would write back: tag rules of your own",
     "traefik": "Aviary drives Traefik by its file provider or etcd (traefik-file, traefik-etcd) "
     "and "
     f"not by TraefikService: use one of these, or {_GATEWAY_API}",

@@ -93,11 +93,7 @@ def write(draft: Draft) -> str:
     for row in draft.rows:
         if not row.service and not row.minor:
             lines += _noted(row)
-    lines += ["version: 1", "defaults:"]
-    if draft.default_router is None:
-        lines += comment(_NO_TRAFFIC, _DEEP)
-    router = draft.default_router or {"kind": PLACEHOLDER}
-    lines += _indented(dump({"router": router}), _DEEP)
+    lines += ["version: 1", *_defaults(draft)]
     names = _strategies(draft)
     lines += ["strategies:", *_strategy_lines(draft, names), "services:"]
     by_service: dict[str, list[Row]] = {}
@@ -108,6 +104,16 @@ def write(draft: Draft) -> str:
         lines += _service(service, names[service.name], draft.routers, own)
     lines += _notices(draft.services)
     return "\n".join(lines) + "\n"
+
+
+def _defaults(draft: Draft) -> list[str]:
+    """The router of the services that have none of their own, where there are such."""
+    own = (draft.routers.get(service.name) for service in draft.services)
+    if draft.default_router is None and all(one is not None and one.spec for one in own):
+        return []
+    told = comment(_NO_TRAFFIC, _DEEP) if draft.default_router is None else []
+    router = draft.default_router or {"kind": PLACEHOLDER}
+    return ["defaults:", *told, *_indented(dump({"router": router}), _DEEP)]
 
 
 def _indented(lines: Iterable[str], by: int) -> list[str]:

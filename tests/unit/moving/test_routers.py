@@ -91,6 +91,11 @@ def test_istio_is_a_router_of_its_kind() -> None:
     }
 
 
+def test_no_router_stands_in_where_each_service_has_its_own() -> None:
+    assert "kind: memory" not in _imported(_rollout(ISTIO)).catalog
+    assert "kind: memory" in _imported(_rollout("{smi: {}}")).catalog
+
+
 def test_subsets_are_told() -> None:
     routing = "{istio: {virtualServices: [{name: a}, {name: b}], destinationRule: {name: c}}}"
     router = _router(_imported(_rollout(routing)))
