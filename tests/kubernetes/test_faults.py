@@ -377,10 +377,12 @@ async def test_a_verb_that_no_request_shows_is_needed_as_well(
         await deployer.aclose()
 
 
+@pytest.mark.parametrize("kept", [0, 2])
 @pytest.mark.parametrize("number", range(1, 15))
 async def test_a_late_attempt_that_was_overtaken_at_any_request_leaves_no_pod(
-    proxy: Between, far: KubernetesDeployer, subject: KubernetesSubject, number: int
+    proxy: Between, far: KubernetesDeployer, subject: KubernetesSubject, number: int, kept: int
 ) -> None:
+    """Whether the Deployment is deleted then, or stays without pods."""
     go_on, is_held = asyncio.Event(), asyncio.Event()
 
     def hold(request: Request) -> asyncio.Event | None:
@@ -390,7 +392,9 @@ async def test_a_late_attempt_that_was_overtaken_at_any_request_leaves_no_pod(
         return go_on
 
     proxy.hold = hold
-    late, _ = await begin(far, subject.wanted("late", NEW, 1))
+    wanted = subject.wanted("late", NEW, 1)
+    recipe = {**wanted.recipe, "keep_versions": kept}
+    late, _ = await begin(far, wanted.model_copy(update={"recipe": recipe}))
     waiting = asyncio.create_task(is_held.wait())
     await asyncio.wait({late, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
