@@ -17,7 +17,14 @@ from adapters.deployers.kubernetes.attempt import Attempt, Shared
 from adapters.deployers.kubernetes.beside import Beside
 from adapters.deployers.kubernetes.changes import Changes
 from adapters.deployers.kubernetes.fence import Fence
-from adapters.deployers.kubernetes.seeing import Sight, made_of, newest_of, order_of, replicas_of
+from adapters.deployers.kubernetes.seeing import (
+    Sight,
+    is_observed,
+    made_of,
+    newest_of,
+    order_of,
+    replicas_of,
+)
 from adapters.deployers.kubernetes.template import options_of
 from adapters.errors import Retryable, StillInUse, UnknownVersion
 from adapters.kubernetes.client import KubernetesClient
@@ -90,9 +97,11 @@ class KubernetesDeployer:
         await self._fence.take_down(service, version, generation)
         async with self._changes.of(service, version) as woken:
             while True:
-                for one in await self._sight.deployments(service, version):
+                mine = await self._sight.deployments(service, version)
+                for one in mine:
                     await self._emptied(one)
-                if not await self._sight.pods(service, version):
+                # A controller that has not seen it yet may still make a pod.
+                if all(map(_is_empty, mine)) and not await self._sight.pods(service, version):
                     break
                 await woken.wait()
         await self._prune(service)
@@ -174,6 +183,12 @@ def _by_version(things: Iterable[Json]) -> defaultdict[tuple[str, str], list[Jso
 
 def _is_down(deployment: Json) -> bool:
     return labels.said(deployment).get(labels.DOWN) == "true"
+
+
+def _is_empty(deployment: Json) -> bool:
+    """Whether its controller has seen that it shall have no pod, and none is counted."""
+    counted = int((deployment.get("status") or {}).get("replicas") or 0)
+    return not replicas_of(deployment) and is_observed(deployment) and not counted
 
 
 def _are_names(service: str, version: str) -> bool:

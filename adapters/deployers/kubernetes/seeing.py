@@ -250,14 +250,18 @@ def _trouble(kept: Sequence[Look], current: Json | None, wanted: int) -> tuple[T
     return None, ""
 
 
+def is_observed(deployment: Json) -> bool:
+    """Whether its controller has seen what was written last."""
+    status, about = deployment.get("status") or {}, deployment["metadata"]
+    return int(status.get("observedGeneration") or 0) >= int(about.get("generation") or 0)
+
+
 def _is_so(state: VersionState, current: Json | None, wanted: int) -> bool:
     """Whether the wanted pods are ready, and have been for as long as the Deployment asks."""
     if current is None or state.trouble is not None or state.ready < wanted:
         return False
-    status, about = current.get("status") or {}, current["metadata"]
-    if int(status.get("observedGeneration") or 0) < int(about.get("generation") or 0):
-        return False
-    return int(status.get("availableReplicas") or 0) >= wanted
+    status = current.get("status") or {}
+    return is_observed(current) and int(status.get("availableReplicas") or 0) >= wanted
 
 
 def _state(
