@@ -29,7 +29,9 @@ async def waiting(world: World) -> int:
 @pytest.mark.timeout(1200)
 async def test_a_free_service_is_admitted_while_a_hundred_wait_for_another(world: World) -> None:
     world.judge.blocked.add((world.service("a"), 10))
-    first = await world.release({"a": []})
+    # A busy machine takes longer than the usual minute until all of them wait.
+    bake = {"min": "0s", "max": "1h"}
+    first = await world.release({"a": []}, strategy={"steps": [10], "bake": bake})
     await first.until(a="baking")
     starting = asyncio.Semaphore(AT_ONCE)
 
@@ -48,7 +50,7 @@ async def test_a_free_service_is_admitted_while_a_hundred_wait_for_another(world
     took = [await _took(world, f"free-{number}") for number in range(3)]
     assert max(took) < WITHIN_S
     world.judge.blocked.clear()
-    assert (await first.result(within=500)).phase is ReleasePhase.FINALIZED
+    assert (await first.result()).phase is ReleasePhase.FINALIZED
 
 
 async def _took(world: World, service: str) -> float:
