@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -121,6 +121,7 @@ class Keeper:
         self._gauges = Gauges(registry)
         self._state: BuildState | None = None
         self._trouble = ""
+        self._was_current = False
 
     async def run(self) -> None:
         """Look for ever."""
@@ -142,7 +143,7 @@ class Keeper:
         now = time.monotonic()
         self._live.see(await self._deployment.heartbeats(), now)
         routing = await self._deployment.routing()
-        if wants_promotion(self._own, routing, self._live, now):
+        if wants_promotion(self._own, self._remembered(routing), self._live, now):
             await self._promote(routing)
             routing = await self._deployment.routing()
         self._tell(routing)
@@ -150,6 +151,21 @@ class Keeper:
         await self._look_after(routing, now)
         known = routing.of(self._own.version.build_id)
         return known is not None and (known.activated or not self._own.promotes)
+
+    def _remembered(self, routing: Routing) -> Routing:
+        """The routing, with what this process has seen before: its build was current.
+
+        Where another has just become current, Temporal may say for a moment that this one never
+        was; it would take its place back.
+        """
+        build = self._own.version.build_id
+        self._was_current |= routing.current == build
+        if not self._was_current:
+            return routing
+        known = (
+            replace(one, activated=True) if one.build_id == build else one for one in routing.builds
+        )
+        return replace(routing, builds=tuple(known))
 
     async def _promote(self, routing: Routing) -> None:
         build = self._own.version.build_id
@@ -162,6 +178,7 @@ class Keeper:
                 self._trouble = error.message
                 _log.info("not_promoted_yet", build=build, reason=error.message)
             return
+        self._was_current = True
         _log.info("promoted", build=build, before=routing.current or "(none)")
 
     def _tell(self, routing: Routing) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from prometheus_client import CollectorRegistry
 from temporalio.common import WorkerDeploymentVersion
 
-from aviary.builds.keeper import Own, wants_promotion
+from aviary.builds.keeper import Keeper, Own, wants_promotion
 from aviary.builds.liveness import Liveness
 from aviary.builds.server import Build, BuildState, Heartbeat, Routing
 
 NEW = Build("b", BuildState.INACTIVE, activated=False)
 OLD = Build("a", BuildState.CURRENT, activated=True)
+NEW_A = Build("a", BuildState.INACTIVE, activated=False)
+NOW_B = Build("b", BuildState.CURRENT, activated=True)
 
 
 def own(build: str, *, promotes: bool = True) -> Own:
@@ -58,3 +65,42 @@ def test_the_newest_with_workers_does_when_the_current_one_has_gone() -> None:
 def test_after_a_return_to_workers_without_builds_none_does() -> None:
     was = Build("a", BuildState.DRAINING, activated=True)
     assert not wants_promotion(own("a"), Routing((was,)), lives("a"), 100)
+
+
+class Forgetful:
+    """A deployment whose builds Temporal says what it likes of."""
+
+    def __init__(self, *routings: Routing) -> None:
+        self.routings = list(routings)
+        self.promoted: list[str] = []
+
+    async def heartbeats(self) -> tuple[()]:
+        return ()
+
+    async def routing(self) -> Routing:
+        return self.routings.pop(0) if len(self.routings) > 1 else self.routings[0]
+
+    async def promote(self, build_id: str) -> None:
+        self.promoted.append(build_id)
+
+    async def pinned_to(self, _: str) -> int:
+        return 0
+
+
+@pytest.mark.parametrize(
+    "before",
+    [(Routing((OLD,), current="a"),), (Routing((NEW_A,)), Routing((OLD,), current="a"))],
+    ids=["found current", "made current"],
+)
+async def test_what_was_current_takes_nothing_back_whatever_temporal_says_of_it(
+    before: tuple[Routing, ...],
+) -> None:
+    after = Routing((NEW_A, NOW_B), current="b")
+    deployment: Any = Forgetful(*before, after)
+    keeper = Keeper(deployment, own("a"), Mock(), CollectorRegistry())
+    for _ in range(4):
+        await keeper.look()
+    assert deployment.promoted == ["a"][: len(before) - 1]
+    late: Any = Forgetful(after)
+    await Keeper(late, own("a"), Mock(), CollectorRegistry()).look()
+    assert late.promoted == ["a"], "a process that never saw it current believes Temporal"
