@@ -49,7 +49,7 @@ class Work:
         self.retries += 1
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(10), self.progress:
+        async with asyncio.timeout(120), self.progress:
             await self.progress.wait_for(lambda: len(self.done) >= count)
 
 
@@ -116,7 +116,7 @@ async def test_closing_ends_the_repeating() -> None:
     processor = PartitionProcessor(work, lambda: None, work.retried, give_up=work.given_up)
     processor.put(_records(5))
     await work.begun.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await processor.close(60)
     assert processor.next_offset is None
 
@@ -211,7 +211,7 @@ async def test_there_is_room_again_when_records_are_taken() -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     work.gates[0].set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await waiting
         await drained
     assert processor.backlog == 0
@@ -228,6 +228,6 @@ async def test_a_few_large_records_leave_no_room_either() -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     work.gates[0].set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await waiting
     await processor.close(1)
