@@ -24,7 +24,7 @@ from typing import (
     get_type_hints,
 )
 
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel, JsonValue
 
 AT = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 FORGED = "FORGED 12:00:00 all is well"
@@ -102,7 +102,7 @@ def origin_of(origin: Any) -> Any:
 
 
 def _plain(hint: Any, text: str) -> Any:
-    if hint in {str, Any}:
+    if hint in {str, Any, JsonValue}:
         return text
     if hint in _MADE:
         return _MADE[hint]
