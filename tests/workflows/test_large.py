@@ -61,13 +61,13 @@ async def release(world: World) -> AsyncIterator[Release]:
     await handle.terminate("the test is over")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(800)
 async def test_a_thousand_services_with_their_own_metrics_begin(release: Release) -> None:
     async def begun() -> bool:
         status = await release.status()
         return sum(one.phase is CanaryPhase.GATED for one in status.services) == AT_ONCE
 
-    await eventually(begun, within=240)
+    await eventually(begun, within=600)
     status = await release.status()
     assert status.phase is ReleasePhase.RUNNING
     assert len(status.services) == SERVICES
