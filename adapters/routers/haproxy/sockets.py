@@ -240,8 +240,10 @@ def moves(there: Sequence[Server], wanted: Sequence[Address]) -> list[tuple[str,
     Names of servers with the address that each shall get; None: it is taken out. No server is
     taken out while none of the wanted is there, and none gets an address that is a name.
     """
-    kept = {one.address for one in there if one.serves} & set(wanted)
-    free = [one for one in there if not (one.serves and one.address in kept)]
+    serving = {one.address: one for one in there if one.serves and one.address in wanted}
+    kept = serving.keys()
+    # One server is enough for an instance: others of the same address are free.
+    free = [one for one in there if one is not serving.get(one.address)]
     missing = [one for one in dict.fromkeys(wanted) if one not in kept and _is_address(one[0])]
     # Those that serve first: they are to stop doing so.
     free.sort(key=lambda one: not one.serves)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adapters.routers.haproxy.sockets import Server, moves
@@ -18,6 +18,10 @@ def backends(draw: st.DrawFn) -> list[Server]:
 
 
 @given(backends(), WANTED)
+@example(
+    [Server("i1", ("10.0.0.2", 1), serves=True), Server("i2", ("10.0.0.2", 1), serves=True)],
+    [("10.0.0.1", 1), ("10.0.0.2", 1)],
+)
 def test_as_far_as_it_goes_the_wanted_instances_alone_serve(
     there: list[Server], wanted: list[tuple[str, int]]
 ) -> None:
