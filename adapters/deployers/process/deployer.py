@@ -250,8 +250,7 @@ class ProcessDeployer:
         known = await asyncio.to_thread(self._store.ordered, service, version)
         if known is not None and known.wanted is not None:
             looks = await self._looker.all(self._store, known.wanted)
-            state = self._looker.version(known.wanted, looks)
-            return state.model_copy(update={"order": known.wanted})
+            return self._looker.version(known.wanted, looks)
         folders = await asyncio.to_thread(self._store.instances, service, version)
         if not folders:
             return None

@@ -79,6 +79,7 @@ class Looker:
             generation=wanted.generation,
             wanted=wanted.instances,
             instances=tuple(one.instance for one in looks),
+            order=wanted,
         )
         if not troubled or ready >= wanted.instances:
             return state
