@@ -22,6 +22,7 @@ from temporalio.client import Client
 from adapters.errors import Retryable, Terminal
 from adapters.hooks.tokens import AnswerTokens, Called
 from aviary.access_settings import secret_at_use
+from aviary.bearer import bearer_of
 from aviary.connect import connect_temporal
 from aviary.hook_answers import Given, give
 from aviary.settings import Settings
@@ -39,7 +40,6 @@ _AT_ONCE: Final = 20
 _PATIENCE_S: Final = 10.0
 _BODY_S: Final = 10.0
 _SHOWN: Final = 500
-_BEARER: Final = "bearer "
 _log = structlog.get_logger("aviary.webhook")
 
 _REFUSED: Final = {
@@ -141,10 +141,8 @@ class AnswerDoor:
         if self._tokens is None:
             text = "no hook may answer here: AVIARY_HOOK_ANSWER_SECRET is not set"
             raise _Refused(HTTPStatus.NOT_FOUND, "closed", text)
-        given = request.headers.get("authorization", "")
-        scheme, token = given[: len(_BEARER)], given[len(_BEARER) :].strip(" \t")
         try:
-            called = self._tokens.read(token if scheme.lower() == _BEARER else "")
+            called = self._tokens.read(bearer_of(request))
         except Retryable as error:
             raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "away", str(error)) from error
         if called is None:

@@ -11,10 +11,14 @@ from pydantic import SecretStr
 _BEARER: Final = "bearer "
 
 
+def bearer_of(request: Request) -> str:
+    """The bearer token of a request; empty where it has none."""
+    given = request.headers.get("authorization", "")
+    scheme, token = given[: len(_BEARER)], given[len(_BEARER) :]
+    return token.strip(" \t") if scheme.lower() == _BEARER else ""
+
+
 def bears(request: Request, token: SecretStr) -> bool:
     """Whether a request has this token as its bearer token."""
-    given = request.headers.get("authorization", "")
-    scheme, secret = given[: len(_BEARER)], given[len(_BEARER) :]
     wanted = token.get_secret_value().encode()
-    same = hmac.compare_digest(secret.strip(" \t").encode("latin-1", "replace"), wanted)
-    return same and scheme.lower() == _BEARER
+    return hmac.compare_digest(bearer_of(request).encode("latin-1", "replace"), wanted)

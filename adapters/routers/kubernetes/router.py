@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.errors import ForeignChange, Retryable, StaleGeneration, Terminal, UnknownRoute
+from adapters.errors import ForeignChange, Retryable, Terminal, UnknownRoute
 from adapters.kubernetes.errors import Conflicted, Missing
 from adapters.kubernetes.resources import Json
-from adapters.routers.fence import check_able, check_generation, check_over, overtaken
+from adapters.routers.fence import change_in, check_able, check_generation, check_over, overtaken
 from adapters.routers.kubernetes.form import Api, DataPlane, Form, Place, Versions
 from adapters.routers.kubernetes.marks import advice, key, mark, marked, other_manager
 from schemas.capabilities import Capabilities
@@ -152,13 +152,8 @@ class ObjectRouter:
 
     async def changed(self, route: Route) -> str:
         """What the objects have, where somebody else has written in them."""
-        try:
-            self._check(await self._find(route.service), route, route)
-        except ForeignChange as found:
-            return str(found)
-        except StaleGeneration:
-            pass  # a newer route, which is no change under this one
-        return ""
+        found = await self._find(route.service)
+        return change_in(lambda: self._check(found, route, route))
 
     async def instances(self, service: str) -> Mapping[str, Health] | None:
         """The instances of each version, as the EndpointSlices of its Service have them."""
