@@ -57,7 +57,7 @@ class SeeBack(Model):
     """How long requests may go on starting before the router is found disobedient."""
 
 
-class Seen(Model):
+class TrafficWindow(Model):
     """What the traffic did."""
 
     sample_ratio: SampleRatio
@@ -270,14 +270,14 @@ class ObserveActivities:
         self._sleep = sleep
 
     @activity.defn(name=SEE_BACK)
-    async def see_back(self, request: SeeBack) -> Seen:
+    async def see_back(self, request: SeeBack) -> TrafficWindow:
         """Look in windows of `quiet` until one has no stray request, or `within` is over.
 
         Where nobody counts requests, or they are counted late, nothing is seen, and that is the
         answer: the way back of other services must not wait for a metrics source.
         """
         windows = max(1, round(request.within / request.quiet)) if request.quiet else 1
-        seen = Seen(sample_ratio=SampleRatio.TOO_LITTLE)
+        seen = TrafficWindow(sample_ratio=SampleRatio.TOO_LITTLE)
         parts = [part.routing for part in self._router_for(request.router).each]
         counts = [part.counts for part in parts if part.counts is not None and not part.late]
         if not counts:
@@ -297,7 +297,7 @@ class ObserveActivities:
                     return seen
         return seen
 
-    async def _window(self, counts: Sequence[RequestCounts], request: SeeBack) -> Seen:
+    async def _window(self, counts: Sequence[RequestCounts], request: SeeBack) -> TrafficWindow:
         """Of several routers, each is held against its own requests."""
         counters = [Counter(await one.requests(request.service)) for one in counts]
         await rest(request.quiet.total_seconds(), self._sleep)
@@ -307,7 +307,7 @@ class ObserveActivities:
             judge_sample_ratio(counter.of(request.version), counter.total, 0)
             for counter in counters
         ]
-        return Seen(
+        return TrafficWindow(
             sample_ratio=max(found, key=_WORSE.index),
             strays=sum(counter.of(request.version) for counter in counters),
             total=sum(counter.total for counter in counters),

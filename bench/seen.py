@@ -58,7 +58,7 @@ def add_log(listener: Path, log: Path) -> None:
     write_whole(listener, resource_file([resource]))
 
 
-class Seen:
+class AccessLog:
     """Reads the log from where it was left.
 
     Args:

@@ -26,7 +26,7 @@ from aviary.converter import DATA_CONVERTER
 from aviary.local import parts, probes
 from aviary.local.ports import LOOPBACK, FreePorts
 from aviary.local.process import Supervisor
-from bench.seen import FLUSH_MS, Seen, add_log
+from bench.seen import FLUSH_MS, AccessLog, add_log
 from bench.traffic import VERSIONS, Traffic
 from schemas import ids
 from schemas.catalog import Catalog
@@ -91,7 +91,7 @@ class Routed:
 
     fleet: EnvoyFleet
     router: EnvoyRouter
-    seen: Seen
+    seen: AccessLog
     traffic: Traffic
     port: int
 
@@ -159,7 +159,7 @@ async def routed(testbed: Testbed) -> AsyncIterator[Routed]:
             await router.register(service, VERSIONS[0])
         await testbed.supervisor.start(replace(spec, argv=(*spec.argv, *flush)))
         versions = {port: version for version, port in traffic.ports.items()}
-        yield Routed(fleet, router, Seen(log, versions), traffic, testbed.ports.envoy)
+        yield Routed(fleet, router, AccessLog(log, versions), traffic, testbed.ports.envoy)
 
 
 def envoy_folder(folder: Path) -> Path:

@@ -39,7 +39,7 @@ _COVERAGE: Final = (sys.executable, "-m", "coverage")
 
 
 @dataclass
-class Told:
+class Options:
     """What the command line says."""
 
     jobs: int = len(os.sched_getaffinity(0)) + 1  # each waits for its servers half of the time
@@ -118,7 +118,7 @@ def main() -> int:
     parser.add_argument(
         "--group", choices=GROUPS, action="append", help="only this group (repeatable)"
     )
-    told, passed_on = parser.parse_known_args(namespace=Told())
+    told, passed_on = parser.parse_known_args(namespace=Options())
     os.chdir(ROOT)
     if any(names_tests(word) for word in passed_on):
         os.execv(sys.executable, [*_PYTEST, *passed_on])

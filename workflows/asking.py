@@ -36,7 +36,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import describe
     from workflows.calls import Call, Calls, Stop, failure_of, until_done
     from workflows.outcomes import Again, Stopped
-    from workflows.trying import Told, only_out_of_attempts, rounds
+    from workflows.trying import TellFailure, only_out_of_attempts, rounds
 
 _KEPT: Final = 60
 """Calls that a canary remembers: those of one stage, and some."""
@@ -137,7 +137,7 @@ class Asking:
     book: CallBook
     stop: Stop
     unless: Callable[[], bool]
-    told: Told
+    told: TellFailure
 
     async def end(self) -> Answered | Stopped | None:
         """The answer; what stopped the wait; None when it became unneeded."""

@@ -32,7 +32,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from activities.hooks import CALL_HOOK, HOOK_POLICY
     from activities.judge import JUDGE, JudgeResult, judge_policy
-    from activities.observe import SEE_BACK, SEE_POLICY, Seen
+    from activities.observe import SEE_BACK, SEE_POLICY, TrafficWindow
     from activities.policy import Policy
     from activities.preflight import PREFLIGHT, PREFLIGHT_POLICY, Firing
     from activities.ramp import BEGIN_POLICY, BEGIN_RAMP, RampState
@@ -54,7 +54,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.route import Confirmation, Route
     from workflows import describe
     from workflows.outcomes import Failed, Stopped
-    from workflows.trying import Told, only_out_of_attempts, rounds
+    from workflows.trying import TellFailure, only_out_of_attempts, rounds
 
 Stop = Callable[[], Stopped | None]
 """Says what stops a wait; None while nothing does."""
@@ -152,7 +152,7 @@ CALLS: Final[Mapping[Call, CallSpec]] = {
         for_ever=False,
         cancellation=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     ),
-    Call.SEE_BACK: CallSpec(SEE_BACK, Seen, _fixed(SEE_POLICY), judging_queue),
+    Call.SEE_BACK: CallSpec(SEE_BACK, TrafficWindow, _fixed(SEE_POLICY), judging_queue),
     Call.LOOK_AT_INSTANCES: CallSpec(STAND, Standing, _looking, judging_queue, for_ever=False),
     Call.AWAIT_INSTANCES: CallSpec(
         STAND, Standing, _fixed(WAIT_POLICY), judging_queue, for_ever=False
@@ -185,7 +185,7 @@ class Calls:
         told: hears why a call fails that is made again.
     """
 
-    def __init__(self, plan: ServicePlan, tuning: Tuning, told: Told) -> None:
+    def __init__(self, plan: ServicePlan, tuning: Tuning, told: TellFailure) -> None:
         self._plan = plan
         self._tuning = tuning
         self.told = told
@@ -239,7 +239,7 @@ class Calls:
         *,
         stop: Stop = never,
         unless: Callable[[], bool] = not_yet,
-        told: Told | None = None,
+        told: TellFailure | None = None,
         within: timedelta | None = None,
     ) -> Any:
         """Call, and wait for the answer.

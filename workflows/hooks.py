@@ -49,7 +49,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.instances import Instances
     from workflows.outcomes import Failed, Stopped
     from workflows.traffic import Traffic
-    from workflows.trying import Told
+    from workflows.trying import TellFailure
 
 
 class Hooks:
@@ -102,7 +102,7 @@ class Hooks:
         *,
         stop: Stop,
         unless: Callable[[], bool] = not_yet,
-        told: Told | None = None,
+        told: TellFailure | None = None,
     ) -> Answered | Stopped | None:
         """Call a hook, and wait for its answer, until its deadline.
 

@@ -47,7 +47,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.release_events import ReleaseEvents
     from workflows.report_call import write_report
     from workflows.reset import Reset
-    from workflows.reverting import Reverts
+    from workflows.reverting import RevertRequests
     from workflows.service_states import ServiceStates
     from workflows.waiting import run_to_end
 
@@ -84,7 +84,7 @@ class ReleaseWorkflow(Commands):
             events=CanaryEvents(self._note_change, self._busy, self._closed, self._lost),
         )
         self._started_at = workflow.now()
-        self._reverts = Reverts(self._states, self._started_at)
+        self._reverts = RevertRequests(self._states, self._started_at)
         self._finished_at: datetime | None = None
         self._changed = True
 

@@ -16,7 +16,7 @@ REMEMBERED = 20
 """Releases that are heard at a time; they wait behind this one, the newest count."""
 
 
-class Reverts:
+class RevertRequests:
     """What later releases want of the services of this one."""
 
     def __init__(self, states: ServiceStates, began_at: datetime) -> None:

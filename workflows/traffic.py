@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls import Call, Calls, Stop, never, rest
     from workflows.outcomes import Failed, Stopped
     from workflows.reset import resets
-    from workflows.trying import Told
+    from workflows.trying import TellFailure
 
 
 def is_foreign(stopped: Stopped | None) -> bool:
@@ -41,7 +41,7 @@ class Traffic:
     """
 
     def __init__(
-        self, release: str, plan: ServicePlan, tuning: Tuning, calls: Calls, told: Told
+        self, release: str, plan: ServicePlan, tuning: Tuning, calls: Calls, told: TellFailure
     ) -> None:
         self._told = told
         self._release = release
@@ -178,7 +178,7 @@ class Traffic:
 
         await self._insist(once_more, "write again")
 
-    async def make_stable(self, overruled: Told) -> None:
+    async def make_stable(self, overruled: TellFailure) -> None:
         """The canary's version becomes stable.
 
         Also where it went back already: the release is past the point at which it could.
@@ -237,7 +237,7 @@ class Traffic:
         why: str,
         stop: Stop = never,
         *,
-        overruled: Told | None = None,
+        overruled: TellFailure | None = None,
     ) -> Stopped | None:
         """Write until the goal has nothing left to write, reading anew after each refusal.
 
@@ -261,7 +261,7 @@ class Traffic:
                 return refused
         return None
 
-    async def _read_in_the_end(self, stop: Stop, told: Told | None = None) -> Stopped | None:
+    async def _read_in_the_end(self, stop: Stop, told: TellFailure | None = None) -> Stopped | None:
         """Read the route, however long the router knows of none: what was begun must be ended."""
         request = ReadRoute(router=self._plan.router, service=self._plan.service)
         summary = f"{self._plan.service}: read route"

@@ -25,7 +25,7 @@ FIRST_ATTEMPTS: Final = 3
 _MORE: Final = 4
 _MOST_ATTEMPTS: Final = 3000
 
-Told = Callable[[str], None]
+TellFailure = Callable[[str], None]
 """Takes the last failure in words; empty once the call is done."""
 
 
@@ -51,7 +51,7 @@ def only_out_of_attempts(error: BaseException) -> bool:
 
 
 async def for_ever(
-    call: Callable[[RetryPolicy], Awaitable[_T]], retry: RetryPolicy, told: Told
+    call: Callable[[RetryPolicy], Awaitable[_T]], retry: RetryPolicy, told: TellFailure
 ) -> _T:
     """Call until it succeeds.
 

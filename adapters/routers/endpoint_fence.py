@@ -16,7 +16,7 @@ from schemas.route import Route
 BY_HAND: Final = 0
 """The generation of a person, who is always obeyed."""
 
-Told = Mapping[str, Endpoints]
+EndpointsByVersion = Mapping[str, Endpoints]
 """By version; without endpoints, the version was forgotten."""
 
 
@@ -36,7 +36,7 @@ class Order(NamedTuple):
         return cls(service, version, tuple(dict.fromkeys(endpoints)), generation)
 
 
-def check_order(order: Order, told: Told) -> Endpoints | None:
+def check_order(order: Order, told: EndpointsByVersion) -> Endpoints | None:
     """Let a newer order pass, and the obeyed one again.
 
     Returns what is to be written; None where nothing is, since it is so already.
@@ -71,6 +71,6 @@ def check_unused(order: Order, route: Route | None) -> None:
         )
 
 
-def in_use(told: Told) -> dict[str, Endpoints]:
+def in_use(told: EndpointsByVersion) -> dict[str, Endpoints]:
     """What a router was told, without the versions that were forgotten."""
     return {version: one for version, one in told.items() if one.endpoints}

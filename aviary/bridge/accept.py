@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from adapters.kafka import DEADLETTER_MAX_BYTES, KafkaEventLog, Writer
-from aviary.bridge.alerts import Alerts, Signaller, Told, outcome_of
+from aviary.bridge.alerts import AlertOutcomes, Alerts, Signaller, outcome_of
 from aviary.bridge.batch import Item, name, read
 from aviary.bridge.dead_letters import DeadLetters
 from aviary.bridge.deploys import Deploys, Starter
@@ -168,7 +168,7 @@ def _hopeless(record: Any) -> Rejected | None:
 
 
 def _refused_by_temporal(
-    records: Sequence[Any], items: Sequence[Item], told: Told
+    records: Sequence[Any], items: Sequence[Item], told: AlertOutcomes
 ) -> dict[int, Rejected]:
     by_record = {
         name(item.record): told.refused[item.key] for item in items if item.key in told.refused

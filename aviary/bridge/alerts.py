@@ -50,7 +50,7 @@ class Signaller(Protocol):
 
 
 @dataclass
-class Told:
+class AlertOutcomes:
     """What became of the alerts of one batch, by their keys."""
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Told:
         if self.outcomes.get(item.key) is not Outcome.SIGNALLED:
             self.outcomes[item.key] = outcome
 
-    def add(self, other: Told) -> None:
+    def add(self, other: AlertOutcomes) -> None:
         """Take in what became of other alerts."""
         self.outcomes |= other.outcomes
         self.refused |= other.refused
@@ -111,7 +111,7 @@ class Alerts:
             for index, service in enumerate(running)
         ]
 
-    async def accept(self, items: Sequence[Item], catalog: Catalog) -> Told:
+    async def accept(self, items: Sequence[Item], catalog: Catalog) -> AlertOutcomes:
         """Do the alerts of one batch.
 
         Raises:
@@ -119,20 +119,20 @@ class Alerts:
         """
         now = self._clock()
         stale = ended_unseen(items, now, acted=self._acted, passed=self._passed)
-        told = Told(outcomes=dict.fromkeys(stale, Outcome.STALE))
+        became = AlertOutcomes(outcomes=dict.fromkeys(stale, Outcome.STALE))
         fresh = [item for item in items if item.key not in stale]
-        await self._deliver_all(self._by_target(fresh, catalog), told)
+        await self._deliver_all(self._by_target(fresh, catalog), became)
         events = []
         for item in items:
-            outcome = told.outcomes.setdefault(item.key, Outcome.UNMATCHED)
+            outcome = became.outcomes.setdefault(item.key, Outcome.UNMATCHED)
             kind = _EVENTS.get(outcome)
-            if kind is not None and item.key not in told.refused:
+            if kind is not None and item.key not in became.refused:
                 events.append(alert_event(kind, item.service, item.alert, now))
         await self._publisher.publish(events)
         for item in items:
-            if item.key not in told.refused:
-                self._note(item, told.outcomes[item.key])
-        return told
+            if item.key not in became.refused:
+                self._note(item, became.outcomes[item.key])
+        return became
 
     def _by_target(self, items: Iterable[Item], catalog: Catalog) -> dict[str, list[Item]]:
         targets: dict[str, list[Item]] = {}
@@ -141,17 +141,17 @@ class Alerts:
                 targets.setdefault(service, []).append(item)
         return targets
 
-    async def _deliver_all(self, targets: Mapping[str, list[Item]], told: Told) -> None:
+    async def _deliver_all(self, targets: Mapping[str, list[Item]], became: AlertOutcomes) -> None:
         # All are tried before a failure is let out: one canary must not wait for another's trouble.
         failures = await asyncio.gather(
-            *(self._deliver(target, items, told) for target, items in targets.items()),
+            *(self._deliver(target, items, became) for target, items in targets.items()),
             return_exceptions=True,
         )
         for failure in failures:
             if failure is not None:
                 raise failure
 
-    async def _deliver(self, target: str, items: Sequence[Item], told: Told) -> None:
+    async def _deliver(self, target: str, items: Sequence[Item], became: AlertOutcomes) -> None:
         canary = None
         if any((target, item.key) in self._met for item in items):
             async with self._slots:
@@ -161,18 +161,18 @@ class Alerts:
         new: dict[str, Item] = {}
         for item in items:
             if canary is not None and (target, canary, item.key) in self._sent:
-                told.reached(item, Outcome.REPEATED)
+                became.reached(item, Outcome.REPEATED)
             else:
                 new.setdefault(item.key, item)
         if new:
             await self._pace(target)
         for chunk in chunks(new.values()):
-            if not await self._signal(target, canary, chunk, told):
+            if not await self._signal(target, canary, chunk, became):
                 self._next.pop(target, None)  # nobody was told, nobody needs the pause
                 return
 
     async def _signal(
-        self, target: str, canary: str | None, chunk: Sequence[Item], told: Told
+        self, target: str, canary: str | None, chunk: Sequence[Item], became: AlertOutcomes
     ) -> bool:
         """Send one signal; False if no canary runs, or not any more.
 
@@ -181,17 +181,17 @@ class Alerts:
         next canary), so that a first repeat costs a signal as well, and no other does.
         """
         with delivered(target, chunk):
-            return await self._send(target, canary, chunk, told)
+            return await self._send(target, canary, chunk, became)
 
     async def _send(
-        self, target: str, canary: str | None, chunk: Sequence[Item], told: Told
+        self, target: str, canary: str | None, chunk: Sequence[Item], became: AlertOutcomes
     ) -> bool:
         alerts = [item.alert for item in chunk]
         try:
             async with self._slots:
                 there = await self._signaller.signal(target, alerts, request_id(chunk))
         except Rejected as why:
-            told.refused |= {item.key: why for item in chunk}
+            became.refused |= {item.key: why for item in chunk}
             return True
         if not there:
             return False
@@ -202,7 +202,7 @@ class Alerts:
                 self._sent.add((target, canary, item.key))
             if item.alert.status is AlertStatus.FIRING:
                 self._acted.add(item.occurrence)
-            told.reached(item, Outcome.SIGNALLED)
+            became.reached(item, Outcome.SIGNALLED)
         _log.info("alerts_signalled", service=target, alerts=len(chunk), first=chunk[0].alert.name)
         return True
 
@@ -231,7 +231,7 @@ _EVENTS: Final[dict[Outcome, EventType]] = {
 _RANK: Final = (Outcome.SIGNALLED, Outcome.REPEATED, Outcome.STALE, Outcome.UNMATCHED)
 
 
-def outcome_of(record: Any, items: Iterable[Item], told: Told) -> Outcome:
+def outcome_of(record: Any, items: Iterable[Item], became: AlertOutcomes) -> Outcome:
     """What became of a record: of its alerts, what says most."""
-    found = {told.outcomes[item.key] for item in items if item.record is record}
+    found = {became.outcomes[item.key] for item in items if item.record is record}
     return next((outcome for outcome in _RANK if outcome in found), Outcome.UNMATCHED)

@@ -32,7 +32,7 @@ PARTS = (ingestion.PART, rollback_order.PART, outages.PART, matrix.PART)
 
 
 @dataclass
-class Told:
+class Options:
     """What the command line says."""
 
     part: list[str] = field(default_factory=list)
@@ -57,7 +57,7 @@ def main() -> int:
     )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep what the parts wrote")
     parser.add_argument("--slots", type=int, default=8, help="matrix: releases at the same time")
-    told = parser.parse_args(namespace=Told())
+    told = parser.parse_args(namespace=Options())
     out = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # servers speak as well
     began = time.monotonic()
@@ -71,7 +71,7 @@ def main() -> int:
     return 0 if rows and all(row.good for row in rows) else 1
 
 
-async def _all(folder: Path, told: Told) -> list[Row]:
+async def _all(folder: Path, told: Options) -> list[Row]:
     rows: list[Row] = []
     for part in told.part or PARTS:
         if part == rollback_order.PART:
@@ -100,7 +100,7 @@ async def _rollback_order(folder: Path, every: int) -> list[Row]:
     return rows
 
 
-async def _matrix(folder: Path, told: Told) -> list[Row]:
+async def _matrix(folder: Path, told: Options) -> list[Row]:
     """Record the scenarios, then run each with each kill."""
     scenarios = [scenario for scenario in SCENARIOS if told.scenario in {None, scenario.name}]
     testbed = Testbed(folder, told.slots)
@@ -114,7 +114,7 @@ async def _matrix(folder: Path, told: Told) -> list[Row]:
         return [one.row for one in recorded] + await run_all(testbed, work)
 
 
-def _chosen(points: Sequence[Point], told: Told) -> list[Point]:
+def _chosen(points: Sequence[Point], told: Options) -> list[Point]:
     return [point for point in points if told.only in str(point)][:: told.every]
 
 

@@ -12,7 +12,7 @@ from tests.chaos.faults import Mode
 from tests.chaos.rollback_order import Haunted, roll_back_all
 from tests.chaos.rows import table
 
-STRIDE = 1 if os.environ.get("CHAOS_ALL") else 5
+STRIDE = 1 if os.environ.get("CHAOS_ALL") else 8
 """Of every so many calls one is taken, another for each mode; `make chaos` takes all."""
 
 

@@ -96,7 +96,7 @@ class Evidence:
         return {"status": "success", "data": {"resultType": "vector", "result": result}}
 
 
-class Told:
+class PublishedEvents:
     """What was published on `aviary.events`: the types by release, each event id once."""
 
     def __init__(self, broker: Broker) -> None:
@@ -192,7 +192,7 @@ class Testbed:
                 self.folder, names, "--db-filename", str(self.folder / "temporal.db"), *_TEMPORAL
             )
             self.address = await stack.enter_async_context(server)
-            self.told = Told(self.broker)
+            self.told = PublishedEvents(self.broker)
             self.generations = Generations(self.envoy.fleet.routes_path)
             for endless in (self.told.listen(), self.generations.watch()):
                 stack.push_async_callback(_end, asyncio.create_task(endless))

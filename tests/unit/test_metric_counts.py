@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activities.metric_counts import MetricCounts
-from activities.observe import ObserveActivities, SampleRatioCheck, SeeBack, Seen
+from activities.observe import ObserveActivities, SampleRatioCheck, SeeBack, TrafficWindow
 from activities.ramp import counted
 from adapters.errors import Retryable, Terminal, Unsupported
 from adapters.kinds import Shared
@@ -161,7 +161,7 @@ async def test_nothing_waits_for_late_counts() -> None:
         within=timedelta(seconds=15),
     )
     seen = await ObserveActivities(lambda _: routing).see_back(request)
-    assert seen == Seen(sample_ratio=SampleRatio.TOO_LITTLE)
+    assert seen == TrafficWindow(sample_ratio=SampleRatio.TOO_LITTLE)
     assert source.asked == []
     with pytest.raises(Unsupported, match="counts requests at once"):
         counted(routing, "payments")

@@ -10,7 +10,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.observe import ObserveActivities, SeeBack, Seen
+from activities.observe import ObserveActivities, SeeBack, TrafficWindow
 from adapters.errors import UnknownRoute
 from adapters.ports import Part, Routing
 from adapters.routers.memory.router import CAPABILITIES
@@ -41,7 +41,7 @@ class Leaky(TrialRouter):
         return {"1": 1000 * self.asked, "2": self._strays * self.asked}
 
 
-async def _see(*routers: Leaky) -> Seen:
+async def _see(*routers: Leaky) -> TrafficWindow:
     async def at_once(_: float) -> None:
         await asyncio.sleep(0)
 

@@ -20,7 +20,7 @@ _POLL_S: Final = 0.3
 _LONGEST_S: Final = 5.0
 
 
-class Told:
+class Reporter:
     """Whom to tell of a version, and only when something has changed."""
 
     def __init__(self, report: Report, drain: Drain | None) -> None:
@@ -55,7 +55,7 @@ class Attempt:
         self,
         shared: Shared,
         recipe: Recipe,
-        told: Told,
+        told: Reporter,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:

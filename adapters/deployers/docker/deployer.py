@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from adapters.deployers.docker import labels
-from adapters.deployers.docker.attempt import Attempt, Told
+from adapters.deployers.docker.attempt import Attempt, Reporter
 from adapters.deployers.docker.body import recipe_of
 from adapters.deployers.docker.connection import DockerConnection
 from adapters.deployers.docker.engine import Engine
@@ -78,7 +78,7 @@ class DockerDeployer:
         """Make the containers of a version, or take on what is there (see the port)."""
         recipe = await asyncio.to_thread(recipe_of, wanted, self._connection)
         await self._fence.take(wanted)
-        attempt = Attempt(self._shared, recipe, Told(report, drain), self._clock, self._sleep)
+        attempt = Attempt(self._shared, recipe, Reporter(report, drain), self._clock, self._sleep)
         return await attempt.run()
 
     async def scale(

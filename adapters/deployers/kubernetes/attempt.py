@@ -13,7 +13,7 @@ from adapters.deployers.kubernetes.changes import Changes
 from adapters.deployers.kubernetes.fence import Fence
 from adapters.deployers.kubernetes.looking import Look
 from adapters.deployers.kubernetes.options import KubernetesOptions
-from adapters.deployers.kubernetes.seeing import Seen, Sight, replicas_of
+from adapters.deployers.kubernetes.seeing import ObservedVersion, Sight, replicas_of
 from adapters.deployers.kubernetes.template import deployment_of, find_template
 from adapters.deployers.kubernetes.troubles import TroubledError, of_conflict, of_denied
 from adapters.errors import StaleGeneration
@@ -84,7 +84,7 @@ class Attempt:
                     continue
                 await woken.wait(*([_AGAIN_S] if troubled is not None else []))
 
-    async def _see(self, troubled: TroubledError | None) -> Seen:
+    async def _see(self, troubled: TroubledError | None) -> ObservedVersion:
         wanted = self._wanted
         seen = await self._shared.sight.of(wanted.service, wanted.version, wanted)
         return seen if troubled is None else seen.with_trouble(troubled.trouble, troubled.text)
@@ -174,7 +174,7 @@ class Attempt:
 
     # --- what is not wanted goes ---
 
-    async def _surplus_goes(self, seen: Seen) -> bool:
+    async def _surplus_goes(self, seen: ObservedVersion) -> bool:
         """Drain and end what is not wanted; whether there was anything to do."""
         shrinks = seen.current is not None and seen.replicas > self._wanted.instances
         if not seen.others and (not shrinks or seen.is_autoscaled):

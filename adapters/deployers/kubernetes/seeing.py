@@ -30,7 +30,7 @@ _WORDS_OF: Final = 3
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedVersion:
     """A version at a moment."""
 
     state: VersionState
@@ -53,7 +53,7 @@ class Seen:
         """Whether its HorizontalPodAutoscaler may have more pods than were ordered."""
         return self.current is not None and _is_autoscaled(self.current)
 
-    def with_trouble(self, trouble: Trouble, text: str) -> Seen:
+    def with_trouble(self, trouble: Trouble, text: str) -> ObservedVersion:
         """The same with trouble that no pod has."""
         return replace(self, state=self.state.model_copy(update={"trouble": trouble, "text": text}))
 
@@ -74,7 +74,7 @@ class Sight:
         """Likewise."""
         return await self._listed(PODS, service, version)
 
-    async def of(self, service: str, version: str, wanted: WantedVersion) -> Seen:
+    async def of(self, service: str, version: str, wanted: WantedVersion) -> ObservedVersion:
         """How a version is, held against an order."""
         deployments = await self.deployments(service, version)
         pods = await self.pods(service, version)
@@ -86,7 +86,7 @@ class Sight:
         wished: str,
         deployments: Sequence[Json],
         pods: Sequence[Json],
-    ) -> Seen:
+    ) -> ObservedVersion:
         """The same of what was listed.
 
         Args:
@@ -109,7 +109,7 @@ class Sight:
         trouble, text = _trouble(kept, current, wanted.instances)
         instances = [one.instance for one in kept] + [as_draining(one) for one in surplus]
         state = _state(wanted, instances, trouble, text)
-        return Seen(
+        return ObservedVersion(
             state=state,
             is_so=_is_so(state, current, wanted.instances),
             surplus=surplus,

@@ -35,7 +35,7 @@ _LATER: Final = {
 _M = TypeVar("_M", bound=Model)
 
 
-class Seen(Model):
+class ServiceReading(Model):
     """What one nginx says of a service."""
 
     route: Route | None = Field(description="What its requests are split by.")
@@ -122,9 +122,9 @@ class NginxControl:
         """Close its connections."""
         await self._client.aclose()
 
-    async def look(self, service: str) -> Seen:
+    async def look(self, service: str) -> ServiceReading:
         """What it has of a service."""
-        return await self._call(Seen, "GET", f"/routes/{_quoted(service)}")
+        return await self._call(ServiceReading, "GET", f"/routes/{_quoted(service)}")
 
     async def put(self, route: Route, over: str | None) -> str | Refused:
         """Write a route; returns its mark, or why it was refused.

@@ -23,7 +23,7 @@ from adapters.routers.fence import (
     overtaken,
 )
 from adapters.routers.nginx.capabilities import CAPABILITIES
-from adapters.routers.nginx.control import NONE, NginxControl, Pool, Refused, Seen
+from adapters.routers.nginx.control import NONE, NginxControl, Pool, Refused, ServiceReading
 from schemas.deployment import Endpoint, Endpoints
 from schemas.route import Confirmation, Route
 
@@ -193,7 +193,9 @@ class NginxRouter:
         answers = await asyncio.gather(*map(ask, self._all))
         return dict(zip(self._all, answers, strict=True))
 
-    async def _look(self, service: str) -> tuple[dict[NginxControl, Seen], list[Retryable]]:
+    async def _look(
+        self, service: str
+    ) -> tuple[dict[NginxControl, ServiceReading], list[Retryable]]:
         """What each nginx has, and why some could not be asked.
 
         Raises:
@@ -202,7 +204,7 @@ class NginxRouter:
         answers = await asyncio.gather(
             *(one.look(service) for one in self._all), return_exceptions=True
         )
-        seen, away = dict[NginxControl, Seen](), list[Retryable]()
+        seen, away = dict[NginxControl, ServiceReading](), list[Retryable]()
         for control, answer in zip(self._all, answers, strict=True):
             if isinstance(answer, Retryable):
                 away.append(answer)
@@ -214,7 +216,9 @@ class NginxRouter:
             raise _away(away)
         return seen, away
 
-    def _check(self, route: Route, over: Route | None, seen: Mapping[NginxControl, Seen]) -> None:
+    def _check(
+        self, route: Route, over: Route | None, seen: Mapping[NginxControl, ServiceReading]
+    ) -> None:
         newest = known(_newest(seen), route.service)
         check_generation(route, newest)
         for control, one in seen.items():
@@ -226,7 +230,7 @@ class NginxRouter:
             check_pools(route, {*one.versions, *had})
 
     async def _write(
-        self, control: NginxControl, route: Route, over: Route | None, seen: Seen
+        self, control: NginxControl, route: Route, over: Route | None, seen: ServiceReading
     ) -> str:
         refused = Refused("")
         for _ in range(_TRIES):
@@ -242,7 +246,7 @@ class NginxRouter:
         raise Retryable(f"{route.service}: not written: {refused.why or 'others write as well'}")
 
 
-def _newest(seen: Mapping[NginxControl, Seen]) -> Route | None:
+def _newest(seen: Mapping[NginxControl, ServiceReading]) -> Route | None:
     routes = [one.route for one in seen.values() if one.route is not None]
     return max(routes, key=lambda route: route.generation, default=None)
 
@@ -252,7 +256,9 @@ def _endpoint(text: str) -> Endpoint:
     return Endpoint(host=host.strip("[]"), port=int(port))
 
 
-def _check_change(control: NginxControl, seen: Seen, wanted: set[Route], expected: Route) -> None:
+def _check_change(
+    control: NginxControl, seen: ServiceReading, wanted: set[Route], expected: Route
+) -> None:
     """Check that one nginx has one of these routes, and its file the same.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, ValidationError
 
 from adapters.errors import Retryable
-from adapters.routers.endpoint_fence import Told, in_use
+from adapters.routers.endpoint_fence import EndpointsByVersion, in_use
 from adapters.routers.traefik.names import apart_name, pool_name, pools_mark_name
 from adapters.routers.traefik.store import Entries
 from schemas.base import Model, ServiceName, Version
@@ -71,7 +71,9 @@ class _Marked(Model):
     versions: dict[Version, Endpoints]
 
 
-def pools_document(service: str, told: Told, health_path: str | None) -> dict[str, Any]:
+def pools_document(
+    service: str, told: EndpointsByVersion, health_path: str | None
+) -> dict[str, Any]:
     """Describe to Traefik what was told of a service's pools, and the pools."""
     services: dict[str, Any] = {}
     routers: dict[str, Any] = {}
@@ -121,7 +123,7 @@ def read_told(service: str, text: str) -> dict[str, Endpoints]:
         raise Retryable(f"middleware {name}: expected pools: {why}") from None
 
 
-def _bounded(told: Told) -> dict[str, Endpoints]:
+def _bounded(told: EndpointsByVersion) -> dict[str, Endpoints]:
     gone = [(one.generation, version) for version, one in told.items() if not one.endpoints]
     without = {version for _, version in sorted(gone)[: max(0, len(gone) - _FORGOTTEN_MOST)]}
     return {version: one for version, one in told.items() if version not in without}

@@ -81,7 +81,7 @@ class Mortal(Subject, Protocol):
         """Have all instances of a version die."""
 
 
-class Told(Subject, Protocol):
+class WithEndpoints(Subject, Protocol):
     """One whose router can be told endpoints, and can give a service its first route."""
 
     def name(self) -> str:

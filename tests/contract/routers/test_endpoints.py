@@ -9,13 +9,13 @@ from adapters.ports import EndpointWriter
 from schemas.deployment import Endpoint, Endpoints
 from schemas.route import Route
 from tests.contract.routers.routes import NEW, OLD, on_route, shifted
-from tests.contract.routers.subjects import Subject, Told
+from tests.contract.routers.subjects import Subject, WithEndpoints
 
 CLAIM = "endpoints"
 
 
 @pytest.fixture
-def writer(subject: Told) -> EndpointWriter:
+def writer(subject: WithEndpoints) -> EndpointWriter:
     assert subject.routing.endpoints is not None
     return subject.routing.endpoints
 
@@ -24,7 +24,9 @@ async def versions(writer: EndpointWriter, service: str) -> dict[str, Endpoints]
     return dict((await writer.endpoints(service)).get(service, {}))
 
 
-async def test_a_version_that_was_put_takes_requests(subject: Told, writer: EndpointWriter) -> None:
+async def test_a_version_that_was_put_takes_requests(
+    subject: WithEndpoints, writer: EndpointWriter
+) -> None:
     service = subject.put_up(OLD)
     endpoints = subject.instances_of(NEW, 2)
     await writer.put_endpoints(service, NEW, endpoints, 1)
@@ -38,7 +40,7 @@ async def test_a_version_that_was_put_takes_requests(subject: Told, writer: Endp
 
 
 async def test_a_service_that_nobody_knew_gets_its_first_version(
-    subject: Told, writer: EndpointWriter
+    subject: WithEndpoints, writer: EndpointWriter
 ) -> None:
     service = subject.name()
     await writer.put_endpoints(service, OLD, subject.instances_of(OLD, 1), 1)
@@ -47,7 +49,7 @@ async def test_a_service_that_nobody_knew_gets_its_first_version(
 
 
 async def test_other_endpoints_take_the_place_of_the_first(
-    subject: Told, writer: EndpointWriter
+    subject: WithEndpoints, writer: EndpointWriter
 ) -> None:
     """Those that went get nothing any more: they answer with another version."""
     service = subject.name()
@@ -61,7 +63,7 @@ async def test_other_endpoints_take_the_place_of_the_first(
 
 
 async def test_the_same_again_changes_nothing_and_less_is_refused(
-    subject: Told, writer: EndpointWriter
+    subject: WithEndpoints, writer: EndpointWriter
 ) -> None:
     service = subject.name()
     endpoints = subject.instances_of(OLD, 2)
@@ -76,7 +78,7 @@ async def test_the_same_again_changes_nothing_and_less_is_refused(
 
 
 async def test_a_person_is_always_obeyed_and_lowers_no_fence(
-    subject: Told, writer: EndpointWriter
+    subject: WithEndpoints, writer: EndpointWriter
 ) -> None:
     service = subject.name()
     first, second = subject.instances_of(OLD, 1), subject.instances_of(OLD, 2)
@@ -87,7 +89,9 @@ async def test_a_person_is_always_obeyed_and_lowers_no_fence(
         await writer.put_endpoints(service, OLD, first, 4)
 
 
-async def test_a_version_that_the_route_names_stays(subject: Told, writer: EndpointWriter) -> None:
+async def test_a_version_that_the_route_names_stays(
+    subject: WithEndpoints, writer: EndpointWriter
+) -> None:
     service = subject.put_up(OLD, NEW)
     await on_route(subject, service, OLD)
     for generation, route in enumerate((None, 25.0), 1):
@@ -102,7 +106,7 @@ async def test_a_version_that_the_route_names_stays(subject: Told, writer: Endpo
 
 
 async def test_a_version_that_was_dropped_is_not_brought_back_by_a_late_attempt(
-    subject: Told, writer: EndpointWriter
+    subject: WithEndpoints, writer: EndpointWriter
 ) -> None:
     service = subject.put_up(OLD)
     endpoints = subject.instances_of(NEW, 1)
@@ -123,12 +127,12 @@ async def test_a_version_that_was_dropped_is_not_brought_back_by_a_late_attempt(
 
 
 async def test_dropping_what_is_not_there_is_a_success(
-    subject: Told, writer: EndpointWriter
+    subject: WithEndpoints, writer: EndpointWriter
 ) -> None:
     await writer.drop_endpoints(subject.name(), OLD, 1)
 
 
-async def test_no_route_changes(subject: Told, writer: EndpointWriter) -> None:
+async def test_no_route_changes(subject: WithEndpoints, writer: EndpointWriter) -> None:
     service = subject.put_up(OLD, NEW)
     await on_route(subject, service, OLD)
     await subject.routing.router.apply(shifted(subject, service, 25, 1))
@@ -140,7 +144,7 @@ async def test_no_route_changes(subject: Told, writer: EndpointWriter) -> None:
     assert isinstance(before, Route)
 
 
-async def test_all_services_are_listed(subject: Told, writer: EndpointWriter) -> None:
+async def test_all_services_are_listed(subject: WithEndpoints, writer: EndpointWriter) -> None:
     first, second = subject.name(), subject.name()
     for service in (first, second):
         await writer.put_endpoints(service, OLD, subject.instances_of(OLD, 1), 1)

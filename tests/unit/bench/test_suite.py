@@ -14,7 +14,7 @@ from aviary.local.ports import FreePorts
 from bench import many, rollback_order
 from bench.__main__ import RESULT, SUITES, complete, specs
 from bench.restoring import HOPS, Moments
-from bench.seen import Call, Seen, parse
+from bench.seen import AccessLog, Call, parse
 from bench.starting import graph, resident_mib
 from bench.tables import NONE, rows
 from schemas.catalog import Catalog
@@ -74,7 +74,7 @@ def test_a_line_of_envoys_log_is_a_request() -> None:
 async def test_a_log_is_read_by_whole_lines_however_it_grows(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     log.write_text("1.5 ledger 127.0.0.1:1 200\n2.5 ledger 127.0.0.1:2")
-    seen = Seen(log, {1: "a", 2: "b"})
+    seen = AccessLog(log, {1: "a", 2: "b"})
     seen.forget()
     with log.open("a") as file:
         file.write(" 200\n3.5 ledger 127.0.0.1:1 20")
