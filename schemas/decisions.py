@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field
 
 from schemas.base import Model
+from schemas.causes import CauseKind
 from schemas.outside import Name, cut
 
 DECISIONS_MOST: Final = 50
@@ -29,7 +30,7 @@ class Heard(StrEnum):
     COMMAND = "command"
     """A person's."""
     ORDER = "order"
-    """The release's."""
+    """The release's, or a later release's that wants the version before."""
     VERDICT = "verdict"
     HOOK = "hook"
     """A hook's answer, or that there is none in time."""
@@ -39,6 +40,21 @@ class Heard(StrEnum):
     """Somebody else has changed the route."""
     CANCELLED = "cancelled"
     """Somebody cancelled the canary in Temporal."""
+
+
+_HEARD: Final = {
+    CauseKind.ALERT: Heard.ALERT,
+    CauseKind.COMMAND: Heard.COMMAND,
+    CauseKind.VERDICT: Heard.VERDICT,
+    CauseKind.HOOK: Heard.HOOK,
+    CauseKind.CANCELLED: Heard.CANCELLED,
+    CauseKind.SUPERSEDED: Heard.ORDER,
+}
+
+
+def heard_as(kind: CauseKind) -> Heard:
+    """What was heard where a cause to go back came up."""
+    return _HEARD.get(kind, Heard.ERROR)
 
 
 class Did(StrEnum):

@@ -498,6 +498,11 @@ class ReleaseStatus(Model):
     started_at: datetime
     finished_at: datetime | None = None
     labels: dict[str, str] = Field(default_factory=dict)
+    decisions: tuple[DecisionRecord, ...] = Field(
+        default=(),
+        description="What the release itself heard, and what each did, oldest first; the newest "
+        "20.",
+    )
 
     def fitting(self, most: int = STATUS_BYTES) -> Self:
         """All services, with less of each where all of it would be more than `most` bytes."""

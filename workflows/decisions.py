@@ -8,22 +8,14 @@ from dataclasses import replace
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.decisions import DECISIONS_MOST, DecisionRecord, Did, Heard
-    from schemas.release import CanaryInput, Cause, CauseKind
+    from schemas.decisions import DECISIONS_MOST, DecisionRecord, Did, Heard, heard_as
+    from schemas.release import CanaryInput, Cause
     from workflows import canary_plan
     from workflows.canary_plan import Action, End, Interrupt, State
     from workflows.outbox import Reports
     from workflows.outcomes import Failed, Outcome
     from workflows.reset import resets
     from workflows.traffic import Traffic
-
-_HEARD = {
-    CauseKind.ALERT: Heard.ALERT,
-    CauseKind.COMMAND: Heard.COMMAND,
-    CauseKind.VERDICT: Heard.VERDICT,
-    CauseKind.HOOK: Heard.HOOK,
-    CauseKind.CANCELLED: Heard.CANCELLED,
-}
 
 
 def first_state(start: CanaryInput) -> State:
@@ -143,8 +135,7 @@ class Decisions:
     def trouble(self, cause: Cause, *, name: str = "", identity: str = "") -> Did:
         """A cause to go back, other than the release's order."""
         self._state, did = canary_plan.trouble(self.now(), cause)
-        heard = _HEARD.get(cause.kind, Heard.ERROR)
-        self._note(heard, did, cause.text, name=name, by=cause.by, identity=identity)
+        self._note(heard_as(cause.kind), did, cause.text, name=name, by=cause.by, identity=identity)
         return did
 
     def ordered_back(self, cause: Cause) -> None:

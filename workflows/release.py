@@ -44,6 +44,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.commands import CommandKind, Commands
     from workflows.outbox import Announcer
     from workflows.readiness import Readiness
+    from workflows.release_decisions import ReleaseDecisions
     from workflows.release_events import ReleaseEvents
     from workflows.report_call import write_report
     from workflows.reset import Reset
@@ -72,6 +73,7 @@ class ReleaseWorkflow(Commands):
         self._cause: Cause | None = None
         self._paused = False
         self._said: deque[str] = deque(maxlen=pages.SAID)
+        self._decisions = ReleaseDecisions()
         self._soaked = False
         self._forced: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -347,6 +349,7 @@ class ReleaseWorkflow(Commands):
         self._cause = cause
         if self._reset.deciding:
             return
+        self._decisions.went_back(cause)
         self._enter(ReleasePhase.ROLLING_BACK)
 
     def _because(self, kind: CauseKind, text: str, service: str | None = None) -> Cause:
@@ -386,6 +389,7 @@ class ReleaseWorkflow(Commands):
             started_at=self._started_at,
             finished_at=self._finished_at,
             labels=self._plan.labels,
+            decisions=self._decisions.records,
         )
         return status.fitting()
 
@@ -397,7 +401,15 @@ class ReleaseWorkflow(Commands):
         """Whether there is a reason to go back."""
         return self._cause is not None
 
+    def _ignored(self, kind: CommandKind, command: Command, why: str) -> None:
+        self._decisions.ignored(kind, command, why)
+
     def _obey(self, kind: CommandKind, command: Command) -> str:
+        answer = self._carry_out_command(kind, command)
+        self._decisions.obeyed(kind, command, answer)
+        return answer
+
+    def _carry_out_command(self, kind: CommandKind, command: Command) -> str:
         said = describe.command(kind, command)
         workflow.logger.info("command", extra={"command": kind, "by": command.by})
         self._said.append(f"{workflow.now():%H:%M:%S} {said}")

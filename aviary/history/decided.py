@@ -1,4 +1,4 @@
-"""What a canary decided about what it heard, as it recorded that: read, and never repeated. Pure.
+"""What was decided about what was heard, as it was recorded: read, and never repeated. Pure.
 
 A history has the record in several places, and none has all of it: the newest few decisions go
 with each report, more with the outcome, and most with what one run hands to the next. What was
@@ -44,12 +44,12 @@ def consequence(did: Did | None) -> str:
 
 
 class RecordedDecisions:
-    """The record of one run of a canary, put together from wherever its history has some of it.
+    """The record of one run of a canary or release, from wherever its history has some of it.
 
     Args:
         recorded: the history of the run.
-        reports: what the run told its release.
-        asked: the record as the canary itself has it now; None when it was not asked.
+        reports: what the run told its release; nothing of a release.
+        asked: the record as the run itself has it now; None when it was not asked.
     """
 
     def __init__(
@@ -98,6 +98,8 @@ class RecordedDecisions:
 
     def _heard_at(self, event: Event) -> datetime | None:
         """The time, by the workflow's clock, at which it heard of an event; None: not yet."""
+        if event.kind == "WORKFLOW_EXECUTION_UPDATE_ACCEPTED":  # written by the task that heard it
+            return next((task.at for task in reversed(self._tasks) if task.id < event.id), None)
         return next((task.at for task in self._tasks if task.id > event.id), None)
 
     def _add(self, records: Sequence[DecisionRecord], most: int, until: datetime) -> None:

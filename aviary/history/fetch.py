@@ -25,7 +25,7 @@ from aviary.history.timeline import build
 from schemas.decisions import DecisionRecord
 from schemas.ids import NO_CELL, QUERY_STATUS, Cell, canary_workflow_id, release_workflow_id
 from schemas.live import Live
-from schemas.release import CanaryStatus, ServicePlan
+from schemas.release import CanaryStatus, ReleaseStatus, ServicePlan
 from schemas.timeline import CanaryRun, Timeline
 
 _AT_ONCE: Final = 10
@@ -64,11 +64,14 @@ async def fetch_timeline(client: Client, release: str, *, cell: Cell = NO_CELL) 
 
     found = await asyncio.gather(*(one(plan, run) for plan, run in runs))
     each = [one for several in found for one in several]
+    lacks = reader.closed is None and reader.lacks_decisions
+    asked = await _ask(handle, ReleaseStatus) if lacks else None
     return build(
         history,
         {one.run_id: one.history for one in each},
         {one.run_id: one.live for one in each if one.live is not None},
         {one.run_id: one.asked for one in each if one.asked is not None},
+        asked,
     )
 
 
@@ -95,7 +98,7 @@ async def _canary(
             running = run.ended_at is None and following is None
             live = live_of(await handle.describe()) if running else None
             lacks = running and CanaryReader(plan, later, recorded).lacks_decisions
-            asked = await _ask(handle) if lacks else None
+            asked = await _ask(handle, CanaryStatus) if lacks else None
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
@@ -104,11 +107,13 @@ async def _canary(
         later = following
 
 
-async def _ask(handle: WorkflowHandle[Any, Any]) -> tuple[DecisionRecord, ...] | None:
-    """The record of a canary of which its history has less; None where it does not answer soon."""
+async def _ask(
+    handle: WorkflowHandle[Any, Any], answer: type[CanaryStatus | ReleaseStatus]
+) -> tuple[DecisionRecord, ...] | None:
+    """The record of a run of which its history has less; None where it does not answer soon."""
     try:
-        status: CanaryStatus = await handle.query(
-            QUERY_STATUS, result_type=CanaryStatus, rpc_timeout=_ANSWERS_WITHIN
+        status: CanaryStatus | ReleaseStatus = await handle.query(
+            QUERY_STATUS, result_type=answer, rpc_timeout=_ANSWERS_WITHIN
         )
     except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
         return None

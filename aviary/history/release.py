@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from activities.announce import PUBLISH
 from aviary.history.canary import closed, reports_in
-from aviary.history.decided import records_in
+from aviary.history.decided import RecordedDecisions, records_in
 from aviary.history.events import Event, RecordedEvents, first, innermost
 from aviary.history.said import command_of, external
 from schemas.admission import Answer, Answered
@@ -48,10 +48,18 @@ class Entered:
 
 
 class ReleaseReader:
-    """Reads the history of a release."""
+    """Reads the history of a release.
 
-    def __init__(self, recorded: RecordedEvents) -> None:
+    Args:
+        recorded: its history.
+        asked: its decisions as it has them now; None when it was not asked.
+    """
+
+    def __init__(
+        self, recorded: RecordedEvents, asked: Sequence[DecisionRecord] | None = None
+    ) -> None:
         self._recorded = recorded
+        self._decided = RecordedDecisions(recorded, (), asked)
         self._began = next(recorded.of_kind("WORKFLOW_EXECUTION_STARTED"))
         self.plan = ReleaseInput.model_validate(first(self._began.of.input)).plan
 
@@ -148,12 +156,20 @@ class ReleaseReader:
         yield from self._admission()
         yield from self._phases()
         yield from self._canaries()
+        yield from self._commands()
+        yield from self._interventions()
+
+    @property
+    def lacks_decisions(self) -> bool:
+        """Whether something was said to it of which its history has no record yet."""
+        return any(one.did is None for one in self._commands())
+
+    def _commands(self) -> Iterator[Moment]:
         for event in self._recorded.of_kind(
             "WORKFLOW_EXECUTION_SIGNALED", "WORKFLOW_EXECUTION_UPDATE_ACCEPTED"
         ):
             if event.kind != "WORKFLOW_EXECUTION_SIGNALED" or not external(event):
-                yield from command_of(event, None)
-        yield from self._interventions()
+                yield from command_of(event, None, self._decided)
 
     def _started(self) -> Moment:
         services = [f"{one.service} {one.version}" for one in self.plan.services.values()]

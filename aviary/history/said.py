@@ -41,15 +41,13 @@ def external(event: Event) -> bool:
     return bool(event.of.external_workflow_execution.workflow_id)
 
 
-def command_of(
-    event: Event, service: str | None, decided: RecordedDecisions | None = None
-) -> Iterator[Moment]:
+def command_of(event: Event, service: str | None, decided: RecordedDecisions) -> Iterator[Moment]:
     """The command that a signal or an accepted update is; nothing for other signals and updates.
 
     Args:
         event: WORKFLOW_EXECUTION_SIGNALED or WORKFLOW_EXECUTION_UPDATE_ACCEPTED.
         service: whose canary heard it; None: the release, which may be told of one service.
-        decided: what the canary recorded; a release keeps no such record.
+        decided: what it recorded.
     """
     said = _said(event)
     if said.kind not in KINDS:
@@ -62,7 +60,7 @@ def command_of(
     text = describe.command(kind, command.model_copy(update={"by": by}))
     if about is not None:
         text = f"{about}: {text}"
-    record = decided.of_command(kind, command.by, event) if decided is not None else None
+    record = decided.of_command(kind, command.by, event)
     if record is not None:
         ignored = record.did is Did.RECORDED
         text += f"; ignored: {record.text}" if ignored else consequence(record.did)

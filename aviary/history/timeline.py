@@ -22,6 +22,7 @@ def build(
     canaries: Mapping[str, WorkflowHistory],
     live: Mapping[str, Live] | None = None,
     asked: Mapping[str, Sequence[DecisionRecord]] | None = None,
+    asked_release: Sequence[DecisionRecord] | None = None,
 ) -> Timeline:
     """The timeline of a release.
 
@@ -31,11 +32,12 @@ def build(
             as the release's own history goes, and `unseen` says so.
         live: what bakes that run have seen so far, by run id of the canary.
         asked: the decisions of canaries that run, as they have them now, by run id.
+        asked_release: those of the release itself, where it runs and was asked.
 
     Raises:
         pydantic.ValidationError: a history of another version, which this one can't read.
     """
-    reader = ReleaseReader(read(release))
+    reader = ReleaseReader(read(release), asked_release)
     histories = {run_id: read(one) for run_id, one in canaries.items()}
     pieces = _Pieces(reader, histories, live or {}, asked or {})
     phases = reader.phases()
