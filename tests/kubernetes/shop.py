@@ -77,6 +77,7 @@ def manifest(**annotations: str) -> Json:
 class KubernetesSubject:
     """The deployer for Kubernetes, in a namespace of its own."""
 
+    remembers = True
     troubles = frozenset({*_WORDS, Trouble.QUOTA, Trouble.NAME_TAKEN})
 
     def __init__(self, cluster: Cluster, namespace: str, flags: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from adapters.deployers.kubernetes import labels
 from adapters.deployers.kubernetes.beside import Beside
 from adapters.deployers.kubernetes.changes import Changes
-from adapters.deployers.kubernetes.fence import Fence
+from adapters.deployers.kubernetes.fence import Fence, remembered
 from adapters.deployers.kubernetes.looking import Look
 from adapters.deployers.kubernetes.options import KubernetesOptions
 from adapters.deployers.kubernetes.seeing import ObservedVersion, Sight, replicas_of
@@ -87,6 +87,7 @@ class Attempt:
     async def _see(self, troubled: TroubledError | None) -> ObservedVersion:
         wanted = self._wanted
         seen = await self._shared.sight.of(wanted.service, wanted.version, wanted)
+        seen = seen.with_order(remembered(wanted))
         return seen if troubled is None else seen.with_trouble(troubled.trouble, troubled.text)
 
     def _tell(self, state: VersionState) -> None:

@@ -114,14 +114,15 @@ class KubernetesDeployer:
         fences = await self._fence.every(service)
         found = []
         for whose in sorted(deployments.keys() | pods.keys() | fences.keys()):
-            obeyed, mine = fences.get(whose), deployments[whose]
-            is_down = obeyed.down if obeyed is not None else all(map(_is_down, mine))
+            mark, mine = fences.get(whose), deployments[whose]
+            is_down = mark.obeyed.down if mark is not None else all(map(_is_down, mine))
             if not _are_names(*whose) or (is_down and not pods[whose]):
                 continue
             newest = newest_of(mine)
-            order = order_of(whose, obeyed, newest)
+            order = order_of(whose, mark.obeyed if mark is not None else None, newest)
             seen = await self._sight.seen(order, made_of(newest), mine, pods[whose])
-            found.append(_down(seen.state) if is_down else seen.state)
+            state = seen.with_order(mark.order if mark is not None else None).state
+            found.append(_down(state) if is_down else state)
         return tuple(found)
 
     async def aclose(self) -> None:

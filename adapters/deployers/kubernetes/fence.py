@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -26,7 +27,18 @@ from schemas.deployment import WantedVersion
 KEPT: Final = timedelta(days=30)
 """How long that of a version that is gone stays; no order is ever that late."""
 _TRIES: Final = 20
+_LONGEST_ORDER: Final = 100_000
+"""Bytes of an order that is remembered: all annotations of an object are 262,144 at most."""
 _FENCE: Final = "fence"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What was obeyed of a version."""
+
+    obeyed: Obeyed
+    order: WantedVersion | None
+    """The order itself; None where the version is down, or it was too long to be written down."""
 
 
 class Fence:
@@ -45,10 +57,10 @@ class Fence:
         """The order that was obeyed last; None: there was none."""
         return _obeyed(await self._read(service, version))
 
-    async def every(self, service: str | None = None) -> dict[tuple[str, str], Obeyed]:
+    async def every(self, service: str | None = None) -> dict[tuple[str, str], Mark]:
         """Those that there are, by service and version."""
         return {
-            labels.whose(one): obeyed
+            labels.whose(one): Mark(obeyed, _order(one, obeyed))
             for one in await self._all(service)
             if (obeyed := _obeyed(one)) is not None
         }
@@ -72,6 +84,7 @@ class Fence:
             wanted.version,
             Obeyed.of(wanted),
             lambda obeyed: check_wanted(wanted, obeyed),
+            _written(wanted),
         )
 
     async def take_down(self, service: str, version: str, generation: int) -> None:
@@ -107,6 +120,7 @@ class Fence:
         version: str,
         obeyed: Obeyed,
         check: Callable[[Obeyed | None], None],
+        order: str = "",
     ) -> None:
         for _ in range(_TRIES):
             found = await self._read(service, version)
@@ -115,20 +129,22 @@ class Fence:
             if before == obeyed:
                 return
             try:
-                await self._write(service, version, obeyed, found)
+                await self._write(service, version, obeyed, order, found)
             except Conflicted:
                 continue  # somebody else has written: who is second looks again
             return
         raise Retryable(f"{service} {version}: its Lease was written by others {_TRIES} times")
 
-    async def _write(self, service: str, version: str, obeyed: Obeyed, found: Json | None) -> None:
+    async def _write(
+        self, service: str, version: str, obeyed: Obeyed, order: str, found: Json | None
+    ) -> None:
         namespace = await self._client.namespace()
         made = labels.of(self._owner, service, version) | {labels.PART: _FENCE}
         said = {
             labels.VERSION: version,
             labels.GENERATION: str(obeyed.generation),
             labels.ORDER: obeyed.digest,
-        }
+        } | ({labels.ORDERED: order} if order else {})
         about: Json = {"name": self._name(service, version), "labels": made, "annotations": said}
         body: Json = {"apiVersion": LEASES.api, "kind": LEASES.kind, "metadata": about}
         moment = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -166,6 +182,29 @@ def _obeyed(lease: Json | None) -> Obeyed | None:
         )
     except ValidationError:
         return None
+
+
+def remembered(wanted: WantedVersion) -> WantedVersion | None:
+    """The order as it is handed back later: None where it is too long to be written down."""
+    return wanted if _written(wanted) else None
+
+
+def _written(wanted: WantedVersion) -> str:
+    text = wanted.model_dump_json()
+    return text if len(text.encode()) <= _LONGEST_ORDER else ""
+
+
+def _order(lease: Json, obeyed: Obeyed) -> WantedVersion | None:
+    """The order beside what was obeyed: secrets are named in it, and no more.
+
+    One that somebody else has changed is none.
+    """
+    try:
+        found = WantedVersion.model_validate_json(str(labels.said(lease).get(labels.ORDERED, "")))
+    except ValidationError:
+        return None
+    is_its = (found.service, found.version) == labels.whose(lease)
+    return found if is_its and Obeyed.of(found) == obeyed else None
 
 
 def _time(said: object) -> datetime | None:

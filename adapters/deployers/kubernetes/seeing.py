@@ -53,6 +53,10 @@ class ObservedVersion:
         """Whether its HorizontalPodAutoscaler may have more pods than were ordered."""
         return self.current is not None and _is_autoscaled(self.current)
 
+    def with_order(self, order: WantedVersion | None) -> ObservedVersion:
+        """The same with what made it so, where that is remembered."""
+        return replace(self, state=self.state.model_copy(update={"order": order}))
+
     def with_trouble(self, trouble: Trouble, text: str) -> ObservedVersion:
         """The same with trouble that no pod has."""
         return replace(self, state=self.state.model_copy(update={"trouble": trouble, "text": text}))
