@@ -24,6 +24,7 @@ from schemas.catalog import Catalog
 from schemas.deploy_spec import DeploySpec
 from schemas.fitting import size_of
 from schemas.ids import canary_workflow_id, release_workflow_id
+from schemas.outside import Text
 from schemas.release import ServicePlan, Tuning
 from schemas.route import Route
 from schemas.router_spec import RouterSpec
@@ -81,6 +82,12 @@ class Drift(Model):
 
     route: Route
     plan: ServicePlan = Field(description="What a canary needs to take the route back.")
+    routers: tuple[str, ...] = Field(
+        default=(), description="Of several routers of the service, those that have the canary."
+    )
+    away: tuple[str, ...] = Field(
+        default=(), description="Likewise, those that could not be asked, and may have it."
+    )
     forward: bool = Field(
         default=False,
         description="Its release had begun to finalize: the rest of it may be on the new version.",
@@ -103,6 +110,9 @@ class DriftReport(Model):
     unreadable: tuple[ServiceName, ...] = Field(
         default=(), description="Their router did not answer; the next check asks again."
     )
+    said: tuple[Text, ...] = Field(
+        default=(), description="What that router said, of each: of several, with its name."
+    )
 
 
 class _Kind(StrEnum):
@@ -113,6 +123,17 @@ class _Kind(StrEnum):
     UNREADABLE = "unreadable"
     GOOD = "good"
     UNROUTED = "unrouted"
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """One service at a moment."""
+
+    kind: _Kind
+    route: Route | None = None
+    routers: tuple[str, ...] = ()
+    away: tuple[str, ...] = ()
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -197,13 +218,16 @@ class DriftActivities:
         catalog = await asyncio.to_thread(self._catalog)
         services_up = deployed(catalog)
         kinds: dict[_Kind, list[str]] = {kind: [] for kind in _Kind}
-        drifted: list[tuple[Route, bool]] = []
+        drifted: list[_Looked] = []
+        said: list[str] = []
         for services in _batches(sorted(catalog.services)):
             looks = await asyncio.gather(*(self._look_at(catalog, one) for one in services))
-            for service, (kind, route) in zip(services, looks, strict=True):
-                kinds[kind].append(service)
-                if kind in {_Kind.FOUND, _Kind.FINAL} and route is not None:
-                    drifted.append((route, kind is _Kind.FINAL))
+            for service, looked in zip(services, looks, strict=True):
+                kinds[looked.kind].append(service)
+                if looked.kind in {_Kind.FOUND, _Kind.FINAL}:
+                    drifted.append(looked)
+                if looked.kind is _Kind.UNREADABLE:
+                    said.append(looked.said)
             activity.heartbeat(services[-1])
         report = DriftReport(
             environment=catalog.environment,
@@ -212,59 +236,92 @@ class DriftActivities:
             left=tuple(kinds[_Kind.LEFT][:MOST]),
             foreign=tuple(kinds[_Kind.FOREIGN][:MOST]),
             unreadable=tuple(kinds[_Kind.UNREADABLE][:MOST]),
+            said=tuple(said[:MOST]),
             leftover=await instances.leftover(services_up),
         )
         return services_up, report
 
-    def _found(self, catalog: Catalog, drifted: Sequence[tuple[Route, bool]]) -> tuple[Drift, ...]:
+    def _found(self, catalog: Catalog, drifted: Sequence[_Looked]) -> tuple[Drift, ...]:
         """As many as a result may carry, and at least one; the next check has the rest."""
         found: list[Drift] = []
         left = MOST_BYTES
-        for route, forward in drifted:
-            drift = Drift(route=route, plan=self._plan_for(catalog, route), forward=forward)
+        for one in drifted:
+            if one.route is None:
+                continue
+            drift = Drift(
+                route=one.route,
+                plan=self._plan_for(catalog, one.route),
+                routers=one.routers,
+                away=one.away,
+                forward=one.kind is _Kind.FINAL,
+            )
             left -= size_of(drift)
             if found and left < 0:
                 break
             found.append(drift)
         return tuple(found)
 
-    async def _look_at(self, catalog: Catalog, service: str) -> tuple[_Kind, Route | None]:
-        router = self._router_for(catalog.resolve(service).router).router
+    async def _look_at(self, catalog: Catalog, service: str) -> _Looked:
+        routing = self._router_for(catalog.resolve(service).router)
+        router = routing.router
         try:
             route = await router.read(service)
             if route.canary is None or await self._known.is_running(
                 canary_workflow_id(service, here())
             ):
-                return _Kind.GOOD, route
+                return _Looked(_Kind.GOOD)
             # A canary closes after its last write: only what is so even now has been left behind.
             if await router.read(service) != route:
-                return _Kind.GOOD, route
+                return _Looked(_Kind.GOOD)
         except UnknownRoute:
-            return _Kind.UNROUTED, None
+            return _Looked(_Kind.UNROUTED)
         except (Retryable, Terminal) as error:
             activity.logger.warning(
                 "route can't be checked", extra={"service": service, "error": str(error)}
             )
-            return _Kind.UNREADABLE, None
-        return await self._whose(route), route
+            return _Looked(_Kind.UNREADABLE, said=str(error))
+        try:
+            kind = await self._whose(route)
+        except Retryable as error:
+            activity.logger.warning(
+                "release of a route can't be asked",
+                extra={"service": service, "error": str(error)},
+            )
+            return _Looked(_Kind.UNREADABLE, said=str(error))
+        routers, away = await _where(routing, service)
+        return _Looked(kind, route, routers, away)
 
     async def _whose(self, route: Route) -> _Kind:
+        """Who sees to a canary without a workflow.
+
+        Raises:
+            Retryable: that can't be told.
+        """
         try:
             _RELEASE_ID.validate_python(route.owner)
         except ValidationError:
             return _Kind.FOREIGN
         release = release_workflow_id(route.owner, here())
-        try:
-            if await self._known.is_running(release):
-                return _Kind.LEFT
-            forward = await self._known.went_final(Decided(workflow_id=release))
-        except Retryable as error:
-            activity.logger.warning(
-                "release of a route can't be asked",
-                extra={"service": route.service, "error": str(error)},
-            )
-            return _Kind.UNREADABLE
+        if await self._known.is_running(release):
+            return _Kind.LEFT
+        forward = await self._known.went_final(Decided(workflow_id=release))
         return _Kind.FINAL if forward else _Kind.FOUND
+
+
+async def _where(routing: Routing, service: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Of several routers, those that have a canary of the service, and those that do not answer."""
+    having: list[str] = []
+    away: list[str] = []
+    for part in routing.parts:
+        try:
+            route = await part.routing.router.read(service)
+        except UnknownRoute:
+            continue
+        except (Retryable, Terminal):
+            away.append(part.name)
+        else:
+            having += [part.name] if route.canary is not None else []
+    return tuple(having), tuple(away)
 
 
 def _batches(services: Sequence[str]) -> list[Sequence[str]]:

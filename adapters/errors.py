@@ -8,6 +8,7 @@
         ├── UnknownRoute      the router has no such service or version
         ├── Unsupported       the route asks for what this router can't do
         ├── ForeignChange     somebody else has changed what was applied
+        │   └── HalfWritten   and another router of the service has the new route already
         ├── UnknownVersion    the deployer has no such version up
         ├── StillInUse        the route names the version that shall be taken down
         └── StaleGeneration   somebody newer has written, or ordered (fencing)
@@ -62,6 +63,10 @@ class ForeignChange(Terminal):
         error = cls("", "")
         error.args = (text,)
         return error
+
+
+class HalfWritten(ForeignChange):
+    """The same of one of several routers, when another one has the new route already."""
 
 
 class UnknownVersion(Terminal):

@@ -159,15 +159,19 @@ class Several(Model):
     def names(self) -> tuple[str, ...]:
         """What a person tells them apart by.
 
-        The kind; with the connection, or the place in the list, of a kind that is there twice.
+        The kind; of a kind that is there twice also the connection, and where that is the same
+        the place in the list.
         """
         kinds = [one.kind for one in self.routers]
-        return tuple(
-            one.kind
-            if kinds.count(one.kind) == 1
-            else f"{one.kind} ({one.connection or f'{place} of {len(kinds)}'})"
-            for place, one in enumerate(self.routers, 1)
-        )
+        reached = [(one.kind, one.connection) for one in self.routers]
+        names = []
+        for place, one in enumerate(self.routers, 1):
+            also = [one.connection] if one.connection else []
+            if reached.count((one.kind, one.connection)) > 1 or not also:
+                also.append(f"{place} of {len(kinds)}")
+            is_alone = kinds.count(one.kind) == 1
+            names.append(one.kind if is_alone else f"{one.kind} ({', '.join(also)})")
+        return tuple(names)
 
 
 @dataclass(frozen=True)

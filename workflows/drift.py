@@ -16,7 +16,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 with workflow.unsafe.imports_passed_through():
     from activities.drift import LOOK, LOOK_POLICY, Drift, DriftInput, DriftReport, Look
     from activities.leftover import Leftover
-    from schemas.catalog_check import many
+    from schemas.catalog_check import listed, many
     from schemas.event_kinds import EventType, NoticeKind
     from schemas.events import event
     from schemas.ids import (
@@ -202,7 +202,9 @@ def _way(drift: Drift) -> str:
 def _sentence(drift: Drift) -> str:
     route = drift.route
     what = "finalizing it, which it had begun" if drift.forward else "taking it back"
+    where = f" by {listed(drift.routers)}" if drift.routers else ""
+    where += f" ({listed(drift.away)}: no answer)" if drift.away else ""
     return (
-        f"{route.service} {route.canary} had {route.weight:g} % and nobody looked after it: "
+        f"{route.service} {route.canary} had {route.weight:g} %{where} and nobody looked after it: "
         f"release {route.owner} and its canary have ended without {what}"
     )

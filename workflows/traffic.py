@@ -11,7 +11,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.standing import RegisterRoute
     from activities.traffic import ApplyRoute, ReadRoute
-    from adapters.errors import ForeignChange
+    from adapters.errors import ForeignChange, HalfWritten
     from schemas.release import CanaryState, ServicePlan, Tuning
     from schemas.route import Route
     from workflows.calls import Call, Calls, Stop, never, rest
@@ -22,7 +22,13 @@ with workflow.unsafe.imports_passed_through():
 
 def is_foreign(stopped: Stopped | None) -> bool:
     """Whether a write was refused because somebody else has changed the route."""
-    return isinstance(stopped, Failed) and stopped.error == ForeignChange.__name__
+    kinds = {ForeignChange.__name__, HalfWritten.__name__}
+    return isinstance(stopped, Failed) and stopped.error in kinds
+
+
+def is_half_written(stopped: Stopped | None) -> bool:
+    """Whether another of several routers has the new route all the same."""
+    return isinstance(stopped, Failed) and stopped.error == HalfWritten.__name__
 
 
 class Traffic:
@@ -127,7 +133,8 @@ class Traffic:
             overrule: whether to write over what somebody else has changed.
 
         Returns:
-            What stopped it; of a change by somebody else `is_foreign`: nothing was written then.
+            What stopped it; of a change by somebody else `is_foreign`: nothing was written then,
+            or `is_half_written`: one of several routers has it.
         """
         if (stopped := stop()) is not None:
             return stopped
@@ -136,7 +143,7 @@ class Traffic:
         self.began_at = began_at or workflow.now()
         self.route = self._next(stable=route.stable, canary=self._plan.version, weight=weight)
         stopped = await self._apply(self.route, summary, stop, None if overrule else route)
-        if is_foreign(stopped):
+        if is_foreign(stopped) and not is_half_written(stopped):
             self.route, self.began_at = route, began_at
         return stopped
 

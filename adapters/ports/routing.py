@@ -45,7 +45,8 @@ class Router(Protocol):
 
         Raises:
             StaleGeneration: the applied generation is as large or larger, and another route.
-            ForeignChange: somebody else has changed what was applied `over`.
+            ForeignChange: somebody else has changed what was applied `over`; of several routers
+                `HalfWritten`, where another one has the new route already.
             UnknownRoute: no such service, or a version without instances.
             Unsupported: the route asks for what this router can't do; nothing is rounded.
             Terminal: the router rejected the configuration.

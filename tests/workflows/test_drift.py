@@ -13,6 +13,9 @@ from temporalio.testing import ActivityEnvironment, WorkflowEnvironment
 from activities.drift import DriftInput, DriftReport
 from activities.leftover import InstanceCheck, deployed
 from adapters.errors import Retryable
+from adapters.ports import Part
+from adapters.routers.memory.router import CAPABILITIES
+from adapters.routers.several.router import several
 from aviary.catalogs import make_catalog
 from aviary.schedules import ensure_drift_schedule
 from aviary.settings import Settings
@@ -209,8 +212,40 @@ async def test_a_router_that_does_not_answer_hides_no_other_drift(world: Driftin
     async with world.working():
         report = await check(world)
         assert report.unreadable == (world.service("broken"),)
+        assert report.said == ("the router does not answer",)
         assert len(report.found) == len(CHAIN)
         await back(world)
+
+
+async def test_of_several_routers_it_names_those_with_the_canary_and_those_away(
+    world: Drifting,
+) -> None:
+    world.add_to_catalog("ledger")
+    name = world.service("ledger")
+    edge, away = WatchedRouter(), WatchedRouter()
+    parts = [
+        Part("edge", edge.routing),
+        Part("mesh", world.watched.routing),
+        Part("gateway_api (shop-us)", away.routing),
+    ]
+    routing = several(parts, CAPABILITIES, judged=0, owns=False)
+    world.router_for = lambda _: routing
+    for one in (edge, world.watched, away):
+        one.add_pool(name, "0")
+        one.add_pool(name, "2")
+        await one.register(name, "0")
+    left = Route.split(name, "0", "2", 25, generation=1, owner="r-gone")
+    await world.watched.apply(left)
+    away.unreadable.add(name)
+    async with world.working():
+        (drift,) = (await check(world)).found
+        assert (drift.routers, drift.away) == (("mesh",), ("gateway_api (shop-us)",))
+        canary = world.client.get_workflow_handle(canary_workflow_id(name))
+        away.unreadable.clear()
+        await canary.result()
+        assert (await world.watched.read(name)).canary is None
+    (told,) = (one for one in world.notifier.notices if one.kind is NoticeKind.DRIFT)
+    assert "2 had 25 % by mesh (gateway_api (shop-us): no answer)" in told.text
 
 
 async def test_a_canary_that_ends_while_it_is_looked_for_is_no_drift(world: Drifting) -> None:

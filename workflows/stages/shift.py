@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.outcomes import AGAIN, DONE, Done, Failed, Outcome, Stopped
     from workflows.stages import between
     from workflows.stages.context import Context, StageKind
-    from workflows.traffic import is_foreign
+    from workflows.traffic import is_foreign, is_half_written
 
 UNDO_CALLS: Final = frozenset(
     {
@@ -55,7 +55,7 @@ async def shift_to(context: Context, weight: float) -> Outcome | None:
     first = decisions.touch()
     refused = await context.traffic.shift(weight, context.halt, overrule=answers.overrule)
     if isinstance(refused, Failed) and is_foreign(refused):
-        if first:
+        if first and not is_half_written(refused):
             decisions.untouch()
         answers.overrule = True
         decisions.foreign_change(refused.cause.text)

@@ -8,9 +8,9 @@ from typing import Final, TypeVar
 from adapters.errors import (
     AdapterError,
     ForeignChange,
+    HalfWritten,
     Retryable,
     StaleGeneration,
-    Terminal,
     UnknownRoute,
 )
 from adapters.ports import Part
@@ -54,12 +54,9 @@ def named(error: E, part: Part) -> E:
     return _with_text(error, part.said(str(error)))
 
 
-def half_way(error: ForeignChange) -> Terminal:
-    """For a change by somebody else that is found when another router has the route already.
-
-    It is no `ForeignChange`, after which nothing would have been written.
-    """
-    return Terminal(f"{error}; another router of the service has the new route already")
+def half_way(error: ForeignChange) -> HalfWritten:
+    """For a change by somebody else that is found when another router has the route already."""
+    return HalfWritten.of_text(f"{error}; another router of the service has the new route already")
 
 
 def first_of(problems: Sequence[BaseException]) -> BaseException:
@@ -76,10 +73,12 @@ def first_of(problems: Sequence[BaseException]) -> BaseException:
 
 def worst(problems: Sequence[BaseException], done: Sequence[str]) -> BaseException:
     """The error that counts, with the text of all, and with who has done it."""
-    found = first_of(problems)
+    first = found = first_of(problems)
     if not isinstance(found, AdapterError):
         return found
-    texts = [str(found), *(str(one) for one in problems if one is not found)]
+    if isinstance(found, ForeignChange) and done:
+        found = half_way(found)
+    texts = [str(found), *(str(one) for one in problems if one is not first)]
     if done:
         texts.append(f"done by {', '.join(done)}")
     return _with_text(found, "; ".join(texts))

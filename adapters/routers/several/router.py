@@ -89,7 +89,8 @@ class SeveralRouters:
         says holds up no other.
 
         Raises:
-            Terminal: one was changed by somebody else after another had the route already.
+            ForeignChange: somebody else has changed one of them; nothing was written.
+            HalfWritten: the same, found when another had the route already.
         """
         check_able(route, self._can)
         if route.canary is None and over is None:
@@ -102,7 +103,7 @@ class SeveralRouters:
             try:
                 done.append(await self._write(part, route, believed))
             except ForeignChange as error:
-                raise (half_way(error) if done else error) from error
+                raise (half_way(error) if done else error) from None
         return _confirmed(route, self._parts, done)
 
     async def aclose(self) -> None:
@@ -219,7 +220,7 @@ class SeveralRouters:
 
         Raises:
             ForeignChange: somebody else has changed one of them; nothing was written.
-            Terminal: the same, where another has the route already.
+            HalfWritten: the same, where another has the route already.
         """
         routes = await self._all(lambda part: part.routing.router.read(route.service))
         pairs = list(zip(self._parts, routes, strict=True))
@@ -352,4 +353,5 @@ def _named(part: Part) -> Iterator[None]:
     try:
         yield
     except AdapterError as error:
-        raise named(error, part) from error
+        # The last of a chain of errors is what a person is told: it must be this one.
+        raise named(error, part).with_traceback(error.__traceback__) from None

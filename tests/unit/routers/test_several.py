@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from adapters.errors import (
     ForeignChange,
+    HalfWritten,
     Retryable,
     StaleGeneration,
     StillInUse,
-    Terminal,
     UnknownRoute,
     Unsupported,
 )
@@ -135,8 +135,9 @@ async def test_a_weight_is_written_in_order_and_going_back_is_the_other_way_roun
 
 async def test_the_next_router_gets_no_weight_before_the_one_has_confirmed(both: Both) -> None:
     both.edge.inject(Fault(error=Retryable("no answer"), effect=False))
-    with pytest.raises(Retryable, match="edge: no answer"):
+    with pytest.raises(Retryable, match="edge: no answer") as caught:
         await both.shift(10, 1)
+    assert caught.value.__cause__ is None, "which a person would be told in its place"
     assert both.order == ["edge"]
     assert both.weights() == [0, 0]
 
@@ -225,7 +226,7 @@ async def test_a_change_of_one_is_told_with_its_name_and_nothing_is_written(both
     assert both.weights() == [50, 50], "a person may say that it is written over"
 
 
-async def test_a_change_between_two_writes_is_no_foreign_change_for_one_was_written(
+async def test_a_change_between_two_writes_says_that_one_was_written(
     both: Both,
 ) -> None:
     route = await both.shift(10, 1)
@@ -233,21 +234,28 @@ async def test_a_change_between_two_writes_is_no_foreign_change_for_one_was_writ
     with pytest.raises(Retryable):
         await both.shift(50, 2, route)
     both.mesh.change(Route.split(S, OLD, NEW, 75, generation=1, owner="r-1"))
-    with pytest.raises(Terminal, match="mesh: .*has the new route already") as caught:
+    with pytest.raises(HalfWritten, match="mesh: .*has the new route already"):
         await both.shift(50, 2, route)
-    assert not isinstance(caught.value, ForeignChange)
     await both.routing.router.apply(back(3))
     assert both.weights() == [0, 0]
 
 
-async def test_a_change_right_between_check_and_write_is_none_either(both: Both) -> None:
+async def test_a_change_right_between_check_and_write_says_so_too(both: Both) -> None:
     route = await both.shift(10, 1)
     changed = Route.split(S, OLD, NEW, 75, generation=1, owner="r-1")
     both.edge.then = lambda: both.mesh.change(changed)
-    with pytest.raises(Terminal, match="mesh: .*has the new route already") as caught:
+    with pytest.raises(HalfWritten, match="mesh: .*has the new route already"):
         await both.shift(50, 2, route)
-    assert not isinstance(caught.value, ForeignChange)
     assert both.weights() == [50, 75]
+
+
+async def test_a_change_right_before_going_back_says_that_the_other_is_back(both: Both) -> None:
+    route = await both.shift(50, 1)
+    changed = Route.split(S, OLD, NEW, 75, generation=1, owner="r-1")
+    both.mesh.then = lambda: both.edge.change(changed)
+    with pytest.raises(HalfWritten, match="edge: .*has the new route already; done by mesh"):
+        await both.shift(20, 2, route)
+    assert both.weights() == [75, 20]
 
 
 async def test_a_canary_on_one_is_not_hidden_by_a_newer_route_of_another(both: Both) -> None:
