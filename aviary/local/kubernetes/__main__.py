@@ -9,15 +9,21 @@ import asyncio
 import sys
 
 from aviary.local import debian
+from aviary.local.kubernetes.clients import install_clients
 from aviary.local.kubernetes.programs import KubernetesError, install
 
 
 def main() -> None:
     """Build them."""
     try:
-        asyncio.run(install(debian.cache_folder(), _say))
+        asyncio.run(_build())
     except KubernetesError as error:
         _say(f"not built: {error}")
+
+
+async def _build() -> None:
+    await install(debian.cache_folder(), _say)
+    await install_clients(debian.cache_folder(), _say)
 
 
 def _say(text: str) -> None:

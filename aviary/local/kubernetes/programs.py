@@ -112,17 +112,20 @@ async def install(cache: Path, say: Callable[[str], None]) -> KubernetesTools:
 
 
 async def _build(root: Path) -> None:
-    flags = ("-trimpath", "-mod=readonly", "-ldflags", _linked())
+    flags = ("-trimpath", "-mod=readonly", "-ldflags", linked())
     into = f"{root}/bin/"
     (root / "bin").mkdir(exist_ok=True)
     # The longest first: a build that is cut short has done what the others need as well.
-    await _go("build", *flags, "-o", into, "k8s.io/kubernetes/cmd/kube-apiserver", "./controllers")
-    await _go("build", *flags, "-o", f"{into}etcd", _ETCD)
-    await _go("build", *flags, "-o", into, "istio.io/istio/pilot/cmd/pilot-discovery")
+    await go("build", *flags, "-o", into, "k8s.io/kubernetes/cmd/kube-apiserver", "./controllers")
+    await go("build", *flags, "-o", f"{into}etcd", _ETCD)
+    await go("build", *flags, "-o", into, "istio.io/istio/pilot/cmd/pilot-discovery")
 
 
-def _linked() -> str:
-    """Without its version in the program, clients can't parse what the server says of itself."""
+def linked() -> str:
+    """What the linker is told.
+
+    Without its version in the program, clients can't parse what the server says of itself.
+    """
     major, minor, _ = VERSION.split(".")
     said = {
         "gitVersion": f"v{VERSION}",
@@ -161,13 +164,18 @@ def _documents(file: Path) -> list[dict[str, Any]]:
 
 
 async def _folder(module: str) -> Path:
-    return Path((await _go("list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module)).strip())
+    return Path((await go("list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module)).strip())
 
 
-async def _go(*words: str) -> str:
+async def go(*words: str, source: Path = SOURCE) -> str:
+    """Run `go` where its modules are pinned; what it printed.
+
+    Raises:
+        KubernetesError: it failed.
+    """
     process = await asyncio.create_subprocess_exec(
         "go", *words,
-        cwd=SOURCE,
+        cwd=source,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
