@@ -18,6 +18,7 @@ from adapters.metrics.prometheus import PROMETHEUS
 from adapters.notifiers.apprise import APPRISE
 from adapters.routers.alb import ALB
 from adapters.routers.envoy import ENVOY
+from adapters.routers.flagd import FLAGD
 from adapters.routers.gateway_api import GATEWAY_API
 from adapters.routers.haproxy import HAPROXY
 from adapters.routers.istio import ISTIO
@@ -29,6 +30,7 @@ from aviary.registry import Registry
 ROUTERS: Final = (
     ALB,
     ENVOY,
+    FLAGD,
     GATEWAY_API,
     HAPROXY,
     ISTIO,

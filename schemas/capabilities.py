@@ -175,6 +175,8 @@ class StickyBy(StrEnum):
     HEADER = "header"
     COOKIE = "cookie"
     ADDRESS = "address"
+    TARGETING_KEY = "targeting_key"
+    """Of a feature flag: what the application says of its user."""
 
 
 class Counting(StrEnum):

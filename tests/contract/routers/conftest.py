@@ -42,6 +42,7 @@ from tests.contract.routers.subjects import (
     CoarseSubject,
     EnvoySubject,
     ExampleSubject,
+    FlagdSubject,
     HaproxySubject,
     MemorySubject,
     MeshSubject,
@@ -275,6 +276,11 @@ def istio_subject() -> MeshSubject:
 @pytest.fixture
 def example_subject(tmp_path: Path) -> ExampleSubject:
     return ExampleSubject(tmp_path)
+
+
+@pytest.fixture
+def flagd_subject(tmp_path: Path) -> FlagdSubject:
+    return FlagdSubject(tmp_path)
 
 
 @pytest.fixture

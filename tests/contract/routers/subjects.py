@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote
@@ -20,6 +20,9 @@ from adapters.routers.envoy.fleet import Pool
 from adapters.routers.envoy.names import resource_file
 from adapters.routers.envoy.router import EnvoyRouter
 from adapters.routers.files import read_document, write_whole
+from adapters.routers.flagd import FLAGD
+from adapters.routers.flagd.evaluation import Evaluation
+from adapters.routers.flagd.router import FlagdRouter
 from adapters.routers.gateway_api import GATEWAY_API
 from adapters.routers.haproxy.capabilities import CAPABILITIES as HAPROXY_CAPABILITIES
 from adapters.routers.haproxy.map_file import MAP, map_text, parse
@@ -426,6 +429,44 @@ class CoarseSubject:
         assert answer.status_code == 200
 
 
+class FlagdSubject:
+    """Flag definitions in a file, and users whose flag OpenFeature evaluates."""
+
+    USERS: Final = 100
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "flags.json"
+        self._file.write_text('{"flags": {}}')
+        router = FlagdRouter(self._file, users=self.USERS)
+        self.routing = Routing.of(router, FLAGD.capabilities)
+
+    def put_up(self, *versions: str, length: int = 0) -> str:
+        service = new_name(length)
+        variants = {version: f"value of {version}" for version in versions}
+        flag = {"state": "ENABLED", "variants": variants, "defaultVariant": versions[0]}
+        self._edit(lambda flags: flags.update({service: flag}))
+        return service
+
+    async def call(
+        self, service: str, users: Iterable[str], asks: Asks = NOTHING
+    ) -> Mapping[str, str]:
+        found = Evaluation(self._file.read_text())
+        return {user: found.variant(service, "", user) for user in users}
+
+    async def change_by_hand(self, service: str, weight: float) -> None:
+        def change(flags: dict[str, Any]) -> None:
+            (new, _), (old, _) = flags[service]["targeting"]["fractional"]
+            parts = FLAGD.capabilities.weights.nearest(weight)
+            flags[service]["targeting"] = {"fractional": [[new, parts.canary], [old, parts.stable]]}
+
+        self._edit(change)
+
+    def _edit(self, change: Callable[[dict[str, Any]], None]) -> None:
+        document = json.loads(self._file.read_text())
+        change(document["flags"])
+        write_whole(self._file, document)
+
+
 class ExampleSubject:
     def __init__(self, folder: Path) -> None:
         self._proxy = FolderProxy(folder)
@@ -493,6 +534,7 @@ SUBJECTS: Final[dict[str, Capabilities]] = {
     "memory": MemoryRouter().capabilities,
     "several": joint([MemoryRouter().capabilities] * 2),
     "envoy": ENVOY_CAPABILITIES,
+    "flagd": FLAGD.capabilities,
     "gateway_api": GATEWAY_API.capabilities,
     "haproxy": HAPROXY_CAPABILITIES,
     "istio": ISTIO.capabilities,
