@@ -22,6 +22,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 from pydantic import (
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -89,6 +90,29 @@ class ServiceVersion(Model):
     )
 
 
+class FlagVariant(Model):
+    """One feature flag and the variant that it shall have; the same as a service and a version."""
+
+    flag: ServiceName = Field(description="Its entry in the catalog.")
+    to: Version
+
+
+def _of_flag(value: Any) -> Any:
+    """A flag and its variant as a service and its version; anything else as it is."""
+    if not isinstance(value, dict) or "flag" not in value:
+        return value
+    try:
+        flag = FlagVariant.model_validate(value)
+    except ValidationError as error:
+        raise ValueError(explain(error)) from None
+    return ServiceVersion(service=flag.flag, version=flag.to)
+
+
+ServiceOrFlag = Annotated[
+    ServiceVersion, BeforeValidator(_of_flag, json_schema_input_type=ServiceVersion | FlagVariant)
+]
+
+
 class Images(StrEnum):
     """What it means that a deploy event has an image for a service, or none."""
 
@@ -104,7 +128,7 @@ class DeployRequested(Model):
     """The data of a deploy event: one release."""
 
     release: ReleaseId
-    services: tuple[ServiceVersion, ...] = Field(
+    services: tuple[ServiceOrFlag, ...] = Field(
         json_schema_extra={"minItems": 1, "maxItems": SERVICES_MOST}
     )
     strategy: _Name | None = Field(

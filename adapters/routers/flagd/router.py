@@ -114,12 +114,9 @@ class FlagdRouter:
         if not flag.is_marked:
             self._check_unmarked(flag, route, over)
             return
-        try:
-            applied = flag.route(route.service)
-        except Terminal:
-            if over is None:
-                return  # somebody has spoilt the mark, and that is overruled
-            raise
+        applied = _applied(flag, route.service) if over is None else flag.route(route.service)
+        if applied is None:
+            return
         check_generation(route, applied)
         if over is not None and flag.served != serving(applied):
             what = f"found {_text(flag.served)}, expected {_text(serving(applied))}"
@@ -157,7 +154,7 @@ class FlagdRouter:
         key, variants = there.key, there.variants
         now = Evaluation(text).with_variant(key, variants, canary, self._users)
         check_share(route.service, canary, weight, len(now), self._users)
-        earlier = written.route(route.service) if written.is_marked else None
+        earlier = _applied(written, route.service)
         if earlier is not None and _grows(earlier, route) and canary in written.variants:
             had = Evaluation(before).with_variant(key, written.variants, canary, self._users)
             check_kept(route, had, now)
@@ -180,6 +177,14 @@ class FlagdRouter:
         if not isinstance(document, dict):
             raise Retryable(f"{self._file}: expected an object, found {type(document).__name__}")
         return text, document
+
+
+def _applied(flag: Definition, service: str) -> Route | None:
+    """What was applied last; None without a mark, or with one that somebody has spoilt."""
+    try:
+        return flag.route(service) if flag.is_marked else None
+    except Terminal:
+        return None
 
 
 def _grows(earlier: Route, route: Route) -> bool:

@@ -14,6 +14,7 @@ LACKING = {
     "several": set(),
     "envoy": set(),
     "nginx": {"instances", "mirroring"},
+    "flagd": EVERY - {"any weight", "fence", "sticky"},
     "gateway_api": {"counts", "users", "sticky", "endpoints"},
     "istio": {"users", "sticky", "endpoints"},
     "haproxy": {"mirroring", "users"},

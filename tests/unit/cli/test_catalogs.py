@@ -357,3 +357,17 @@ services:
     assert shown.exit_code == 0, shown.output
     text = " ".join(shown.output.split())
     assert "checkout 1.4.2 needs schema >= 42; hook schema says (before_canary, after_step)" in text
+
+
+def test_the_flag_of_the_how_to_is_planned_after_the_service_that_it_needs(
+    run: Run, tmp_path: Path
+) -> None:
+    page = (ROOT / "docs/how-to/flags.md").read_text(encoding="utf-8")
+    catalog = tmp_path / "flags.yaml"
+    catalog.write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    _, event = page.partition("A deploy event names")[2].split("```json\n", 1)
+    told = event.partition("```")[0]
+    plan = json.loads(run("plan", "-c", catalog, "-e", "-", "--format", "json", text=told).stdout)
+    assert plan["stages"] == [["checkout"], ["new-checkout"]]
+    steps = [one["weight"] for one in plan["services"]["new-checkout"]["steps"]]
+    assert steps == [1, 5, 25, 50, 100]

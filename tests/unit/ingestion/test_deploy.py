@@ -250,3 +250,28 @@ def test_a_digest_is_a_release_id_and_a_digest_of_what_is_asked() -> None:
 def test_what_a_label_keeps_of_a_huge_artifact_is_bounded() -> None:
     purl = f"pkg:oci/{'x' * 500_000}@1.4.2"
     assert len(parse_deploy(_cdevent(artifactId=purl)).deploy.labels["artifact"]) <= 2000
+
+
+def test_a_flag_and_its_variant_are_a_service_and_its_version() -> None:
+    services = [{"service": "checkout", "version": "1.4.2"}, {"flag": "new-checkout", "to": "on"}]
+    deploy = parse_deploy(_structured(data=DATA | {"services": services})).deploy
+    assert [(one.service, one.version) for one in deploy.services] == [
+        ("checkout", "1.4.2"),
+        ("new-checkout", "on"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ({"flag": "new-checkout"}, "to: missing, expected a value"),
+        ({"flag": "new-checkout", "to": True}, "to: Input should be a valid string, got True"),
+        ({"flag": "new-checkout", "to": "on", "service": "x"}, "service: unknown field"),
+        ({"flag": "New Checkout", "to": "on"}, "flag: "),
+        ({"to": "on"}, "service"),
+    ],
+)
+def test_a_flag_that_is_none_is_refused_by_field(flag: dict[str, Any], said: str) -> None:
+    error = _rejected(_structured(data=DATA | {"services": [flag]}))
+    assert "data.services[0]" in str(error)
+    assert said in str(error)
