@@ -38,7 +38,7 @@ def log_lr_factor(tally: Tally, ratio: float, margin: float, delta: float, clust
     Valid when errors are independent given the past, or arrive in independent clusters of at most
     `cluster`. margin = 0 tests against the limit `delta` alone.
     """
-    share = _share(tally, margin)
+    share = canary_share(tally, margin)
     damped = 1.0 + share * (ratio - 1.0)
     gain = tally.bad_c * math.log(ratio) - (tally.bad_c + tally.bad_b) * math.log(damped)
     return (gain - tally.n_c * delta * (ratio / damped - 1.0)) / cluster
@@ -58,18 +58,24 @@ def share_factors(groups: Sequence[Tally], margin: float) -> list[float]:
     Each group bets on the canary's share of the bad requests, which under the null has a mean of at
     most `margin * n_c / (margin * n_c + n_b)`; bursts that hit both arms do not change that.
     """
-    odds = [
-        tally.bad_c / (tally.bad_c + tally.bad_b) / share
-        for tally in groups
-        if tally.bad_c + tally.bad_b > 0 and (share := _share(tally, margin)) > 0
-    ]
+    odds = share_odds(groups, margin)
     if len(odds) == 1:
         gain = odds[0] - 1.0
         return [1.0 + stake * gain for stake in STAKES]
     return [math.prod(1.0 + stake * (odd - 1.0) for odd in odds) for stake in STAKES]
 
 
-def _share(tally: Tally, margin: float) -> float:
+def share_odds(groups: Sequence[Tally], margin: float) -> list[float]:
+    """The canary's share of the bad requests over its share of all, of each group that has some."""
+    return [
+        tally.bad_c / (tally.bad_c + tally.bad_b) / share
+        for tally in groups
+        if tally.bad_c + tally.bad_b > 0 and (share := canary_share(tally, margin)) > 0
+    ]
+
+
+def canary_share(tally: Tally, margin: float) -> float:
+    """The canary's share of the requests, with its own weighted by the margin; 0 without any."""
     scaled = margin * tally.n_c
     whole = scaled + tally.n_b
     return scaled / whole if whole > 0 else 0.0

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from analysis.bound import ExcessBound
 from analysis.evalues import RATIOS, STAKES, StartMixture, Tally, lr_factors, share_factors
+from analysis.stakes import AdaptiveBets
 
 
 class Plan(NamedTuple):
@@ -32,6 +33,8 @@ class Plan(NamedTuple):
     """Share of stable's own rate that is tolerated, where that is more (histograms)."""
     swapped: bool = False
     """Lower is bad, of a gauge: the arms change places."""
+    adaptive: bool = False
+    """Share-betting with stakes that follow from earlier intervals."""
 
 
 class Stream:
@@ -41,7 +44,11 @@ class Stream:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self.mixture = StartMixture(len(STAKES if plan.bets else RATIOS), plan.looks)
+        self.mixture: StartMixture | AdaptiveBets = (
+            AdaptiveBets(plan.looks)
+            if plan.adaptive
+            else StartMixture(len(STAKES if plan.bets else RATIOS), plan.looks)
+        )
         self.bound = ExcessBound(plan.beta, plan.bound_cluster, against_stable=plan.margin > 0)
         self.bad_c = self.n_c = self.bad_b = self.n_b = 0.0
 
@@ -49,7 +56,9 @@ class Stream:
         """Count one interval."""
         plan = self._plan
         whole = groups[0] if len(groups) == 1 else _pool(groups)
-        if plan.bets:
+        if isinstance(self.mixture, AdaptiveBets):
+            self._bet_adaptively(self.mixture, groups)
+        elif plan.bets:
             flipped = [_swap(tally) for tally in groups] if plan.swapped else groups
             self.mixture.update(self._bet(flipped))
         else:
@@ -68,14 +77,26 @@ class Stream:
         return max(self._plan.tolerance or 0.0, self._plan.relative * stable)
 
     def _bet(self, groups: Sequence[Tally]) -> list[float]:
+        margin = self._margin()
+        return [1.0] * len(STAKES) if margin is None else share_factors(groups, margin)
+
+    def _bet_adaptively(self, bets: AdaptiveBets, groups: Sequence[Tally]) -> None:
+        margin = self._margin()
+        if margin is None:
+            bets.skip()
+        else:
+            bets.update(groups, margin)
+
+    def _margin(self) -> float | None:
+        """Times stable's rate that is still good; None: not known before stable was seen."""
         margin, delta = self._plan.margin, self._plan.delta
         if delta <= 0:
-            return share_factors(groups, margin)
+            return margin
         if self.n_b <= 0:
-            return [1.0] * len(STAKES)
+            return None
         seen = self.bad_b + 0.5
         low = max(seen - math.sqrt(seen), 0.25) / self.n_b
-        return share_factors(groups, margin + delta / low)
+        return margin + delta / low
 
     def dump(self) -> list[Any]:
         """The state as plain data."""
@@ -86,7 +107,8 @@ class Stream:
         """Take up a dumped state."""
         plan = self._plan
         (self.bad_c, self.n_c, self.bad_b, self.n_b), mixture, bound = state
-        self.mixture = StartMixture.load(mixture, plan.looks)
+        kind = AdaptiveBets if plan.adaptive else StartMixture
+        self.mixture = kind.load(mixture, plan.looks)
         self.bound = ExcessBound.load(
             bound, plan.beta, plan.bound_cluster, against_stable=plan.margin > 0
         )
@@ -161,6 +183,11 @@ class SequentialTest:
             return Tally(0.0, 0.0, 0.0, 0.0)
         stream = self.streams[self.telling()]
         return Tally(stream.bad_c, stream.n_c, stream.bad_b, stream.n_b)
+
+    def telling_intervals(self) -> int | None:
+        """Intervals with bad requests in the telling stream; None: not counted by this method."""
+        mixture = self.streams[self.telling()].mixture if self.streams else None
+        return mixture.told if isinstance(mixture, AdaptiveBets) else None
 
     def dump(self) -> Any:
         """The state as plain data."""

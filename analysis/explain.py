@@ -75,6 +75,19 @@ def comparison(subject: str, track: Track, numbers: MetricEvidence) -> str:
     return f"{subject} {what} against {other} on stable ({requests(numbers)})"
 
 
+def pace(intervals: int | None, numbers: MetricEvidence) -> str:
+    """Why it was then: how many intervals had bad requests, and what one of them can tell."""
+    whole = numbers.canary.total + numbers.stable.total
+    if not intervals or numbers.canary.total <= 0 or numbers.stable.total <= 0:
+        return ""
+    share = numbers.canary.total / whole
+    had = "1 interval" if intervals == 1 else f"{intervals:,} intervals"
+    return (
+        f", after {had} with bad requests (at {percent(share)} of the requests one burst "
+        f"on the canary alone is {1 / share:.2g}:1)"
+    )
+
+
 def requests(numbers: MetricEvidence) -> str:
     """How much was seen, and in which time."""
     seen = f"{numbers.canary.total:,.0f}"

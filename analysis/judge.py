@@ -39,6 +39,8 @@ class Failure(NamedTuple):
     at: float
     reason: Reason
     metric: str
+    intervals: int | None = None
+    """With bad requests, until then; None: not counted by this method."""
 
 
 class Judge:
@@ -196,7 +198,9 @@ class Judge:
             worst = max(self._counted, key=lambda t: t.metric.weight * t.test.e_value)
             limit = not isinstance(worst.metric, GaugeMetric) and worst.metric.slo is not None
             reason = Reason.OVER_LIMIT if limit else Reason.WORSE_THAN_STABLE
-            self.failure = Failure(at, reason, worst.metric.name)
+            test = worst.test
+            told = test.telling_intervals() if isinstance(test, SequentialTest) else None
+            self.failure = Failure(at, reason, worst.metric.name, told)
         if self._spec.method is Method.KAYENTA:
             self._decide_by_kayenta(at)
 
@@ -341,9 +345,8 @@ class Judge:
         if not isinstance(track.test, SequentialTest):
             return f"{observed}; it broke its limit at {time}"
         together = " over all metrics" if len(self._counted) > 1 else ""
-        return (
-            f"{observed}; the odds against chance{together} passed {self._threshold:g}:1 at {time}"
-        )
+        passed = f"the odds against chance{together} passed {self._threshold:g}:1 at {time}"
+        return f"{observed}; {passed}{explain.pace(failure.intervals, shown)}"
 
     def dump(self) -> dict[str, Any]:
         """The state as plain data, for JSON: what a retried attempt goes on from."""
@@ -353,7 +356,7 @@ class Judge:
             "method": self._spec.method.value,
             "times": [self._last_at, self._warm_at, self._heard_at],
             "kayenta": [self._score, self._points],
-            "failure": None if failure is None else [failure.at, failure.reason, failure.metric],
+            "failure": None if failure is None else list(failure),
             "tracks": {name: track.dump() for name, track in self._tracks.items()},
         }
 
@@ -381,8 +384,8 @@ class Judge:
         judge._heard_at = heard[0] if heard else None  # a state of an earlier version has none
         judge._score, judge._points = state["kayenta"]
         if state["failure"] is not None:
-            at, reason, metric = state["failure"]
-            judge.failure = Failure(at, Reason(reason), metric)
+            at, reason, metric, told = state["failure"]
+            judge.failure = Failure(at, Reason(reason), metric, told)
         for name, track in judge._tracks.items():
             track.restore(merge_state(state["tracks"], name))
         return judge

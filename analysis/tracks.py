@@ -291,8 +291,11 @@ def _plan(metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec) 
         tolerance = metric.tolerance or spec.latency_tolerance
         relative = margin - 1.0
     bets = not lr
+    # A gauge's values are no numbers of requests, which is what stakes are learnt from.
+    adaptive = spec.method is Method.ADAPTIVE and not isinstance(metric, GaugeMetric)
     if not isinstance(metric, GaugeMetric) and metric.slo is not None:
         bets, margin, delta, cluster = False, 0.0, metric.slo, bound_cluster
+        adaptive = False
         tolerance, relative = metric.tolerance or metric.slo, 0.0
     swapped = isinstance(metric, GaugeMetric) and metric.direction is Direction.LOWER_IS_BAD
     return Plan(
@@ -306,6 +309,7 @@ def _plan(metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec) 
         tolerance=tolerance,
         relative=relative,
         swapped=swapped,
+        adaptive=adaptive,
     )
 
 

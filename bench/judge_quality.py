@@ -22,6 +22,7 @@ from analysis.bound import ExcessBound
 from analysis.evalues import RATIOS, STAKES, StartMixture, Tally, lr_factors, share_factors
 from analysis.judge import Judge, counted_metrics
 from analysis.ramp import Ramp
+from analysis.stakes import AdaptiveBets
 from schemas.judging import JudgeSpec, Method, RampSpec, ThresholdSettings
 
 Counts = NDArray[np.int64]
@@ -43,11 +44,15 @@ def sequential(method: str, margin: float, cluster: int = 1, looks: int = LOOKS)
 
     def judge(tallies: Sequence[Tally]) -> int | None:
         mixture = StartMixture(len(STAKES if method == "share" else RATIOS), looks)
+        bets = AdaptiveBets(looks)
         for index, tally in enumerate(tallies):
-            bet = method == "share"
-            lr = () if bet else lr_factors(tally, margin, 0.0, cluster)
-            mixture.update(share_factors((tally,), margin) if bet else lr)
-            if mixture.value >= 1 / ALPHA:
+            if method == "adaptive":
+                bets.update((tally,), margin)
+            elif method == "share":
+                mixture.update(share_factors((tally,), margin))
+            else:
+                mixture.update(lr_factors(tally, margin, 0.0, cluster))
+            if max(bets.value, mixture.value) >= 1 / ALPHA:
                 return index
         return None
 
@@ -77,7 +82,10 @@ METHODS: dict[str, Judging] = {
     "fixed > 1 %, first failed check": limit(1),
     "fixed > 1 %, five failed checks": limit(5),
     "Kayenta, each minute": ruled(JudgeSpec(method=Method.KAYENTA)),
-    "**share, margin 1 (default)**": sequential("share", 1.0),
+    "**adaptive, margin 1 (default)**": sequential("adaptive", 1.0),
+    "adaptive, margin 1.25": sequential("adaptive", 1.25),
+    "adaptive, margin 1.5": sequential("adaptive", 1.5),
+    "share, margin 1": sequential("share", 1.0),
     "share, margin 1.25": sequential("share", 1.25),
     "share, margin 1.5": sequential("share", 1.5),
     "LR, cluster 1, margin 1": sequential("lr", 1.0),
@@ -223,7 +231,7 @@ def late(runs: int) -> None:
             + independent(np.random.default_rng((SEED, 5, case, i)), 1000, p_c, p_b)[:half]
             for i in range(runs)
         ]
-        for method in ("share", "lr"):
+        for method in ("adaptive", "share", "lr"):
             found = [sequential(method, 1.0)(run) for run in data]
             plain = [sequential(method, 1.0, looks=1)(run) for run in data]
             real = [f for f in found if f is None or f >= half]
@@ -270,13 +278,13 @@ Policy = Generator[float, tuple[float, Tally] | None, None]
 
 def fixed(*, gate: bool) -> Policy:
     """Fixed steps 5/25/50/100, 5 min each, behind a 99 % gate or the default test."""
-    mixture, failed, window = StartMixture(len(STAKES), LOOKS), 0, list[Tally]()
+    mixture, failed, window = AdaptiveBets(LOOKS), 0, list[Tally]()
     for look in range(LOOKS + 1):
         seen = yield (5.0, 25.0, 50.0, 100.0)[min(look // 20, 3)]
         if seen is None:
             continue
         if seen[0] < 100:
-            mixture.update(share_factors((seen[1],), MARGIN))
+            mixture.update((seen[1],), MARGIN)
         window = [*window, seen[1]][-4:]
         if look % 4 == 0:
             failed += sum(t.bad_c for t in window) > 0.01 * sum(t.n_c for t in window)
@@ -290,7 +298,7 @@ def budgeted(world: World, cap: float = 50.0) -> Policy:
     """The ramp that ships, with the default test beside it; at weight 0 a person is asked."""
     spec = RampSpec(budget=BUDGET, cap=cap, tolerance=world.tolerance)
     ramp, bound = Ramp(spec), ExcessBound(0.05, 5)
-    mixture, weight, full = StartMixture(len(STAKES), LOOKS), 0.0, False
+    mixture, weight, full = AdaptiveBets(LOOKS), 0.0, False
     while mixture.value < 1 / ALPHA:
         if not full:
             sent = 10 * INTERVAL * weight
@@ -303,7 +311,7 @@ def budgeted(world: World, cap: float = 50.0) -> Policy:
             before, tally = seen
             ramp.observe(before, INTERVAL, tally.n_c, tally.n_c + tally.n_b)
             bound.add(tally)
-            mixture.update(share_factors((tally,), MARGIN))
+            mixture.update((tally,), MARGIN)
     while True:
         yield 0.0
 
@@ -362,7 +370,7 @@ def cost(looks: int) -> None:
     print("\n### 5. Cost on this machine")
     table("what", "cost")
     data = independent(np.random.default_rng((SEED, 7)), 1000, 0.001, 0.001)
-    for method in (Method.SHARE, Method.LR, Method.THRESHOLD):
+    for method in (Method.ADAPTIVE, Method.SHARE, Method.LR, Method.THRESHOLD):
         judge = Judge(JudgeSpec(method=method), counted_metrics(["errors"]))
         begin = time.perf_counter()
         for look in range(looks):

@@ -67,8 +67,11 @@ class Arm(StrEnum):
 class Method(StrEnum):
     """How evidence becomes a verdict."""
 
+    ADAPTIVE = "adaptive"
+    """Bets on the canary's share of the bad requests, with stakes that follow from what was seen:
+    holds when errors come in bursts."""
     SHARE = "share"
-    """Bets on the canary's share of the bad requests: holds when errors come in bursts."""
+    """The same with stakes that stay: slower where the regression is clear, or begins late."""
     LR = "lr"
     """Likelihood ratio: faster, and only right when requests fail independently."""
     KAYENTA = "kayenta"
@@ -340,7 +343,7 @@ class KayentaSettings(Model):
 class JudgeSpec(Model):
     """How the metrics of a canary are judged. Every field has a default that is safe to keep."""
 
-    method: Method = Method.SHARE
+    method: Method = Method.ADAPTIVE
     pack: str | None = Field(
         default=None,
         description="The metric pack that names queries; left out: that of the router's kind.",

@@ -89,7 +89,7 @@ def judge(  # noqa: PLR0913, PLR0917 - one argument per option
     margin: Margin = _DEFAULT.margin,
     absolute_margin: AbsoluteMarginOption = _DEFAULT.absolute_margin,
     tolerance: ToleranceOption = _DEFAULT.tolerance,
-    method: MethodOption = Method.SHARE,
+    method: MethodOption = Method.ADAPTIVE,
     cluster: ClusterOption = _DEFAULT.cluster,
     looks: LooksOption = _DEFAULT.looks,
     max_error_ratio: MaxErrorRatioOption = None,

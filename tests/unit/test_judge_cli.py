@@ -47,7 +47,7 @@ def judged(app: typer.Typer, lines: list[str], *options: str) -> dict[str, dict[
 
 def test_interleaved_series_are_judged_apart(app: typer.Typer) -> None:
     lines = [line(name, tally) for _ in range(12) for name, tally in (("a", BAD), ("b", GOOD))]
-    found = judged(app, lines, "--margin", "1", "--tolerance", "0.005")
+    found = judged(app, lines, "--method", "share", "--margin", "1", "--tolerance", "0.005")
     assert set(found["a"]) == {
         "series",
         "verdict",
@@ -60,6 +60,12 @@ def test_interleaved_series_are_judged_apart(app: typer.Typer) -> None:
     assert found["a"]["e_value"] == pytest.approx(50.25476, rel=1e-6)
     assert found["a"]["reason"] == "worse_than_stable"
     assert (found["b"]["verdict"], found["b"]["reason"]) == ("PASS", "good_enough")
+
+
+def test_the_default_bets_what_it_has_learnt(app: typer.Typer) -> None:
+    found = judged(app, [line("a", BAD)] * 3)
+    assert (found["a"]["verdict"], found["a"]["decided_at"]) == ("FAIL", 2)
+    assert found["a"]["e_value"] == pytest.approx(101.50542605, rel=1e-8)
 
 
 def test_the_likelihood_ratio_and_its_cluster_can_be_chosen(app: typer.Typer) -> None:
@@ -209,7 +215,7 @@ HALF = (
         (["--to", "1"], "--to: got 1, expected --prometheus"),
         (["--pack", "nope"], "--pack: got nope, expected --prometheus"),
         (["--step", "1x"], "--step: got 1x, expected"),
-        (["--window", "1m"], "--window: given with --method share, expected threshold"),
+        (["--window", "1m"], "--window: given with --method adaptive, expected threshold"),
         (["--method", "threshold", "--max-error-ratio", "2"], "--max-error-ratio: got 2.0"),
         (["--prometheus", "http://x", "file"], "FILE: got file, expected none"),
         (["--prometheus", "http://[::", "--service", "x", "--from", "1", "--to", "2"], "http://[:"),

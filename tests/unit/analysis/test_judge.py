@@ -88,6 +88,10 @@ def test_a_worse_canary_fails_at_once_and_says_why() -> None:
         "payments 2.0.1 fails 0.53 % of requests against 0.11 % on stable "
         "(9,000 and 171,000 requests in 3 min); the odds against chance passed 20:1 at 12:0"
     )
+    assert told.sentence.endswith(
+        ", after 3 intervals with bad requests (at 5 % of the requests one burst on the canary "
+        "alone is 20:1)"
+    )
     (numbers,) = told.metrics
     assert (numbers.canary.bad, numbers.canary.total) == (48, 9000)
     assert numbers.e_value >= numbers.threshold == pytest.approx(20)

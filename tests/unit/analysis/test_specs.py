@@ -15,7 +15,7 @@ from schemas.judging import HistogramMetric, JudgeSpec, RampSpec, read_metric, r
 
 def test_an_empty_judge_works() -> None:
     spec = JudgeSpec.model_validate({})
-    assert (spec.method, spec.alpha, spec.margin) == ("share", 0.05, 1.0)
+    assert (spec.method, spec.alpha, spec.margin) == ("adaptive", 0.05, 1.0)
 
 
 def test_a_metric_is_its_own_query_unless_it_says_otherwise() -> None:
