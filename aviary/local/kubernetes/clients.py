@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aviary.local import debian
+from aviary.local import debian, golang
 from aviary.local.kubernetes.programs import VERSION, KubernetesError, go, linked
 
 SOURCE: Final = Path(__file__).parent / "build_clients"
@@ -60,7 +59,7 @@ async def install_clients(cache: Path, say: Callable[[str], None]) -> ClientTool
     with await asyncio.to_thread(debian.locked, made.root.parent / "lock"):
         if made.is_there():
             return made
-        if shutil.which("go") is None:
+        if not golang.is_there():
             raise KubernetesError("go is not there, which builds helm and kubectl (golang.org)")
         say("building helm and kubectl from source, once: about a minute of two free cores")
         flags = ("-trimpath", "-mod=readonly", "-ldflags", linked(), "-o", f"{made.root}/bin/")

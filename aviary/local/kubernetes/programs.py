@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,8 @@ from typing import Any, Final
 
 import yaml
 
-from aviary.local import debian
+from aviary.local import debian, golang
+from aviary.local.golang import GoError
 
 SOURCE: Final = Path(__file__).parent / "build"
 VERSION: Final = "1.36.3"
@@ -29,7 +28,6 @@ _ETCD: Final = "go.etcd.io/etcd/server/v3"
 _ISTIO: Final = "istio.io/istio"
 _GATEWAY: Final = "sigs.k8s.io/gateway-api"
 _RECIPE: Final = 1
-_TAIL: Final = 2_000
 
 
 class KubernetesError(RuntimeError):
@@ -79,7 +77,7 @@ def tools(cache: Path) -> KubernetesTools:
 
 def to_build(cache: Path) -> int:
     """The minutes that `install` would take; 0 where it is done, or can't be."""
-    return 0 if tools(cache).is_there() or shutil.which("go") is None else MINUTES
+    return 0 if tools(cache).is_there() or not golang.is_there() else MINUTES
 
 
 async def install(cache: Path, say: Callable[[str], None]) -> KubernetesTools:
@@ -99,7 +97,7 @@ async def install(cache: Path, say: Callable[[str], None]) -> KubernetesTools:
     with await asyncio.to_thread(debian.locked, made.root.parent / "lock"):
         if made.is_there():
             return made
-        if shutil.which("go") is None:
+        if not golang.is_there():
             raise KubernetesError("go is not there, which builds Kubernetes (golang.org, 1.26)")
         say(
             f"building Kubernetes {VERSION}, etcd and istiod from source, once: "
@@ -173,24 +171,10 @@ async def go(*words: str, source: Path = SOURCE) -> str:
     Raises:
         KubernetesError: it failed.
     """
-    process = await asyncio.create_subprocess_exec(
-        "go", *words,
-        cwd=source,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
-    )  # fmt: skip
     try:
-        output, errors = await process.communicate()
-    finally:
-        if process.returncode is None:  # cancelled: it must not go on alone
-            process.terminate()
-            await process.wait()
-    if process.returncode != 0:
-        text = errors.decode(errors="replace")[-_TAIL:]
-        raise KubernetesError(f"go {words[0]}: ended with {process.returncode}:\n{text}")
-    return output.decode()
+        return await golang.go(source, *words)
+    except GoError as error:
+        raise KubernetesError(str(error)) from error
 
 
 def _digest() -> str:
