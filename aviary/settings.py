@@ -127,6 +127,30 @@ class Settings(AccessSettings):
         description="Deploy events older than so many seconds are not acted upon; 0: no limit.",
     )
 
+    watch_connection: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Where templates are: a connection of kind kubernetes; the pod's own cluster "
+        "and namespace when not set.",
+    )
+    watch_quiet_s: float = Field(
+        default=5.0,
+        ge=0,
+        le=3600,
+        description="Seconds without another changed template after which those before go out.",
+    )
+    watch_longest_s: float = Field(
+        default=60.0,
+        ge=0,
+        le=86_400,
+        description="Seconds that a changed template waits for others at most.",
+    )
+    watch_revision: str = Field(
+        default="aviary.dev/revision",
+        pattern=r"^[A-Za-z0-9./_-]{1,300}(,[A-Za-z0-9./_-]{1,300}){0,9}$",
+        description="Annotations of templates that name a commit, comma-separated.",
+    )
+
     webhook_host: str = Field(default="127.0.0.1")
     webhook_port: int = Field(default=8088, ge=0, le=65535)
     webhook_max_body: int = Field(
@@ -186,6 +210,11 @@ class Settings(AccessSettings):
     def in_cell(self) -> Cell:
         """The cell of this installation."""
         return Cell(self.cell)
+
+    @property
+    def watch_revisions(self) -> tuple[str, ...]:
+        """Annotations that name a commit; the first that a template has counts."""
+        return tuple(self.watch_revision.split(","))
 
     @property
     def main_queue(self) -> str:

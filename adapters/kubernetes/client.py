@@ -256,7 +256,7 @@ class KubernetesClient:
             return False
         return True
 
-    async def watch(
+    async def watch(  # noqa: PLR0913 - as the API has it
         self,
         resource: Resource,
         namespace: str | None = None,
@@ -264,10 +264,12 @@ class KubernetesClient:
         since: str,
         labels: str = "",
         fields: str = "",
+        bookmarks: bool = False,
     ) -> AsyncIterator[tuple[str, Json]]:
         """What changes, as the type (ADDED, MODIFIED, DELETED) and the object.
 
-        Ends after some minutes, or as the connection is cut: list again, and watch from there.
+        Ends after some minutes, or as the connection is cut: list again, and watch from there; or
+        watch again from the `resourceVersion` of what came last.
 
         Args:
             resource: their kind.
@@ -275,13 +277,14 @@ class KubernetesClient:
             since: the resourceVersion of a list.
             labels: a selector, as of `list_all`.
             fields: likewise.
+            bookmarks: give BOOKMARK as well, with an object that has only a `resourceVersion`.
 
         Raises:
             Expired: too much has happened since: list again.
             Retryable: it could not be asked, or the connection was cut.
         """
         asked = {"watch": "true", "resourceVersion": since, "timeoutSeconds": _WATCH_S}
-        asked |= _selectors(labels, fields)
+        asked |= _selectors(labels, fields) | {"allowWatchBookmarks": "true" if bookmarks else ""}
         what = f"watch {resource}"
         request = _Request("GET", resource.path(namespace), what, asked=asked)
         async with self._answer(request, _WATCH_S + _SILENCE_S) as answer:
@@ -290,7 +293,7 @@ class KubernetesClient:
                 if kind == "ERROR":
                     status = changed.get("code") if isinstance(changed, dict) else None
                     raise error_of(what, status if type(status) is int else 500, {}, changed)
-                if kind != "BOOKMARK" and isinstance(changed, dict):
+                if (bookmarks or kind != "BOOKMARK") and isinstance(changed, dict):
                     yield kind, changed
 
     async def logs(  # noqa: PLR0913 - as the API has it

@@ -26,6 +26,7 @@ def build_app() -> typer.Typer:
         releases,
         report,
         routers,
+        watching,
     )
 
     app = typer.Typer(
@@ -42,6 +43,7 @@ def build_app() -> typer.Typer:
     releases.register(app)
     report.register(app)
     processes.register(app)
+    watching.register(app)
     builds.register(app)
     judge.register(app)
     local.register(app)

@@ -39,7 +39,7 @@ def worker(address: AddressOption = None, namespace: NamespaceOption = None) -> 
     """Run the workflows and activities."""
     from aviary.worker import run_worker  # noqa: PLC0415 - heavy, and only wanted here
 
-    _run([run_worker], _settings(None, address, namespace), "worker")
+    run_process([run_worker], settings_of(None, address, namespace), "worker")
 
 
 def bridge(
@@ -48,14 +48,14 @@ def bridge(
     """Turn what Kafka brings into releases and signals."""
     from aviary.bridge import run_bridge  # noqa: PLC0415
 
-    _run([run_bridge], _settings(catalog, address, namespace), "bridge")
+    run_process([run_bridge], settings_of(catalog, address, namespace), "bridge")
 
 
 def webhook(catalog: CatalogOption = None) -> None:
     """Take alerts from Alertmanager and put them on Kafka."""
     from aviary.webhook import run_webhook  # noqa: PLC0415
 
-    _run([run_webhook], _settings(catalog, None, None), "webhook")
+    run_process([run_webhook], settings_of(catalog), "webhook")
 
 
 def serve(
@@ -67,7 +67,7 @@ def serve(
     from aviary.webhook import run_webhook  # noqa: PLC0415
     from aviary.worker import Standing, run_bare_worker  # noqa: PLC0415
 
-    settings = _settings(catalog, address, namespace)
+    settings = settings_of(catalog, address, namespace)
     shown_by_bridge, standing = new_registry("worker"), Standing(settings)
     beside = Beside(shown_by_bridge, ready=standing.ready, alive=standing.alive)
     parts: list[Run] = [
@@ -75,16 +75,19 @@ def serve(
         partial(run_bridge, beside=beside),
         run_webhook,
     ]
-    _run(parts, settings, "serve")
+    run_process(parts, settings, "serve")
 
 
-def _settings(catalog: Path | None, address: str | None, namespace: str | None) -> Settings:
+def settings_of(
+    catalog: Path | None, address: str | None = None, namespace: str | None = None
+) -> Settings:
+    """The settings of a process, with what its command line says."""
     from aviary.settings import load_settings  # noqa: PLC0415
 
     return load_settings(catalog=catalog, temporal_address=address, temporal_namespace=namespace)
 
 
-def _run(parts: list[Run], settings: Settings, role: str = "serve") -> NoReturn:
+def run_process(parts: list[Run], settings: Settings, role: str = "serve") -> NoReturn:
     """Run the parts until a signal or until one ends, then leave."""
     from aviary.logs import configure_logs  # noqa: PLC0415
     from aviary.telemetry.configure import Telemetry, configure_telemetry  # noqa: PLC0415

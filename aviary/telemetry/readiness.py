@@ -46,7 +46,7 @@ async def told(
     Args:
         ready: raises `Retryable` with the reason while the part can't work.
         registry: of the part.
-        role: worker, bridge or webhook.
+        role: worker, bridge, webhook or watch.
         pause: between two questions.
     """
     text = "1 while this part can do its work, 0 while what it needs is away."

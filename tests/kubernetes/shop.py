@@ -24,6 +24,7 @@ from adapters.kubernetes.resources import (
     Json,
     Resource,
 )
+from adapters.kubernetes.templates import TEMPLATE
 from aviary.local.kubernetes.cluster import Cluster
 from aviary.local.kubernetes.pods import TROUBLE, WHILE
 from schemas.deployment import Endpoint, Instance, Trouble, WantedVersion
@@ -161,7 +162,7 @@ class KubernetesSubject:
         whole = manifest()
         whole["metadata"] = {
             "name": service,
-            "labels": {"app": "shop", labels.TEMPLATE: "true", "team": "checkout"},
+            "labels": {"app": "shop", TEMPLATE: "true", "team": "checkout"},
             "annotations": {"argocd.argoproj.io/tracking-id": "x", "team.example/room": "7"},
         }
         about = {"metadata": {"name": service}}

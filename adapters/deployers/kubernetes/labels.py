@@ -18,7 +18,6 @@ SERVICE: Final = "aviary.dev/service"
 VERSION: Final = "aviary.dev/version"
 """A label, and an annotation, which has it as it is."""
 MADE_OF: Final = "aviary.dev/made-of"
-TEMPLATE: Final = "aviary.dev/template"
 RELEASE: Final = "aviary.dev/release"
 GENERATION: Final = "aviary.dev/generation"
 ORDER: Final = "aviary.dev/order"
@@ -34,7 +33,6 @@ PART: Final = "aviary.dev/part"
 """`fence`, of the object that outlives a version."""
 
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
-DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
 
 _VALUE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _PLAIN: Final = re.compile(r"[a-z0-9]+(\.[a-z0-9]+)*", re.ASCII)

@@ -19,11 +19,10 @@ from adapters.kubernetes.resources import (
     STATEFUL_SETS,
     Json,
 )
+from adapters.kubernetes.templates import HOW, RESTARTED, TEMPLATE, main_container
 from schemas.deployment import Trouble, WantedVersion
 
 APP_VERSION: Final = "app.kubernetes.io/version"
-_HOW: Final = ("minReadySeconds", "progressDeadlineSeconds", "revisionHistoryLimit", "strategy")
-"""What of a Deployment's spec a version has as well."""
 _OTHERS: Final = (
     "argocd.argoproj.io/",
     "kustomize.toolkit.fluxcd.io/",
@@ -78,9 +77,9 @@ async def find_template(
             raise Terminal(_SET.format(service=wanted.service, name=name))
         text = f"expected a template {resource.kind} {namespace}/{name}, there is none"
         raise TroubledError(Trouble.WRONG_RECIPE, text)
-    if options.template is None and labels.said(found, "labels").get(labels.TEMPLATE) != "true":
+    if options.template is None and labels.said(found, "labels").get(TEMPLATE) != "true":
         text = (
-            f'Deployment {namespace}/{name}: expected the label {labels.TEMPLATE}: "true", or '
+            f'Deployment {namespace}/{name}: expected the label {TEMPLATE}: "true", or '
             "template in the catalog"
         )
         raise TroubledError(Trouble.WRONG_RECIPE, text)
@@ -99,7 +98,7 @@ def deployment_of(
     """
     spec, about = template.get("spec") or {}, template.get("metadata") or {}
     pods = copy.deepcopy(spec.get("template") or {})
-    container = _container(pods, wanted, options)
+    container = main_container(pods, wanted.service, options.container)
     container["image"] = _image(container, wanted, options)
     _add_config(container, wanted.config)
     ours = labels.of(owner, wanted.service, wanted.version)
@@ -109,7 +108,7 @@ def deployment_of(
     if APP_VERSION in (kept.get("labels") or {}):
         versions[APP_VERSION] = labels.value(wanted.version)
     kept["labels"] = (kept.get("labels") or {}) | versions | marks
-    kept["annotations"] = _kept(kept.get("annotations"), ("kubectl.kubernetes.io/restartedAt",)) | {
+    kept["annotations"] = _kept(kept.get("annotations"), (RESTARTED,)) | {
         labels.VERSION: wanted.version
     }
     kept.pop("creationTimestamp", None)
@@ -126,27 +125,9 @@ def deployment_of(
                 labels.AUTOSCALED: "false" if options.autoscaler is None else "true",
             },
         },
-        "spec": {name: spec[name] for name in _HOW if name in spec}
+        "spec": {name: spec[name] for name in HOW if name in spec}
         | {"replicas": 0, "selector": {"matchLabels": selector | marks}, "template": pods},
     }
-
-
-def _container(pods: Json, wanted: WantedVersion, options: KubernetesOptions) -> Json:
-    """The container whose image is the version's."""
-    found = (pods.get("spec") or {}).get("containers")
-    every = [one for one in found or () if isinstance(one, dict)]
-    default = ((pods.get("metadata") or {}).get("annotations") or {}).get(labels.DEFAULT_CONTAINER)
-    names = [str(one.get("name")) for one in every]
-    wishes = (options.container,) if options.container else (default, wanted.service)
-    name = next((one for one in wishes if one in names), None)
-    if name is None and len(every) == 1 and not options.container:
-        return every[0]
-    if name is None:
-        what = options.container or f"one called {wanted.service}, or container in the catalog"
-        raise Terminal(
-            f"{wanted.service}: container: expected {what}, the template has {', '.join(names)}"
-        )
-    return every[names.index(name)]
 
 
 def _image(container: Json, wanted: WantedVersion, options: KubernetesOptions) -> str:

@@ -9,9 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from aviary.local import debian
 from aviary.local.kubernetes.cluster import Cluster
-from aviary.local.kubernetes.programs import KubernetesError, install
 from aviary.local.parts import MissingPartError, envoy_program, traefik_program
 from schemas.route import AudienceBy
 from tests.contract.routers.wire import Instances
@@ -35,24 +33,14 @@ _SHORT = {
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """One cluster for all tests that do not break it."""
-    with asyncio.Runner() as runner:
-        try:
-            tools = runner.run(install(debian.cache_folder(), print))
-            made = Cluster(tools)
-            runner.run(made.__aenter__())
-        except KubernetesError as error:
-            pytest.skip(str(error))
-        try:
-            # What is cut off in its handshake leaves its socket to the collector.
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ResourceWarning)
-                runner.run(_prepare(made))
-                gc.collect()
-            yield made
-        finally:
-            runner.run(made.__aexit__())
+def cluster(cluster: Cluster) -> Cluster:
+    """The cluster of the group, with what routers need of it."""
+    # What is cut off in its handshake leaves its socket to the collector.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        asyncio.run(_prepare(cluster))
+        gc.collect()
+    return cluster
 
 
 async def _prepare(cluster: Cluster) -> None:

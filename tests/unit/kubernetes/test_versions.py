@@ -15,6 +15,7 @@ from adapters.deployers.kubernetes.beside import holds
 from adapters.deployers.kubernetes.options import KubernetesOptions
 from adapters.deployers.kubernetes.template import deployment_of
 from adapters.errors import Terminal
+from adapters.kubernetes.templates import DEFAULT_CONTAINER
 from schemas.deployment import WantedVersion
 
 SERVICES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
@@ -194,7 +195,7 @@ def test_of_several_containers_the_one_that_is_meant_gets_the_image() -> None:
         made(wanted(), given, container="nobody")
     by_recipe = made(wanted(), given, container="mesh")
     assert by_recipe["spec"]["template"]["spec"]["containers"][1]["image"] == "mesh:1.4.2"
-    given["spec"]["template"]["metadata"]["annotations"][labels.DEFAULT_CONTAINER] = "app"
+    given["spec"]["template"]["metadata"]["annotations"][DEFAULT_CONTAINER] = "app"
     by_annotation = made(wanted(), given)["spec"]["template"]["spec"]["containers"]
     assert [one["image"].rpartition(":")[2] for one in by_annotation] == ["1.4.2", "1"]
 
