@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from aviary import assert_own_packages
 from aviary.leaving import leave
+
+
+def called(program: str) -> str:
+    """What a person has typed: `kubectl aviary` where kubectl has run it as its plugin."""
+    return "kubectl aviary" if Path(program).name == "kubectl-aviary" else "aviary"
 
 
 def main() -> None:
@@ -17,7 +23,7 @@ def main() -> None:
     from aviary.cli import build_app  # noqa: PLC0415 - imports our packages: only after the check
 
     try:
-        build_app()(prog_name="aviary")
+        build_app()(prog_name=called(sys.argv[0]))
     except SystemExit as end:
         if "temporalio" in sys.modules and isinstance(end.code, int | None):
             leave(end.code or 0)
