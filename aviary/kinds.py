@@ -17,6 +17,7 @@ from adapters.hooks.run import RUN
 from adapters.metrics.prometheus import PROMETHEUS
 from adapters.notifiers.apprise import APPRISE
 from adapters.routers.alb import ALB
+from adapters.routers.caddy import CADDY
 from adapters.routers.envoy import ENVOY
 from adapters.routers.flagd import FLAGD
 from adapters.routers.gateway_api import GATEWAY_API
@@ -29,6 +30,7 @@ from aviary.registry import Registry
 
 ROUTERS: Final = (
     ALB,
+    CADDY,
     ENVOY,
     FLAGD,
     GATEWAY_API,

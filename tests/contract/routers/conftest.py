@@ -9,6 +9,7 @@ import pytest
 from adapters.routers.alb.client import Elb
 from adapters.routers.alb.router import AlbRouter
 from adapters.routers.alb.router import Pace as AlbPace
+from adapters.routers.caddy.router import Pace as CaddyPace
 from adapters.routers.envoy.router import EnvoyRouter
 from adapters.routers.gateway_api import GATEWAY_API
 from adapters.routers.haproxy.router import HaproxyRouter
@@ -21,12 +22,13 @@ from adapters.routers.traefik.pace import Pace
 from adapters.routers.traefik.router import TraefikRouter
 from adapters.routers.traefik.store import Store
 from aviary.local.debian import DebianError
-from aviary.local.parts import MissingPartError, envoy_program, traefik_program
+from aviary.local.parts import MissingPartError, caddy_program, envoy_program, traefik_program
 from schemas.route import AudienceBy
 from tests.contract.routers.claims import EVERY, claimed
 from tests.contract.routers.coarse import CoarseGateway
 from tests.contract.routers.live import LiveEnvoy
 from tests.contract.routers.live_alb import LiveAlb
+from tests.contract.routers.live_caddy import LiveCaddy
 from tests.contract.routers.live_haproxy import LiveHaproxy, haproxy_root
 from tests.contract.routers.live_nginx import LiveNginx, nginx_root
 from tests.contract.routers.live_traefik import (
@@ -39,6 +41,7 @@ from tests.contract.routers.served import running
 from tests.contract.routers.subjects import (
     SUBJECTS,
     AlbSubject,
+    CaddySubject,
     CoarseSubject,
     EnvoySubject,
     ExampleSubject,
@@ -97,6 +100,33 @@ def live_haproxy(
     live = LiveHaproxy(haproxy_packages, tmp_path_factory.mktemp("haproxy"), instances)
     with running(live):
         yield live
+
+
+@pytest.fixture(scope="session")
+def caddy_binary() -> Path:
+    """Caddy's program."""
+    return _or_skip(caddy_program)
+
+
+@pytest.fixture(scope="module")
+def live_caddy(
+    caddy_binary: Path, tmp_path_factory: pytest.TempPathFactory, instances: Instances
+) -> Iterator[LiveCaddy]:
+    """One Caddy for the tests of a module; each test has services of its own."""
+    live = LiveCaddy(caddy_binary, tmp_path_factory.mktemp("caddy"), instances)
+    try:
+        with running(live):
+            yield live
+    finally:
+        live.clean()
+
+
+@pytest.fixture
+async def caddy_subject(live_caddy: LiveCaddy) -> AsyncIterator[CaddySubject]:
+    pace = CaddyPace(confirm_within=20.0, answer_within=5.0, load_within=20.0, lock_within=5.0)
+    router = live_caddy.router(pace)  # the machine may be busy
+    yield CaddySubject(live_caddy, router)
+    await router.aclose()
 
 
 @pytest.fixture(scope="session")

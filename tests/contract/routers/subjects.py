@@ -15,6 +15,9 @@ import httpx
 from adapters.ports import Part, Routing
 from adapters.routers.alb.capabilities import kept
 from adapters.routers.alb.router import AlbRouter
+from adapters.routers.caddy.capabilities import CAPABILITIES as CADDY_CAPABILITIES
+from adapters.routers.caddy.router import CaddyRouter
+from adapters.routers.caddy.values import threshold
 from adapters.routers.envoy.capabilities import CAPABILITIES as ENVOY_CAPABILITIES
 from adapters.routers.envoy.fleet import Pool
 from adapters.routers.envoy.names import resource_file
@@ -46,6 +49,7 @@ from tests.contract.routers.example import FOLDER, FolderProxy, FolderRouter
 from tests.contract.routers.fake_mesh import FakeMesh
 from tests.contract.routers.live import LiveEnvoy, free_port
 from tests.contract.routers.live_alb import LiveAlb
+from tests.contract.routers.live_caddy import LiveCaddy
 from tests.contract.routers.live_haproxy import LiveHaproxy
 from tests.contract.routers.live_nginx import LiveNginx
 from tests.contract.routers.live_traefik import LiveTraefik
@@ -306,6 +310,34 @@ class NginxSubject:
             return client.request(method, path, json=body, headers=headers)
 
 
+class CaddySubject:
+    def __init__(self, live: LiveCaddy, router: CaddyRouter) -> None:
+        self.caddy = live
+        self.router = router
+        self.routing = Routing.of(router, CADDY_CAPABILITIES)
+
+    def put_up(self, *versions: str, length: int = 0) -> str:
+        return self.caddy.add_service(*versions, length=length)
+
+    def name(self) -> str:
+        return new_name()
+
+    def instances_of(self, version: str, count: int) -> tuple[Endpoint, ...]:
+        ports = self.caddy.instance_ports(version, count)
+        return tuple(Endpoint(host="127.0.0.1", port=port) for port in ports)
+
+    async def call(
+        self, service: str, users: Iterable[str], asks: Asks = NOTHING
+    ) -> Mapping[str, str]:
+        async with Caller(self.caddy.port, service) as caller:
+            return await caller.users(users, **_headers(asks))
+
+    async def change_by_hand(self, service: str, weight: float) -> None:
+        path = self.caddy.folder.routes.folder / service
+        fields = path.read_text().split("|")
+        path.write_text("|".join([*fields[:2], threshold(round(weight * 100)), *fields[3:]]))
+
+
 class HaproxySubject:
     def __init__(self, live: LiveHaproxy, router: HaproxyRouter) -> None:
         self.haproxy = live
@@ -535,6 +567,7 @@ SUBJECTS: Final[dict[str, Capabilities]] = {
     "several": joint([MemoryRouter().capabilities] * 2),
     "envoy": ENVOY_CAPABILITIES,
     "flagd": FLAGD.capabilities,
+    "caddy": CADDY_CAPABILITIES,
     "gateway_api": GATEWAY_API.capabilities,
     "haproxy": HAPROXY_CAPABILITIES,
     "istio": ISTIO.capabilities,

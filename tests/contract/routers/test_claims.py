@@ -15,6 +15,7 @@ LACKING = {
     "envoy": set(),
     "nginx": {"instances", "mirroring"},
     "flagd": EVERY - {"any weight", "fence", "sticky"},
+    "caddy": {"instances", "mirroring", "users"},
     "gateway_api": {"counts", "users", "sticky", "endpoints"},
     "istio": {"users", "sticky", "endpoints"},
     "haproxy": {"mirroring", "users"},

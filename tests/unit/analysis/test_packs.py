@@ -24,6 +24,7 @@ VARIABLES = {"service": "checkout", "version": "1.4.2", "pool": "checkout@1~4~2"
 
 def test_all_packs_are_there() -> None:
     assert set(PACKS.names) == {
+        "caddy",
         "envoy",
         "haproxy",
         "istio",
@@ -64,7 +65,7 @@ def test_a_metric_gets_its_queries_from_the_pack() -> None:
 
 
 def test_what_a_pack_does_not_have_is_an_error() -> None:
-    with pytest.raises(ValueError, match="unknown pack nope, expected envoy"):
+    with pytest.raises(ValueError, match="unknown pack nope, expected caddy"):
         PACKS.resolve(JudgeSpec(pack="nope"), RatioMetric(name="errors"))
     with pytest.raises(ValueError, match="no query oops, expected client_errors"):
         PACKS.resolve(JudgeSpec(pack="envoy"), RatioMetric(name="errors", query="oops"))

@@ -39,7 +39,7 @@ def own(value: str, kind: str = "ratio") -> str:
 WRONG = [
     (
         "  a: {judge: {pack: ngnix}}\n",
-        "5: services.a.judge.pack: got 'ngnix', expected envoy, haproxy, ",
+        "5: services.a.judge.pack: got 'ngnix', expected caddy, envoy, haproxy, ",
     ),
     (
         "  a: {judge: {pack: ngnix}}\n",
