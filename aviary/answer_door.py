@@ -16,12 +16,13 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
-from starlette.requests import ClientDisconnect
 from temporalio.client import Client
 
 from adapters.errors import Retryable, Terminal
 from adapters.hooks.tokens import AnswerTokens, Called
 from aviary.access_settings import secret_at_use
+from aviary.api.audit import audit
+from aviary.api.problems import Problem, problem_answer, read_body
 from aviary.bearer import bearer_of
 from aviary.connect import connect_temporal
 from aviary.hook_answers import Given, give
@@ -42,7 +43,7 @@ _BODY_S: Final = 10.0
 _SHOWN: Final = 500
 _log = structlog.get_logger("aviary.webhook")
 
-_REFUSED: Final = {
+_STATUS: Final = {
     NotTaken.UNFIT: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotTaken.UNKNOWN: HTTPStatus.GONE,
     NotTaken.OTHERWISE: HTTPStatus.CONFLICT,
@@ -78,14 +79,6 @@ Give = Callable[[str, LateAnswer], Awaitable[Given]]
 """Gives an answer to the canary of a service. Raises `Retryable`."""
 
 
-class _Refused(Exception):  # noqa: N818 - an answer, not a failure
-    """What is answered in place of 200."""
-
-    def __init__(self, status: HTTPStatus, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.status, self.reason, self.detail = status, reason, detail
-
-
 class AnswerDoor:
     """Takes answers over HTTP.
 
@@ -103,51 +96,48 @@ class AnswerDoor:
 
     async def answer(self, request: Request) -> JSONResponse:
         """Answer one request: 200 once the hook has answered so, now or before."""
-        headers = {}
         try:
-            status, body = HTTPStatus.OK, await self._take(request)
-        except _Refused as refused:
+            return JSONResponse(await self._take(request))
+        except Problem as refused:
             _log.warning("hook_answer_refused", status=refused.status, detail=refused.detail)
-            status, body = refused.status, {"reason": refused.reason, "detail": refused.detail}
-            if status is HTTPStatus.UNAUTHORIZED:
-                headers["WWW-Authenticate"] = "Bearer"
-            if status is HTTPStatus.SERVICE_UNAVAILABLE:
-                headers["Retry-After"] = "5"
-        return JSONResponse(body, status_code=status, headers=headers)
+            audit(request, None, "hook_answer", refused.status, {}, refused.reason)
+            return problem_answer(refused)
 
     async def _take(self, request: Request) -> dict[str, object]:
         called = self._called(request)
         if self._under_way >= self._most:
             text = "too many answers at once, expected it again later"
-            raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy", text)
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "busy", text)
         self._under_way += 1
         try:
-            late = _late(called, await _body(request))
+            late = _late(called, await read_body(request, BODY_MOST, _BODY_S))
             try:
                 given = await self._give(called.service, late)
             except (Retryable, Terminal) as error:
                 text = f"{cut(str(error), _SHOWN)}; expected the answer again later"
-                raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "away", text) from error
+                raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "away", text) from error
         finally:
             self._under_way -= 1
         if given.untaken is not None and not given.heard:
-            raise _Refused(_REFUSED[given.untaken], given.untaken.value, given.text)
+            raise Problem(_STATUS[given.untaken], given.untaken.value, given.text)
         taken = given.untaken is None
-        _log.info("hook_answered", service=called.service, call=called.call, taken=taken)
+        about = {"service": called.service, "call": called.call, "taken": taken}
+        _log.info("hook_answered", **about)
+        audit(request, f"hook:{called.call}", "hook_answer", HTTPStatus.OK, about)
         return {"taken": taken, "detail": given.text}
 
     def _called(self, request: Request) -> Called:
         """What the token of a request is for."""
         if self._tokens is None:
             text = "no hook may answer here: AVIARY_HOOK_ANSWER_SECRET is not set"
-            raise _Refused(HTTPStatus.NOT_FOUND, "closed", text)
+            raise Problem(HTTPStatus.NOT_FOUND, "closed", text)
         try:
             called = self._tokens.read(bearer_of(request))
         except Retryable as error:
-            raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "away", str(error)) from error
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "away", str(error)) from error
         if called is None:
             text = "authorization: missing or wrong, expected the answer_token of a call as bearer"
-            raise _Refused(HTTPStatus.UNAUTHORIZED, "unauthorized", text)
+            raise Problem(HTTPStatus.UNAUTHORIZED, "unauthorized", text)
         return called
 
 
@@ -168,30 +158,12 @@ def add_answers(app: FastAPI, door: AnswerDoor) -> None:
         return await door.answer(request)
 
 
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_S):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > BODY_MOST:
-                    text = f"body: larger than expected, at most {BODY_MOST} bytes"
-                    raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", text)
-    except TimeoutError:
-        text = f"body: not whole within {_BODY_S:g} s"
-        raise _Refused(HTTPStatus.REQUEST_TIMEOUT, "slow", text) from None
-    except ClientDisconnect:
-        text = "the sender has gone before its answer was whole"
-        raise _Refused(HTTPStatus.BAD_REQUEST, "disconnected", text) from None
-    return bytes(body)
-
-
 def _late(called: Called, body: bytes) -> LateAnswer:
     try:
         given = AnswerBody.model_validate_json(body)
     except ValidationError as error:
         status = HTTPStatus.UNPROCESSABLE_ENTITY
-        raise _Refused(status, NotTaken.UNFIT.value, cut(explain(error), _SHOWN)) from None
+        raise Problem(status, NotTaken.UNFIT.value, cut(explain(error), _SHOWN)) from None
     return LateAnswer(id=called.call, verdict=given.verdict, reason=given.reason, by=given.by)
 
 

@@ -15,6 +15,7 @@ from aviary.catalogs import read_catalog
 from aviary.routers import NO_CONNECTIONS
 from schemas.catalog import Catalog
 from schemas.catalog_file import CatalogError
+from schemas.files import mark_of
 
 _log = structlog.get_logger("aviary.catalog")
 
@@ -41,7 +42,7 @@ class CatalogWatch:
         self._path = path
         self._connections = connections
         self._lock = threading.Lock()
-        self._seen = _mark(path)
+        self._seen = mark_of(path)
         self._catalog = read_catalog(path, connections)
         self._valid = Gauge(
             "aviary_catalog_valid",
@@ -56,7 +57,7 @@ class CatalogWatch:
         A changed file that is not valid is reported once, and the last valid catalog stays in use.
         """
         with self._lock:
-            mark = _mark(self._path)
+            mark = mark_of(self._path)
             if mark != self._seen:
                 self._read()
                 self._seen = mark
@@ -67,7 +68,7 @@ class CatalogWatch:
 
         One that has not changed costs no change of threads, which an alert would have to wait for.
         """
-        if _mark(self._path) == self._seen:
+        if mark_of(self._path) == self._seen:
             return self._catalog
         return await asyncio.to_thread(self.current)
 
@@ -84,12 +85,3 @@ class CatalogWatch:
             self._valid.set(1)
             services = len(self._catalog.services)
             _log.info("catalog_read", path=str(self._path), services=services)
-
-
-def _mark(path: Path) -> tuple[int, int, int] | None:
-    """What differs after a change, also through a link as Kubernetes swaps them; None if gone."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

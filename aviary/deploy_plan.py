@@ -39,7 +39,7 @@ def plan_event(event: DeployEvent, record: str, catalog: Catalog) -> ReleasePlan
         return plan_release(
             catalog,
             event.deploy,
-            source=event.origin,
+            source=event.asked_by,
             environment=event.environment,
             images=event.images,
         )

@@ -20,18 +20,21 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 from opentelemetry.trace import SpanKind
 from pydantic import SecretStr
-from starlette.requests import ClientDisconnect
 
 from adapters.errors import Retryable, Terminal
 from adapters.kafka import Headers, Outgoing
 from adapters.links import Links
+from aviary.api.audit import audit
+from aviary.api.callers import Callers
+from aviary.api.problems import Problem, problem_answer, read_body
+from aviary.api.roles import Caller, Role
 from aviary.bearer import bears
 from aviary.deploy_plan import plan_event
 from aviary.telemetry.carrier import from_context, to_context, to_record
 from aviary.telemetry.spans import span
 from schemas import ids
 from schemas.catalog import Catalog
-from schemas.deploy import DeployEvent, parse_deploy
+from schemas.deploy import BY_HEADER, DeployEvent, parse_deploy
 from schemas.rejection import Rejected, RejectReason, load_json, show
 
 PATH: Final = "/events"
@@ -41,7 +44,6 @@ EVENT_MOST: Final = 1_000_000
 """Bytes of one event: what a topic of Kafka takes by default, less what stands beside the value."""
 EVENTS_MOST: Final = 100
 """Events of one batch."""
-PROBLEM: Final = "application/problem+json"
 _STRUCTURED: Final = "application/cloudevents+json"
 _BATCH: Final = "application/cloudevents-batch+json"
 _VALUES_MOST: Final = 200_000
@@ -50,7 +52,11 @@ _SMALL: Final = 16 * 1024
 """Bytes that are read and planned without a thread, in a few milliseconds."""
 _AT_ONCE: Final = 8
 """Requests that are under way at the same time: what they hold in memory is bounded."""
-_RETRY_S: Final = "5"
+_BODY_S: Final = 30.0
+_AUDITED: Final = 100
+"""Services of a release that a line of the audit names."""
+SIMPLE: Final = Caller("token:AVIARY_DEPLOY_TOKEN", frozenset({Role.DEPLOY}))
+"""Whoever bears the simple token."""
 
 _STATUS: Final = {
     RejectReason.UNPARSABLE: HTTPStatus.BAD_REQUEST,
@@ -74,19 +80,13 @@ class EventOptions:
     """How the receiver treats its callers."""
 
     token: SecretStr | None = None
-    """The bearer token of whoever may ask for releases; None: nobody may over HTTP."""
+    """The simple way: one bearer token with which whoever has it may ask for any release."""
     links: Links = field(default_factory=Links)
     """Where the pages about a release are."""
     patience_s: float = 5.0
     """Seconds that Kafka may take; after that the caller is told to come again."""
-
-
-class _Refused(Exception):  # noqa: N818 - an answer, not a failure
-    """What is answered in place of 202."""
-
-    def __init__(self, status: HTTPStatus, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.status, self.reason, self.detail = status, reason, detail
+    callers: Callers | None = None
+    """Says who else may, and for which services."""
 
 
 @dataclass(frozen=True)
@@ -136,34 +136,43 @@ class EventReceiver:
             return answer
 
     async def _answer(self, request: Request) -> JSONResponse:
+        caller: Caller | None = None
         try:
-            self._authorize(request)
-            accepted = await self._take(request)
-        except _Refused as refused:
+            caller = await self._authorize(request)
+            accepted = await self._take(request, caller)
+        except Problem as refused:
             _log.warning(
                 "event_refused",
                 status=refused.status,
                 reason=refused.reason,
                 detail=refused.detail,
             )
-            return _problem(refused)
+            audit(request, caller, "deploy", refused.status, {}, refused.reason)
+            return problem_answer(refused)
         return JSONResponse(accepted, status_code=HTTPStatus.ACCEPTED)
 
-    def _authorize(self, request: Request) -> None:
-        if self._options.token is None:
-            text = "no event is taken over HTTP: AVIARY_DEPLOY_TOKEN is not set"
-            raise _Refused(HTTPStatus.NOT_FOUND, "closed", text)
-        if not bears(request, self._options.token):
-            text = "authorization: missing or wrong, expected the deploy token as bearer"
-            raise _Refused(HTTPStatus.UNAUTHORIZED, "unauthorized", text)
+    async def _authorize(self, request: Request) -> Caller:
+        token, callers = self._options.token, self._options.callers
+        if token is not None and bears(request, token):
+            return SIMPLE
+        if callers is not None:
+            return await callers.allowed(request, (Role.DEPLOY,))
+        if token is None:
+            text = (
+                "no event is taken over HTTP: AVIARY_DEPLOY_TOKEN is not set, nor is "
+                "AVIARY_CALLERS_FILE"
+            )
+            raise Problem(HTTPStatus.NOT_FOUND, "closed", text)
+        text = "authorization: missing or wrong, expected the deploy token as bearer"
+        raise Problem(HTTPStatus.UNAUTHORIZED, "unauthorized", text)
 
-    async def _take(self, request: Request) -> dict[str, Any]:
+    async def _take(self, request: Request, caller: Caller) -> dict[str, Any]:
         if self._under_way >= _AT_ONCE:
             text = "too many requests at once, expected it again later"
-            raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy", text)
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "busy", text)
         self._under_way += 1
         try:
-            body = await _body(request)
+            body = await read_body(request, BODY_MOST, _BODY_S)
             kind = request.headers.get("content-type", "").strip()
             attributes = _attributes(request.headers.items())
             catalog = self._catalog()
@@ -174,36 +183,40 @@ class EventReceiver:
                     written = await asyncio.to_thread(_written, body, kind, attributes, catalog)
             except Rejected as why:
                 status = _STATUS.get(why.reason, HTTPStatus.UNPROCESSABLE_ENTITY)
-                raise _Refused(status, why.reason.value, why.text) from why
-            await self._write(written)
+                raise Problem(status, why.reason.value, why.text) from why
+            _check_scope(caller, written)
+            await self._write(written, caller)
         finally:
             self._under_way -= 1
         for one in written:
-            _log.info("event_taken", release=one.event.deploy.release, origin=one.event.origin)
+            deploy, origin = one.event.deploy, one.event.origin
+            _log.info("event_taken", release=deploy.release, origin=origin)
+            services = {each.service: each.version for each in deploy.services[:_AUDITED]}
+            about = {"release": deploy.release, "services": services, "origin": origin}
+            audit(request, caller, "deploy", HTTPStatus.ACCEPTED, about)
         told = [self._told(one.event) for one in written]
         return {"releases": told} if kind.lower().startswith(_BATCH) else told[0]
 
-    async def _write(self, written: Sequence[_Written]) -> None:
+    async def _write(self, written: Sequence[_Written], caller: Caller) -> None:
         """Write all; a caller that is told to come again may do so: the same event is one release.
 
         Raises:
-            _Refused: Kafka is away, or never takes one of them.
+            Problem: Kafka is away, or never takes one of them.
         """
         records = [one.record for one in written]
         try:
             with span("send aviary.deploys", SpanKind.PRODUCER, messaging__system="kafka"):
-                trace = tuple(to_record(from_context()))
+                own = (*_by(caller), *to_record(from_context()))
                 sent = [
-                    Outgoing(one.topic, one.value, one.key, (*one.headers, *trace))
-                    for one in records
+                    Outgoing(one.topic, one.value, one.key, (*one.headers, *own)) for one in records
                 ]
                 async with asyncio.timeout(self._options.patience_s):
                     await self._writer.send(sent)
         except (Retryable, TimeoutError) as error:
             text = f"Kafka did not confirm within {self._options.patience_s:g} s: {error}"
-            raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "kafka_away", text) from error
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "kafka_away", text) from error
         except Terminal as error:
-            raise _Refused(
+            raise Problem(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "kafka_refused", str(error)
             ) from error
 
@@ -218,42 +231,28 @@ class EventReceiver:
         }
 
 
-def _problem(refused: _Refused) -> JSONResponse:
-    """An error as RFC 9457 has it."""
-    headers = {}
-    if refused.status is HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"
-    if refused.status is HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = _RETRY_S
-    body = {
-        "type": "about:blank",
-        "title": refused.status.phrase,
-        "status": refused.status.value,
-        "reason": refused.reason,
-        "detail": refused.detail,
-    }
-    return JSONResponse(body, refused.status, headers, media_type=PROBLEM)
+def _by(caller: Caller) -> Headers:
+    """Who sent it; the simple token is nobody's in particular."""
+    return () if caller is SIMPLE else ((BY_HEADER, caller.name.encode()),)
 
 
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > BODY_MOST:
-                text = f"body: larger than expected, at most {BODY_MOST} bytes"
-                raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", text)
-    except ClientDisconnect:
-        text = "the sender has gone before its event was whole"
-        raise _Refused(HTTPStatus.BAD_REQUEST, "disconnected", text) from None
-    return bytes(body)
+def _check_scope(caller: Caller, written: Sequence[_Written]) -> None:
+    """Refuse a request that asks for a service which is not the caller's own.
+
+    Raises:
+        Problem: one of the events does.
+    """
+    named = {one.service for each in written for one in each.event.deploy.services}
+    if others := sorted(caller.outside(named)):
+        text = f"{caller.name} may not deploy {', '.join(others[:5])}"
+        raise Problem(HTTPStatus.FORBIDDEN, "forbidden", text)
 
 
 def _attributes(headers: Sequence[tuple[str, str]]) -> Mapping[str, str]:
     """CloudEvents' attributes of binary mode, by name.
 
     Raises:
-        _Refused: one is there twice, or not UTF-8 as the HTTP binding writes it (3.1.3.2).
+        Problem: one is there twice, or not UTF-8 as the HTTP binding writes it (3.1.3.2).
     """
     found: dict[str, str] = {}
     for name, value in headers:
@@ -263,10 +262,10 @@ def _attributes(headers: Sequence[tuple[str, str]]) -> Mapping[str, str]:
             text = unquote(value.encode("latin-1").decode("utf-8"), errors="strict")
         except UnicodeDecodeError:
             expected = f"{name}: got {show(value)}, expected UTF-8, percent-encoded"
-            raise _Refused(HTTPStatus.BAD_REQUEST, "not_cloudevent", expected) from None
+            raise Problem(HTTPStatus.BAD_REQUEST, "not_cloudevent", expected) from None
         if name in found:
             expected = f"{name}: there twice, expected once"
-            raise _Refused(HTTPStatus.BAD_REQUEST, "not_cloudevent", expected)
+            raise Problem(HTTPStatus.BAD_REQUEST, "not_cloudevent", expected)
         found[name] = text
     return {name.removeprefix("ce-"): text for name, text in found.items()}
 
@@ -278,7 +277,7 @@ def _written(
 
     Raises:
         Rejected: one of them can't be acted upon; which one stands before the text.
-        _Refused: the request is in none of CloudEvents' modes.
+        Problem: the request is in none of CloudEvents' modes.
     """
     media = kind.lower()
     if media.startswith(_BATCH):
@@ -293,7 +292,7 @@ def _written(
             f"content-type: got {show(kind)}, expected {_STRUCTURED}, {_BATCH}, or an event's "
             "attributes as ce- headers"
         )
-        raise _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported", text)
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported", text)
     return [_one(body, headers, catalog)]
 
 

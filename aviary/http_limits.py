@@ -27,6 +27,8 @@ ENOUGH_FILES: Final = 65_536
 BACKLOG: Final = 100
 """Connections accepted at once; more of them wait in the kernel."""
 LOG_EVERY_S: Final = 10.0
+PROLONG: Final = "aviary.prolong"
+"""In a scope: what gives the reader of an answer its time again, as it has taken a part of it."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Limits:
     body_s: float = 30.0
     """Seconds for the body after that."""
     answer_s: float = 60.0
-    """Seconds for the answer after that, until the caller has taken all of it."""
+    """Seconds for the answer after that, until the caller has taken all of it; of a stream, each
+    part of it."""
     head_bytes: int = 65_536
     """Bytes of a request line and its headers."""
 
@@ -131,6 +134,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Wait for the body."""
         super().on_headers_complete()
+        # A stream has no end within a time; its reader has to take each part of it within one.
+        self.scope[PROLONG] = self._prolong  # type: ignore[typeddict-unknown-key]
         self._in_head = False
         self._parts += 1
         self._expect(self.limits.body_s, Closed.BODY)
@@ -156,6 +161,10 @@ class LimitedProtocol(HttpToolsProtocol):
     @property
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
+
+    def _prolong(self) -> None:
+        if self._answering and self._in_head:
+            self._expect(self.limits.answer_s, Closed.ANSWER)
 
     def _expect(self, seconds: float, otherwise: Closed) -> None:
         self._expect_nothing()

@@ -19,6 +19,10 @@ from starlette.requests import ClientDisconnect
 
 from adapters.errors import Retryable, Terminal
 from adapters.kafka import Headers, Outgoing
+from aviary.api.audit import audit
+from aviary.api.callers import Callers
+from aviary.api.problems import Problem
+from aviary.api.roles import Role
 from aviary.bearer import bears
 from aviary.notifications import Received, ServiceOf, receive
 from aviary.recovery import Lost, Recovery
@@ -39,6 +43,8 @@ _SMALL: Final = 64 * 1024
 """A body that is read without a thread, in a millisecond or two."""
 _TOLD: Final = 5
 """Of the alerts of one notification that are wrong, how many the log names."""
+_SIMPLE: Final = "token:AVIARY_WEBHOOK_TOKEN"
+"""Whoever bears the simple token."""
 _BODIES: Final = 2
 """Bodies of the largest size that may be in memory."""
 
@@ -67,7 +73,9 @@ class WebhookOptions:
     """How the webhook treats its callers."""
 
     token: SecretStr | None = None
-    """The bearer token that every notification must carry; none is demanded if None."""
+    """The simple way: one bearer token that every notification must carry."""
+    callers: Callers | None = None
+    """Says who else may send; with neither anybody may."""
     max_body: int = MAX_BODY
     """Largest body, in bytes."""
     docs: bool = False
@@ -150,34 +158,53 @@ class Receiver:
 
     async def _answer(self, request: Request) -> JSONResponse:
         headers = {}
+        caller: str | None = None
+        refusal = ""
         try:
-            self._authorize(request)
+            caller = await self._authorize(request)
             status, body = HTTPStatus.OK, await self._take(request)
         except Refused as refused:
             _log.warning(
                 "refused", status=refused.status, reason=refused.reason, detail=refused.detail
             )
-            status = refused.status
+            status, refusal = refused.status, refused.reason
             if status is HTTPStatus.UNAUTHORIZED:
                 headers["WWW-Authenticate"] = "Bearer"
             body = {"reason": refused.reason, "detail": refused.detail, **refused.made_good}
         self._metrics.requests.labels(str(status.value)).inc()
+        audit(request, caller, "alerts", status, {"done": body}, refusal)
         return JSONResponse(body, status_code=status, headers=headers)
 
-    def _authorize(self, request: Request) -> None:
-        token = self._options.token
-        if token is not None and not bears(request, token):
-            # Counted, since its alerts are lost; but no stranger makes us ask or pause.
-            self._metrics.lost.labels(LossReason.UNAUTHORIZED.value).inc()
-            text = "authorization: missing or wrong, expected the bearer token of this webhook"
-            raise Refused(HTTPStatus.UNAUTHORIZED, "unauthorized", text)
+    async def _authorize(self, request: Request) -> str | None:
+        """Who sends it; None where anybody of this machine may.
 
-    def misdirected(self, request: Request) -> JSONResponse:
+        Alerts are not counted for how often somebody may ask: none may be lost by it.
+
+        Raises:
+            Refused: nobody who may.
+        """
+        token, callers = self._options.token, self._options.callers
+        if token is None and callers is None:
+            return None
+        if token is not None and bears(request, token):
+            return _SIMPLE
+        text = "authorization: missing or wrong, expected the bearer token of this webhook"
+        status = HTTPStatus.UNAUTHORIZED
+        if callers is not None:
+            try:
+                return (await callers.allowed(request, (Role.ALERTS,), limited=False)).name
+            except Problem as problem:
+                status, text = problem.status, problem.detail
+        # Counted, since its alerts are lost; but no stranger makes us ask or pause.
+        self._metrics.lost.labels(LossReason.UNAUTHORIZED.value).inc()
+        raise Refused(status, "unauthorized", text)
+
+    async def misdirected(self, request: Request) -> JSONResponse:
         """Answer what was sent to a path where nobody takes it; its alerts are lost."""
         status, reason = HTTPStatus.NOT_FOUND, LossReason.WRONG_PATH
         text = f"path: got {cut(request.url.path, NAME_MOST)!r}, expected /alertmanager"
         try:
-            self._authorize(request)
+            await self._authorize(request)
             self._metrics.lost.labels(reason.value).inc()
             _log.error("alerts_lost", reason=reason, detail=text)
         except Refused as refused:

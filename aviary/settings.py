@@ -156,6 +156,17 @@ class Settings(AccessSettings):
     webhook_max_body: int = Field(
         default=32 * 1024 * 1024, ge=1024, description="Bytes; 10,000 alerts of 3 kB each."
     )
+    callers_file: Path | None = Field(
+        default=None,
+        description="YAML: who may call the webhook, by token, with which roles; without it nobody "
+        "may ask about releases there.",
+    )
+    webhook_rate: float = Field(
+        default=20.0,
+        gt=0,
+        le=10_000,
+        description="Requests a second that one caller of that file may make, alerts apart.",
+    )
     metrics_host: str = Field(default="127.0.0.1")
     metrics_port: int = Field(
         default=0, ge=0, le=65535, description="Health and metrics; 0: a free port."

@@ -19,6 +19,12 @@ from adapters.http_access import open_client
 from adapters.kafka import Sender
 from aviary.access_settings import http_access, is_loopback, secret_of
 from aviary.answer_door import CLOSED, AnswerDoor, ByTemporal, add_answers, tokens_of
+from aviary.api.answers import Api
+from aviary.api.callers import Callers, CallersWatch
+from aviary.api.callers_file import CallersError
+from aviary.api.rates import Rates
+from aviary.api.routes import add_api, add_problems
+from aviary.api.source import TemporalReleases
 from aviary.builds.identity import named_build
 from aviary.catalog_watch import CatalogWatch
 from aviary.channels import links_of
@@ -84,6 +90,7 @@ def create_app(  # noqa: PLR0913 - its parts
     deciding: Callable[[], Container[str]] = frozenset,
     events: EventReceiver | None = None,
     door: AnswerDoor | None = None,
+    api: Api | None = None,
 ) -> FastAPI:
     """Build the webhook's app.
 
@@ -97,6 +104,7 @@ def create_app(  # noqa: PLR0913 - its parts
         deciding: names of labels that a label set too large keeps.
         events: takes deploy events; if left out there are none.
         door: takes the answers of hooks; if left out nobody may answer.
+        api: answers about releases; if left out nobody may ask.
     """
     registry = registry or CollectorRegistry()
     recovery = recovery or Recovery(None, service_of, lambda _: True, clock)
@@ -123,8 +131,11 @@ def create_app(  # noqa: PLR0913 - its parts
         """Take a notification (webhook version 4): one Kafka record for each alert."""
         return await receiver.answer(request)
 
+    add_problems(app)
     if events is not None:
         _add_events(app, events)
+    if api is not None:
+        add_api(app, api)
     add_answers(app, door or CLOSED)
     add_health(app, writer.check, registry, build=options.build)
 
@@ -132,7 +143,7 @@ def create_app(  # noqa: PLR0913 - its parts
     @app.post("/{path:path}", include_in_schema=False)
     async def elsewhere(request: Request) -> JSONResponse:
         """Say where notifications go."""
-        return receiver.misdirected(request)
+        return await receiver.misdirected(request)
 
     return app
 
@@ -157,18 +168,19 @@ def webhook_token(settings: Settings) -> SecretStr | None:
         Retryable: its file can't be read.
     """
     token = secret_of(settings, "webhook_token")
-    if token is not None:
+    if token is not None or settings.callers_file is not None:
         return token
     if not is_loopback(settings.webhook_host):
         raise SettingsError(
-            f"AVIARY_WEBHOOK_TOKEN: missing, expected a token since AVIARY_WEBHOOK_HOST is "
-            f"{settings.webhook_host!r}: whoever reaches the port could take a release back"
+            f"AVIARY_WEBHOOK_TOKEN: missing, expected a token (or AVIARY_CALLERS_FILE) since "
+            f"AVIARY_WEBHOOK_HOST is {settings.webhook_host!r}: whoever reaches the port could "
+            "take a release back"
         )
     _log.warning(
         "webhook_without_token",
         host=settings.webhook_host,
         meaning="every process of this machine can take a release back",
-        remedy="set AVIARY_WEBHOOK_TOKEN",
+        remedy="set AVIARY_WEBHOOK_TOKEN or AVIARY_CALLERS_FILE",
     )
     return None
 
@@ -194,6 +206,23 @@ class _Known:
         return self._deciding(self._catalog.current())
 
 
+def callers_of(settings: Settings) -> Callers | None:
+    """Who may call, beside those with a simple token; None where there is no file of them.
+
+    Raises:
+        SettingsError: the file is wrong.
+    """
+    if settings.callers_file is None:
+        return None
+    try:
+        watch = CallersWatch(settings.callers_file)
+    except CallersError as error:
+        lines = str(error).splitlines()
+        raise SettingsError("\n".join(f"AVIARY_CALLERS_FILE: {line}" for line in lines)) from None
+    rate = settings.webhook_rate
+    return Callers(watch.current, Rates(rate, 3 * rate, time.monotonic))
+
+
 async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
     """Run the webhook on `webhook_host`:`webhook_port` until `stop` is set.
 
@@ -206,13 +235,17 @@ async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
     """
     registry = new_registry("webhook")
     known = _Known(CatalogWatch(settings.catalog, registry, read_connections(settings)))
+    callers = callers_of(settings)
     options = WebhookOptions(
         token=webhook_token(settings),
+        callers=callers,
         max_body=settings.webhook_max_body,
         docs=settings.http_docs,
         build=named_build(settings),
     )
-    deploying = EventOptions(secret_of(settings, "deploy_token"), links_of(settings))
+    links = links_of(settings)
+    deploying = EventOptions(secret_of(settings, "deploy_token"), links, callers=callers)
+    api = None if callers is None else Api(callers, TemporalReleases(settings), links)
     taken = listen(settings.webhook_host, settings.webhook_port)
     sender = Sender(
         kafka_options(settings), (ids.TOPIC_ALERTS, ids.TOPIC_DEPLOYS, ids.TOPIC_DEADLETTERS)
@@ -234,8 +267,11 @@ async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
                 deciding=known.deciding,
                 events=EventReceiver(deploying, sender, known.catalog),
                 door=AnswerDoor(tokens_of(settings), ByTemporal(settings)),
+                api=api,
             )
             async with told(sender.check, registry, "webhook"):
                 await serve(app, taken, stop, name="webhook")
     finally:
+        if api is not None:
+            await api.aclose()
         await sender.close()

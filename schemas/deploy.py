@@ -34,7 +34,7 @@ from pydantic import (
 from schemas.base import Model, ReleaseId, ServiceName, Version
 from schemas.deployment import Config, ImageName
 from schemas.events import RELEASE_SOURCE
-from schemas.outside import NAME_MOST, TEXT_MOST, cut
+from schemas.outside import NAME_MOST, TEXT_MOST, Name, cut
 from schemas.purl import image_of, version_of
 from schemas.rejection import Rejected, RejectReason, explain, load_json, show
 
@@ -177,6 +177,10 @@ class DeployRequested(Model):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+BY_HEADER: Final = "aviary-by"
+"""Header of a record: who sent the event to the webhook, which wrote it."""
+
+
 class DeployEvent(Model):
     """A deploy event with what its envelope says."""
 
@@ -188,6 +192,9 @@ class DeployEvent(Model):
         default=None, description="The environment it is meant for, where the event says so."
     )
     deploy: DeployRequested
+    by: Name = Field(
+        default="", description="Who sent it, where the webhook took it from somebody known."
+    )
 
     @property
     def images(self) -> Images:
@@ -198,6 +205,11 @@ class DeployEvent(Model):
     def origin(self) -> str:
         """CloudEvents' identity of an event: its source and id."""
         return f"{self.source}#{self.id}"
+
+    @property
+    def asked_by(self) -> str:
+        """Who asks, for people: the event, and who sent it where that is known."""
+        return f"{self.origin}, sent by {self.by}" if self.by else self.origin
 
 
 class _Envelope(BaseModel):
@@ -262,7 +274,8 @@ def parse_deploy(value: bytes | None, headers: Headers = ()) -> DeployEvent:
     Raises:
         Rejected: with the reason and a text that names field, value and expectation.
     """
-    envelope = _envelope(value, _texts(headers))
+    texts = _texts(headers)
+    envelope = _envelope(value, texts)
     data = _data(envelope)
     if envelope.type == DEPLOY_TYPE:
         environment, deploy = None, _validated(DeployRequested, data)
@@ -278,6 +291,7 @@ def parse_deploy(value: bytes | None, headers: Headers = ()) -> DeployEvent:
         time=envelope.time,
         environment=environment,
         deploy=deploy,
+        by=texts.get(BY_HEADER, ""),
     )
 
 

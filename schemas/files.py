@@ -87,3 +87,12 @@ def decoded(content: bytes) -> str:
     except UnicodeDecodeError as error:
         text = f"UTF-8 text (byte {error.start}: {error.reason})"
         raise UnreadableError(text) from None
+
+
+def mark_of(path: Path) -> tuple[int, int, int] | None:
+    """What differs after a change, also through a link as Kubernetes swaps them; None if gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

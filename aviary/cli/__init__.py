@@ -26,6 +26,7 @@ def build_app() -> typer.Typer:
         releases,
         report,
         routers,
+        tokens,
         watching,
     )
 
@@ -50,5 +51,6 @@ def build_app() -> typer.Typer:
     notices.register(app)
     pools.register(app)
     routers.register(app)
+    tokens.register(app)
     completion.register(app)
     return app

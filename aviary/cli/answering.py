@@ -21,8 +21,8 @@ from aviary.cli.reaching import (
 )
 
 if TYPE_CHECKING:
-    from aviary.cli.remote import Releases
     from aviary.hook_answers import Given
+    from aviary.releases.remote import Releases
     from schemas.hooks import AskedHook
     from schemas.release import CanaryStatus
 

@@ -77,7 +77,7 @@ async def rows(settings: Settings, name: str) -> list[Row]:
         CommandError: Temporal can't be reached, or refused.
     """
     from aviary.builds.server import Deployment  # noqa: PLC0415
-    from aviary.cli.remote import Releases, failures_told  # noqa: PLC0415
+    from aviary.releases.remote import Releases, failures_told  # noqa: PLC0415
 
     client = (await Releases.connect(settings)).client
     deployment = Deployment(client, name)

@@ -3,53 +3,21 @@
 from __future__ import annotations
 
 import re
-from enum import IntEnum
 from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
 
 from aviary.cli.border import echo
-from schemas.outside import one_line, visible
+from aviary.releases.failing import CommandError as CommandError  # noqa: PLC0414 - public here
+from aviary.releases.failing import ExitCode as ExitCode  # noqa: PLC0414
+from aviary.releases.failing import UnansweredError as UnansweredError  # noqa: PLC0414
 from schemas.phases import CanaryPhase
 
 _NOT_ONE_OF = re.compile(r"'([^']*)' is not one of (.+)", re.DOTALL)
 _HINTED = re.compile(r"; (?:did you mean|services are)")
 _OF_SERVICES = {phase.value for phase in CanaryPhase if phase.about.asks}
 """States that people see of services, and ask releases for."""
-
-
-class ExitCode(IntEnum):
-    """What the command line ends with; documented in `docs/reference/cli.md`."""
-
-    OK = 0
-    FAILURE = 1
-    """A server can't be reached, or it refused."""
-    BAD_INPUT = 2
-    """An option, a document or an event is wrong."""
-    ROLLED_BACK = 3
-    """`release watch`: the release went back."""
-    NOT_FOUND = 4
-    """There is no such release."""
-    INTERRUPTED = 130
-    """`release watch`: Ctrl-C; the release goes on."""
-
-
-class CommandError(Exception):
-    """Ends a command with a text for stderr and an exit code.
-
-    The text is one line: what would break it is shown as a blank, unless it was made with `lines`.
-    """
-
-    def __init__(self, code: ExitCode, text: str, *, lines: bool = False) -> None:
-        """Keep both."""
-        super().__init__(text)
-        self.code = code
-        self.text = visible(text, lines=True) if lines else one_line(text)
-
-
-class UnansweredError(CommandError):
-    """Nobody answers now: a worker or Temporal is away, and may come back."""
 
 
 MEANT: Final = {

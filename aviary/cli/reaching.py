@@ -12,7 +12,7 @@ import typer
 from aviary.cli.options import checked
 
 if TYPE_CHECKING:
-    from aviary.cli.remote import Releases
+    from aviary.releases.remote import Releases
     from aviary.settings import Settings
 
 _T = TypeVar("_T")
@@ -69,7 +69,7 @@ def temporal_settings(address: str | None, namespace: str | None) -> Settings:
 
 def with_releases(settings: Settings, use: Callable[[Releases], Awaitable[_T]]) -> _T:
     """Use the releases of these settings."""
-    from aviary.cli.remote import Releases  # noqa: PLC0415 - brings in Temporal's SDK
+    from aviary.releases.remote import Releases  # noqa: PLC0415 - brings in Temporal's SDK
 
     async def run() -> _T:
         return await use(await Releases.connect(settings))

@@ -36,7 +36,7 @@ from schemas.verdict import VerdictKind
 
 if TYPE_CHECKING:
     from aviary.cli.events import Asked
-    from aviary.cli.remote import Releases
+    from aviary.releases.remote import Releases
     from aviary.settings import Settings
     from schemas.release import ReleasePlan
 
@@ -204,8 +204,8 @@ def list_releases(  # noqa: PLR0913, PLR0917 - one parameter an option
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List releases, newest first."""
-    from aviary.cli.finding import Filters, moment  # noqa: PLC0415
     from aviary.cli.tables import found_as_data, print_found  # noqa: PLC0415
+    from aviary.releases.finding import Filters, moment  # noqa: PLC0415
 
     now = datetime.now(UTC)
     filters = Filters(

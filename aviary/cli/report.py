@@ -52,7 +52,7 @@ def report(
 
 
 async def _timeline(settings: Settings, release: str) -> Timeline:
-    from aviary.cli.remote import Releases, failures_told  # noqa: PLC0415 - brings in the SDK
+    from aviary.releases.remote import Releases, failures_told  # noqa: PLC0415 - brings in the SDK
     from aviary.report.running import with_running  # noqa: PLC0415
 
     releases = await Releases.connect(settings)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from aviary.cli.border import new_console, plain, show
 from aviary.cli.ways import may
+from aviary.releases.data import status_as_data as status_as_data  # noqa: PLC0414 - public here
 from schemas.base import format_duration
 from schemas.catalog import FullStep, Strategy
 from schemas.catalog_check import listed, many
@@ -29,7 +30,7 @@ from schemas.versions import short
 from schemas.waits import asking
 
 if TYPE_CHECKING:
-    from aviary.cli.remote import Found
+    from aviary.releases.remote import Found
     from schemas.timeline import Timeline
 
 STYLES: Final = {phase.value: phase.about.style for phase in (*CanaryPhase, *ReleasePhase)}
@@ -241,14 +242,6 @@ def _why(cause: Cause | None) -> str:
     return (
         f"{cause.text} (by {cause.by})" if cause.by and cause.by not in cause.text else cause.text
     )
-
-
-def status_as_data(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> dict[str, Any]:
-    """A release as plain data; `canaries` holds the running ones' own answers."""
-    return {
-        **status.model_dump(mode="json"),
-        "canaries": {name: canary.model_dump(mode="json") for name, canary in canaries.items()},
-    }
 
 
 def _state(word: str) -> Text:

@@ -11,8 +11,8 @@ from rich.text import Text
 from analysis.explain import length, percent, plain
 from aviary.cli import ways
 from aviary.cli.bars import UNICODE, Glyphs, bar, cut, folded
-from aviary.cli.sight import Sight
 from aviary.cli.tables import headline
+from aviary.releases.sight import Sight
 from schemas.base import format_duration
 from schemas.catalog_check import listed
 from schemas.live import Live, LiveMetric

@@ -16,9 +16,9 @@ from aviary.cli.bars import folded, glyphs_for
 from aviary.cli.border import PlainConsole, as_json, say
 from aviary.cli.changes import Changes
 from aviary.cli.failing import CommandError, ExitCode, UnansweredError
-from aviary.cli.sight import Sight
 from aviary.cli.tables import status_as_data
 from aviary.cli.tree import Look, Tree
+from aviary.releases.sight import Sight
 from schemas.release import CanaryStatus, ReleaseStatus
 
 PATIENCE: Final = timedelta(minutes=10)

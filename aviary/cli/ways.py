@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from schemas.release import CanaryStatus, ReleasePhase, ReleaseStatus, ServiceStatus
-from schemas.waits import commands, made_for, pauses
-
-_ENDS = {"approve": "whatever fires", "skip": "whatever fires"}
-"""What a command does that ends a wait for alerts."""
-_Seen = Sequence[CanaryStatus | ServiceStatus]
+from aviary.releases.words import seen_of, words_now
+from schemas.release import CanaryStatus, ReleaseStatus
+from schemas.waits import commands
 
 
 def may(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> list[str]:
@@ -21,27 +18,13 @@ def may(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> list[str
     """
     if status.phase.closed:
         return []
-    seen = [canaries.get(one.service) or one for one in status.services]
+    seen = seen_of(status, canaries)
     if not status.phase.forward:
         where = status.phase.words
         lines = [commands(one.ends_by, status.release, one.service) for one in seen if one.ends_by]
         if lines:
             return [f"The release is {where}. You may: `{'`, `'.join(lines)}`"]
         return [f"Nothing is left to decide: the release is {where}."]
-    words = _words(seen, paused=status.paused or any(pauses(one) for one in seen))
-    if not status.paused:
-        words["pause"] = ""
-    words["rollback"] = "leaves the queue" if status.phase is ReleasePhase.QUEUED else ""
+    words = words_now(status, canaries)
     offered = ", ".join(f"{word} ({why})" if why else word for word, why in words.items())
     return [f"You may: {offered}; `aviary release WORD {status.release}`"]
-
-
-def _words(seen: _Seen, *, paused: bool) -> dict[str, str]:
-    """The commands that end waits, and what each does."""
-    words = made_for(one.phase for one in seen)
-    for one in seen:
-        for word in one.ends_by:
-            words.setdefault(word, _ENDS.get(word, "ends the wait"))
-    if paused:
-        words["resume"] = "goes on"
-    return words

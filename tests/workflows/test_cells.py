@@ -15,9 +15,9 @@ from temporalio.testing import WorkflowEnvironment
 from activities.drift import DriftInput, DriftReport
 from aviary.attributes import ensure_attributes
 from aviary.bridge.temporal import TemporalGateway
-from aviary.cli.finding import Filters
-from aviary.cli.remote import Releases
 from aviary.history.fetch import fetch_timeline
+from aviary.releases.finding import Filters
+from aviary.releases.remote import Releases
 from aviary.settings import Settings
 from aviary.telemetry.census import Census
 from schemas.ids import (

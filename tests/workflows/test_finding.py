@@ -9,8 +9,8 @@ from temporalio.testing import WorkflowEnvironment
 
 from aviary.attributes import ensure_attributes
 from aviary.cli.failing import CommandError
-from aviary.cli.finding import Filters
-from aviary.cli.remote import Releases
+from aviary.releases.finding import Filters
+from aviary.releases.remote import Releases
 from aviary.settings import load_settings
 from schemas.deploy import DeployRequested
 from schemas.release import CauseKind, ReleasePhase, Tuning

@@ -11,8 +11,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 
 from activities.judge import JudgeRequest, JudgeResult
-from aviary.cli.remote import Releases
 from aviary.history.fetch import fetch_timeline
+from aviary.releases.remote import Releases
 from aviary.settings import load_settings
 from schemas.event_kinds import MomentKind
 from schemas.ids import SIGNAL_ROLLBACK

@@ -10,11 +10,11 @@ from typing import Final
 from temporalio.client import Client
 
 from aviary.cli.failing import CommandError
-from aviary.cli.remote import Releases
-from aviary.cli.sight import Sight
 from aviary.cli.watch import follow
 from aviary.local.shop import Fault
 from aviary.local.stack import Stack
+from aviary.releases.remote import Releases
+from aviary.releases.sight import Sight
 from aviary.settings import load_settings
 from schemas.release import CanaryStatus, ReleaseStatus
 

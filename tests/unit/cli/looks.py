@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from aviary.cli.sight import Sight
 from aviary.cli.tree import Look
+from aviary.releases.sight import Sight
 from schemas.live import Live, LiveMetric
 from schemas.release import (
     CanaryPhase,

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from aviary.cli import remote
 from aviary.cli.answering import chosen
 from aviary.cli.failing import CommandError, ExitCode
 from aviary.hook_answers import Given
+from aviary.releases import remote
 from aviary.settings import Settings
 from schemas.hooks import AskedHook, HookAnswer, HookMoment, LateAnswer, NotTaken, Said
 from schemas.phases import CanaryPhase

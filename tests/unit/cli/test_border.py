@@ -14,17 +14,18 @@ import pytest
 from rich.console import Console, Group
 from typer.main import get_command
 
-from aviary.cli import build_app, remote
+from aviary.cli import build_app
 from aviary.cli import builds as builds_command
 from aviary.cli import report as report_command
 from aviary.cli.border import as_json, new_console, show
 from aviary.cli.changes import Changes
 from aviary.cli.explain import Explanation
 from aviary.cli.failing import CommandError, ExitCode
-from aviary.cli.remote import Found
-from aviary.cli.sight import Sight
 from aviary.cli.tree import Look, Tree
 from aviary.hook_answers import Given
+from aviary.releases import remote
+from aviary.releases.remote import Found
+from aviary.releases.sight import Sight
 from aviary.settings import Settings
 from schemas.event_kinds import MomentKind
 from schemas.hooks import AskedHook, HookMoment

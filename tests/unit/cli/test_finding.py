@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aviary.cli.failing import CommandError, ExitCode
-from aviary.cli.finding import Filters, moment, quoted
+from aviary.releases.finding import Filters, moment, quoted
 from schemas.release import Cause, CauseKind, ReleasePhase, ReleaseStatus
 from schemas.verdict import VerdictKind
 from tests.unit.cli import looks

@@ -74,7 +74,7 @@ def test_a_watch_keeps_the_sdk_s_own_lines_out_of_its_picture() -> None:
 _WATCH = """
 import asyncio, logging
 from aviary.cli.failing import CommandError
-from aviary.cli.remote import Releases, _runtime
+from aviary.releases.remote import Releases, _runtime
 from aviary.settings import load_settings
 
 async def main():

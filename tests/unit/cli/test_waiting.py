@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from aviary.cli.finding import Filters
-from aviary.cli.remote import Found
 from aviary.cli.tables import found_as_data, print_found, print_status, told
 from aviary.cli.ways import may
+from aviary.releases.finding import Filters
+from aviary.releases.remote import Found
 from schemas.release import (
     CanaryPhase,
     Cause,

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from aviary.cli.failing import CommandError, ExitCode, UnansweredError
-from aviary.cli.sight import Sight
 from aviary.cli.watch import follow
+from aviary.releases.sight import Sight
 from schemas.release import (
     CanaryPhase,
     CanaryStatus,

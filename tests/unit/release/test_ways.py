@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from aviary.cli.finding import waits_for_people
 from aviary.cli.ways import may
+from aviary.releases.finding import waits_for_people
 from schemas.release import CanaryPhase, Command, ReleasePhase, ReleaseStatus
 from schemas.waits import asking, ends
 from tests.unit.release.test_pages import MOVING, NOW, canary_page, plan_of, report

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from aviary.cli.failing import CommandError, ExitCode
+from aviary.releases.failing import CommandError, ExitCode
 from schemas import attributes
 from schemas.base import parse_duration
 from schemas.ids import RELEASE_WORKFLOW

@@ -33,13 +33,13 @@ from temporalio.service import RPCError, RPCStatusCode
 from adapters.errors import Retryable
 from aviary.attributes import WANTED
 from aviary.bridge.temporal import TemporalGateway
-from aviary.cli.failing import CommandError, ExitCode, UnansweredError
-from aviary.cli.finding import Filters
-from aviary.cli.sight import Sight, sight_of
 from aviary.connect import connect_temporal
 from aviary.history.events import first
 from aviary.history.fetch import fetch_timeline
 from aviary.hook_answers import Given, give
+from aviary.releases.failing import CommandError, ExitCode, UnansweredError
+from aviary.releases.finding import Filters
+from aviary.releases.sight import Sight, sight_of
 from aviary.settings import Settings
 from schemas import attributes, ids
 from schemas.hooks import LateAnswer

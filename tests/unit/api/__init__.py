@@ -1,0 +1,1 @@
+"""The releases over HTTP: who may, what is shown, and how a release is told a word."""
