@@ -87,6 +87,8 @@ class JudgeRequest(Model):
     spec: JudgeSpec
     metrics: tuple[MetricSpec, ...]
     weight: Percent
+    apart: bool = Field(default=False, exclude_if=lambda apart: not apart)
+    """Whether the canary gets only what no split sends there, and is judged by that."""
     weight_changed_at: datetime
     bake: Bake | None = None
     """How long; None: until it fails or is cancelled."""
@@ -291,9 +293,13 @@ class JudgeActivities:
 
     async def _located(self, request: JudgeRequest, version: str) -> dict[str, str]:
         """What the queries of one arm are filled in with."""
-        locator = self._router_for(request.router).locator
+        routing = self._router_for(request.router)
+        apart = routing.apart if request.apart and version == request.canary else None
         with terminal_errors(), may_come_back():
-            pool = await locator.locate(request.service, version)
+            if apart is not None:
+                pool = await apart.locate_apart(request.service, version)
+            else:
+                pool = await routing.locator.locate(request.service, version)
         return {"service": request.service, "version": version, "pool": pool}
 
     async def _arm(

@@ -9,6 +9,7 @@ weight in silence.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
@@ -17,7 +18,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from schemas.base import Model
-from schemas.route import AudienceBy, Route
+from schemas.route import AudienceBy, Mirror, Route
 
 _HUNDREDTHS = 10_000
 """Steps of a weight in 100 percent."""
@@ -230,6 +231,13 @@ class Capabilities(Model):
         default=(), description="By what a canary can be for some requests only."
     )
     mirroring: bool = Field(default=False, description="Whether it can copy requests.")
+    mirror_reads: bool = Field(
+        default=False,
+        description="Whether it can copy GET, HEAD and OPTIONS alone; else it copies every method.",
+    )
+    mirror_mark: bool = Field(
+        default=False, description="Whether copies have the header that marks them."
+    )
     counts: Counting = Field(default=Counting.NONE, description="Who counts requests.")
     users: bool = Field(
         default=False, description="Whether requests, or a sample, are counted by user."
@@ -266,6 +274,18 @@ def lacking(route: Route, can: Capabilities) -> list[str]:
             for match in route.audience.any_of
             if match.by not in can.audiences
         ]
-    if route.mirror is not None and not can.mirroring:
-        found.append(f"mirror to {route.mirror.version}: expected none, it can't copy requests")
+    if route.mirror is not None:
+        found += (
+            f"mirror to {route.mirror.version}: {one}" for one in _no_mirror(route.mirror, can)
+        )
     return found
+
+
+def _no_mirror(mirror: Mirror, can: Capabilities) -> Iterator[str]:
+    if not can.mirroring:
+        yield "expected none, it can't copy requests"
+        return
+    if not can.mirror_reads and not mirror.writes:
+        yield "expected one with writes, it can't copy GET, HEAD and OPTIONS alone"
+    if not can.mirror_mark and not mirror.unmarked:
+        yield "expected one that may be unmarked, it gives copies no header"

@@ -8,10 +8,16 @@ from schemas.capabilities import Capabilities, Counting, at_most, can_do, next_w
 from schemas.catalog import Strategy
 from schemas.catalog_check import Finding, Path
 from schemas.judging import JudgeSpec, RampSpec
+from schemas.mirroring import NO_TERMS, MirrorTerms
+from schemas.route import MIRROR_HEADER
 
 
 def check_able(
-    strategy: Strategy, can: Capabilities, router: str, path: Path = ()
+    strategy: Strategy,
+    can: Capabilities,
+    router: str,
+    path: Path = (),
+    terms: MirrorTerms = NO_TERMS,
 ) -> Iterator[Finding]:
     """Give each thing that a strategy asks for and its router can't do.
 
@@ -20,12 +26,18 @@ def check_able(
         can: what the router of that service can do.
         router: its name, for a person: its kind.
         path: where the strategy stands in its document.
+        terms: which copies the service can take.
     """
     for index, step in enumerate(strategy.steps):
-        if not can_do(can.weights, step.weight):
-            yield Finding(
-                (*path, "steps", index, "weight"), step.weight, _nearest(step.weight, can, router)
-            )
+        at = (*path, "steps", index)
+        if step.weight is not None and not can_do(can.weights, step.weight):
+            yield Finding((*at, "weight"), step.weight, _nearest(step.weight, can, router))
+        if step.mirror is not None:
+            for expected in _check_mirror(can, router, terms):
+                yield Finding((*at, "mirror"), step.mirror, expected)
+        if step.preview and not can.forced:
+            expected = f"no preview: the router {router} can't be asked for a version"
+            yield Finding((*at, "preview"), step.preview, expected)
     if strategy.ramp is not None:
         yield from _check_ramp(strategy.ramp, can, router, (*path, "ramp"))
 
@@ -58,6 +70,22 @@ def unseen(judge: JudgeSpec, can: Capabilities, router: str) -> Iterator[str]:
         yield (
             f"judge.largest_user is not looked at: the router {router} keeps no user on a version, "
             "it draws each request anew"
+        )
+
+
+def _check_mirror(can: Capabilities, router: str, terms: MirrorTerms) -> Iterator[str]:
+    if not can.mirroring:
+        yield f"no mirror: the router {router} can't copy requests"
+        return
+    if not can.mirror_reads and not terms.writes:
+        yield (
+            f"mirror.writes of the service: the router {router} can't keep POST and what else "
+            "changes something out of the copies"
+        )
+    if not can.mirror_mark and not terms.unmarked:
+        yield (
+            f"mirror.unmarked of the service: the router {router} can't give copies the header "
+            f"{MIRROR_HEADER}"
         )
 
 

@@ -48,6 +48,7 @@ from schemas.catalog_check import (
 from schemas.deploy_spec import DeployerFacts, DeployerKinds, DeploySpec, deployer_kinds_of
 from schemas.hooks import Hook, Hooks
 from schemas.judging import JudgeSpec, MetricSpec, RampSpec
+from schemas.mirroring import NO_TERMS, MirrorTerms, check_switch, check_unseen_first, mixes_users
 from schemas.needs import Needs
 from schemas.notice import NoticeRule
 from schemas.router_spec import RouterFacts, RouterKinds, RouterSpec, kinds_of
@@ -132,10 +133,30 @@ def _no_gate(value: Any) -> Any:
     return None if value is False else value
 
 
+def _is_none(value: Any) -> bool:
+    return value is None
+
+
 class Step(Model):
     """One step as the document has it; written as a bare number it is only a weight."""
 
-    weight: SomePercent
+    weight: SomePercent | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="Share of the requests that it gets, percent.",
+    )
+    mirror: SomePercent | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="Instead of a weight: share of the requests that are copied to it, percent; no "
+        "user sees its answers.",
+    )
+    preview: Literal[True] | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="Instead of a weight: only who asks for the version by header or cookie gets "
+        "it.",
+    )
     bake: Bake | None = Field(default=None, description="Left out: the strategy's.")
     gate: Annotated[Gate | None, BeforeValidator(_no_gate)] = None
 
@@ -146,12 +167,27 @@ class Step(Model):
             return {"weight": value}
         return value
 
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if sum(one is not None for one in (self.weight, self.mirror, self.preview)) != 1:
+            raise ValueError("expected one of weight, mirror and preview")
+        return self
+
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """Allow the short forms."""
         return {"anyOf": [*PERCENT_SCHEMAS, handler(core_schema)]}
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+                for name in ("weight", "mirror", "preview")
+            ]
+        }
+    )
 
 
 class FullStep(Model):
@@ -160,6 +196,29 @@ class FullStep(Model):
     weight: Percent
     bake: Bake
     gate: Gate | None = None
+    mirror: Percent | None = Field(default=None, exclude_if=_is_none)
+    """Share of the requests that are copied, percent, at weight 0."""
+
+    @property
+    def text(self) -> str:
+        """What the version gets, in a few words: `5 %`, `copies of 25 %`, `preview`."""
+        if self.mirror is not None:
+            return f"copies of {self.mirror:g} %"
+        return f"{self.weight:g} %" if self.weight else "preview"
+
+    @property
+    def share(self) -> float:
+        """Share of the requests that its instances are to take, percent: given or copied."""
+        return self.mirror or self.weight
+
+
+class Shape(StrEnum):
+    """How a version gets the requests of users."""
+
+    CANARY = "canary"
+    """More and more of them, beside the old version."""
+    BLUE_GREEN = "blue_green"
+    """None of them until one switch of all."""
 
 
 class OnInconclusive(StrEnum):
@@ -173,6 +232,11 @@ class OnInconclusive(StrEnum):
 class Strategy(Model):
     """How a canary gets from nothing to all requests."""
 
+    shape: Shape = Field(
+        default=Shape.CANARY,
+        exclude_if=lambda shape: shape is Shape.CANARY,
+        description="blue_green: no user gets the version before all do, in one switch.",
+    )
     steps: tuple[Step, ...] = Field(
         default=(), max_length=100, description="Weights must grow; a last step of 100 is implied."
     )
@@ -212,13 +276,25 @@ class Strategy(Model):
                     "required": ["ramp"],
                     "properties": {"steps": {"maxItems": 0}, "ramp": {"type": "object"}},
                 },
+                {
+                    "required": ["shape"],
+                    "properties": {
+                        "shape": {"const": "blue_green"},
+                        "steps": {"maxItems": 0},
+                        "ramp": {"type": "null"},
+                    },
+                },
             ]
         }
     )
 
     @model_validator(mode="after")
     def _steps_or_ramp(self) -> Self:
-        if bool(self.steps) == (self.ramp is not None):
+        if self.switches:
+            weights = [step.weight for step in self.steps]
+            ramps = self.ramp is not None
+            _refuse("Strategy", check_switch(weights, ramps=ramps, shrinks=self.shrink_stable))
+        elif bool(self.steps) == (self.ramp is not None):
             raise ValueError("expected either steps or ramp, and not both")
         if self.shrink_stable and self.ramp is not None:
             raise ValueError("shrink_stable: expected steps: a ramp may give weight back")
@@ -228,7 +304,18 @@ class Strategy(Model):
     def _weights_grow(self) -> Self:
         weights = [step.weight for step in self.steps]
         _refuse("Strategy", check_weights(weights, ()))
+        _refuse("Strategy", check_unseen_first(weights))
         return self
+
+    @property
+    def switches(self) -> bool:
+        """Whether all users get the version in one switch."""
+        return self.shape is Shape.BLUE_GREEN
+
+    @property
+    def mixes_users(self) -> str:
+        """What puts users on two versions at once, in words; empty: nothing does."""
+        return mixes_users([one.weight for one in self.steps], ramps=self.ramp is not None)
 
     @property
     def bakes(self) -> bool:
@@ -237,11 +324,21 @@ class Strategy(Model):
 
     @property
     def full_steps(self) -> tuple[FullStep, ...]:
-        """The steps as they are carried out: defaults filled in, ending at 100 without a bake."""
+        """The steps as they are carried out: defaults filled in, ending at 100 without a bake.
+
+        A switch begins with a preview, unless it has steps before it.
+        """
         steps = [
-            FullStep(weight=step.weight, bake=step.bake or self.bake, gate=step.gate)
+            FullStep(
+                weight=step.weight or 0.0,
+                bake=step.bake or self.bake,
+                gate=step.gate,
+                mirror=step.mirror,
+            )
             for step in self.steps
         ]
+        if self.switches and (not steps or steps[0].weight):
+            steps.insert(0, FullStep(weight=0.0, bake=Bake(max=timedelta(0))))
         if not steps or steps[-1].weight < _FULL:
             steps.append(FullStep(weight=_FULL, bake=Bake(max=timedelta(0))))
         return tuple(steps)
@@ -264,6 +361,13 @@ class ServiceSpec(Model):
         default=None, description="Who puts its versions up; none: the pipeline does."
     )
     hooks: Hooks = Field(default=(), description="Beside those of the catalog and of its strategy.")
+    mirror: MirrorTerms = Field(
+        default=NO_TERMS, description="Which copies of requests its new versions can take."
+    )
+    side_by_side: bool = Field(
+        default=True,
+        description="Whether users may be on two versions at once; else only a switch of all does.",
+    )
     needs: Needs = Field(
         default_factory=dict,
         description='What a version needs, such as `schema: ">= 42"`: the hook of that name says '
@@ -333,6 +437,8 @@ class ResolvedService(Model):
     """The catalog's, the strategy's, then its own."""
     capabilities: Capabilities
     """Of the router's kind."""
+    mirror: MirrorTerms
+    side_by_side: bool
     deploy: DeploySpec | None = None
     """None: the pipeline puts its versions up."""
     needs: Needs = Field(default_factory=dict)
@@ -514,6 +620,8 @@ class Catalog(Model):
             alerts=spec.alerts or defaults.alerts,
             hooks=(*self.hooks, *found.hooks, *spec.hooks),
             capabilities=facts.capabilities,
+            mirror=spec.mirror,
+            side_by_side=spec.side_by_side,
             deploy=self.deploy(spec),
             needs=spec.needs,
         )

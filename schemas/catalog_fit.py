@@ -24,6 +24,7 @@ from schemas.judging import (
     is_acting_ratio,
     render,
 )
+from schemas.mirroring import SIDE_BY_SIDE, MirrorTerms
 from schemas.needs import AFTERWARDS
 from schemas.promql import SAMPLES, fault
 
@@ -54,6 +55,7 @@ def check_fit(catalog: Catalog) -> Iterator[Finding]:
     """Give what the services lack, as far as the catalog itself tells."""
     yield from check_judged(catalog, _unfit)
     yield from _beyond_routers(catalog)
+    yield from _side_by_side(catalog)
     yield from _untold_routers(catalog)
     yield from _unfit_hooks(catalog)
     yield from _unmet_needs(catalog)
@@ -115,20 +117,30 @@ def _unmet_needs(catalog: Catalog) -> Iterator[Finding]:
 
 def _beyond_routers(catalog: Catalog) -> Iterator[Finding]:
     """Give what strategies ask for and routers can't do, each pair once, where the strategy is."""
-    seen: set[tuple[str, str, Capabilities]] = set()
+    seen: set[tuple[str, str, Capabilities, MirrorTerms]] = set()
     for name, spec in catalog.services.items():
         strategy = spec.strategy or catalog.defaults.strategy
         found, router, facts = catalog.strategy(strategy), catalog.router(spec), catalog.facts(spec)
         if found is None or router is None or facts is None:
             continue
-        if (pair := (strategy, router.text, facts.capabilities)) in seen:
+        if (pair := (strategy, router.text, facts.capabilities, spec.mirror)) in seen:
             continue
         seen.add(pair)
         own: Path = ("strategies", strategy) if strategy in catalog.strategies else ()
-        for lacks in check_able(found, facts.capabilities, router.text, own):
+        for lacks in check_able(found, facts.capabilities, router.text, own, spec.mirror):
             yield (
                 lacks if own else Finding(("services", name, "strategy"), strategy, built_in(lacks))
             )
+
+
+def _side_by_side(catalog: Catalog) -> Iterator[Finding]:
+    """Give the services whose users can't be on two versions at once, and would be."""
+    for name, spec in catalog.services.items():
+        strategy = spec.strategy or catalog.defaults.strategy
+        found = catalog.strategy(strategy)
+        if not spec.side_by_side and found is not None and (what := found.mixes_users):
+            expected = SIDE_BY_SIDE.format(what=what)
+            yield Finding(("services", name, "strategy"), strategy, expected)
 
 
 def _untold_routers(catalog: Catalog) -> Iterator[Finding]:

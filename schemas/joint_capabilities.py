@@ -28,6 +28,8 @@ def joint(each: Sequence[Capabilities]) -> Capabilities:
         forced=_in_all(one.forced for one in each),
         audiences=_in_all(one.audiences for one in each),
         mirroring=all(one.mirroring for one in each),
+        mirror_reads=all(one.mirror_reads for one in each),
+        mirror_mark=all(one.mirror_mark for one in each),
         counts=min((one.counts for one in each), key=_COUNTING.index),
         users=all(one.users for one in each),
         instances=any(one.instances for one in each),

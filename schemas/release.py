@@ -332,6 +332,11 @@ class CanaryState(Model):
     sequence: int
     route: Route | None
     weight: Percent
+    apart: bool = Field(
+        default=False,
+        exclude_if=lambda apart: not apart,
+        description="Whether it gets only what no split sends there.",
+    )
     before: Version | None
     touched: tuple[int, ...] = Field(description="Stages that are to be undone should it go back.")
     first: bool = False
@@ -406,6 +411,11 @@ class CanaryReport(Model):
     sequence: int = Field(ge=0, description="Grows with every report; an older one is ignored.")
     phase: CanaryPhase
     weight: Percent = 0.0
+    copied: Percent = Field(
+        default=0.0,
+        exclude_if=lambda share: not share,
+        description="Share of the requests that are copied to it, percent.",
+    )
     step: int | None = Field(default=None, description="Index from 0 of the current step.")
     steps: int = 0
     stable: Version | None = Field(
@@ -427,6 +437,11 @@ class CanaryReport(Model):
         default=(), description="The newest of what it heard, and what each did, oldest first."
     )
     at: datetime
+
+    @property
+    def gets(self) -> str:
+        """What the version has, in a few words: `5 %`, `copies of 25 %`."""
+        return f"copies of {self.copied:g} %" if self.copied else f"{self.weight:g} %"
 
 
 class CanaryStatus(CanaryReport):
@@ -463,6 +478,11 @@ class ServiceStatus(Model):
     """Those that move in step with it, and itself; empty for one that is in no cycle."""
     phase: CanaryPhase
     weight: Percent = 0.0
+    copied: Percent = Field(
+        default=0.0,
+        exclude_if=lambda share: not share,
+        description="Share of the requests that are copied to it, percent.",
+    )
     step: int | None = None
     steps: int = 0
     stable: Version | None = None
@@ -472,6 +492,11 @@ class ServiceStatus(Model):
     ends_by: tuple[str, ...] = ()
     verdict: Verdict | None = None
     cause: Cause | None = None
+
+    @property
+    def gets(self) -> str:
+        """What the version has, in a few words: `5 %`, `copies of 25 %`."""
+        return f"copies of {self.copied:g} %" if self.copied else f"{self.weight:g} %"
 
     def shortened(self, longest: int) -> Self:
         """Without evidence, and with texts of at most so many characters."""

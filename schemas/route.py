@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from schemas.base import Model, Percent, ServiceName, SomePercent, Version
+
+MIRROR_HEADER: Final = "x-aviary-mirror"
+"""A copied request has it, with the value `true`; what it causes downstream should have it, too."""
 
 _ALL = 100.0
 _MOST_MATCHES = 20
@@ -53,6 +56,14 @@ class Mirror(Model):
 
     version: Version
     share: SomePercent = Field(description="Share of requests that are copied, percent.")
+    writes: bool = Field(
+        default=False,
+        description="Whether requests of every method are copied; else those of GET, HEAD and "
+        "OPTIONS alone, which change nothing.",
+    )
+    unmarked: bool = Field(
+        default=False, description="Whether copies may go without the header that marks them."
+    )
 
 
 class Route(Model):
@@ -150,6 +161,8 @@ class Route(Model):
     def text(self) -> str:
         """For a person: `1.4.1 95 %, 1.4.2 5 % (generation 3 of shop-1)`."""
         arms = ", ".join(f"{arm.version} {arm.weight:g} %" for arm in self.arms)
+        if self.mirror is not None:
+            arms += f", copies of {self.mirror.share:g} % to {self.mirror.version}"
         return f"{arms} (generation {self.generation} of {self.owner or 'nobody'})"
 
     @model_validator(mode="after")

@@ -8,15 +8,17 @@ line in each of the two tables.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from schemas.base import Model, Percent, SomeDuration
-from schemas.catalog import Bake, Gate, OnInconclusive, Strategy
+from schemas.base import Model, Percent, SomeDuration, SomePercent
+from schemas.catalog import Bake, FullStep, Gate, OnInconclusive, Strategy
 from schemas.hooks import Hook, HookMoment, OnNo, at
 from schemas.judging import RampSpec
+from schemas.mirroring import NO_TERMS, MirrorTerms
 
 
 class When(StrEnum):
@@ -121,6 +123,32 @@ class RampStage(_Stage):
     on_inconclusive: OnInconclusive = OnInconclusive.GATE
 
 
+class PreviewStage(_Stage):
+    """Let those who ask for the version by header or cookie have it; no user gets it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"kind": "preview", "step": 0}]})
+    when: ClassVar[When] = When.CHANGED
+    moves: ClassVar[bool] = True
+    effect: ClassVar[Effect | None] = Effect.TRAFFIC
+
+    kind: Literal["preview"] = "preview"
+
+
+class MirrorStage(_Stage):
+    """Send the version copies of requests, whose answers go to nobody; no user gets it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"kind": "mirror", "step": 0, "share": 25}]}
+    )
+    when: ClassVar[When] = When.CHANGED
+    moves: ClassVar[bool] = True
+    effect: ClassVar[Effect | None] = Effect.TRAFFIC
+
+    kind: Literal["mirror"] = "mirror"
+    share: SomePercent = Field(description="Share of the requests that are copied, percent.")
+    terms: MirrorTerms = Field(default=NO_TERMS, description="Which copies it can take.")
+
+
 class ShiftStage(_Stage):
     """Give the version a share of the requests."""
 
@@ -211,6 +239,8 @@ Stage = Annotated[
     | HookStage
     | FirstDeploymentStage
     | RampStage
+    | PreviewStage
+    | MirrorStage
     | ShiftStage
     | BakeStage
     | GateStage
@@ -228,6 +258,8 @@ KINDS: Final[dict[str, type[_Stage]]] = {
     "hook": HookStage,
     "first_deployment": FirstDeploymentStage,
     "ramp": RampStage,
+    "preview": PreviewStage,
+    "mirror": MirrorStage,
     "shift": ShiftStage,
     "bake": BakeStage,
     "gate": GateStage,
@@ -245,6 +277,7 @@ def stages_of(
     hooks: Sequence[Hook] = (),
     *,
     deploys: bool = False,
+    mirror: MirrorTerms = NO_TERMS,
 ) -> tuple[Stage, ...]:
     """The stages of a strategy: what a canary with it does, when nothing goes wrong.
 
@@ -253,6 +286,7 @@ def stages_of(
         last_point: of its group, where all come together before they hold; 0 without a group.
         hooks: of the service.
         deploys: whether its versions are put up and taken down, and not by a pipeline.
+        mirror: which copies its versions can take.
     """
     return (
         *((DeployStage(),) if deploys else ()),
@@ -260,7 +294,7 @@ def stages_of(
         *_asked(hooks, HookMoment.BEFORE_CANARY),
         FirstDeploymentStage(),
         *(_ramp(strategy, hooks) if strategy.ramp is not None else ()),
-        *_steps(strategy, last_point, hooks, deploys=deploys),
+        *_steps(strategy, last_point, hooks, deploys=deploys, mirror=mirror),
         *_asked(hooks, HookMoment.BEFORE_FINALIZE),
         HoldStage(),
         PromoteStage(),
@@ -278,7 +312,12 @@ def _ramp(strategy: Strategy, hooks: Sequence[Hook]) -> Iterator[Stage]:
 
 
 def _steps(
-    strategy: Strategy, last_point: int, hooks: Sequence[Hook], *, deploys: bool
+    strategy: Strategy,
+    last_point: int,
+    hooks: Sequence[Hook],
+    *,
+    deploys: bool,
+    mirror: MirrorTerms,
 ) -> Iterator[Stage]:
     unsure, steps = strategy.on_inconclusive, strategy.full_steps
     regrow = strategy.regrow_within if strategy.shrink_stable and deploys else None
@@ -288,10 +327,10 @@ def _steps(
             yield InStepStage(step=index - 1, point=index)
         if strategy.ramp is None:
             yield from _asked(hooks, HookMoment.BEFORE_STEP, index)
-        yield ShiftStage(step=index, weight=step.weight, regrow_within=regrow)
+        yield _given(step, index, regrow, mirror)
         asked: tuple[Hook, ...] = ()
         if step.bake.max:
-            following = steps[min(index + 1, len(steps) - 1)].weight
+            following = next(one.weight for one in (*steps[index + 1 :], steps[-1]) if one.weight)
             yield BakeStage(
                 step=index,
                 bake=step.bake,
@@ -309,6 +348,16 @@ def _steps(
         yield InStepStage(step=len(steps) - 1, point=last_point)
 
 
+def _given(
+    step: FullStep, index: int, regrow: timedelta | None, mirror: MirrorTerms
+) -> PreviewStage | MirrorStage | ShiftStage:
+    if step.mirror is not None:
+        return MirrorStage(step=index, share=step.mirror, terms=mirror)
+    if not step.weight:
+        return PreviewStage(step=index)
+    return ShiftStage(step=index, weight=step.weight, regrow_within=regrow)
+
+
 def _asked(hooks: Sequence[Hook], moment: HookMoment, step: int | None = None) -> Iterator[Stage]:
     """The calls of a moment, and the gate for a no of those that ask a person then."""
     found = at(hooks, moment)
@@ -323,6 +372,21 @@ def _stages(hooks: Sequence[Hook], moment: HookMoment, step: int | None) -> Iter
 
 def _gates(hooks: Sequence[Hook]) -> bool:
     return any(hook.refused is OnNo.GATE for hook in hooks)
+
+
+def steps_in(stages: Sequence[Stage]) -> int:
+    """How many steps of the strategy there are: each gives the version something more."""
+    return sum(isinstance(one, PreviewStage | MirrorStage | ShiftStage) for one in stages)
+
+
+def first_share(stages: Sequence[Stage]) -> float:
+    """The first share of the requests that its instances are to take, percent; of a ramp 0."""
+    for one in stages:
+        if isinstance(one, MirrorStage):
+            return one.share
+        if isinstance(one, ShiftStage):
+            return one.weight
+    return 0.0
 
 
 def point_at(stages: Sequence[Stage], at: int) -> int:

@@ -261,6 +261,7 @@ class CanaryWorkflow(Commands):
             sequence=self._reporter.sequence,
             route=traffic.route,
             weight=traffic.weight,
+            apart=traffic.apart,
             before=traffic.before,
             touched=tuple(sorted(state.touched)),
             first=traffic.first,

@@ -12,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.outside import cut
     from schemas.phase_facts import RUNNING
     from schemas.release import CanaryInput, CanaryPhase, CanaryReport
-    from schemas.stages import point_at
+    from schemas.stages import point_at, steps_in
     from workflows import describe, pages
     from workflows.attributes import Attributes
     from workflows.commands import CommandKind
@@ -56,7 +56,7 @@ class CanaryReporter:
             self.phase = resume.phase
         self.step = resume.step if resume else None
         """Index from 0 of the step that it is at."""
-        self.steps = sum(one.kind == "shift" for one in start.plan.stages)
+        self.steps = steps_in(start.plan.stages)
         self.sequence = resume.sequence if resume else 0
         self.waits_for = ""
         self.ends_by: tuple[CommandKind, ...] = ()
@@ -119,6 +119,7 @@ class CanaryReporter:
             sequence=self.sequence,
             phase=self.phase,
             weight=self.phase.weight(traffic.weight, stable=traffic.unchanged),
+            copied=0.0 if self.phase.closed else traffic.portion.copied,
             step=self.step,
             steps=self.steps,
             stable=traffic.before or traffic.stable,

@@ -22,6 +22,7 @@ from schemas.release import (
 )
 from schemas.verdict import Reason, Verdict, VerdictKind
 from workflows.commands import CommandKind
+from workflows.portion import Portion
 
 _PAST = {
     CommandKind.PAUSE: "paused",
@@ -144,6 +145,15 @@ def made_traffic(verdict: Verdict, hooks: Collection[str]) -> Verdict:
     return verdict.model_copy(update={"sentence": cut(sentence, TEXT_MOST)})
 
 
+def unseen(verdict: Verdict, portion: Portion) -> Verdict:
+    """The verdict, which says so where no user saw what it is of."""
+    if not portion.apart:
+        return verdict
+    what = f"{portion.text} of the requests" if portion.copied else "requests that asked for it"
+    sentence = f"{verdict.sentence}; judged on {what}"
+    return verdict.model_copy(update={"sentence": cut(sentence, TEXT_MOST)})
+
+
 def canary_summary(plan: ServicePlan, where: CanaryPhase, cause: Cause | None) -> str:
     """How a canary ended: `payments 2.0.1 was rolled back: errors 2 % against 0.1 %`."""
     subject = f"{plan.service} {plan.version}"
@@ -173,6 +183,6 @@ def steps(strategy: Strategy) -> str:
     """`10 % → 50 % (gate) → 100 %`."""
     if strategy.ramp is not None:
         return "as far as the budget of failures allows"
-    words = [f"{step.weight:g} %{' (gate)' if step.gate else ''}" for step in strategy.full_steps]
+    words = [f"{step.text}{' (gate)' if step.gate else ''}" for step in strategy.full_steps]
     more = [f"… {len(words) - _STEPS} more"] if len(words) > _STEPS else []
     return " → ".join(words[:_STEPS] + more)

@@ -93,7 +93,7 @@ class Judging:
             return await self._let_time_pass(bake, stops)
         request = self._request(bake, exposure, overruled=overruled)
         self.report = None
-        what = _summary(f"{self._plan.service} at {request.weight:g} %", bake)
+        what = _summary(f"{self._plan.service} at {self._traffic.portion.text}", bake)
         for retry in rounds(self._calls.policy(Call.JUDGE, request).retry):
             within = self._left(bake.max) + self._late if bake else None
             judging = self._calls.start(Call.JUDGE, request, what, retry=retry, within=within)
@@ -116,7 +116,8 @@ class Judging:
     def watched(self) -> bool:
         """Whether there is a canary to look at: by metrics, or by requests that are counted."""
         counted = self._plan.capabilities.counts is not Counting.NONE
-        return (bool(self._plan.metrics) or counted) and self._traffic.weight > 0
+        given = self._traffic.weight > 0 or self._traffic.apart
+        return (bool(self._plan.metrics) or counted) and given
 
     def _answered(
         self,
@@ -152,7 +153,8 @@ class Judging:
         verdict = fitted(result.verdict, VERDICT_BYTES)
         if verdict.reason is Reason.FOREIGN_CHANGE:
             return verdict  # of no version
-        self.verdict = verdict = describe.made_traffic(verdict, self.made_by)
+        verdict = describe.made_traffic(verdict, self.made_by)
+        self.verdict = verdict = describe.unseen(verdict, self._traffic.portion)
         return Failed(self.cause(verdict)) if verdict.kind is VerdictKind.FAIL else verdict
 
     def cause(self, verdict: Verdict) -> Cause:
@@ -178,6 +180,7 @@ class Judging:
             spec=plan.judge,
             metrics=plan.metrics,
             weight=route.weight,
+            apart=self._traffic.apart,
             weight_changed_at=changed_at,
             bake=bake,
             exposure=exposure,
@@ -195,7 +198,7 @@ class Judging:
             await workflow.wait_condition(
                 lambda: stops.until() or stops.stop() is not None,
                 timeout=self._left(bake.max) if bake else None,
-                timeout_summary=f"bake {self._plan.service} at {self._traffic.weight:g} %",
+                timeout_summary=f"bake {self._plan.service} at {self._traffic.portion.text}",
             )
         except TimeoutError:
             self.verdict = describe.time_elapsed(self._plan, workflow.now())

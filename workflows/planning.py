@@ -16,6 +16,7 @@ from schemas.catalog_fit import NEEDS_METRICS, NEEDS_RATIO, built_in
 from schemas.deploy import DeployRequested, Images, ServiceVersion
 from schemas.graph import components, levels
 from schemas.judging import is_acting_ratio
+from schemas.mirroring import SIDE_BY_SIDE
 from schemas.release import ReleasePlan, ServicePlan
 from schemas.stages import stages_of
 from workflows.deploy_planning import unfit_version, with_version
@@ -251,9 +252,12 @@ def _service_plan(
         lacks = NEEDS_RATIO
     elif metrics is None and resolved.strategy.bakes:
         lacks = NEEDS_METRICS.format(kind=resolved.router.text)
+    elif not resolved.side_by_side and (what := resolved.strategy.mixes_users):
+        lacks = SIDE_BY_SIDE.format(what=what)
     else:
         can, kind = resolved.capabilities, resolved.router.text
-        lacks = "; ".join(map(built_in, check_able(resolved.strategy, can, kind)))
+        beyond = check_able(resolved.strategy, can, kind, terms=resolved.mirror)
+        lacks = "; ".join(map(built_in, beyond))
     if lacks:
         text = f"services.{name}: got strategy {resolved.strategy_name!r}, expected {lacks}"
         raise PlanError(PlanReason.UNFIT_STRATEGY, text)
@@ -272,6 +276,7 @@ def _service_plan(
             place.last_point,
             resolved.hooks,
             deploys=resolved.deploy is not None,
+            mirror=resolved.mirror,
         ),
         judge=resolved.judge,
         metrics=metrics or (),

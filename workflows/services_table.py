@@ -51,7 +51,7 @@ def _state(one: ServiceStatus) -> str:
     if one.phase is CanaryPhase.SKIPPED:
         return "never started"
     where = phase(one.phase, one.step, one.steps)
-    return where if one.phase is CanaryPhase.WAITING else f"{where}, {one.weight:g} %"
+    return where if one.phase is CanaryPhase.WAITING else f"{where}, {one.gets}"
 
 
 def _most_urgent(services: Sequence[ServiceStatus], count: int) -> list[ServiceStatus]:

@@ -12,10 +12,12 @@ with workflow.unsafe.imports_passed_through():
     from activities.standing import RegisterRoute
     from activities.traffic import ApplyRoute, ReadRoute
     from adapters.errors import ForeignChange, HalfWritten
+    from schemas.mirroring import MirrorTerms
     from schemas.release import CanaryState, ServicePlan, Tuning
-    from schemas.route import Route
+    from schemas.route import Mirror, Route
     from workflows.calls import Call, Calls, Stop, never, rest
     from workflows.outcomes import Failed, Stopped
+    from workflows.portion import Portion
     from workflows.reset import resets
     from workflows.trying import TellFailure
 
@@ -58,6 +60,9 @@ class Traffic:
         """As last read, applied or meant."""
         self.weight = 0.0
         """The canary's share, as last confirmed, percent."""
+        self.apart = False
+        """Whether the canary gets only what no split sends there, as last confirmed: copies, and
+        requests that ask for it."""
         self.before: str | None = None
         """The version that served before this one, once it is known."""
         self.first = False
@@ -71,6 +76,7 @@ class Traffic:
         """Go on where an earlier run of this canary was."""
         self.route = state.route
         self.weight = state.weight
+        self.apart = state.apart
         self.before = state.before
         self.first = state.first
         self.began_at = state.began_at
@@ -124,11 +130,11 @@ class Traffic:
         self.before = None if self.first else route.stable
         return await self._insist(self._claimed, "confirm its first route", stop)
 
-    async def shift(self, weight: float, stop: Stop, *, overrule: bool) -> Stopped | None:
-        """Give the canary a share of the requests, in percent.
+    async def shift(self, portion: Portion, stop: Stop, *, overrule: bool) -> Stopped | None:
+        """Give the canary a share of the requests, or only what no split sends there.
 
         Args:
-            weight: its share.
+            portion: what it gets.
             stop: asked right before the write.
             overrule: whether to write over what somebody else has changed.
 
@@ -139,13 +145,29 @@ class Traffic:
         if (stopped := stop()) is not None:
             return stopped
         route, began_at = self._known(), self.began_at
-        summary = f"{self._plan.service} {route.weight:g} % → {weight:g} %"
+        summary = f"{self._plan.service} {self.portion.text} → {portion.text}"
         self.began_at = began_at or workflow.now()
-        self.route = self._next(stable=route.stable, canary=self._plan.version, weight=weight)
+        self.route = self._next(
+            stable=route.stable,
+            canary=self._plan.version,
+            weight=portion.weight,
+            mirror=portion.mirror(self._plan.version),
+        )
         stopped = await self._apply(self.route, summary, stop, None if overrule else route)
         if is_foreign(stopped) and not is_half_written(stopped):
             self.route, self.began_at = route, began_at
+        elif stopped is None:
+            self.apart = portion.apart
         return stopped
+
+    @property
+    def portion(self) -> Portion:
+        """What the canary gets, as last confirmed."""
+        mirror = self.route.mirror if self.route and self.apart else None
+        if mirror is None:
+            return Portion(self.weight, apart=self.apart)
+        terms = MirrorTerms(writes=mirror.writes, unmarked=mirror.unmarked)
+        return Portion(self.weight, apart=True, copied=mirror.share, terms=terms)
 
     # --- never given up ---
 
@@ -181,7 +203,9 @@ class Traffic:
         def once_more(now: Route) -> Route | None:
             if now.generation > written or now.owner != self._release:
                 return None
-            return self._next(stable=now.stable, canary=now.canary, weight=now.weight)
+            return self._next(
+                stable=now.stable, canary=now.canary, weight=now.weight, mirror=now.mirror
+            )
 
         await self._insist(once_more, "write again")
 
@@ -204,7 +228,9 @@ class Traffic:
     # --- what is written ---
 
     def _without_canary(self, current: Route) -> Route | None:
-        return None if current.canary is None else self._next(stable=current.stable)
+        if current.canary is None and current.mirror is None:
+            return None
+        return self._next(stable=current.stable)
 
     def _without_own_canary(self, current: Route) -> Route | None:
         mine = current.canary == self._plan.version and current.owner == self._release
@@ -223,12 +249,20 @@ class Traffic:
         mine = current.canary in {self._plan.version, None} and current.owner == self._release
         return self._next(stable=self._plan.version) if mine and not there else None
 
-    def _next(self, *, stable: str, canary: str | None = None, weight: float = 0.0) -> Route:
+    def _next(
+        self,
+        *,
+        stable: str,
+        canary: str | None = None,
+        weight: float = 0.0,
+        mirror: Mirror | None = None,
+    ) -> Route:
         return Route.split(
             service=self._plan.service,
             stable=stable,
             canary=canary,
             weight=weight,
+            mirror=mirror,
             generation=self._known().generation + 1,
             owner=self._release,
         )
@@ -299,4 +333,5 @@ class Traffic:
             return answer
         self.confirmed_at = workflow.now()
         self.weight = route.weight
+        self.apart = False
         return None

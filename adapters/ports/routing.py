@@ -81,6 +81,17 @@ class VersionLocator(Protocol):
 
 
 @runtime_checkable
+class ApartLocator(Protocol):
+    """Knows the platform's name for what no split sends to a version, where it is another.
+
+    Of copies of requests, and of requests that ask for the version by header or cookie.
+    """
+
+    async def locate_apart(self, service: str, version: str) -> str:
+        """The name, as metrics show it; errors as of `VersionLocator.locate`."""
+
+
+@runtime_checkable
 class RequestCounts(Protocol):
     """Counts the requests of each version: a router does, or a metrics source for it."""
 
@@ -219,6 +230,8 @@ class Routing:
     registrar: Registrar | None = None
     endpoints: EndpointWriter | None = None
     changes: ChangeDetector | None = None
+    apart: ApartLocator | None = None
+    """None: what no split sends to a version is measured under the version's own name."""
     parts: tuple[Part, ...] = ()
     """Of several routers for one service: each, in the order in which they get a weight."""
 
@@ -291,6 +304,7 @@ class Routing:
             registrar=member if can.registers and isinstance(member, Registrar) else None,
             endpoints=member if can.endpoints and isinstance(member, EndpointWriter) else None,
             changes=member if isinstance(member, ChangeDetector) else None,
+            apart=member if isinstance(member, ApartLocator) else None,
         )
 
 

@@ -87,7 +87,10 @@ def capable(can: Capabilities) -> str:
         if values:
             parts.append(f"{name} {' or '.join(values)}")
     if can.mirroring:
-        parts.append("mirrors requests")
+        methods = (
+            "GET, HEAD and OPTIONS, or every method" if can.mirror_reads else "of every method"
+        )
+        parts.append(f"copies requests ({methods}; {'' if can.mirror_mark else 'not '}marked)")
     who = {"none": "nobody counts", "router": "it counts", "metrics": "metrics count"}
     parts.append(f"{who[can.counts]} requests")
     return "; ".join(parts)

@@ -126,7 +126,7 @@ def _step(step: FullStep) -> str:
     shortest, longest = format_duration(step.bake.min), format_duration(step.bake.max)
     bake = "" if not step.bake.max else f" {shortest}"
     bake += "" if shortest == longest else f" to {longest}"
-    return f"{step.weight:g}%{bake}{' gate' if step.gate else ''}"
+    return f"{step.text.replace(' %', '%')}{bake}{' gate' if step.gate else ''}"
 
 
 def print_found(found: list[Found], *, no_color: bool = False) -> None:
@@ -206,7 +206,7 @@ def status_view(status: ReleaseStatus, canaries: Mapping[str, CanaryStatus]) -> 
             service.service,
             short(service.version),
             _state(at.phase.value),
-            f"{at.weight:g}%",
+            at.gets.replace(" %", "%"),
             step,
         )
         _row(table, *row, told(service, canary))

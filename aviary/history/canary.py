@@ -148,7 +148,10 @@ class CanaryReader:
         steps = len(self._plan.strategy.full_steps)
         if route.canary == version:
             kind, weight = MomentKind.SHIFTED, route.weight
-            text = f"{service} {version} gets {weight:g} % of the requests"
+            given = (
+                f"{weight:g} %" if route.mirror is None else f"copies of {route.mirror.share:g} %"
+            )
+            text = f"{service} {version} gets {given} of the requests"
             if self._plan.strategy.ramp is None and step >= 0:
                 text += f" (step {step + 1} of {steps})"
         elif route.stable == version:
@@ -167,7 +170,9 @@ class CanaryReader:
     def _step(self, before: int, route: Route) -> int:
         """The step that a weight is of: the next one that has it."""
         for index, step in enumerate(self._plan.strategy.full_steps):
-            if index > before and route.canary is not None and step.weight == route.weight:
+            copied = route.mirror and route.mirror.share
+            given = (step.weight, step.mirror) == (route.weight, copied)
+            if index > before and route.canary is not None and given:
                 return index
         return before
 

@@ -73,7 +73,7 @@ def _strategy(strategy: Strategy) -> Markup:
     if strategy.ramp is not None:
         return join([_facts(_plain(strategy.ramp)), tag("p", end)])
     rows = [
-        [f"{i + 1}", f"{step.weight:g} %", _bake(step.bake), _gate(step.gate)]
+        [f"{i + 1}", step.text, _bake(step.bake), _gate(step.gate)]
         for i, step in enumerate(strategy.full_steps)
     ]
     return join([table("Steps", ["Step", "Weight", "Bake", "Gate"], rows), tag("p", end)])

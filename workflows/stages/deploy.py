@@ -9,7 +9,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from schemas.base import format_duration
     from schemas.release import CanaryPhase
-    from schemas.stages import DeployStage
+    from schemas.stages import DeployStage, first_share
     from workflows.calls import Call
     from workflows.instances import kept
     from workflows.outcomes import DONE, Done, Outcome, Stopped
@@ -59,8 +59,7 @@ async def _look_at_stable(context: Context) -> Stopped | None:
 
 def first_weight(context: Context) -> float:
     """The first share of the requests that it is to get, percent; a ramp finds its own."""
-    weights = (one.weight for one in context.start.plan.stages if one.kind == "shift")
-    return 100.0 if context.traffic.route is None else next(weights, 0.0)
+    return 100.0 if context.traffic.route is None else first_share(context.start.plan.stages)
 
 
 async def undo(context: Context) -> Done:

@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls import Call
     from workflows.commands import CommandKind
     from workflows.outcomes import AGAIN, DONE, Outcome, Stopped
+    from workflows.portion import Portion
     from workflows.stages.context import Context, StageKind
     from workflows.stages.shift import UNDO_CALLS, shift_to, undo, write_again
 
@@ -45,7 +46,7 @@ async def _shift(context: Context, weight: float) -> Outcome | None:
         return None
     if context.decisions.now().alerted and traffic.began_at is None:
         return AGAIN  # an alert came while stable was measured
-    return await shift_to(context, weight)
+    return await shift_to(context, Portion(weight))
 
 
 async def _judge(context: Context, stage: RampStage, state: RampState) -> Outcome:
@@ -63,7 +64,7 @@ async def _judge(context: Context, stage: RampStage, state: RampState) -> Outcom
 
 async def _give_up(context: Context, stage: RampStage, verdict: Verdict) -> Outcome:
     """Waiting must cost nothing of the budget."""
-    return await shift_to(context, 0) or context.undecided(verdict, stage.on_inconclusive)
+    return await shift_to(context, Portion()) or context.undecided(verdict, stage.on_inconclusive)
 
 
 async def _begin(context: Context, stage: RampStage) -> Any:

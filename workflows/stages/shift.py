@@ -18,10 +18,12 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls import Call, never
     from workflows.commands import CommandKind
     from workflows.outcomes import AGAIN, DONE, Done, Failed, Outcome, Stopped
+    from workflows.portion import Portion
     from workflows.stages import between
     from workflows.stages.context import Context, StageKind
     from workflows.traffic import is_foreign, is_half_written
 
+ENDS_BY: Final = (CommandKind.KEEP,)
 UNDO_CALLS: Final = frozenset(
     {
         Call.READ_ROUTE,
@@ -38,22 +40,22 @@ UNDO_CALLS: Final = frozenset(
 async def do(context: Context, stage: ShiftStage) -> Outcome:
     """Write the weight; the router confirms it."""
     context.reporter.step = stage.step
-    return await shift_to(context, stage.weight) or DONE
+    return await shift_to(context, Portion(stage.weight)) or DONE
 
 
-async def shift_to(context: Context, weight: float) -> Outcome | None:
-    """Write a weight, unless something else is to be done by now.
+async def shift_to(context: Context, portion: Portion) -> Outcome | None:
+    """Write what the version gets, unless something else is to be done by now.
 
     Where somebody else has changed the route a person is asked, and it is tried again.
     """
     if stopped := context.halt():
         return stopped
-    if (refused := await _fit(context, weight)) is not None:
+    if (refused := await _fit(context, portion)) is not None:
         return refused
-    answers, decisions = context.answers, context.decisions
-    context.reporter.pass_through(CanaryPhase.SHIFTING, f"the router to confirm {weight:g} %")
+    answers, decisions, apart = context.answers, context.decisions, context.traffic.apart
+    context.reporter.pass_through(CanaryPhase.SHIFTING, f"the router to confirm {portion.text}")
     first = decisions.touch()
-    refused = await context.traffic.shift(weight, context.halt, overrule=answers.overrule)
+    refused = await context.traffic.shift(portion, context.halt, overrule=answers.overrule)
     if isinstance(refused, Failed) and is_foreign(refused):
         if first and not is_half_written(refused):
             decisions.untouch()
@@ -63,17 +65,20 @@ async def shift_to(context: Context, weight: float) -> Outcome | None:
     if refused is None:
         answers.overrule = False
         context.reporter.waits_for = ""
-        return await context.stable.shrink(weight, context.stop)
+        if apart and not portion.apart:
+            context.judging.evidence = None  # of what no user saw
+        return await context.stable.shrink(portion.weight, context.stop)
     return refused
 
 
-async def _fit(context: Context, weight: float) -> Outcome | None:
-    """Have as many instances ready as the weight needs, before it moves; never fewer."""
+async def _fit(context: Context, portion: Portion) -> Outcome | None:
+    """Have as many instances ready as the share needs, before it moves; never fewer."""
+    weight = portion.taken
     count = context.instances.lacks(weight)
     if not count:
         return None
     plan = context.start.plan
-    text = f"{count} instances of {plan.service} {plan.version} to be ready, for {weight:g} %"
+    text = f"{count} instances of {plan.service} {plan.version} to be ready, for {portion.text}"
     context.reporter.pass_through(CanaryPhase.SHIFTING, text)
     return await context.instances.grow(weight, context.stop, context.reporter.pending())
 
@@ -86,7 +91,7 @@ async def write_again(context: Context) -> Outcome | None:
         stopped = await between.pause(context)
         if isinstance(stopped, Stopped):
             return stopped
-    return await shift_to(context, context.traffic.weight) or AGAIN
+    return await shift_to(context, context.traffic.portion) or AGAIN
 
 
 async def undo(context: Context) -> Done:
@@ -226,5 +231,5 @@ KIND: Final = StageKind(
     calls=frozenset({Call.SCALE, Call.APPLY_ROUTE}) | UNDO_CALLS,
     most_events=6,
     undo=undo,
-    ends_by=(CommandKind.KEEP,),
+    ends_by=ENDS_BY,
 )

@@ -25,7 +25,7 @@ from adapters.routers.envoy.admin import EnvoyAdmin
 from adapters.routers.envoy.capabilities import CAPABILITIES
 from adapters.routers.envoy.endpoints import EndpointFile
 from adapters.routers.envoy.file import RouteFile
-from adapters.routers.envoy.names import pool_name
+from adapters.routers.envoy.names import apart_name, pool_name
 from adapters.routers.envoy.routes import Domains, clusters_of, local_domains
 from adapters.routers.fence import change_in, check_able, overtaken
 from schemas.deployment import Endpoint, Endpoints
@@ -99,6 +99,10 @@ class EnvoyRouter:
     async def locate(self, service: str, version: str) -> str:
         """The cluster of one version: label `envoy_cluster_name` of Envoy's metrics."""
         return pool_name(service, version)
+
+    async def locate_apart(self, service: str, version: str) -> str:
+        """The cluster of the same instances for copies and for who asks for the version."""
+        return apart_name(service, version)
 
     async def exists(self, service: str, version: str) -> bool:
         """Whether the fleet's folder has a cluster for a version."""

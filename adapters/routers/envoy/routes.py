@@ -7,13 +7,14 @@ it stands a digest of all the rest: what somebody else has changed is told from 
 In one virtual host, first match first:
 
 1. header `x-canary: always` or `never`, then cookie `canary=always` or `never`: that version;
-   these matches are there only while there is a canary;
+   these matches are there only while there is a canary, and so is the next, which sends what a
+   copy caused (header `x-aviary-mirror`) to stable;
 2. the split, for methods that may safely be repeated (`GET`, `HEAD`, `OPTIONS`);
 3. the split, for all others, which are repeated only if no instance has seen the request.
 
 Where the canary is for an audience, 2 and 3 stand once for each of its matches, and stable for
 everybody else comes last, in a cluster that is counted apart, or the share would not be that of the
-audience. Copies are made of all but what asks for a version, and are counted apart, too.
+audience. Copies are made of 2 and, where the service can take them, of 3; they are counted apart.
 
 Stable stands first in the split, the total is always 10,000, and the bucket is a hash of the user:
 so users keep their version while the weight grows, and the same ones come back when it shrinks.
@@ -41,7 +42,7 @@ from adapters.routers.envoy.names import (
 )
 from adapters.routers.envoy.sampling import USER_COOKIE, USER_HEADER
 from schemas.outside import cut
-from schemas.route import AudienceBy, Mirror, Route
+from schemas.route import MIRROR_HEADER, AudienceBy, Mirror, Route
 
 FORCE_HEADER = "x-canary"
 FORCE_COOKIE = "canary"
@@ -54,6 +55,7 @@ _SAID_MOST = 200
 _PREDICATES = f"{TYPES}envoy.extensions.retry"
 _UNSEEN = "connect-failure,refused-stream,reset-before-request"
 _SAFE_METHODS = "GET|HEAD|OPTIONS"
+_MARKED: Mapping[str, Any] = {"name": MIRROR_HEADER, "present_match": True}
 
 
 def local_domains(service: str) -> Sequence[str]:
@@ -177,7 +179,7 @@ def _forced(route: Route) -> list[dict[str, Any]]:
         }
         for by, name in ((AudienceBy.HEADER, FORCE_HEADER), (AudienceBy.COOKIE, FORCE_COOKIE))
         for wish, cluster in wishes.items()
-    ]
+    ] + [{"match": {"prefix": "/", "headers": [_MARKED]}, "route": {"cluster": wishes["never"]}}]
 
 
 def _exactly(by: AudienceBy, name: str, value: str) -> dict[str, Any]:
@@ -189,47 +191,64 @@ def _by_audience(route: Route) -> list[dict[str, Any]]:
     """The split, for the audience or for everybody; and stable for everybody else."""
     split = _split(route)
     if route.audience is None:
-        return _both({}, split)
-    copied = {} if route.mirror is None else _copied(route.service, route.mirror)
-    others = {"cluster": apart_name(route.service, route.stable), **copied}
+        return _both(route, {}, split)
+    others = {"cluster": apart_name(route.service, route.stable)}
     return [
         entry
         for match in route.audience.any_of
-        for entry in _both(_exactly(match.by, match.name, match.value), split)
-    ] + _both({}, others)
+        for entry in _both(route, _exactly(match.by, match.name, match.value), split)
+    ] + _both(route, {}, others)
 
 
-def _both(match: Mapping[str, Any], action: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """An action for methods that may safely be repeated, and for the others."""
+def _both(
+    route: Route, match: Mapping[str, Any], action: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """An action for methods that may safely be repeated, and copied, and for the others."""
     safe = {"name": ":method", "string_match": {"safe_regex": {"regex": _SAFE_METHODS}}}
-    repeated = {**match, "headers": [*match.get("headers", ()), safe]}
+    reads = {**match, "headers": [*match.get("headers", ()), safe]}
+    copied = {} if route.mirror is None else _copied(route.service, route.mirror)
+    also = copied if route.mirror is not None and route.mirror.writes else {}
     return [
         {
             "match": {"prefix": "/", **matched},
-            "route": {**_sticky(), "retry_policy": _retries(retry_on), **action},
+            "route": {**_sticky(), "retry_policy": _retries(retry_on), **action, **mirrored},
         }
-        for matched, retry_on in ((repeated, f"{_UNSEEN},reset"), (match, _UNSEEN))
+        for matched, retry_on, mirrored in (
+            (reads, f"{_UNSEEN},reset", copied),
+            (match, _UNSEEN, also),
+        )
     ]
 
 
 def _split(route: Route) -> dict[str, Any]:
-    copied = {} if route.mirror is None else _copied(route.service, route.mirror)
     if route.canary is None:
-        return {"cluster": pool_name(route.service, route.stable), **copied}
+        return {"cluster": pool_name(route.service, route.stable)}
     stable, canary = WEIGHTS.nearest(route.weight)
     guarded = guarded_name(route.service, route.canary, route.stable)
     clusters = [
         {"name": pool_name(route.service, route.stable), "weight": stable},
         {"name": guarded, "weight": canary},
     ]
-    return {"weighted_clusters": {"use_hash_policy": True, "clusters": clusters}, **copied}
+    return {"weighted_clusters": {"use_hash_policy": True, "clusters": clusters}}
 
 
 def _copied(service: str, mirror: Mirror) -> dict[str, Any]:
+    """Copies, marked, and such that no router downstream sends what they cause to a canary."""
     share = {"numerator": WEIGHTS.nearest(mirror.share).canary, "denominator": "TEN_THOUSAND"}
-    policy = {
+    headers = {MIRROR_HEADER: "true", FORCE_HEADER: "never"}
+    policy: dict[str, Any] = {
         "cluster": apart_name(service, mirror.version),
         "runtime_fraction": {"default_value": share},
+        "disable_shadow_host_suffix_append": True,
+        "request_headers_mutations": [
+            {
+                "append": {
+                    "header": {"key": name, "value": value},
+                    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+                }
+            }
+            for name, value in headers.items()
+        ],
     }
     return {"request_mirror_policies": [policy]}
 

@@ -89,6 +89,10 @@ class HaproxyRouter:
         """The backend of one version: label `proxy` of HAProxy's metrics."""
         return pool_name(service, version)
 
+    async def locate_apart(self, service: str, version: str) -> str:
+        """The backend of the same instances for who asks for the version."""
+        return apart_name(service, version)
+
     async def exists(self, service: str, version: str) -> bool:
         """Whether every HAProxy has a backend with instances for a version."""
         return version in await self._versions(service)

@@ -124,6 +124,13 @@ class SeveralRouters:
         """The name that the metrics of the router have that judges."""
         return await self._judged.locator.locate(service, version)
 
+    async def locate_apart(self, service: str, version: str) -> str:
+        """Likewise for what no split sends to the version."""
+        apart = self._judged.apart
+        if apart is None:
+            return await self._judged.locator.locate(service, version)
+        return await apart.locate_apart(service, version)
+
     async def exists(self, service: str, version: str) -> bool:
         """Whether all of them know a version."""
         return all(await self._all(lambda part: part.routing.locator.exists(service, version)))

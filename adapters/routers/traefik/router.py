@@ -44,7 +44,7 @@ from adapters.routers.traefik.document import (
     split_in,
 )
 from adapters.routers.traefik.endpoints import PoolWriter
-from adapters.routers.traefik.names import mark_name, of_provider, pool_name
+from adapters.routers.traefik.names import apart_name, mark_name, of_provider, pool_name
 from adapters.routers.traefik.pace import PACE, Pace
 from adapters.routers.traefik.store import Found, Store
 from schemas.capabilities import Capabilities
@@ -105,6 +105,10 @@ class TraefikRouter:
     async def locate(self, service: str, version: str) -> str:
         """The service of one version: label `service` of Traefik's metrics."""
         return of_provider(pool_name(service, version), self._store.provider)
+
+    async def locate_apart(self, service: str, version: str) -> str:
+        """The service of the same instances for copies and for who asks for the version."""
+        return of_provider(apart_name(service, version), self._store.provider)
 
     async def exists(self, service: str, version: str) -> bool:
         """Whether a Traefik knows a pool of a version."""

@@ -187,7 +187,12 @@ async def test_whatever_stands_in_an_audience_is_only_a_value(
 async def test_a_share_of_copies_between_two_percents_is_refused(
     traefik: TraefikSubject, service: str
 ) -> None:
-    route = Route.split(service, OLD, generation=1, mirror=Mirror(version=NEW, share=2.5))
+    route = Route.split(
+        service,
+        OLD,
+        generation=1,
+        mirror=Mirror(version=NEW, share=2.5, writes=True, unmarked=True),
+    )
     with pytest.raises(Unsupported, match="can't copy 2.5 % .* whole number of percent"):
         await traefik.router.apply(route)
     assert await traefik.router.read(service) == Route.split(service, OLD)

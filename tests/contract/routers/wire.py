@@ -237,3 +237,74 @@ class Load:
                 async with self._answered:
                     self._answered.notify_all()
                 await asyncio.sleep(self._between)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an instance got."""
+
+    method: str
+    headers: Mapping[str, str]
+
+
+class Recorder:
+    """One instance on the loop of the test, which keeps what it gets.
+
+    Args:
+        version: what it answers with, as `serve_version` does.
+    """
+
+    def __init__(self, version: str) -> None:
+        self.got: list[Request] = []
+        self.port = 0
+        self._version = version
+        self._came = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # their transports are let go in the loop's next turn
+
+    async def until(self, count: int) -> None:
+        """Wait until it has got so many requests."""
+        async with asyncio.timeout(60), self._came:
+            await self._came.wait_for(lambda: len(self.got) >= count)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        status = "500 Bad" if self._version.startswith(BAD) else "200 OK"
+        answer = f"HTTP/1.1 {status}\r\ncontent-length: {len(self._version)}\r\n\r\n{self._version}"
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                while True:
+                    await self._answer(reader, writer, answer.encode())
+        finally:
+            writer.close()
+
+    async def _answer(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: bytes
+    ) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in head[1:] if ": " in line)
+        await reader.readexactly(int(headers.get("content-length", "0")))
+        async with self._came:
+            self.got.append(Request(head[0].split()[0], headers))
+            self._came.notify_all()
+        writer.write(answer)
+        await writer.drain()

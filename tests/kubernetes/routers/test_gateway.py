@@ -48,7 +48,9 @@ async def test_no_request_fails_while_the_weight_changes(gateway: GatewaySubject
 
 async def test_copies_are_refused_since_traefik_would_answer_500(gateway: GatewaySubject) -> None:
     service = await on_stable(gateway, OLD, NEW)
-    mirrored = Route.split(service, OLD, generation=1, mirror=Mirror(version=NEW, share=10))
+    mirrored = Route.split(
+        service, OLD, generation=1, mirror=Mirror(version=NEW, share=10, writes=True, unmarked=True)
+    )
     with pytest.raises(Unsupported, match="can't copy requests"):
         await gateway.router.apply(mirrored)
 

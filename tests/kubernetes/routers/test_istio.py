@@ -50,7 +50,7 @@ async def test_who_asks_for_a_version_and_whom_it_is_for(
 
 async def test_a_share_of_the_requests_is_copied(istio: IstioSubject) -> None:
     service = await on_stable(istio, OLD, NEW)
-    mirror = Mirror(version=NEW, share=50)
+    mirror = Mirror(version=NEW, share=50, writes=True, unmarked=True)
     await istio.router.apply(Route.split(service, OLD, generation=1, mirror=mirror))
     assert shares(await istio.call(service, USERS)) == {OLD: 1.0}
     await copies_of(istio, service, len(USERS) // 4)
