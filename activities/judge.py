@@ -104,6 +104,9 @@ class JudgeRequest(Model):
     """What the release is told as this begins."""
     route: Route | None = None
     """As it was confirmed, for what somebody else may have changed since; None: not looked at."""
+    mixed: bool = False
+    """Requests of those whom the weight is not for are counted with the others: no share of
+    requests is held against it then."""
     overruled: bool = False
     """Somebody else's change is known and stands: no share of requests is held against a weight."""
 
@@ -235,7 +238,7 @@ class JudgeActivities:
                 self._missed(fault)
             seen.add(evidence_series.look(judge, now.timestamp()))
             verdict = _verdict(judge, request, now)
-            if not request.overruled:
+            if not (request.overruled or request.mixed):
                 found = await sample_ratio.look(now)
                 if found in _ODD and (change := await self._changed(request)):
                     return _foreign(verdict, change)

@@ -17,8 +17,9 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
+from schemas.audience import Audience, AudienceBy, Condition, How
 from schemas.base import Model
-from schemas.route import AudienceBy, Mirror, Route
+from schemas.route import Mirror, Route
 
 _HUNDREDTHS = 10_000
 """Steps of a weight in 100 percent."""
@@ -210,6 +211,24 @@ class PlatformError(Model):
     counted: bool = Field(description="Whether the router's metrics blame the version for it.")
 
 
+class AudienceTerms(Model):
+    """How a router can tell an audience, beyond one equal value."""
+
+    prefixes: tuple[AudienceBy, ...] = Field(default=(), description="What it can compare so.")
+    regexes: tuple[AudienceBy, ...] = Field(default=(), description="What it can compare so.")
+    negated: tuple[AudienceBy, ...] = Field(
+        default=(), description="What a request may be asked not to have."
+    )
+    all_of: bool = Field(default=False, description="Whether several conditions may have to fit.")
+    kept: bool = Field(
+        default=False,
+        description="Whether several audiences may have a weight each, at the same time.",
+    )
+    matches: int = Field(
+        default=20, ge=1, description="Most matches of one audience, of which one has to fit."
+    )
+
+
 class Capabilities(Model):
     """What a kind of router can do. What it can't do is refused, and never left out in silence."""
 
@@ -229,6 +248,13 @@ class Capabilities(Model):
     )
     audiences: tuple[AudienceBy, ...] = Field(
         default=(), description="By what a canary can be for some requests only."
+    )
+    audience_terms: AudienceTerms = AudienceTerms()
+    apart: bool = Field(
+        default=False,
+        description="Whether the requests of those whom a weight is not for are counted apart, in "
+        "the metrics of its kind as well: only then are canary and stable compared in the same "
+        "audience.",
     )
     mirroring: bool = Field(default=False, description="Whether it can copy requests.")
     mirror_reads: bool = Field(
@@ -267,13 +293,11 @@ def lacking(route: Route, can: Capabilities) -> list[str]:
             f"weight {route.weight:g} %: expected one that is {can.weights.text}, "
             f"the nearest is {near:g} %"
         )
-    if route.audience is not None:
-        able = ", ".join(can.audiences) or "nothing of a request"
-        found += [
-            f"audience by {match.by} {match.name}: expected by {able}"
-            for match in route.audience.any_of
-            if match.by not in can.audiences
-        ]
+    for audience in (route.audience, *(one.audience for one in route.kept)):
+        if audience is not None:
+            found += untellable(audience, can)
+    if route.kept and not can.audience_terms.kept:
+        found.append(f"{len(route.kept) + 1} audiences at once: expected one")
     if route.mirror is not None:
         found += (
             f"mirror to {route.mirror.version}: {one}" for one in _no_mirror(route.mirror, can)
@@ -289,3 +313,38 @@ def _no_mirror(mirror: Mirror, can: Capabilities) -> Iterator[str]:
         yield "expected one with writes, it can't copy GET, HEAD and OPTIONS alone"
     if not can.mirror_mark and not mirror.unmarked:
         yield "expected one that may be unmarked, it gives copies no header"
+
+
+def untellable(audience: Audience, can: Capabilities) -> list[str]:
+    """What of an audience a router can't tell, each as field, value and what it can; empty if all.
+
+    Args:
+        audience: whom a canary is for.
+        can: what the router can do.
+    """
+    terms = can.audience_terms
+    found = dict.fromkeys(text for one in audience.conditions for text in _untellable(one, can))
+    if not terms.all_of and (several := [one for one in audience.any_of if one.also]):
+        found[f"audience by {several[0].all_text}: expected one condition at a time"] = None
+    if len(audience.any_of) > terms.matches:
+        text = f"audience of {len(audience.any_of)} matches: expected at most {terms.matches}"
+        found[text] = None
+    return list(found)
+
+
+def _untellable(one: Condition, can: Capabilities) -> Iterator[str]:
+    """Why a router can't tell one condition."""
+    terms = can.audience_terms
+    able = {How.EQUAL: can.audiences, How.PREFIX: terms.prefixes, How.REGEX: terms.regexes}
+    what = " ".join(filter(None, (one.by.value, one.name)))
+    if one.by not in can.audiences:
+        yield f"audience by {what}: expected by {_listed(can.audiences)}"
+    elif one.by not in able[one.how]:
+        kind = "a prefix" if one.how is How.PREFIX else "a regular expression"
+        yield f"audience by {kind} of {what}: expected {kind} of {_listed(able[one.how])}"
+    if one.negated and one.by not in terms.negated:
+        yield f"audience by not {what}: expected not of {_listed(terms.negated)}"
+
+
+def _listed(each: tuple[AudienceBy, ...]) -> str:
+    return ", ".join(each) or "nothing of a request"

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
 
-from schemas.capabilities import Capabilities, Counting, at_most, can_do, next_weight
+from schemas.audience_spec import NamedAudience
+from schemas.audience_steps import told_weight
+from schemas.capabilities import (
+    Capabilities,
+    Counting,
+    at_most,
+    can_do,
+    next_weight,
+    untellable,
+)
 from schemas.catalog import Strategy
 from schemas.catalog_check import Finding, Path
 from schemas.judging import JudgeSpec, RampSpec
 from schemas.mirroring import NO_TERMS, MirrorTerms
 from schemas.route import MIRROR_HEADER
 
+_NO_AUDIENCES: Final[Mapping[str, NamedAudience]] = MappingProxyType({})
 
-def check_able(
+
+def check_able(  # noqa: PLR0913 - what it may ask for
     strategy: Strategy,
     can: Capabilities,
     router: str,
     path: Path = (),
     terms: MirrorTerms = NO_TERMS,
+    *,
+    audiences: Mapping[str, NamedAudience] = _NO_AUDIENCES,
 ) -> Iterator[Finding]:
     """Give each thing that a strategy asks for and its router can't do.
 
@@ -27,11 +42,14 @@ def check_able(
         router: its name, for a person: its kind.
         path: where the strategy stands in its document.
         terms: which copies the service can take.
+        audiences: those that it names.
     """
+    yield from _check_audiences(strategy, can, router, path, audiences)
     for index, step in enumerate(strategy.steps):
         at = (*path, "steps", index)
-        if step.weight is not None and not can_do(can.weights, step.weight):
-            yield Finding((*at, "weight"), step.weight, _nearest(step.weight, can, router))
+        if step.weight is not None:
+            whom = audiences.get(strategy.whom(step) or "")
+            yield from _check_weight(step.weight, whom, can, router, (*at, "weight"))
         if step.mirror is not None:
             for expected in _check_mirror(can, router, terms):
                 yield Finding((*at, "mirror"), step.mirror, expected)
@@ -73,6 +91,18 @@ def unseen(judge: JudgeSpec, can: Capabilities, router: str) -> Iterator[str]:
         )
 
 
+def _check_weight(
+    written: float, whom: NamedAudience | None, can: Capabilities, router: str, path: Path
+) -> Iterator[Finding]:
+    percent = 100.0 if whom is None else whom.percent
+    weight = told_weight(written, percent)
+    if not weight or not can_do(can.weights, weight):
+        expected = _nearest(weight, can, router)
+        if percent < 100.0:  # noqa: PLR2004 - percent
+            expected = f"with {percent:g} % of the audience, {expected}"
+        yield Finding(path, written, expected)
+
+
 def _check_mirror(can: Capabilities, router: str, terms: MirrorTerms) -> Iterator[str]:
     if not can.mirroring:
         yield f"no mirror: the router {router} can't copy requests"
@@ -98,6 +128,34 @@ def _check_ramp(ramp: RampSpec, can: Capabilities, router: str, path: Path) -> I
         # Its weights are rounded down to what the router can do, and none would ever be enough.
         expected = _nearest(ramp.full_weight, can, router)
         yield Finding((*path, "full_weight"), ramp.full_weight, expected)
+
+
+def _check_audiences(
+    strategy: Strategy,
+    can: Capabilities,
+    router: str,
+    path: Path,
+    audiences: Mapping[str, NamedAudience],
+) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for index, step in enumerate(strategy.steps):
+        name = strategy.whom(step)
+        if name is None or name not in audiences or name in seen:
+            continue
+        seen.add(name)
+        at: Path = (*path, "steps", index, "audience") if step.audience else (*path, "audience")
+        for lacks in untellable(audiences[name].audience, can):
+            yield Finding(at, name, f"one that the router {router} can tell: {lacks}")
+    if can.audience_terms.kept or not audiences:
+        return
+    for index, reach in enumerate(strategy.reaches(audiences)[: len(strategy.steps)]):
+        if reach.kept:
+            expected = (
+                f"steps of one audience, and then 100 for everybody: the router {router} can't "
+                f"have several weights at a time ({reach.adds})"
+            )
+            yield Finding((*path, "steps", index), reach.name or "everybody", expected)
+            return
 
 
 def _nearest(weight: float, can: Capabilities, router: str) -> str:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from itertools import islice
@@ -25,6 +25,16 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, Val
 
 from schemas.admission import AdmissionPolicy
 from schemas.alert_policy import AlertPolicy
+from schemas.audience_spec import (
+    EVERYBODY,
+    MOST_AUDIENCES,
+    AudienceName,
+    AudienceSpec,
+    HeaderName,
+    NamedAudience,
+    audience_of,
+)
+from schemas.audience_steps import Reach, reaches
 from schemas.base import (
     DURATION_SCHEMA,
     PERCENT_SCHEMAS,
@@ -157,6 +167,12 @@ class Step(Model):
         description="Instead of a weight: only who asks for the version by header or cookie gets "
         "it.",
     )
+    audience: AudienceName | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="Whom it is for: an audience of the catalog, or everybody. Left out: the "
+        "strategy's.",
+    )
     bake: Bake | None = Field(default=None, description="Left out: the strategy's.")
     gate: Annotated[Gate | None, BeforeValidator(_no_gate)] = None
 
@@ -171,6 +187,8 @@ class Step(Model):
     def _one_of_them(self) -> Self:
         if sum(one is not None for one in (self.weight, self.mirror, self.preview)) != 1:
             raise ValueError("expected one of weight, mirror and preview")
+        if self.audience is not None and self.weight is None:
+            raise ValueError("audience: expected with a weight")
         return self
 
     @classmethod
@@ -199,12 +217,17 @@ class FullStep(Model):
     mirror: Percent | None = Field(default=None, exclude_if=_is_none)
     """Share of the requests that are copied, percent, at weight 0."""
 
+    audience: AudienceName | None = Field(default=None, exclude_if=_is_none)
+    """Whom it is for; None: everybody."""
+
     @property
     def text(self) -> str:
-        """What the version gets, in a few words: `5 %`, `copies of 25 %`, `preview`."""
+        """What the version gets, in a few words: `5 % of staff`, `copies of 25 %`, `preview`."""
         if self.mirror is not None:
             return f"copies of {self.mirror:g} %"
-        return f"{self.weight:g} %" if self.weight else "preview"
+        if not self.weight:
+            return "preview"
+        return f"{self.weight:g} %{f' of {self.audience}' if self.audience else ''}"
 
     @property
     def share(self) -> float:
@@ -243,6 +266,12 @@ class Strategy(Model):
     ramp: RampSpec | None = Field(
         default=None,
         description="Instead of steps: weights that keep to a budget of extra failed requests.",
+    )
+    audience: AudienceName | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="Whom its steps are for that name no audience; a last step of 100 for "
+        "everybody is implied. Left out: everybody.",
     )
     bake: Bake = Field(
         default=Bake(max=timedelta(0)), description="For steps that have none of their own."
@@ -296,6 +325,8 @@ class Strategy(Model):
             _refuse("Strategy", check_switch(weights, ramps=ramps, shrinks=self.shrink_stable))
         elif bool(self.steps) == (self.ramp is not None):
             raise ValueError("expected either steps or ramp, and not both")
+        if self.audience is not None and (self.ramp is not None or self.switches):
+            raise ValueError("audience: expected steps: a ramp, or a switch, is for everybody")
         if self.shrink_stable and self.ramp is not None:
             raise ValueError("shrink_stable: expected steps: a ramp may give weight back")
         return self
@@ -303,9 +334,23 @@ class Strategy(Model):
     @model_validator(mode="after")
     def _weights_grow(self) -> Self:
         weights = [step.weight for step in self.steps]
-        _refuse("Strategy", check_weights(weights, ()))
+        whom = [self.whom(step) for step in self.steps]
+        _refuse("Strategy", check_weights(weights, (), whom))
         _refuse("Strategy", check_unseen_first(weights))
         return self
+
+    def whom(self, step: Step) -> str | None:
+        """The audience that a step is for; None: everybody."""
+        name = (step.audience or self.audience) if step.weight is not None else None
+        return None if name == EVERYBODY else name
+
+    def reaches(self, audiences: Mapping[str, NamedAudience]) -> tuple[Reach, ...]:
+        """Whom each of its full steps is for, and who keeps the canary from the steps before.
+
+        Raises:
+            KeyError: an audience that there is not.
+        """
+        return reaches([(step.audience, step.weight) for step in self.full_steps], audiences)
 
     @property
     def switches(self) -> bool:
@@ -334,12 +379,13 @@ class Strategy(Model):
                 bake=step.bake or self.bake,
                 gate=step.gate,
                 mirror=step.mirror,
+                audience=self.whom(step),
             )
             for step in self.steps
         ]
         if self.switches and (not steps or steps[0].weight):
             steps.insert(0, FullStep(weight=0.0, bake=Bake(max=timedelta(0))))
-        if not steps or steps[-1].weight < _FULL:
+        if not steps or steps[-1].weight < _FULL or steps[-1].audience is not None:
             steps.append(FullStep(weight=_FULL, bake=Bake(max=timedelta(0))))
         return tuple(steps)
 
@@ -442,6 +488,10 @@ class ResolvedService(Model):
     deploy: DeploySpec | None = None
     """None: the pipeline puts its versions up."""
     needs: Needs = Field(default_factory=dict)
+    audiences: dict[str, NamedAudience] = Field(default_factory=dict)
+    """Those that its strategy names."""
+    pack: str | None = None
+    """Of the metrics of its router's kind."""
 
 
 STANDARD = Strategy.model_validate(
@@ -488,6 +538,16 @@ class Catalog(Model):
     strategies: dict[str, Strategy] = Field(
         default_factory=dict, description="By name; `standard` is there unless defined here."
     )
+    audiences: dict[AudienceName, AudienceSpec] = Field(
+        default_factory=dict,
+        max_length=MOST_AUDIENCES,
+        description="Requests that steps of strategies are for, by name.",
+    )
+    country_header: HeaderName | None = Field(
+        default=None,
+        description="The header in which the CDN or gateway says the country, for audiences by "
+        "country. It has to take it from requests of callers.",
+    )
     services: dict[ServiceName, ServiceSpec] = Field(
         min_length=1, json_schema_extra={"additionalProperties": False}
     )
@@ -507,6 +567,7 @@ class Catalog(Model):
 
     _kinds: RouterKinds | None = PrivateAttr(default=None)
     _deployers: DeployerKinds | None = PrivateAttr(default=None)
+    _audiences: dict[str, NamedAudience] = PrivateAttr(default_factory=dict)
     _judges: dict[tuple[int, str], JudgeSpec] = PrivateAttr(default_factory=dict)
 
     def model_post_init(self, context: Any) -> None:
@@ -539,6 +600,22 @@ class Catalog(Model):
     def strategy(self, name: str) -> Strategy | None:
         """Return a strategy of this catalog, or else a built-in one; None if neither has it."""
         return self.strategies.get(name) or BUILT_IN.get(name)
+
+    def audience(self, name: str) -> NamedAudience:
+        """An audience of this catalog, as routers are told it.
+
+        Raises:
+            KeyError: there is none of that name.
+            schemas.audience_spec.AudienceError: it can't be told to a router.
+        """
+        if name not in self._audiences:
+            self._audiences[name] = audience_of(self.audiences[name], self.country_header)
+        return self._audiences[name]
+
+    def audiences_of(self, strategy: Strategy) -> dict[str, NamedAudience]:
+        """The audiences that a strategy names, likewise."""
+        named = (strategy.whom(step) for step in strategy.steps)
+        return {name: self.audience(name) for name in named if name is not None}
 
     @property
     def has_kinds(self) -> bool:
@@ -597,7 +674,7 @@ class Catalog(Model):
             strategy: used instead of the service's own, if given.
 
         Raises:
-            KeyError: the catalog has no such service, or no such strategy.
+            KeyError: the catalog has no such service, no such strategy, or no audience of it.
             ValueError: the catalog was read without kinds of routers, whose defaults it needs.
         """
         spec, defaults = self.services[service], self.defaults
@@ -624,4 +701,6 @@ class Catalog(Model):
             side_by_side=spec.side_by_side,
             deploy=self.deploy(spec),
             needs=spec.needs,
+            audiences=self.audiences_of(found),
+            pack=facts.pack,
         )

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from heapq import nlargest
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any, Final
 
 from schemas.graph import find_cycles
@@ -63,6 +63,8 @@ class Outline:
     strategies: Collection[str]
     weights: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     """Weights of the document's own strategies, None where one can't be read."""
+    step_audiences: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+    """Whom the same steps are for, None for everybody."""
     default_strategy: str | None = None
     has_router: bool = False
     refuses_cycles: bool = False
@@ -123,7 +125,8 @@ class _Hints:
 def check_outline(outline: Outline) -> Iterator[Finding]:
     """Give every disagreement, each once; there may be more than one wants to hear."""
     for name, weights in outline.weights.items():
-        yield from check_weights(weights, ("strategies", name))
+        whom = outline.step_audiences.get(name, ())
+        yield from check_weights(weights, ("strategies", name), whom)
     known = _Strategies(outline.strategies)
     if outline.default_strategy is not None:
         yield from known.check(outline.default_strategy, ("defaults", "strategy"))
@@ -146,19 +149,28 @@ def _check_notices(outline: Outline, hints: _Hints) -> Iterator[Finding]:
                 )
 
 
-def check_weights(weights: Sequence[float | None], path: Path) -> Iterator[Finding]:
-    """Give the steps (under `path`) that are not larger than the one before them."""
-    last = 0.0
-    for index, weight in enumerate(weights):
+def check_weights(
+    weights: Sequence[float | None], path: Path, whom: Sequence[str | None] = ()
+) -> Iterator[Finding]:
+    """Give the steps (under `path`) that add nobody: the weight is no larger than before.
+
+    Args:
+        weights: of the steps, None where one can't be read.
+        path: of the strategy.
+        whom: the audience of each step, None (or nothing) for everybody.
+    """
+    had: dict[str | None, float] = {}
+    for index, (weight, audience) in enumerate(zip_longest(weights, whom[: len(weights)])):
         if weight is None:
             continue
-        if index > 0 and weight <= last:
+        last = max(had.get(audience, 0.0), had.get(None, 0.0))
+        if weight <= last:
             yield Finding(
                 path=(*path, "steps", index, "weight"),
                 value=weight,
                 expected=f"a weight that grows from step to step: more than {last:g}",
             )
-        last = max(last, weight)
+        had[audience] = max(last, weight)
 
 
 class _Strategies:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from schemas.audience_spec import EVERYBODY
 from schemas.base import Percent
 from schemas.catalog import BUILT_IN, STANDARD, Catalog, Cycles, ServiceSpec, Strategy
 from schemas.catalog_check import (
@@ -265,6 +266,7 @@ def _outline(data: Any) -> Outline:
         },
         strategies={*BUILT_IN, *strategies},
         weights={name: _weights(spec) for name, spec in strategies.items()},
+        step_audiences={name: _whom(spec) for name, spec in strategies.items()},
         default_strategy=_text(defaults.get("strategy")),
         refuses_cycles=document.get("cycles") == Cycles.REFUSE,
         has_router=defaults.get("router") is not None,
@@ -282,6 +284,16 @@ def _service(spec: dict[str, Any]) -> ServiceOutline:
 
 def _weights(strategy: Any) -> list[float | None]:
     return [_weight(step) for step in _list(_mapping(strategy).get("steps"))]
+
+
+def _whom(strategy: Any) -> list[str | None]:
+    """The audience of each step, None for everybody."""
+    common = _text(_mapping(strategy).get("audience"))
+    named = (
+        _text(_mapping(step).get("audience")) or common
+        for step in _list(_mapping(strategy).get("steps"))
+    )
+    return [None if name == EVERYBODY else name for name in named]
 
 
 def _weight(step: Any) -> float | None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from schemas.audience_spec import EVERYBODY, MOST_NAMED, AudienceError
 from schemas.capabilities import Capabilities
 from schemas.capability_check import check_able, unseen
 from schemas.catalog import Catalog, ServiceSpec
@@ -54,6 +55,10 @@ _GROUPS_NAMED: Final = 20
 def check_fit(catalog: Catalog) -> Iterator[Finding]:
     """Give what the services lack, as far as the catalog itself tells."""
     yield from check_judged(catalog, _unfit)
+    unfit = list(_unfit_audiences(catalog))
+    yield from unfit
+    if unfit:
+        return
     yield from _beyond_routers(catalog)
     yield from _side_by_side(catalog)
     yield from _untold_routers(catalog)
@@ -71,6 +76,31 @@ def check_fit(catalog: Catalog) -> Iterator[Finding]:
             unjudged.setdefault(router.text, []).append(name)
     if catalog.has_kinds:
         yield from _without_metrics(catalog, unjudged)
+
+
+def _unfit_audiences(catalog: Catalog) -> Iterator[Finding]:
+    """Give the audiences that can't be told to a router, and the names of such as there are not."""
+    for name in catalog.audiences:
+        if name == EVERYBODY:
+            yield Finding(("audiences", name), name, "another name: this one means all requests")
+            continue
+        try:
+            catalog.audience(name)
+        except AudienceError as error:
+            yield Finding(("audiences", name, *error.path), error.value, error.expected)
+    known = {EVERYBODY, *catalog.audiences}
+    for strategy, found in catalog.strategies.items():
+        path: Path = ("strategies", strategy)
+        named = [((*path, "audience"), found.audience)]
+        named += [
+            ((*path, "steps", at, "audience"), step.audience) for at, step in enumerate(found.steps)
+        ]
+        for at, one in named:
+            if one is not None and one not in known:
+                expected = f"the name of an audience ({listed(known)}){nearest(one, known)}"
+                yield Finding(at, one, expected)
+        if len({one for _, one in named if one}) > MOST_NAMED:
+            yield Finding((*path, "steps"), "audiences", f"at most {MOST_NAMED} of them")
 
 
 def _unfit_hooks(catalog: Catalog) -> Iterator[Finding]:
@@ -127,7 +157,9 @@ def _beyond_routers(catalog: Catalog) -> Iterator[Finding]:
             continue
         seen.add(pair)
         own: Path = ("strategies", strategy) if strategy in catalog.strategies else ()
-        for lacks in check_able(found, facts.capabilities, router.text, own, spec.mirror):
+        audiences, copies = catalog.audiences_of(found), spec.mirror
+        can, kind = facts.capabilities, router.text
+        for lacks in check_able(found, can, kind, own, copies, audiences=audiences):
             yield (
                 lacks if own else Finding(("services", name, "strategy"), strategy, built_in(lacks))
             )

@@ -92,6 +92,12 @@ class ServiceMoved(OfRelease):
     version: Version
     phase: CanaryPhase
     weight: Weight = Field(description="What the new version has, by the router's word.")
+    whom: str = Field(
+        default="",
+        exclude_if=lambda name: not name,
+        description="Name of the audience whose requests the weight is a share of; empty: "
+        "everybody's.",
+    )
     step: int | None = Field(default=None, description="Index from 0 of the current step.")
     steps: int = Field(default=0, ge=0)
     stable: Version | None = Field(default=None, description="The version beside it.")

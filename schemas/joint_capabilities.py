@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 
-from schemas.capabilities import Capabilities, CommonGrid, Counting, Fence, Grid, TotalGrid
+from schemas.capabilities import (
+    AudienceTerms,
+    Capabilities,
+    CommonGrid,
+    Counting,
+    Fence,
+    Grid,
+    TotalGrid,
+)
 
 T = TypeVar("T")
 
@@ -27,6 +35,8 @@ def joint(each: Sequence[Capabilities]) -> Capabilities:
         pinned=any(one.pinned for one in each),
         forced=_in_all(one.forced for one in each),
         audiences=_in_all(one.audiences for one in each),
+        audience_terms=_terms([one.audience_terms for one in each]),
+        apart=all(one.apart for one in each),
         mirroring=all(one.mirroring for one in each),
         mirror_reads=all(one.mirror_reads for one in each),
         mirror_mark=all(one.mirror_mark for one in each),
@@ -39,6 +49,17 @@ def joint(each: Sequence[Capabilities]) -> Capabilities:
         platform_errors=tuple(
             dict.fromkeys(error for one in each for error in one.platform_errors)
         ),
+    )
+
+
+def _terms(each: Sequence[AudienceTerms]) -> AudienceTerms:
+    return AudienceTerms(
+        prefixes=_in_all(one.prefixes for one in each),
+        regexes=_in_all(one.regexes for one in each),
+        negated=_in_all(one.negated for one in each),
+        all_of=all(one.all_of for one in each),
+        kept=all(one.kept for one in each),
+        matches=min(one.matches for one in each),
     )
 
 

@@ -337,6 +337,9 @@ class CanaryState(Model):
         exclude_if=lambda apart: not apart,
         description="Whether it gets only what no split sends there.",
     )
+    whom: str = ""
+    unlike: str = ""
+    limited: bool = Field(default=False, description="Whether the evidence is of limits only.")
     before: Version | None
     touched: tuple[int, ...] = Field(description="Stages that are to be undone should it go back.")
     first: bool = False
@@ -416,6 +419,12 @@ class CanaryReport(Model):
         exclude_if=lambda share: not share,
         description="Share of the requests that are copied to it, percent.",
     )
+    whom: str = Field(
+        default="",
+        exclude_if=lambda name: not name,
+        description="Name of the audience whose requests the weight is a share of; empty: "
+        "everybody's.",
+    )
     step: int | None = Field(default=None, description="Index from 0 of the current step.")
     steps: int = 0
     stable: Version | None = Field(
@@ -440,8 +449,10 @@ class CanaryReport(Model):
 
     @property
     def gets(self) -> str:
-        """What the version has, in a few words: `5 %`, `copies of 25 %`."""
-        return f"copies of {self.copied:g} %" if self.copied else f"{self.weight:g} %"
+        """What the version has, in a few words: `5 %`, `20 % of staff`, `copies of 25 %`."""
+        if self.copied:
+            return f"copies of {self.copied:g} %"
+        return f"{self.weight:g} %{f' of {self.whom}' if self.whom else ''}"
 
 
 class CanaryStatus(CanaryReport):
@@ -483,6 +494,8 @@ class ServiceStatus(Model):
         exclude_if=lambda share: not share,
         description="Share of the requests that are copied to it, percent.",
     )
+    whom: str = Field(default="", exclude_if=lambda name: not name)
+    """Name of the audience whose requests the weight is a share of; empty: everybody's."""
     step: int | None = None
     steps: int = 0
     stable: Version | None = None
@@ -495,8 +508,10 @@ class ServiceStatus(Model):
 
     @property
     def gets(self) -> str:
-        """What the version has, in a few words: `5 %`, `copies of 25 %`."""
-        return f"copies of {self.copied:g} %" if self.copied else f"{self.weight:g} %"
+        """What the version has, in a few words: `5 %`, `20 % of staff`, `copies of 25 %`."""
+        if self.copied:
+            return f"copies of {self.copied:g} %"
+        return f"{self.weight:g} %{f' of {self.whom}' if self.whom else ''}"
 
     def shortened(self, longest: int) -> Self:
         """Without evidence, and with texts of at most so many characters."""

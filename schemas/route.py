@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated, Final, Self
+from typing import Final, NamedTuple, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
+from schemas.audience import Audience as Audience  # noqa: PLC0414 - part of what a route says
+from schemas.audience import AudienceBy as AudienceBy  # noqa: PLC0414
+from schemas.audience import AudienceShare as AudienceShare  # noqa: PLC0414
+from schemas.audience import Condition as Condition  # noqa: PLC0414
+from schemas.audience import How as How  # noqa: PLC0414
+from schemas.audience import Match as Match  # noqa: PLC0414
 from schemas.base import Model, Percent, ServiceName, SomePercent, Version
 
 MIRROR_HEADER: Final = "x-aviary-mirror"
 """A copied request has it, with the value `true`; what it causes downstream should have it, too."""
 
 _ALL = 100.0
-_MOST_MATCHES = 20
-
-
-class AudienceBy(StrEnum):
-    """By what of a request a router can tell whom a canary is for."""
-
-    HEADER = "header"
-    COOKIE = "cookie"
-
-
-class Match(Model):
-    """A header or cookie with exactly this value."""
-
-    by: AudienceBy
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$",
-        description="Of the header (in any case) or cookie: a token of RFC 9110.",
-    )
-    value: Annotated[str, StringConstraints(pattern=r"^[!-~]([ -~]{0,254}[!-~])?$")] = Field(
-        description="Printable ASCII, at most 256 characters, no blank at either end."
-    )
-
-
-class Audience(Model):
-    """The requests that the canary is for: the weights split these, all others go to stable."""
-
-    any_of: tuple[Match, ...] = Field(
-        min_length=1, max_length=_MOST_MATCHES, description="One that fits is enough."
-    )
+_MOST_KEPT = 20
 
 
 class Arm(Model):
@@ -66,12 +43,26 @@ class Mirror(Model):
     )
 
 
+class Tier(NamedTuple):
+    """What a router does with the requests of one audience, unless an earlier tier has them."""
+
+    audience: Audience | None
+    """None: everybody else, always the last."""
+    weight: float
+    """The canary's share of their requests, percent."""
+    counted: bool
+    """Whether it is they whom the weight is for: requests of the others are counted apart."""
+
+
 class Route(Model):
     """What a router does, or shall do, with the requests for one service.
 
     The route names versions, not roles, so that finalizing is one write like any other: the
     canary's version becomes the only arm. The first arm is what serves beside the canary, and has
     the requests of everybody outside of the audience.
+
+    Who is in several audiences gets the largest of their weights. So nobody who is on the canary
+    leaves it while audiences are added and weights grow.
     """
 
     service: ServiceName
@@ -81,7 +72,14 @@ class Route(Model):
         description="Stable, then the canary if there is one; the weights add up to 100.",
     )
     audience: Audience | None = Field(
-        default=None, description="Whom the canary is for; None: everybody."
+        default=None, description="Whom the weights are for; None: everybody."
+    )
+    kept: tuple[AudienceShare, ...] = Field(
+        default=(),
+        max_length=_MOST_KEPT,
+        exclude_if=lambda kept: not kept,
+        description="Whom the canary is for besides, each with a weight of their own: those who "
+        "were let in before. They are counted apart.",
     )
     mirror: Mirror | None = None
     generation: int = Field(
@@ -102,6 +100,7 @@ class Route(Model):
         generation: int = 0,
         owner: str = "",
         audience: Audience | None = None,
+        kept: tuple[AudienceShare, ...] = (),
         mirror: Mirror | None = None,
     ) -> Self:
         """A route from its canary's point of view.
@@ -113,7 +112,8 @@ class Route(Model):
             weight: its share in percent, 0 to 100, in steps of 0.01.
             generation: of this write.
             owner: release id of the writer.
-            audience: whom the canary is for; None: everybody.
+            audience: whom the weight is for; None: everybody.
+            kept: whom the canary is for besides.
             mirror: a version that gets copies.
 
         Raises:
@@ -131,6 +131,7 @@ class Route(Model):
             service=service,
             arms=tuple(arms),
             audience=audience,
+            kept=kept,
             mirror=mirror,
             generation=generation,
             owner=owner,
@@ -150,6 +151,19 @@ class Route(Model):
     def weight(self) -> float:
         """The canary's share of the requests of its audience, percent; 0 without a canary."""
         return self.arms[1].weight if len(self.arms) > 1 else 0.0
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """Whom the canary is for, in the order in which a router looks: the first that fits counts.
+
+        The last is everybody else: on stable, unless a share of theirs is on the canary as well.
+        """
+        every = [Tier(one.audience, one.weight, counted=False) for one in self.kept]
+        every.append(Tier(self.audience, self.weight, counted=True))
+        # Of the same weight, those whom it is for come first.
+        every.sort(key=lambda tier: (-tier.weight, not tier.counted))
+        ends = [at for at, tier in enumerate(every) if tier.audience is None]
+        return tuple(every[: ends[0] + 1] if ends else [*every, Tier(None, 0.0, counted=False)])
 
     @property
     def versions(self) -> tuple[str, ...]:
@@ -174,6 +188,11 @@ class Route(Model):
             raise ValueError("arms: expected two versions, not one twice")
         if self.audience is not None and self.canary is None:
             raise ValueError("audience: expected none without a canary")
+        if self.kept and self.canary is None:
+            raise ValueError("kept: expected none without a canary")
+        whom = [self.audience, *(one.audience for one in self.kept)]
+        if len(set(whom)) < len(whom):
+            raise ValueError("kept: expected each audience once, and not that of the weight")
         if self.mirror is not None and self.mirror.version == self.stable:
             raise ValueError("mirror: expected a version other than stable")
         return self

@@ -14,8 +14,10 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field
 
+from schemas.audience import Audience, AudienceShare
+from schemas.audience_steps import Reach, Whom
 from schemas.base import Model, Percent, SomeDuration, SomePercent
-from schemas.catalog import Bake, FullStep, Gate, OnInconclusive, Strategy
+from schemas.catalog import Bake, Gate, OnInconclusive, Strategy
 from schemas.hooks import Hook, HookMoment, OnNo, at
 from schemas.judging import RampSpec
 from schemas.mirroring import NO_TERMS, MirrorTerms
@@ -161,6 +163,26 @@ class ShiftStage(_Stage):
 
     kind: Literal["shift"] = "shift"
     weight: Percent = Field(description="Share of the requests, percent.")
+    whom: str = Field(
+        default="",
+        exclude_if=lambda name: not name,
+        description="Name of the audience whose requests are meant; empty: everybody's.",
+    )
+    audience: Audience | None = Field(default=None, exclude_if=lambda one: one is None)
+    adds: str = Field(
+        default="", exclude_if=lambda text: not text, description="Whom it adds, for a person."
+    )
+    kept: tuple[AudienceShare, ...] = Field(
+        default=(),
+        exclude_if=lambda kept: not kept,
+        description="Whom the version is for besides, since an earlier step.",
+    )
+    unlike: str = Field(
+        default="",
+        exclude_if=lambda why: not why,
+        description="Why the version can't be compared with stable in the same audience: it is "
+        "judged by limits only then. Empty: it can.",
+    )
     regrow_within: SomeDuration | None = Field(
         default=None,
         exclude_if=lambda within: within is None,
@@ -271,13 +293,14 @@ KINDS: Final[dict[str, type[_Stage]]] = {
 """Every kind, in the order in which a canary comes to it."""
 
 
-def stages_of(
+def stages_of(  # noqa: PLR0913 - what a plan is made of
     strategy: Strategy,
     last_point: int = 0,
     hooks: Sequence[Hook] = (),
     *,
     deploys: bool = False,
     mirror: MirrorTerms = NO_TERMS,
+    whom: Whom = Whom(),  # noqa: B008 - frozen
 ) -> tuple[Stage, ...]:
     """The stages of a strategy: what a canary with it does, when nothing goes wrong.
 
@@ -287,14 +310,16 @@ def stages_of(
         hooks: of the service.
         deploys: whether its versions are put up and taken down, and not by a pipeline.
         mirror: which copies its versions can take.
+        whom: the audiences that the strategy names.
     """
+    regrow = strategy.regrow_within if strategy.shrink_stable and deploys else None
     return (
         *((DeployStage(),) if deploys else ()),
         PreflightStage(),
         *_asked(hooks, HookMoment.BEFORE_CANARY),
         FirstDeploymentStage(),
         *(_ramp(strategy, hooks) if strategy.ramp is not None else ()),
-        *_steps(strategy, last_point, hooks, deploys=deploys, mirror=mirror),
+        *_steps(strategy, last_point, hooks, _given(strategy, whom, mirror, regrow)),
         *_asked(hooks, HookMoment.BEFORE_FINALIZE),
         HoldStage(),
         PromoteStage(),
@@ -312,22 +337,16 @@ def _ramp(strategy: Strategy, hooks: Sequence[Hook]) -> Iterator[Stage]:
 
 
 def _steps(
-    strategy: Strategy,
-    last_point: int,
-    hooks: Sequence[Hook],
-    *,
-    deploys: bool,
-    mirror: MirrorTerms,
+    strategy: Strategy, last_point: int, hooks: Sequence[Hook], given: Sequence[Stage]
 ) -> Iterator[Stage]:
     unsure, steps = strategy.on_inconclusive, strategy.full_steps
-    regrow = strategy.regrow_within if strategy.shrink_stable and deploys else None
     baking = at(hooks, HookMoment.DURING_BAKE)
     for index, step in enumerate(steps):
         if last_point and index:
             yield InStepStage(step=index - 1, point=index)
         if strategy.ramp is None:
             yield from _asked(hooks, HookMoment.BEFORE_STEP, index)
-        yield _given(step, index, regrow, mirror)
+        yield given[index]
         asked: tuple[Hook, ...] = ()
         if step.bake.max:
             following = next(one.weight for one in (*steps[index + 1 :], steps[-1]) if one.weight)
@@ -349,13 +368,41 @@ def _steps(
 
 
 def _given(
-    step: FullStep, index: int, regrow: timedelta | None, mirror: MirrorTerms
-) -> PreviewStage | MirrorStage | ShiftStage:
-    if step.mirror is not None:
-        return MirrorStage(step=index, share=step.mirror, terms=mirror)
-    if not step.weight:
-        return PreviewStage(step=index)
-    return ShiftStage(step=index, weight=step.weight, regrow_within=regrow)
+    strategy: Strategy, whom: Whom, mirror: MirrorTerms, regrow: timedelta | None
+) -> list[Stage]:
+    """What each step gives the version."""
+    both = zip(strategy.full_steps, strategy.reaches(whom.audiences), strict=True)
+    found: list[Stage] = []
+    for index, (step, reach) in enumerate(both):
+        if step.mirror is not None:
+            found.append(MirrorStage(step=index, share=step.mirror, terms=mirror))
+        elif not step.weight:
+            found.append(PreviewStage(step=index))
+        else:
+            found.append(_shift(index, reach, whom, regrow))
+    return found
+
+
+def _shift(index: int, reach: Reach, whom: Whom, regrow: timedelta | None) -> ShiftStage:
+    return ShiftStage(
+        step=index,
+        weight=reach.weight,
+        whom=reach.name,
+        audience=reach.audience,
+        adds=reach.adds if whom.audiences else "",
+        kept=reach.kept,
+        unlike=_unlike(reach, whom.unlike),
+        regrow_within=regrow,
+    )
+
+
+def _unlike(reach: Reach, metrics: str) -> str:
+    """Why a step can't compare canary and stable among the same requests; empty: it can."""
+    if reach.audience is None and not reach.kept:
+        return ""
+    if reach.all_of_it:
+        return f"nobody of {reach.name} is on stable"
+    return metrics
 
 
 def _asked(hooks: Sequence[Hook], moment: HookMoment, step: int | None = None) -> Iterator[Stage]:

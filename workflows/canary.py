@@ -238,6 +238,7 @@ class CanaryWorkflow(Commands):
         self._instances.take_over(state)
         self._stable.take_over(state)
         self._judging.evidence = state.evidence
+        self._judging.limited = state.limited
         self._judging.verdict = state.verdict
         self._judging.ramp = RampState.model_validate(state.ramp) if state.ramp else None
         self._judging.ramp_began = state.ramp_began
@@ -262,6 +263,9 @@ class CanaryWorkflow(Commands):
             route=traffic.route,
             weight=traffic.weight,
             apart=traffic.apart,
+            whom=traffic.whom,
+            unlike=traffic.unlike,
+            limited=judging.limited,
             before=traffic.before,
             touched=tuple(sorted(state.touched)),
             first=traffic.first,

@@ -120,6 +120,7 @@ class CanaryReporter:
             phase=self.phase,
             weight=self.phase.weight(traffic.weight, stable=traffic.unchanged),
             copied=0.0 if self.phase.closed else traffic.portion.copied,
+            whom=traffic.whom if traffic.weight else "",
             step=self.step,
             steps=self.steps,
             stable=traffic.before or traffic.stable,

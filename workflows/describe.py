@@ -136,6 +136,14 @@ def not_judged(plan: ServicePlan, error: FailureError, at: datetime) -> Verdict:
     )
 
 
+def by_limits(verdict: Verdict, unlike: str) -> Verdict:
+    """The verdict, which says so where the canary could not be compared with stable."""
+    if not unlike:
+        return verdict
+    sentence = f"{verdict.sentence}; judged by limits only: {unlike}"
+    return verdict.model_copy(update={"sentence": cut(sentence, TEXT_MOST)})
+
+
 def made_traffic(verdict: Verdict, hooks: Collection[str]) -> Verdict:
     """The verdict, which says so where its requests were made, and were no users'."""
     if not hooks:

@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.judge import JudgeRequest, JudgeResult
     from activities.ramp import RampState
     from activities.report_delivery import PendingReport
+    from schemas.audience_judging import by_limits, limits_of
     from schemas.base import format_duration
     from schemas.capabilities import Counting
     from schemas.catalog import Bake
@@ -65,6 +66,8 @@ class Judging:
         self._late = late
         self.evidence: dict[str, Any] | None = None
         """Of the steps so far."""
+        self.limited = False
+        """Whether it is of limits only, without stable: of the other kind it says nothing."""
         self.verdict: Verdict | None = None
         """The last final one."""
         self.ramp: RampState | None = None
@@ -153,6 +156,7 @@ class Judging:
         verdict = fitted(result.verdict, VERDICT_BYTES)
         if verdict.reason is Reason.FOREIGN_CHANGE:
             return verdict  # of no version
+        verdict = describe.by_limits(verdict, self._traffic.unlike)
         verdict = describe.made_traffic(verdict, self.made_by)
         self.verdict = verdict = describe.unseen(verdict, self._traffic.portion)
         return Failed(self.cause(verdict)) if verdict.kind is VerdictKind.FAIL else verdict
@@ -172,13 +176,17 @@ class Judging:
         changed_at = self._traffic.confirmed_at
         if route is None or route.canary is None or changed_at is None:
             raise RuntimeError("there is no confirmed canary to judge")
+        if (limited := bool(self._traffic.unlike)) is not self.limited:
+            self.limited, self.evidence = limited, None
+        told_apart = route.audience is None and not route.kept
         return JudgeRequest(
             router=plan.router,
             service=plan.service,
             stable=route.stable,
             canary=route.canary,
-            spec=plan.judge,
-            metrics=plan.metrics,
+            spec=limits_of(plan.judge) if limited else plan.judge,
+            metrics=by_limits(plan.judge, plan.metrics) if limited else plan.metrics,
+            mixed=not (told_apart or plan.capabilities.apart),
             weight=route.weight,
             apart=self._traffic.apart,
             weight_changed_at=changed_at,

@@ -65,7 +65,7 @@ def canary(start: CanaryInput, report: CanaryReport, parent: str = "") -> str:
     """
     plan = start.plan
     where = phase(report.phase, report.step, report.steps)
-    weight = "" if report.phase.closed else f" at {report.gets}"
+    weight = "" if report.phase.closed else f" at {_cell(report.gets)}"
     named = _cell(f"{plan.service} {plan.version}")
     lines = [f"### {named} {report.phase.about.verb} {where}{weight}"]
     beside = f"Beside stable {_cell(report.stable or '(being read)')}"
@@ -110,7 +110,9 @@ def _next_step(start: CanaryInput, report: CanaryReport) -> str:
     if report.phase is CanaryPhase.BAKING and at >= 0 and steps[at].gate is not None:
         return "a gate: a person's approval."
     if at + 1 < len(steps):
-        share = steps[at + 1].text + (" of the requests" if steps[at + 1].share else "")
+        following = steps[at + 1]
+        of_all = following.share and not following.audience
+        share = _cell(following.text) + (" of the requests" if of_all else "")
         return f"{share} (step {at + 2} of {len(steps)})."
     return "it holds until all services of the release do."
 
@@ -186,7 +188,8 @@ def _headline(status: ReleaseStatus) -> str:
     gated = [one for one in services if one.phase is CanaryPhase.GATED]
     if gated and status.phase is ReleasePhase.RUNNING:
         where = phase(gated[0].phase, gated[0].step, gated[0].steps)
-        text = f"waits for a person: {_cell(gated[0].service)} is {where} at {gated[0].gets}"
+        named, gets = _cell(gated[0].service), _cell(gated[0].gets)
+        text = f"waits for a person: {named} is {where} at {gets}"
     if stuck:
         text += f"; STUCK: {_cell(', '.join(stuck))}"
     return text + (" (paused)" if status.paused and not status.phase.closed else "")

@@ -9,6 +9,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
+from schemas.audience_judging import unlike
+from schemas.audience_steps import Whom
 from schemas.capability_check import check_able
 from schemas.catalog import BUILT_IN, Catalog, ServiceSpec
 from schemas.catalog_check import listed, nearest
@@ -256,7 +258,13 @@ def _service_plan(
         lacks = SIDE_BY_SIDE.format(what=what)
     else:
         can, kind = resolved.capabilities, resolved.router.text
-        beyond = check_able(resolved.strategy, can, kind, terms=resolved.mirror)
+        beyond = check_able(
+            resolved.strategy,
+            can,
+            kind,
+            terms=resolved.mirror,
+            audiences=resolved.audiences,
+        )
         lacks = "; ".join(map(built_in, beyond))
     if lacks:
         text = f"services.{name}: got strategy {resolved.strategy_name!r}, expected {lacks}"
@@ -277,6 +285,7 @@ def _service_plan(
             resolved.hooks,
             deploys=resolved.deploy is not None,
             mirror=resolved.mirror,
+            whom=Whom(resolved.audiences, unlike(resolved)),
         ),
         judge=resolved.judge,
         metrics=metrics or (),

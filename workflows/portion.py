@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from schemas.audience import Audience, AudienceShare
 from schemas.mirroring import NO_TERMS, MirrorTerms
 from schemas.route import Mirror
 
@@ -19,18 +20,32 @@ class Portion:
     copied: float = 0.0
     """Share of the requests that are copied, percent."""
     terms: MirrorTerms = NO_TERMS
+    whom: str = ""
+    """Name of the audience whose requests the weight is a share of; empty: everybody's."""
+    audience: Audience | None = None
+    kept: tuple[AudienceShare, ...] = ()
+    """Whom it is for besides."""
+    unlike: str = ""
+    """Why it can't be compared with stable there; empty: it can."""
 
     @property
     def text(self) -> str:
-        """In a few words: `5 %`, `copies of 25 %`, `preview`."""
+        """In a few words: `5 %`, `20 % of staff`, `copies of 25 %`, `preview`."""
         if self.copied:
             return f"copies of {self.copied:g} %"
-        return "preview" if self.apart else f"{self.weight:g} %"
+        if self.apart:
+            return "preview"
+        return f"{self.weight:g} %{f' of {self.whom}' if self.whom else ''}"
 
     @property
     def taken(self) -> float:
         """Share of the requests that its instances are to take, percent: given or copied."""
-        return self.copied or self.weight
+        return self.copied or max(self.weight, *(one.weight for one in self.kept), 0.0)
+
+    @property
+    def of_all(self) -> float:
+        """Share of everybody's requests that stable does not have, percent."""
+        return self.weight if self.audience is None else 0.0
 
     def mirror(self, version: str) -> Mirror | None:
         """The copies, to this version."""

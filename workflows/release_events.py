@@ -89,7 +89,7 @@ class ReleaseEvents:
         self._told[report.service] = report
         known = report.stable == self._plan.services[report.service].version
         moved = not (known or report.phase.closed)
-        if moved and report.weight and (before is None or before.weight != report.weight):
+        if moved and report.weight and (before is None or _share(before) != _share(report)):
             self._canary_event(EventType.CANARY_SHIFTED, report)
         if report.verdict and (before is None or before.verdict != report.verdict):
             self._canary_event(EventType.CANARY_JUDGED, report)
@@ -181,6 +181,10 @@ def _state(report: CanaryReport) -> dict[str, Any]:
     words = {"sequence", "point", "at", "ends_by", "decisions"}
     data = report.model_dump(mode="json", exclude=words)
     return data | {"weight": report.phase.weight(report.weight)}
+
+
+def _share(report: CanaryReport) -> tuple[float, str]:
+    return report.weight, report.whom
 
 
 def _place(report: CanaryReport) -> tuple[Any, ...]:

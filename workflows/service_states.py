@@ -115,6 +115,7 @@ class ServiceStates:
                 **common,
                 "weight": phase.weight(report.weight),
                 "copied": 0.0 if phase.closed else report.copied,
+                "whom": report.whom,
                 "step": report.step,
                 "steps": report.steps,
                 "stable": report.stable,

@@ -63,6 +63,10 @@ class Traffic:
         self.apart = False
         """Whether the canary gets only what no split sends there, as last confirmed: copies, and
         requests that ask for it."""
+        self.whom = ""
+        """Name of the audience whose requests that is a share of; empty: everybody's."""
+        self.unlike = ""
+        """Why it can't be compared with stable there; empty: it can."""
         self.before: str | None = None
         """The version that served before this one, once it is known."""
         self.first = False
@@ -77,6 +81,8 @@ class Traffic:
         self.route = state.route
         self.weight = state.weight
         self.apart = state.apart
+        self.whom = state.whom
+        self.unlike = state.unlike
         self.before = state.before
         self.first = state.first
         self.began_at = state.began_at
@@ -152,12 +158,12 @@ class Traffic:
             canary=self._plan.version,
             weight=portion.weight,
             mirror=portion.mirror(self._plan.version),
-        )
+        ).model_copy(update={"audience": portion.audience, "kept": portion.kept})
         stopped = await self._apply(self.route, summary, stop, None if overrule else route)
         if is_foreign(stopped) and not is_half_written(stopped):
             self.route, self.began_at = route, began_at
         elif stopped is None:
-            self.apart = portion.apart
+            self.apart, self.whom, self.unlike = portion.apart, portion.whom, portion.unlike
         return stopped
 
     @property
@@ -165,7 +171,15 @@ class Traffic:
         """What the canary gets, as last confirmed."""
         mirror = self.route.mirror if self.route and self.apart else None
         if mirror is None:
-            return Portion(self.weight, apart=self.apart)
+            route = self.route
+            return Portion(
+                self.weight,
+                apart=self.apart,
+                whom=self.whom,
+                audience=route.audience if route else None,
+                kept=route.kept if route else (),
+                unlike=self.unlike,
+            )
         terms = MirrorTerms(writes=mirror.writes, unmarked=mirror.unmarked)
         return Portion(self.weight, apart=True, copied=mirror.share, terms=terms)
 
@@ -203,9 +217,8 @@ class Traffic:
         def once_more(now: Route) -> Route | None:
             if now.generation > written or now.owner != self._release:
                 return None
-            return self._next(
-                stable=now.stable, canary=now.canary, weight=now.weight, mirror=now.mirror
-            )
+            again = {"generation": self._known().generation + 1, "owner": self._release}
+            return now.model_copy(update=again)
 
         await self._insist(once_more, "write again")
 
@@ -334,4 +347,6 @@ class Traffic:
         self.confirmed_at = workflow.now()
         self.weight = route.weight
         self.apart = False
+        if route.canary is None:
+            self.whom = self.unlike = ""
         return None

@@ -96,6 +96,16 @@ def _details(service: ServicePlan) -> dict[str, Any]:
             for step in service.strategy.full_steps
             if service.strategy.ramp is None
         ],
+        "audiences": [
+            {
+                "step": stage.step,
+                "adds": stage.adds,
+                "audience": stage.audience and stage.audience.model_dump(mode="json"),
+                "unlike": stage.unlike,
+            }
+            for stage in service.stages
+            if stage.kind == "shift" and stage.adds
+        ],
         "needs": dict(service.needs),
         "ramp": service.strategy.ramp and service.strategy.ramp.model_dump(mode="json"),
     }

@@ -44,7 +44,7 @@ class Changes:
             verdict = at.verdict
             line = f"{name}: {verdict.kind}: {verdict.sentence}"
             yield from self._new(f"{service.service} verdict", line)
-        parts = [f"{name}: {at.phase.value} at {at.weight:g}%"]
+        parts = [f"{name}: {at.phase.value} at {at.gets.replace(' %', '%')}"]
         if at.cause is not None and at.cause != look.status.cause:
             parts.append(at.cause.text)
         if at.waits_for and not at.phase.closed:

@@ -12,7 +12,7 @@ from aviary.cli.options import Format, FormatOption
 
 if TYPE_CHECKING:
     from aviary.registry import Registry
-    from schemas.capabilities import Capabilities
+    from schemas.capabilities import AudienceTerms, Capabilities
 
 MarkdownOption = Annotated[
     bool, typer.Option("--markdown", help="As the table of the catalog's reference.")
@@ -76,6 +76,19 @@ def markdown_table(known: Registry) -> Iterator[str]:
         yield f"| `{kind.name}` | {', '.join(options)} | {kind.text} {metrics}. {does}. |"
 
 
+def _terms(terms: AudienceTerms) -> Iterator[str]:
+    """How a router can tell an audience, beyond one equal value."""
+    for name, values in (("prefixes", terms.prefixes), ("regular expressions", terms.regexes)):
+        if values:
+            yield f"{name} of {', '.join(values)}"
+    if terms.negated:
+        yield f"not of {', '.join(terms.negated)}"
+    if terms.all_of:
+        yield "all of several"
+    if terms.kept:
+        yield "several audiences at a time"
+
+
 def capable(can: Capabilities) -> str:
     """What a router can do, in a sentence without its end."""
     parts = [f"Weights: {can.weights.text}"]
@@ -86,6 +99,7 @@ def capable(can: Capabilities) -> str:
     ):
         if values:
             parts.append(f"{name} {' or '.join(values)}")
+    parts += _terms(can.audience_terms)
     if can.mirroring:
         methods = (
             "GET, HEAD and OPTIONS, or every method" if can.mirror_reads else "of every method"

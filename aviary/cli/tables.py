@@ -25,7 +25,7 @@ from schemas.release import (
     ServiceStatus,
     Tuning,
 )
-from schemas.stages import BakeStage, HookStage
+from schemas.stages import BakeStage, HookStage, ShiftStage
 from schemas.versions import short
 from schemas.waits import asking
 
@@ -76,8 +76,18 @@ def print_plan(plan: ReleasePlan) -> None:
     )
     groups = [f"In step, as they need each other: {listed(group)}." for group in plan.groups]
     needs = [line for one in plan.services.values() for line in needs_of(one)]
-    notes = [plain(note, "dim") for note in (*groups, *needs, judged, first) if note]
+    audiences = [line for one in plan.services.values() for line in audiences_of(one)]
+    told = (*groups, *audiences, *needs, judged, first)
+    notes = [plain(note, "dim") for note in told if note]
     show(plain(title, "bold"), table, *notes)
+
+
+def audiences_of(service: ServicePlan) -> Iterator[str]:
+    """Whom each step adds, and how it is judged where it can't be compared: a sentence each."""
+    for stage in service.stages:
+        if isinstance(stage, ShiftStage) and stage.adds:
+            judged = f"; judged by limits only: {stage.unlike}" if stage.unlike else ""
+            yield f"{service.service}, step {(stage.step or 0) + 1}: {stage.adds}{judged}."
 
 
 def needs_of(service: ServicePlan) -> Iterator[str]:

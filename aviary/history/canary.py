@@ -20,6 +20,7 @@ from schemas.event_kinds import MomentKind
 from schemas.ids import SIGNAL_ALERT, SIGNAL_ALERTS
 from schemas.release import CanaryReport, CanaryState, ServicePlan
 from schemas.route import Route
+from schemas.stages import MirrorStage, PreviewStage, ShiftStage
 from schemas.timeline import Judging, Moment
 from schemas.verdict import Verdict, VerdictKind
 from workflows.alerts import alerts_in
@@ -151,7 +152,10 @@ class CanaryReader:
             given = (
                 f"{weight:g} %" if route.mirror is None else f"copies of {route.mirror.share:g} %"
             )
-            text = f"{service} {version} gets {given} of the requests"
+            stages = self._given
+            stage = stages[step] if 0 <= step < len(stages) else None
+            whom = stage.whom if isinstance(stage, ShiftStage) else ""
+            text = f"{service} {version} gets {given} of {whom or 'the requests'}"
             if self._plan.strategy.ramp is None and step >= 0:
                 text += f" (step {step + 1} of {steps})"
         elif route.stable == version:
@@ -169,12 +173,16 @@ class CanaryReader:
 
     def _step(self, before: int, route: Route) -> int:
         """The step that a weight is of: the next one that has it."""
-        for index, step in enumerate(self._plan.strategy.full_steps):
-            copied = route.mirror and route.mirror.share
-            given = (step.weight, step.mirror) == (route.weight, copied)
-            if index > before and route.canary is not None and given:
+        for index, stage in enumerate(self._given):
+            if index > before and route.canary is not None and _is_of(stage, route):
                 return index
         return before
+
+    @property
+    def _given(self) -> list[PreviewStage | MirrorStage | ShiftStage]:
+        """What each step gives the version."""
+        kinds = (PreviewStage, MirrorStage, ShiftStage)
+        return [one for one in self._plan.stages if isinstance(one, kinds)]
 
     # --- judging ---
 
@@ -271,3 +279,11 @@ def reports_in(value: Any) -> Iterator[CanaryReport]:
             # What a newer version adds to a report is not an error here.
             known = {key: value for key, value in found.items() if key in CanaryReport.model_fields}
             yield CanaryReport.model_validate(known)
+
+
+def _is_of(stage: PreviewStage | MirrorStage | ShiftStage, route: Route) -> bool:
+    """Whether a route gives a version what a step does."""
+    if isinstance(stage, ShiftStage):
+        return (stage.weight, stage.audience) == (route.weight, route.audience)
+    copied = stage.share if isinstance(stage, MirrorStage) else None
+    return not route.weight and copied == (route.mirror and route.mirror.share)

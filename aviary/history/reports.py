@@ -67,9 +67,9 @@ def _sign(plan: ServicePlan, report: CanaryReport) -> tuple[object, ...]:
     return report.phase, report.step, _entered(plan, report)
 
 
-def _share(report: CanaryReport) -> tuple[float, bool]:
-    """How much it has, and whether as the stable version."""
-    return report.weight, report.phase is CanaryPhase.FINALIZED
+def _share(report: CanaryReport) -> tuple[float, str, bool]:
+    """How much it has, of whom, and whether as the stable version."""
+    return report.weight, report.whom, report.phase is CanaryPhase.FINALIZED
 
 
 def _weighed(
@@ -80,7 +80,8 @@ def _weighed(
         moment = _moment(plan, MomentKind.SHIFTED, report, text)
         yield moment.model_copy(update={"weight": 100.0, "step": None})
     elif report.weight > 0 and report.stable != plan.version:
-        text = f"{plan.service} {plan.version} gets {report.weight:g} % of the requests"
+        whom = report.whom or "the requests"
+        text = f"{plan.service} {plan.version} gets {report.weight:g} % of {whom}"
         yield _moment(plan, MomentKind.SHIFTED, report, text)
     elif before is not None and report.phase.back:
         text = f"{plan.service} {report.stable or 'stable'} has all requests again"

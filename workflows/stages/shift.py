@@ -40,7 +40,17 @@ UNDO_CALLS: Final = frozenset(
 async def do(context: Context, stage: ShiftStage) -> Outcome:
     """Write the weight; the router confirms it."""
     context.reporter.step = stage.step
-    return await shift_to(context, Portion(stage.weight)) or DONE
+    return await shift_to(context, _portion(stage)) or DONE
+
+
+def _portion(stage: ShiftStage) -> Portion:
+    return Portion(
+        stage.weight,
+        whom=stage.whom,
+        audience=stage.audience,
+        kept=stage.kept,
+        unlike=stage.unlike,
+    )
 
 
 async def shift_to(context: Context, portion: Portion) -> Outcome | None:
@@ -67,7 +77,7 @@ async def shift_to(context: Context, portion: Portion) -> Outcome | None:
         context.reporter.waits_for = ""
         if apart and not portion.apart:
             context.judging.evidence = None  # of what no user saw
-        return await context.stable.shrink(portion.weight, context.stop)
+        return await context.stable.shrink(portion.of_all, context.stop)
     return refused
 
 

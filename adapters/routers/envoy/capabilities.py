@@ -4,17 +4,37 @@ from __future__ import annotations
 
 from typing import Final
 
-from schemas.capabilities import Capabilities, Counting, Fence, PlatformError, StickyBy, TotalGrid
-from schemas.route import AudienceBy
+from schemas.audience import MOST_MATCHES, NAMED, AudienceBy
+from schemas.capabilities import (
+    AudienceTerms,
+    Capabilities,
+    Counting,
+    Fence,
+    PlatformError,
+    StickyBy,
+    TotalGrid,
+)
 
 WEIGHTS: Final = TotalGrid(total=10_000)
 """The total of a split: 0.01 percent is one part. It never changes, or users would move."""
+
+_OF_REQUEST: Final = (AudienceBy.PATH, AudienceBy.HOST)
 
 CAPABILITIES: Final = Capabilities(
     weights=WEIGHTS,
     sticky=(StickyBy.HEADER, StickyBy.COOKIE),
     forced=(AudienceBy.HEADER, AudienceBy.COOKIE),
-    audiences=(AudienceBy.HEADER, AudienceBy.COOKIE),
+    audiences=(*NAMED, *_OF_REQUEST, AudienceBy.METHOD),
+    audience_terms=AudienceTerms(
+        prefixes=(*NAMED, *_OF_REQUEST),
+        regexes=(*NAMED, *_OF_REQUEST),
+        # Envoy has no match for a query parameter that is not there.
+        negated=(AudienceBy.HEADER, AudienceBy.COOKIE, *_OF_REQUEST, AudienceBy.METHOD),
+        all_of=True,
+        kept=True,
+        matches=MOST_MATCHES,
+    ),
+    apart=True,
     mirroring=True,
     mirror_reads=True,
     mirror_mark=True,

@@ -19,6 +19,7 @@ from adapters.routers.envoy.names import (
     LISTENER_TYPE,
     TYPES,
     apart_name,
+    guarded_apart_name,
     guarded_name,
     pool_name,
     tagged,
@@ -95,7 +96,12 @@ def for_pools(pools: Mapping[tuple[str, str], Described]) -> list[dict[str, Any]
             found.append(_pool(service, version, endpoints, health_path))
             # No health check of its own: who asks for this version gets it, or its error.
             found.append(_instances(apart_name(service, version), endpoints))
-        found += [_guarded(service, one, other) for one, other in permutations(versions, 2)]
+        for one, other in permutations(versions, 2):
+            own, apart = (
+                (name(service, one), name(service, other)) for name in (pool_name, apart_name)
+            )
+            found.append(_guarded(guarded_name(service, one, other), *own))
+            found.append(_guarded(guarded_apart_name(service, one, other), *apart))
     return found
 
 
@@ -187,21 +193,20 @@ def _health_check(path: str | None) -> dict[str, Any]:
     return {**check, "http_health_check": {"path": path}}
 
 
-def _guarded(service: str, version: str, fallback: str) -> dict[str, Any]:
-    names = [pool_name(service, version), pool_name(service, fallback)]
+def _guarded(name: str, pool: str, fallback: str) -> dict[str, Any]:
     return {
         "@type": CLUSTER_TYPE,
-        "name": guarded_name(service, version, fallback),
+        "name": name,
         # Envoy counts responses in the cluster that the route names, so the aggregate counts into
         # its pool; what an aggregate has no instances to count (requests sent, members) it leaves.
-        "alt_stat_name": pool_name(service, version),
+        "alt_stat_name": pool,
         "connect_timeout": "1s",
         "lb_policy": "CLUSTER_PROVIDED",
         "cluster_type": {
             "name": "envoy.clusters.aggregate",
             "typed_config": {
                 "@type": f"{_EXTENSIONS}.clusters.aggregate.v3.ClusterConfig",
-                "clusters": names,
+                "clusters": [pool, fallback],
             },
         },
         "circuit_breakers": {"thresholds": [_threshold()]},

@@ -2,8 +2,8 @@
 
 A pool's cluster is `<service>@<version>` with `.` written as `~` and `:` (of a digest) as `!`:
 Envoy splits its metric names at dots and writes colons as `_`. Neither sign is in a version, so the
-name can be read back. Two more clusters stand beside each pool; `/` is in no pool's name, so
-neither can be taken for one:
+name can be read back. Three more clusters stand beside each pool; `/` is in no pool's name, so
+none can be taken for one:
 
 - `<pool>/apart`: the same instances for what no split sent there: requests that ask for this
   version by header or cookie, those of everybody whom the canary is not for, and copies. They are
@@ -47,6 +47,11 @@ def apart_name(service: str, version: str) -> str:
 def guarded_name(service: str, version: str, fallback: str) -> str:
     """Name of the aggregate that falls back from one version to another."""
     return f"{pool_name(service, version)}/{pool_name(service, fallback)}"
+
+
+def guarded_apart_name(service: str, version: str, fallback: str) -> str:
+    """Name of the same of their clusters that are counted apart."""
+    return f"{guarded_name(service, version, fallback)}/apart"
 
 
 def resource_file(resources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,9 @@ In one virtual host, first match first:
 
 Where the canary is for an audience, 2 and 3 stand once for each of its matches, and stable for
 everybody else comes last, in a cluster that is counted apart, or the share would not be that of the
-audience. Copies are made of 2 and, where the service can take them, of 3; they are counted apart.
+audience. Those who were let in before it have a split of their own, likewise, between clusters that
+are counted apart. Who is in several has the one with the largest weight: it stands first. Copies
+are made of 2 and, where the service can take them, of 3; they are counted apart.
 
 Stable stands first in the split, the total is always 10,000, and the bucket is a hash of the user:
 so users keep their version while the weight grows, and the same ones come back when it shrinks.
@@ -32,9 +34,11 @@ from pydantic import ValidationError
 
 from adapters.errors import Retryable
 from adapters.routers.envoy.capabilities import WEIGHTS
+from adapters.routers.envoy.matches import exactly, fits
 from adapters.routers.envoy.names import (
     TYPES,
     apart_name,
+    guarded_apart_name,
     guarded_name,
     pool_name,
     tag_of,
@@ -42,7 +46,7 @@ from adapters.routers.envoy.names import (
 )
 from adapters.routers.envoy.sampling import USER_COOKIE, USER_HEADER
 from schemas.outside import cut
-from schemas.route import MIRROR_HEADER, AudienceBy, Mirror, Route
+from schemas.route import MIRROR_HEADER, AudienceBy, Mirror, Route, Tier
 
 FORCE_HEADER = "x-canary"
 FORCE_COOKIE = "canary"
@@ -84,8 +88,8 @@ def _tag(route: Route) -> dict[str, Any]:
     # A bare 5.0 and a large number come back as text, since Envoy reads YAML; written as text they
     # stay the same.
     tag["generation"] = str(tag["generation"])
-    for arm in tag["arms"]:
-        arm["weight"] = f"{arm['weight']}%"
+    for share in (*tag["arms"], *tag.get("kept", ())):
+        share["weight"] = f"{share['weight']}%"
     if "mirror" in tag:
         tag["mirror"]["share"] = f"{tag['mirror']['share']}%"
     return tag
@@ -131,6 +135,8 @@ def clusters_of(route: Route) -> frozenset[str]:
     if route.canary is not None:
         found.add(guarded_name(route.service, route.canary, route.stable))
         found |= {apart_name(route.service, one) for one in (route.stable, route.canary)}
+        if route.kept:
+            found.add(guarded_apart_name(route.service, route.canary, route.stable))
     return frozenset(found)
 
 
@@ -174,7 +180,7 @@ def _forced(route: Route) -> list[dict[str, Any]]:
     }
     return [
         {
-            "match": {"prefix": "/", **_exactly(by, name, wish)},
+            "match": {"prefix": "/", **exactly(by, name, wish)},
             "route": {"cluster": cluster, **_sticky()},
         }
         for by, name in ((AudienceBy.HEADER, FORCE_HEADER), (AudienceBy.COOKIE, FORCE_COOKIE))
@@ -182,22 +188,14 @@ def _forced(route: Route) -> list[dict[str, Any]]:
     ] + [{"match": {"prefix": "/", "headers": [_MARKED]}, "route": {"cluster": wishes["never"]}}]
 
 
-def _exactly(by: AudienceBy, name: str, value: str) -> dict[str, Any]:
-    match = {"name": name, "string_match": {"exact": value}}
-    return {"headers": [match]} if by is AudienceBy.HEADER else {"cookies": [match]}
-
-
 def _by_audience(route: Route) -> list[dict[str, Any]]:
-    """The split, for the audience or for everybody; and stable for everybody else."""
-    split = _split(route)
-    if route.audience is None:
-        return _both(route, {}, split)
-    others = {"cluster": apart_name(route.service, route.stable)}
+    """What each audience has, and everybody else."""
     return [
         entry
-        for match in route.audience.any_of
-        for entry in _both(route, _exactly(match.by, match.name, match.value), split)
-    ] + _both(route, {}, others)
+        for tier in route.tiers
+        for match in ([{}] if tier.audience is None else map(fits, tier.audience.any_of))
+        for entry in _both(route, match, _split(route, tier))
+    ]
 
 
 def _both(
@@ -220,14 +218,15 @@ def _both(
     ]
 
 
-def _split(route: Route) -> dict[str, Any]:
-    if route.canary is None:
-        return {"cluster": pool_name(route.service, route.stable)}
-    stable, canary = WEIGHTS.nearest(route.weight)
-    guarded = guarded_name(route.service, route.canary, route.stable)
+def _split(route: Route, tier: Tier) -> dict[str, Any]:
+    service, own = route.service, pool_name if tier.counted else apart_name
+    if route.canary is None or not (tier.counted or tier.weight):
+        return {"cluster": own(service, route.stable)}
+    stable, canary = WEIGHTS.nearest(tier.weight)
+    guarded = guarded_name if tier.counted else guarded_apart_name
     clusters = [
-        {"name": pool_name(route.service, route.stable), "weight": stable},
-        {"name": guarded, "weight": canary},
+        {"name": own(service, route.stable), "weight": stable},
+        {"name": guarded(service, route.canary, route.stable), "weight": canary},
     ]
     return {"weighted_clusters": {"use_hash_policy": True, "clusters": clusters}}
 

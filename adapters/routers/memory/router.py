@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 from adapters.errors import AdapterError
 from adapters.ports import Routing
 from adapters.routers.endpoint_fence import Order, check_order, check_unused, in_use
 from adapters.routers.fence import check_able, check_generation, check_over, check_pools, known
-from schemas.capabilities import Capabilities, Counting, Fence, StickyBy, TotalGrid
+from schemas.audience import MOST_MATCHES, Audience, AudienceBy, Condition, How
+from schemas.capabilities import (
+    AudienceTerms,
+    Capabilities,
+    Counting,
+    Fence,
+    StickyBy,
+    TotalGrid,
+)
 from schemas.deployment import Endpoint, Endpoints
-from schemas.route import Audience, AudienceBy, Confirmation, Health, Route
+from schemas.route import Confirmation, Health, Route
 
 FORCE: Final = {AudienceBy.HEADER: "x-canary", AudienceBy.COOKIE: "canary"}
 """The header and the cookie that ask for a version: `always` the canary, or `never`."""
+
+_COMPARED: Final = tuple(
+    by for by in AudienceBy if by not in {AudienceBy.METHOD, AudienceBy.NETWORK}
+)
 
 CAPABILITIES: Final = Capabilities(
     weights=TotalGrid(total=10_000),
     sticky=(StickyBy.HEADER,),
     forced=(AudienceBy.HEADER, AudienceBy.COOKIE),
-    audiences=(AudienceBy.HEADER, AudienceBy.COOKIE),
+    audiences=tuple(AudienceBy),
+    audience_terms=AudienceTerms(
+        prefixes=_COMPARED,
+        regexes=_COMPARED,
+        negated=tuple(AudienceBy),
+        all_of=True,
+        kept=True,
+        matches=MOST_MATCHES,
+    ),
+    apart=True,
     mirroring=True,
     mirror_reads=True,
     mirror_mark=True,
@@ -51,7 +74,7 @@ class Fault:
 
 
 Asks = Mapping[tuple[AudienceBy, str], str]
-"""Headers and cookies of a request, by what they are and their name."""
+"""Of a request, by what it is and its name: headers, cookies, its path (of no name), and so on."""
 NOTHING: Final[Asks] = {}
 
 
@@ -99,13 +122,13 @@ class MemoryRouter:
     def send(self, service: str, user: str, asks: Asks = NOTHING) -> str:
         """Count one request of a user and return the version that answers it.
 
-        A user keeps the version while the weight grows. Who asks for a version or is outside of the
-        audience is not counted, and neither is a copy.
+        A user keeps the version while the weight grows. Who asks for a version or is not of those
+        whom the weight is for is not counted, and neither is a copy.
 
         Args:
             service: that is called.
             user: who calls.
-            asks: the header or cookie that the request has, by name.
+            asks: what the request has.
 
         Raises:
             UnknownRoute: no such service.
@@ -117,11 +140,12 @@ class MemoryRouter:
             version = route.stable
         elif (forced := self._forced(asks)) is not None:
             return route.canary if forced == "always" else route.stable
-        elif not _is_in(route.audience, asks):
-            return route.stable
         else:
-            parts = self.capabilities.weights.nearest(route.weight)
+            tier = next(one for one in route.tiers if _is_in(one.audience, asks))
+            parts = self.capabilities.weights.nearest(tier.weight)
             version = route.stable if _bucket(user, sum(parts)) < parts.stable else route.canary
+            if not tier.counted:
+                return version
         self._pools[service][version] += 1
         self._users[service][user][version] += 1
         return version
@@ -229,5 +253,20 @@ def _bucket(user: str, total: int) -> int:
 
 def _is_in(audience: Audience | None, asks: Asks) -> bool:
     return audience is None or any(
-        asks.get((match.by, match.name)) == match.value for match in audience.any_of
+        all(_fits(one, asks) for one in match.conditions) for match in audience.any_of
     )
+
+
+def _fits(one: Condition, asks: Asks) -> bool:
+    value = asks.get((one.by, one.name))
+    return (value is not None and _has(one, value)) is not one.negated
+
+
+def _has(one: Condition, value: str) -> bool:
+    if one.by is AudienceBy.NETWORK:
+        return ip_address(value) in ip_network(one.value)
+    if one.how is How.PREFIX:
+        return value.startswith(one.value)
+    if one.how is How.REGEX:
+        return re.fullmatch(one.value, value) is not None
+    return value == one.value

@@ -27,6 +27,7 @@ FILE: Final = Capabilities(
     weights=WEIGHTS,
     forced=(AudienceBy.HEADER, AudienceBy.COOKIE),
     audiences=(AudienceBy.HEADER, AudienceBy.COOKIE),
+    apart=True,
     mirroring=True,
     counts=Counting.ROUTER,
     instances=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from schemas.audience import AudienceBy
 from schemas.capabilities import Capabilities, Counting, Fence, can_do
 
 EVERY = frozenset(
@@ -13,8 +14,8 @@ EVERY = frozenset(
         "sticky",
         "forced by header",
         "forced by cookie",
-        "audience by header",
-        "audience by cookie",
+        *(f"audience by {one}" for one in AudienceBy),
+        "kept audiences",
         "mirroring",
         "instances",
         "registers",
@@ -31,6 +32,7 @@ def claimed(can: Capabilities) -> frozenset[str]:
         "counts": can.counts is not Counting.NONE,
         "users": can.users,
         "sticky": bool(can.sticky),
+        "kept audiences": can.audience_terms.kept,
         "mirroring": can.mirroring,
         "instances": can.instances,
         "registers": can.registers,

@@ -198,7 +198,7 @@ class EnvoySubject:
         self, service: str, users: Iterable[str], asks: Asks = NOTHING
     ) -> Mapping[str, str]:
         async with Caller(self.envoy.port, service) as caller:
-            return await caller.users(users, **_headers(asks))
+            return await caller.users(users, **_request(asks))
 
     async def change_by_hand(self, service: str, weight: float) -> None:
         path = self.envoy.fleet.routes_path
@@ -291,7 +291,7 @@ class NginxSubject:
         self, service: str, users: Iterable[str], asks: Asks = NOTHING
     ) -> Mapping[str, str]:
         async with Caller(self.nginx.port, service) as caller:
-            return await caller.users(users, **_headers(asks))
+            return await caller.users(users, **_request(asks))
 
     async def change_by_hand(self, service: str, weight: float) -> None:
         """As a person does with an editor, who then has the files read."""
@@ -330,7 +330,7 @@ class CaddySubject:
         self, service: str, users: Iterable[str], asks: Asks = NOTHING
     ) -> Mapping[str, str]:
         async with Caller(self.caddy.port, service) as caller:
-            return await caller.users(users, **_headers(asks))
+            return await caller.users(users, **_request(asks))
 
     async def change_by_hand(self, service: str, weight: float) -> None:
         path = self.caddy.folder.routes.folder / service
@@ -358,7 +358,7 @@ class HaproxySubject:
         self, service: str, users: Iterable[str], asks: Asks = NOTHING
     ) -> Mapping[str, str]:
         async with Caller(self.haproxy.port, service) as caller:
-            return await caller.users(users, **_headers(asks))
+            return await caller.users(users, **_request(asks))
 
     async def change_by_hand(self, service: str, weight: float) -> None:
         """In the file, and at run time."""
@@ -402,7 +402,7 @@ class TraefikSubject:
         self, service: str, users: Iterable[str], asks: Asks = NOTHING
     ) -> Mapping[str, str]:
         async with Caller(self.traefik.port, service) as caller:
-            return await caller.users(users, **_headers(asks))
+            return await caller.users(users, **_request(asks))
 
     async def change_by_hand(self, service: str, weight: float) -> None:
         found = await self.store.read(service)
@@ -548,12 +548,21 @@ class MeshSubject:
         self._mesh.cluster.put_service(name, ready=0, **kept)
 
 
-def _headers(asks: Asks) -> dict[str, str]:
-    headers = {name: value for (by, name), value in asks.items() if by is AudienceBy.HEADER}
-    cookies = [f"{name}={value}" for (by, name), value in asks.items() if name not in headers]
-    if cookies:
-        headers["cookie"] = "; ".join(cookies)
-    return headers
+def _request(asks: Asks) -> dict[str, str]:
+    """What a caller is told to send: its method, target and host, and headers by their names."""
+    of = {
+        by: {name: value for (one, name), value in asks.items() if one is by} for by in AudienceBy
+    }
+    request = dict(of[AudienceBy.HEADER])
+    if of[AudienceBy.COOKIE]:
+        cookies = of[AudienceBy.COOKIE].items()
+        request["cookie"] = "; ".join(f"{name}={value}" for name, value in cookies)
+    query = "&".join(f"{name}={value}" for name, value in of[AudienceBy.QUERY].items())
+    path = of[AudienceBy.PATH].get("", "/")
+    request["target"] = f"{path}?{query}" if query else path
+    for by in (AudienceBy.METHOD, AudienceBy.HOST):
+        request |= dict.fromkeys([by.value] if of[by] else [], of[by].get("", ""))
+    return request
 
 
 def _with_weight(now: Route, weight: float) -> Route:

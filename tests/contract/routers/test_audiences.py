@@ -1,23 +1,71 @@
-"""A canary for some requests only, by header or cookie; all others are stable's, not counted."""
+"""A canary for some requests only; all others are stable's, not counted."""
 
 from __future__ import annotations
 
 import pytest
 
 from adapters.errors import Unsupported
-from schemas.route import Audience, AudienceBy, Match, Route
+from adapters.routers.memory.router import Asks
+from schemas.capabilities import untellable
+from schemas.route import Audience, AudienceBy, Condition, How, Match, Route
 from tests.contract.routers.routes import NEW, OLD, USERS, near, on_stable, rolled_back
 from tests.contract.routers.subjects import Subject
 from tests.contract.routers.wire import shares
 
 CLAIM = "audience"
 
+NAME = "x-beta"
+FEW = USERS[:5]
+
+
+def _values(by: AudienceBy, service: str) -> tuple[str, str]:
+    """Two values that a request may have."""
+    values = {
+        AudienceBy.PATH: ("/beta", "/staff/1"),
+        AudienceBy.HOST: (f"{service}.local", f"{service}.other"),
+        AudienceBy.METHOD: ("PUT", "DELETE"),
+        AudienceBy.NETWORK: ("127.0.0.2/32", "127.0.0.3/32"),
+        AudienceBy.QUERY: ("yes", "staff"),
+    }
+    return values.get(by, ("yes please", "staff"))
+
+
+def _key(by: AudienceBy) -> tuple[AudienceBy, str]:
+    named = by in {AudienceBy.HEADER, AudienceBy.COOKIE, AudienceBy.QUERY}
+    return by, NAME if named else ""
+
+
+def _asks(by: AudienceBy, value: str) -> Asks:
+    return {_key(by): value.partition("/32")[0]}
+
+
+def _match(by: AudienceBy, value: str, how: How = How.EQUAL, *, negated: bool = False) -> Match:
+    return Match(by=by, name=_key(by)[1], value=value, how=how, negated=negated)
+
 
 def _for_beta(subject: Subject, by: AudienceBy, service: str, weight: float) -> Route:
-    match = Match(by=by, name="x-beta", value="yes please")
-    other = match.model_copy(update={"value": "staff"})
-    audience = Audience(any_of=(match, other))
+    audience = Audience(any_of=tuple(_match(by, value) for value in _values(by, service)))
     return Route.split(service, OLD, NEW, near(subject, weight), generation=1, audience=audience)
+
+
+async def _for(subject: Subject, service: str, *matches: Match) -> str:
+    """Give all of an audience the canary, as far as the router can tell it; else why it can't."""
+    audience = Audience(any_of=matches)
+    route = Route.split(service, OLD, NEW, 100, generation=1, audience=audience)
+    lacks = untellable(audience, subject.routing.capabilities)
+    if lacks:
+        with pytest.raises(Unsupported, match=f"{service}: .*expected"):
+            await subject.routing.router.apply(route)
+        return "; ".join(lacks)
+    assert (await subject.routing.router.apply(route)).route == route
+    assert await subject.routing.router.read(service) == route
+    return ""
+
+
+async def _version(subject: Subject, service: str, by: AudienceBy, value: str) -> str:
+    asks = _asks(by, value) if value else {}
+    (version,) = shares(await subject.call(service, FEW, asks))
+    return version
 
 
 async def test_the_weight_splits_the_audience_and_nobody_else(
@@ -28,19 +76,25 @@ async def test_the_weight_splits_the_audience_and_nobody_else(
     assert (await subject.routing.router.apply(route)).route == route
     assert await subject.routing.router.read(service) == route
 
-    for value, version in (("yes please", NEW), ("staff", NEW), ("yes", OLD)):
-        got = await subject.call(service, USERS[:20], {(by, "x-beta"): value})
-        assert shares(got) == {version: 1.0}, value
+    first, second = _values(by, service)
+    asked = [first] if by is AudienceBy.HOST else [first, second]
+    for value in asked:
+        got = await subject.call(service, USERS[:20], _asks(by, value))
+        assert shares(got) == {NEW: 1.0}, value
+    if by in {AudienceBy.HEADER, AudienceBy.COOKIE, AudienceBy.QUERY, AudienceBy.PATH}:
+        beginning = await subject.call(service, USERS[:20], _asks(by, first[:-1]))
+        assert shares(beginning) == {OLD: 1.0}
     assert shares(await subject.call(service, USERS)) == {OLD: 1.0}
 
     if subject.routing.counts is not None:  # only what the split sent there
-        assert await subject.routing.counts.requests(service) == {OLD: 0, NEW: 40}
+        counted = {OLD: 0, NEW: 20 * len(asked)}
+        assert await subject.routing.counts.requests(service) == counted
 
 
 async def test_a_share_of_the_audience(subject: Subject, by: AudienceBy) -> None:
     service = await on_stable(subject, OLD, NEW)
     await subject.routing.router.apply(_for_beta(subject, by, service, 50))
-    got = shares(await subject.call(service, USERS, {(by, "x-beta"): "staff"}))
+    got = shares(await subject.call(service, USERS, _asks(by, _values(by, service)[0])))
     assert got[NEW] == pytest.approx(0.5, abs=0.15)
     assert shares(await subject.call(service, USERS)) == {OLD: 1.0}
 
@@ -51,13 +105,65 @@ async def test_after_a_rollback_the_audience_is_like_everybody(
     service = await on_stable(subject, OLD, NEW)
     await subject.routing.router.apply(_for_beta(subject, by, service, 100))
     await subject.routing.router.apply(rolled_back(service, 2))
-    got = await subject.call(service, USERS[:20], {(by, "x-beta"): "staff"})
+    got = await subject.call(service, USERS[:20], _asks(by, _values(by, service)[0]))
     assert shares(got) == {OLD: 1.0}
+
+
+async def test_by_how_a_value_begins(subject: Subject, by: AudienceBy) -> None:
+    if by in {AudienceBy.METHOD, AudienceBy.NETWORK}:
+        return  # they are compared whole
+    service = await on_stable(subject, OLD, NEW)
+    value = _values(by, service)[0]
+    begins = value[: -2 if by is AudienceBy.HOST else -1]
+    if refused := await _for(subject, service, _match(by, begins, How.PREFIX)):
+        assert f"audience by a prefix of {by}" in refused
+        return
+    assert await _version(subject, service, by, value) == NEW
+    assert await _version(subject, service, by, "") == OLD
+
+
+async def test_by_a_regular_expression_of_the_whole_value(subject: Subject, by: AudienceBy) -> None:
+    if by in {AudienceBy.METHOD, AudienceBy.NETWORK}:
+        return
+    service = await on_stable(subject, OLD, NEW)
+    value = _values(by, service)[0]
+    pattern = f"{value[:2]}[a-z. 0-9-]*{value[-1]}"
+    if refused := await _for(subject, service, _match(by, pattern, How.REGEX)):
+        assert f"audience by a regular expression of {by}" in refused
+        return
+    assert await _version(subject, service, by, value) == NEW
+    assert await _version(subject, service, by, "") == OLD
+    if by is not AudienceBy.HOST:
+        assert await _version(subject, service, by, f"{value}_") == OLD
+
+
+async def test_those_who_do_not_have_it(subject: Subject, by: AudienceBy) -> None:
+    service = await on_stable(subject, OLD, NEW)
+    value = _values(by, service)[0]
+    if refused := await _for(subject, service, _match(by, value, negated=True)):
+        assert f"audience by not {by}" in refused
+        return
+    assert await _version(subject, service, by, "") == NEW
+    assert await _version(subject, service, by, value) == OLD
+
+
+async def test_all_conditions_have_to_fit(subject: Subject, by: AudienceBy) -> None:
+    service = await on_stable(subject, OLD, NEW)
+    value = _values(by, service)[0]
+    group = Condition(by=AudienceBy.HEADER, name="x-group", value="staff")
+    match = _match(by, value).model_copy(update={"also": (group,)})
+    if refused := await _for(subject, service, match):
+        assert "expected one condition at a time" in refused
+        return
+    staff = {(AudienceBy.HEADER, "x-group"): "staff"}
+    assert shares(await subject.call(service, FEW, {**_asks(by, value), **staff})) == {NEW: 1.0}
+    assert shares(await subject.call(service, FEW, _asks(by, value))) == {OLD: 1.0}
+    assert shares(await subject.call(service, FEW, staff)) == {OLD: 1.0}
 
 
 async def test_without_it_the_route_is_refused_by_name(stranger: Subject, by: AudienceBy) -> None:
     service = await on_stable(stranger, OLD, NEW)
     before = await stranger.routing.router.read(service)
-    with pytest.raises(Unsupported, match=f"{service}: .*audience by {by} x-beta: expected"):
+    with pytest.raises(Unsupported, match=f"{service}: .*audience by {by}[^:]*: expected"):
         await stranger.routing.router.apply(_for_beta(stranger, by, service, 100))
     assert await stranger.routing.router.read(service) == before

@@ -9,21 +9,25 @@ from aviary.kinds import ROUTERS
 from tests.contract.routers.claims import EVERY, claimed
 from tests.contract.routers.subjects import SUBJECTS
 
+_NETWORK = {"audience by network"}
+_MORE = {f"audience by {one}" for one in ("query", "path", "host", "method", "network")} | {
+    "kept audiences"
+}
 LACKING = {
     "memory": set(),
     "several": set(),
-    "envoy": set(),
-    "nginx": {"instances", "mirroring"},
+    "envoy": _NETWORK,
+    "nginx": {"instances", "mirroring"} | _MORE,
     "flagd": EVERY - {"any weight", "fence", "sticky"},
-    "caddy": {"instances", "mirroring", "users"},
-    "gateway_api": {"counts", "users", "sticky", "endpoints"},
-    "istio": {"users", "sticky", "endpoints"},
-    "haproxy": {"mirroring", "users"},
+    "caddy": {"instances", "mirroring", "users"} | _MORE,
+    "gateway_api": {"counts", "users", "sticky", "endpoints"} | _MORE,
+    "istio": {"users", "sticky", "endpoints"} | _MORE,
+    "haproxy": {"mirroring", "users"} | _MORE,
     "alb": EVERY - {"instances", "registers", "forced by header"},
     "coarse": EVERY - {"fence"},
     "example": EVERY - {"counts"},
-    "traefik-file": {"users", "sticky"},
-    "traefik-etcd": {"users", "sticky"},
+    "traefik-file": {"users", "sticky"} | _MORE,
+    "traefik-etcd": {"users", "sticky"} | _MORE,
 }
 
 

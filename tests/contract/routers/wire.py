@@ -52,8 +52,11 @@ class Caller:
         """Send one request; `_` in a header's name stands for `-`. Never tries twice."""
         return await self.send("GET", **headers)
 
-    async def send(self, method: str, **headers: str) -> Answer:
-        lines = [f"{method} / HTTP/1.1", f"host: {self._service}"]
+    async def send(
+        self, method: str, *, target: str = "/", host: str = "", **headers: str
+    ) -> Answer:
+        """Likewise, by any method, for any path and query, and by another name of the service."""
+        lines = [f"{method} {target} HTTP/1.1", f"host: {host or self._service}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         try:
             if self._reader is None or self._writer is None:
@@ -69,11 +72,13 @@ class Caller:
             await self._hang_up()
         return answer
 
-    async def users(self, users: Iterable[str], **headers: str) -> dict[str, str]:
+    async def users(
+        self, users: Iterable[str], *, method: str = "GET", **request: str
+    ) -> dict[str, str]:
         """The version that each user gets; fails if one gets none."""
         got = {}
         for user in users:
-            answer = await self.get(x_user_id=user, **headers)
+            answer = await self.send(method, x_user_id=user, **request)
             assert answer.status == 200, f"user {user}: {answer}"
             got[user] = answer.version
         return got

@@ -30,7 +30,7 @@ from schemas.capabilities import Counting
 from schemas.route import Route
 from tests.contract.routers.live import free_port
 from tests.contract.routers.names import new_name
-from tests.contract.routers.subjects import _headers
+from tests.contract.routers.subjects import _request
 from tests.contract.routers.wire import Caller, Instances
 from tests.kubernetes.routers.objects import PORT, Team
 
@@ -247,7 +247,7 @@ class IstioSubject:
         self, service: str, users: Iterable[str], asks: Asks = NOTHING
     ) -> Mapping[str, str]:
         async with Caller(self.live.port, self.host_of(service)) as caller:
-            return await caller.users(users, **_headers(asks))
+            return await caller.users(users, **_request(asks))
 
     async def change_by_hand(self, service: str, weight: float) -> None:
         found = self.team.get(VIRTUAL_SERVICES, service)

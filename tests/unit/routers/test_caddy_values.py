@@ -20,7 +20,7 @@ _versions = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,20}", fullmatch=True)
 _text = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=20)
 _matches = st.builds(
     Match,
-    by=st.sampled_from(AudienceBy),
+    by=st.sampled_from((AudienceBy.HEADER, AudienceBy.COOKIE)),
     name=st.from_regex(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,20}", fullmatch=True),
     value=_text,
 )

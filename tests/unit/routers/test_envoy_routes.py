@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 from adapters.errors import Retryable
 from adapters.routers.envoy import capabilities
-from adapters.routers.envoy.names import apart_name, guarded_name, pool_name
+from adapters.routers.envoy.names import (
+    apart_name,
+    guarded_apart_name,
+    guarded_name,
+    pool_name,
+)
 from adapters.routers.envoy.routes import (
     clusters_of,
     is_changed,
@@ -18,19 +23,40 @@ from adapters.routers.envoy.routes import (
     route_in,
     virtual_host,
 )
-from schemas.route import Audience, AudienceBy, Match, Mirror, Route
+from schemas.route import Audience, AudienceBy, AudienceShare, Condition, How, Match, Mirror, Route
 
 VERSIONS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,8}", fullmatch=True)
 SERVICES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,6}[a-z0-9])?", fullmatch=True)
 WEIGHTS = st.integers(0, 10_000).map(lambda share: share / 100)
 
-MATCHES = st.builds(
+NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,9}", fullmatch=True)
+NAMED = st.builds(
     Match,
-    by=st.sampled_from(AudienceBy),
-    name=st.from_regex(r"[A-Za-z0-9_-]{1,9}", fullmatch=True),
+    by=st.sampled_from((AudienceBy.HEADER, AudienceBy.COOKIE, AudienceBy.QUERY)),
+    name=NAMES,
     value=st.from_regex(r"[!-~]([ -~]{0,9}[!-~])?", fullmatch=True),
+    how=st.sampled_from((How.EQUAL, How.PREFIX)),
 )
+PATHS = st.builds(
+    Match,
+    by=st.just(AudienceBy.PATH),
+    value=st.sampled_from(("/", "/a.b", "/shop/[0-9]+")),
+    how=st.just(How.REGEX),
+    negated=st.booleans(),
+    also=st.just(())
+    | st.builds(
+        lambda name: (Condition(by=AudienceBy.HEADER, name=name, value="1", negated=True),), NAMES
+    ),
+)
+MATCHES = NAMED | PATHS
 AUDIENCES = st.builds(Audience, any_of=st.lists(MATCHES, min_size=1, max_size=3).map(tuple))
+
+
+def kept(audience: Audience | None) -> st.SearchStrategy[tuple[AudienceShare, ...]]:
+    """Others that have a weight of their own."""
+    shares = st.builds(AudienceShare, audience=st.none() | AUDIENCES, weight=WEIGHTS.filter(bool))
+    others = shares.filter(lambda one: one.audience != audience)
+    return st.lists(others, max_size=2, unique_by=lambda one: one.audience).map(tuple)
 
 
 @st.composite
@@ -45,7 +71,8 @@ def any_route(draw: st.DrawFn) -> Route:
         weight=draw(WEIGHTS) if canary is not None else 0,
         generation=draw(st.integers(0, 2**53)),
         owner=draw(st.text(max_size=5)),
-        audience=draw(st.none() | AUDIENCES) if canary is not None else None,
+        audience=(audience := draw(st.none() | AUDIENCES) if canary is not None else None),
+        kept=draw(kept(audience)) if canary is not None else (),
         mirror=draw(st.none() | mirrors.filter(lambda one: one.version != stable)),
     )
 
@@ -75,14 +102,19 @@ def test_a_split_is_whole_and_exact(weight: float) -> None:
 @given(any_route().filter(lambda route: route.canary is not None))
 def test_stable_comes_first_and_the_canary_falls_back_to_it(route: Route) -> None:
     assert route.canary is not None
-    stable, canary = capabilities.WEIGHTS.nearest(route.weight)
-    expected = [
-        (pool_name(route.service, route.stable), stable),
-        (guarded_name(route.service, route.canary, route.stable), canary),
-    ]
-    # One for methods that may be repeated, one for the others; that for each of the audience.
-    times = 1 if route.audience is None else len(route.audience.any_of)
-    assert splits(virtual_host(route, local_domains)) == [expected, expected] * times
+    service, pair = route.service, (route.stable, route.canary)
+    found = []
+    for tier in route.tiers:
+        if not (tier.counted or tier.weight):
+            continue  # all of them on stable
+        own = pool_name if tier.counted else apart_name
+        guarded = guarded_name if tier.counted else guarded_apart_name
+        stable, canary = capabilities.WEIGHTS.nearest(tier.weight)
+        split = [(own(service, pair[0]), stable), (guarded(service, *reversed(pair)), canary)]
+        # One for methods that may be repeated, one for the others; that for each match.
+        times = 1 if tier.audience is None else len(tier.audience.any_of)
+        found += [split, split] * times
+    assert splits(virtual_host(route, local_domains)) == found
 
 
 @given(any_route())
@@ -100,7 +132,17 @@ def test_every_cluster_of_a_virtual_host_is_named(route: Route) -> None:
         found |= {c["name"] for c in action.get("weighted_clusters", {}).get("clusters", [])}
         found |= {action["cluster"]} if "cluster" in action else set()
         found |= {policy["cluster"] for policy in action.get("request_mirror_policies", [])}
-    assert found == clusters_of(route)
+    assert found <= clusters_of(route)
+    assert clusters_of(route) - found <= _shadowed(route)
+
+
+def _shadowed(route: Route) -> set[str]:
+    """What nobody is sent to, where everybody has a larger weight than an audience."""
+    canary = route.canary or ""
+    guarded = {
+        name(route.service, canary, route.stable) for name in (guarded_name, guarded_apart_name)
+    }
+    return guarded | {pool_name(route.service, route.stable)} if route.kept else set()
 
 
 @given(any_route().filter(lambda route: route.canary is None))
