@@ -1,8 +1,9 @@
 """Judge: one long activity for each bake, or for as long as a canary is watched.
 
-It reads the metrics once per interval, keeps its evidence in heartbeats, and returns as soon as the
-evidence is enough. Another attempt goes on from the last heartbeat; cancelled, it hands back the
-evidence so far, which the next step starts from.
+It reads the metrics once per interval, or at the pace of the traffic where that is allowed, keeps
+its evidence in heartbeats, and returns as soon as the evidence is enough. Another attempt goes on
+from the last heartbeat; cancelled, it hands back the evidence so far, which the next step starts
+from.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from adapters.errors import AdapterError, ForeignChange, Retryable, fault_of
 from adapters.ports import MetricsSource, Routing
 from analysis import evidence_series
 from analysis.judge import Judge
+from analysis.pace import ReadingPace
 from analysis.ramp import bound_cluster
 from analysis.sample_ratio import ONE_BY_ONE, PINNED, UNKNOWN, Crowd, crowd_of
 from schemas.base import Model, Percent, ServiceName, Version
@@ -226,18 +228,26 @@ class JudgeActivities:
         request: JudgeRequest,
         metrics: tuple[MetricSpec, ...],
     ) -> Verdict:
-        interval = request.spec.interval.total_seconds()
+        pace = ReadingPace(request.spec, judge)
+        quick = tuple(metric for metric in metrics if metric.name in pace.quick)
         sample_ratio = _sample_ratio(request, self._router_for(request.router))
         readings = 0
         while True:
             now = self._clock()
-            readings += 1
+            whole = pace.whole(now.timestamp())
+            asked = metrics if whole else quick
             with _terminal_evidence():
-                judge.observe(await self._snapshot(now, request, metrics))
+                snapshot = await self._snapshot(now, request, asked)
+                judge.observe(snapshot, {metric.name for metric in asked})
+            pause = pace.pause(now.timestamp(), self._shared_heartbeat.between_readings)
+            verdict = _verdict(judge, request, now)
+            if not whole and not verdict.final:  # the rest of a reading is once an interval
+                await self._rest(pause, request)
+                continue
+            readings += 1
             for fault in judge.faults.values():
                 self._missed(fault)
             seen.add(evidence_series.look(judge, now.timestamp()))
-            verdict = _verdict(judge, request, now)
             if not (request.overruled or request.mixed):
                 found = await sample_ratio.look(now)
                 if found in _ODD and (change := await self._changed(request)):
@@ -255,7 +265,11 @@ class JudgeActivities:
             resumed_late = readings < _PAIR and verdict.kind is VerdictKind.INCONCLUSIVE
             if verdict.final and not resumed_late:
                 return verdict
-            await self._sleep(min(interval, _until_end(request, self._clock(), interval)))
+            await self._rest(pause, request)
+
+    async def _rest(self, pause: float, request: JudgeRequest) -> None:
+        """Wait until the next reading, or until the bake may end."""
+        await self._sleep(min(pause, _until_end(request, self._clock(), pause)))
 
     async def _changed(self, request: JudgeRequest) -> str:
         """What somebody else has changed of the route, as far as that can be seen now."""
@@ -398,13 +412,13 @@ def _verdict(judge: Judge, request: JudgeRequest, now: datetime) -> Verdict:
     return verdict.model_copy(update={"final": verdict.kind is VerdictKind.FAIL})
 
 
-def _until_end(request: JudgeRequest, now: datetime, interval: float) -> float:
-    """Seconds until the bake may end, so that it ends on time and not an interval later."""
+def _until_end(request: JudgeRequest, now: datetime, pause: float) -> float:
+    """Seconds until the bake may end, so that it ends on time and not a reading later."""
     if request.bake is None:
-        return interval
+        return pause
     ends = (request.started_at + length for length in (request.bake.min, request.bake.max))
     ahead = [(end - now).total_seconds() for end in ends if end > now]
-    return min(ahead, default=interval)
+    return min(ahead, default=pause)
 
 
 def _sample_ratio(request: JudgeRequest, routing: Routing) -> SampleRatioChecks:

@@ -18,6 +18,8 @@ _READINGS: Final = 2
 _FASTEST_S: Final = 5 / 3
 _RATE: Final = 80.0
 """Heartbeats a second of one process, unless that would be too few for the time-out."""
+_READING_RATE: Final = 100.0
+"""Readings a second of one process, beyond those that are due once an interval."""
 _IN_TIME: Final = 0.7
 """Of the time-out: leaves time for a server that is slow."""
 
@@ -51,6 +53,11 @@ class SharedHeartbeat:
     def at_leisure(self) -> bool:
         """Whether each judge may send one for each reading as well."""
         return self._judges <= _RATE * _FASTEST_S
+
+    @property
+    def between_readings(self) -> float:
+        """Seconds that each judge leaves at least between two readings, but for its interval."""
+        return self._judges / _READING_RATE
 
     def pause(self, timeout: timedelta) -> float:
         """Seconds between two heartbeats of a judge that is taken for lost after `timeout`."""

@@ -7,7 +7,7 @@ and an average of e-processes is one. The evidence goes on from step to step and
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Self
 
@@ -121,8 +121,12 @@ class Judge:
         """What kept the last reading of each metric from being evidence, of those that it did."""
         return {n: t.fault for n, t in self._tracks.items() if t.fault is not None}
 
-    def observe(self, snapshot: Snapshot) -> None:
-        """Take one reading of all metrics; one that is not newer than the last is ignored.
+    def observe(self, snapshot: Snapshot, only: Collection[str] | None = None) -> None:
+        """Take one reading; one that is not newer than the last is ignored.
+
+        Args:
+            snapshot: what was read. A metric that is not there was not answered.
+            only: the metrics that were asked for; None: all.
 
         Raises:
             ValueError: a metric that the judge does not have, or buckets without the label le.
@@ -139,6 +143,8 @@ class Judge:
         not_before = max(changed, self._warm_at)
         missing = MetricReading(canary=None, stable=None)
         for name, track in self._tracks.items():
+            if only is not None and name not in only:
+                continue
             reading = snapshot.metrics.get(name, missing)
             if isinstance(track, Track):
                 interval = track.reader.take(reading, at, not_before)

@@ -303,7 +303,7 @@ def _plan(metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec) 
         margin=margin,
         delta=delta,
         cluster=cluster,
-        looks=spec.looks,
+        looks=_looks(spec),
         beta=spec.beta,
         bound_cluster=bound_cluster,
         tolerance=tolerance,
@@ -311,6 +311,11 @@ def _plan(metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec) 
         swapped=swapped,
         adaptive=adaptive,
     )
+
+
+def _looks(spec: JudgeSpec) -> int:
+    """Readings in which a regression may begin: as much time, whatever the pace."""
+    return round(spec.looks * (spec.interval / (spec.fastest or spec.interval)))
 
 
 def _limit(metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec) -> float | None:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, WithJsonSchema, model_validator
 
-from schemas.base import Duration, Model, SomeDuration, SomePercent
+from schemas.base import Duration, Model, SomeDuration, SomePercent, format_duration
 from schemas.catalog_check import nearest
 
 _VARIABLE = re.compile(r"\{\{([^{}]*+)\}\}")
@@ -23,6 +23,7 @@ _MOST_QUERY = 10_000
 _PARTS = frozenset({"bad", "total", "shown_by", "buckets", "value"})
 """Fields that may hold own PromQL."""
 _SHOWN = 80
+_FASTEST = timedelta(milliseconds=100)
 TEMPLATE_VARIABLES = ("service", "version", "pool")
 """What a PromQL template may use: the service, the arm's version, the router's name for both."""
 
@@ -387,6 +388,11 @@ class JudgeSpec(Model):
     interval: SomeDuration = Field(
         default=timedelta(seconds=15), description="How often the metrics are read."
     )
+    fastest: SomeDuration | None = Field(
+        default=None,
+        description="Shortest time between two readings of what counts requests, where there is "
+        "traffic: as long as one burst of errors may last, from 100ms. Left out: the interval.",
+    )
     warmup: Duration = Field(
         default=timedelta(0), description="Left out after the canary's start and each pod's."
     )
@@ -415,6 +421,15 @@ class JudgeSpec(Model):
     )
     threshold: ThresholdSettings = ThresholdSettings()
     kayenta: KayentaSettings = KayentaSettings()
+
+    @model_validator(mode="after")
+    def _fastest_within_bounds(self) -> Self:
+        if self.fastest is not None and not _FASTEST <= self.fastest <= self.interval:
+            raise ValueError(
+                f"fastest: got {format_duration(self.fastest)}, expected from "
+                f"{format_duration(_FASTEST)} to the interval ({format_duration(self.interval)})"
+            )
+        return self
 
 
 class RampSpec(Model):

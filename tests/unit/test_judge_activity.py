@@ -20,7 +20,7 @@ from adapters.ports import Routing
 from adapters.routers.memory.trial import TrialRouter
 from schemas.catalog import Bake
 from schemas.ids import STOPPED_SHORT
-from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
+from schemas.judging import GaugeMetric, HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
 from schemas.reading import Answer, Fault, Series
 from schemas.route import Route
 from schemas.router_spec import RouterSpec
@@ -122,6 +122,48 @@ async def _judge(
         shared_heartbeat=shared_heartbeat,
     )
     return await (environment or ActivityEnvironment()).run(activities.judge, request)
+
+
+FAST = JudgeSpec(interval=timedelta(seconds=4), fastest=timedelta(milliseconds=250), tolerance=0.2)
+MEMORY_USED = GaugeMetric(name="memory", value="total {{version}}", dry_run=True)
+
+
+async def test_a_fault_is_found_at_the_pace_of_the_traffic() -> None:
+    shop = Shop(bad=0.5)
+    result = await _judge(shop, _request(spec=FAST))
+    assert result.verdict.kind is VerdictKind.FAIL
+    assert shop.now - T0 <= timedelta(seconds=2)
+    unhurried = Shop(bad=0.5)
+    spec = FAST.model_copy(update={"fastest": None})
+    long = Bake(min=timedelta(minutes=1), max=timedelta(minutes=2))
+    result = await _judge(unhurried, _request(spec=spec, bake=long))
+    assert result.verdict.kind is VerdictKind.FAIL
+    assert unhurried.now - T0 >= timedelta(seconds=20)
+
+
+async def test_a_faster_pace_makes_neither_heartbeats_nor_the_history_longer() -> None:
+    kept: list[tuple[int, int]] = []
+    long = Bake(min=timedelta(seconds=40), max=timedelta(minutes=2))
+    for spec in (FAST, FAST.model_copy(update={"fastest": None})):
+        beats: list[Any] = []
+        environment = ActivityEnvironment()
+        environment.on_heartbeat = lambda *told, beats=beats: beats.append(told)
+        result = await _judge(Shop(), _request(spec=spec, bake=long), environment)
+        assert result.verdict.kind is VerdictKind.PASS
+        assert result.evidence_series is not None
+        readings = {told[1].at for told in beats if len(told) > 1}
+        kept.append((len(readings), len(result.evidence_series["at"])))
+    assert kept[0] == kept[1]
+
+
+async def test_a_gauge_is_read_once_an_interval_at_any_pace() -> None:
+    shop = Shop()
+    metrics = (ERRORS, MEMORY_USED)
+    result = await _judge(shop, _request(spec=FAST, metrics=metrics, bake=LONG))
+    intervals = {one.name: one.intervals for one in result.verdict.metrics}
+    took = (shop.now - T0).total_seconds()
+    assert intervals["memory"] <= took / 4 + 1
+    assert intervals["errors"] >= 3 * took
 
 
 async def test_a_good_canary_passes_after_the_shortest_bake() -> None:
