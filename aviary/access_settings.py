@@ -98,6 +98,15 @@ class AccessSettings(BaseSettings):
         "are taken there.",
     )
     deploy_token_file: Path | None = _FILE_AT_START
+    webhook_cert_file: Path | None = Field(
+        default=None,
+        description="The webhook's certificate with its chain, PEM: it then speaks TLS alone.",
+    )
+    webhook_key_file: Path | None = _KEY
+    webhook_ca_file: Path | None = Field(
+        default=None,
+        description="Authorities of callers, PEM: nobody connects without a certificate of theirs.",
+    )
     hook_answer_secret: SecretStr | None = Field(
         default=None,
         min_length=24,
@@ -133,6 +142,8 @@ def problems(settings: Any) -> Iterator[Problem]:
         and secret_at_use(settings, "hook_answer_secret") is None
     ):
         yield Problem("hook_answer_url", "expected AVIARY_HOOK_ANSWER_SECRET beside it")
+    cert = settings.webhook_cert_file is not None
+    yield from _files(settings, "webhook", cert, "AVIARY_WEBHOOK_CERT_FILE is not set")
     yield from _temporal(settings)
     yield from _kafka(settings)
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
@@ -18,6 +22,7 @@ from starlette.requests import ClientDisconnect
 
 from adapters.errors import Retryable
 from aviary.http_limits import BACKLOG, Limits, limited, open_files
+from schemas.files import mark_of
 
 _log = structlog.get_logger("aviary.http")
 
@@ -85,6 +90,10 @@ async def _said(asked: Ready, *, yes: str, no: str, **more: str) -> JSONResponse
     return JSONResponse({"status": yes, **more})
 
 
+RENEWED_EVERY_S = 10.0
+"""How often a certificate is looked at."""
+
+
 class _Server(uvicorn.Server):
     """Leaves signals to the command that runs it."""
 
@@ -107,13 +116,54 @@ def listen(host: str, port: int) -> socket.socket:
     return taken
 
 
-async def serve(
+@dataclass(frozen=True)
+class ServerTls:
+    """How a server shows who it is, and whom it lets connect."""
+
+    cert: Path
+    """Its certificate with its chain, PEM; read again when the file changes."""
+    key: Path | None = None
+    """The private key, where it is not in the same file."""
+    callers: Path | None = None
+    """Authorities: nobody connects without a certificate of theirs; None: anybody does."""
+
+    def load(self, context: ssl.SSLContext) -> None:
+        """Show this certificate to whoever connects from now on.
+
+        Raises:
+            OSError: the files are not what they should be.
+        """
+        context.load_cert_chain(self.cert, self.key)
+
+    @property
+    def mark(self) -> tuple[object, ...]:
+        """What differs once the files have changed."""
+        return tuple(mark_of(file) for file in (self.cert, self.key) if file is not None)
+
+
+async def _renewed(tls: ServerTls, context: ssl.SSLContext) -> None:
+    """Go on with a certificate that has been renewed, for ever."""
+    seen = tls.mark
+    while True:
+        await asyncio.sleep(RENEWED_EVERY_S)
+        if (mark := tls.mark) != seen:
+            seen = mark
+            try:
+                tls.load(context)
+            except OSError as error:
+                _log.error("certificate_invalid", path=str(tls.cert), error=str(error), kept="old")
+            else:
+                _log.info("certificate_read", path=str(tls.cert))
+
+
+async def serve(  # noqa: PLR0913 - its parts
     app: FastAPI,
     taken: socket.socket,
     stop: asyncio.Event,
     *,
     name: str,
     limits: Limits | None = None,
+    tls: ServerTls | None = None,
 ) -> None:
     """Serve an app on an address taken with `listen`, until `stop` is set; then close it.
 
@@ -123,6 +173,10 @@ async def serve(
         stop: ends the serving.
         name: of the server, in logs.
         limits: what a caller may cost.
+        tls: how it shows who it is; None: it speaks plain HTTP.
+
+    Raises:
+        OSError: a file of `tls` is not what it should be.
     """
     host, port = taken.getsockname()[:2]
     config = uvicorn.Config(
@@ -134,15 +188,40 @@ async def serve(
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=5,
+        **_tls_options(tls),
     )
+    try:
+        config.load()
+    except OSError:
+        taken.close()
+        raise
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[taken]), name=f"http-{name}")
     stopping = asyncio.create_task(stop.wait(), name=f"stop-{name}")
-    _log.info("listening", server=name, host=host, port=port)
+    renewing = (
+        asyncio.create_task(_renewed(tls, config.ssl), name=f"tls-{name}")
+        if tls is not None and config.ssl is not None
+        else None
+    )
+    _log.info("listening", server=name, host=host, port=port, tls=tls is not None)
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
+        if renewing is not None:
+            renewing.cancel()
         server.should_exit = True
         await serving
         taken.close()
+
+
+def _tls_options(tls: ServerTls | None) -> dict[str, Any]:
+    if tls is None:
+        return {}
+    demanded = ssl.CERT_NONE if tls.callers is None else ssl.CERT_REQUIRED
+    return {
+        "ssl_certfile": tls.cert,
+        "ssl_keyfile": tls.key,
+        "ssl_ca_certs": None if tls.callers is None else str(tls.callers),
+        "ssl_cert_reqs": demanded,
+    }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Container
 from http import HTTPStatus
 from typing import Any, Final
 
+import httpx
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -22,6 +23,7 @@ from aviary.answer_door import CLOSED, AnswerDoor, ByTemporal, add_answers, toke
 from aviary.api.answers import Api
 from aviary.api.callers import Callers, CallersWatch
 from aviary.api.callers_file import CallersError
+from aviary.api.oidc import Oidc
 from aviary.api.rates import Rates
 from aviary.api.routes import add_api, add_problems
 from aviary.api.source import TemporalReleases
@@ -32,7 +34,7 @@ from aviary.connect import kafka_options
 from aviary.connections import read_connections
 from aviary.event_receiver import PATH as EVENTS_PATH
 from aviary.event_receiver import EventOptions, EventReceiver
-from aviary.http import add_health, listen, make_app, serve
+from aviary.http import ServerTls, add_health, listen, make_app, serve
 from aviary.notifications import ServiceOf
 from aviary.receiver import AlertWriter, Receiver
 from aviary.receiver import WebhookOptions as WebhookOptions  # noqa: PLC0414 - public here
@@ -206,8 +208,12 @@ class _Known:
         return self._deciding(self._catalog.current())
 
 
-def callers_of(settings: Settings) -> Callers | None:
+def callers_of(settings: Settings, http: httpx.AsyncClient) -> Callers | None:
     """Who may call, beside those with a simple token; None where there is no file of them.
+
+    Args:
+        settings: name the file.
+        http: asks the issuers of ID tokens.
 
     Raises:
         SettingsError: the file is wrong.
@@ -220,7 +226,16 @@ def callers_of(settings: Settings) -> Callers | None:
         lines = str(error).splitlines()
         raise SettingsError("\n".join(f"AVIARY_CALLERS_FILE: {line}" for line in lines)) from None
     rate = settings.webhook_rate
-    return Callers(watch.current, Rates(rate, 3 * rate, time.monotonic))
+    return Callers(watch.current, Rates(rate, 3 * rate, time.monotonic), oidc=Oidc(http))
+
+
+def tls_of(settings: Settings) -> ServerTls | None:
+    """How the webhook shows who it is, and whom it lets connect; None: without TLS."""
+    if settings.webhook_cert_file is None:
+        return None
+    return ServerTls(
+        settings.webhook_cert_file, settings.webhook_key_file, settings.webhook_ca_file
+    )
 
 
 async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
@@ -233,9 +248,13 @@ async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
         SettingsError: it would be open to others without a token.
         OSError: the address is taken.
     """
+    async with httpx.AsyncClient(timeout=5.0) as issuers:
+        await _run(settings, stop, callers_of(settings, issuers))
+
+
+async def _run(settings: Settings, stop: asyncio.Event, callers: Callers | None) -> None:
     registry = new_registry("webhook")
     known = _Known(CatalogWatch(settings.catalog, registry, read_connections(settings)))
-    callers = callers_of(settings)
     options = WebhookOptions(
         token=webhook_token(settings),
         callers=callers,
@@ -270,7 +289,7 @@ async def run_webhook(settings: Settings, stop: asyncio.Event) -> None:
                 api=api,
             )
             async with told(sender.check, registry, "webhook"):
-                await serve(app, taken, stop, name="webhook")
+                await serve(app, taken, stop, name="webhook", tls=tls_of(settings))
     finally:
         if api is not None:
             await api.aclose()

@@ -13,6 +13,7 @@ import structlog
 from fastapi import Request
 
 from aviary.api.callers_file import CallersError, CallersFile, read_callers
+from aviary.api.oidc import Oidc
 from aviary.api.problems import Problem
 from aviary.api.rates import Rates
 from aviary.api.roles import Caller, Role
@@ -21,6 +22,8 @@ from schemas.files import mark_of
 
 CREDENTIAL_MOST: Final = 16 * 1024
 """Characters of what a caller proves itself with."""
+_DOTS: Final = 2
+"""In a signed token; there is none in a token that is made here."""
 _LOOK_EVERY_S: Final = 1.0
 _log = structlog.get_logger("aviary.webhook")
 
@@ -61,7 +64,12 @@ class CallersWatch:
         except CallersError as error:
             _log.error("callers_invalid", path=str(self._path), problems=str(error), kept="old")
         else:
-            _log.info("callers_read", path=str(self._path), tokens=len(self._file.tokens))
+            _log.info(
+                "callers_read",
+                path=str(self._path),
+                tokens=len(self._file.tokens),
+                issuers=len(self._file.issuers),
+            )
         return self._file
 
 
@@ -72,6 +80,7 @@ class Callers:
         current: the file of callers as it is now.
         rates: how often each may ask.
         clock: the time.
+        oidc: says whose an ID token is; None: none is taken.
     """
 
     def __init__(
@@ -79,7 +88,9 @@ class Callers:
         current: Callable[[], CallersFile],
         rates: Rates,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        oidc: Oidc | None = None,
     ) -> None:
+        self._oidc = oidc
         self._current = current
         self._rates = rates
         self._clock = clock
@@ -97,7 +108,10 @@ class Callers:
         if len(given) > CREDENTIAL_MOST:
             text = f"authorization: longer than expected, at most {CREDENTIAL_MOST} characters"
             raise Problem(HTTPStatus.UNAUTHORIZED, "unauthorized", text)
-        caller = self._current().bearer_of(given, self._clock())
+        file = self._current()
+        if self._oidc is not None and file.issuers and given.count(".") == _DOTS:
+            return await self._oidc.caller(file, given)
+        caller = file.bearer_of(given, self._clock())
         if caller is None:
             text = "authorization: wrong or expired, expected a token that is known here"
             raise Problem(HTTPStatus.UNAUTHORIZED, "unauthorized", text)

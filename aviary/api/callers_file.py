@@ -7,6 +7,15 @@
         services: [checkout, shop-*]
         expires: 2027-06-30
 
+    issuers:
+      github:
+        issuer: https://token.actions.githubusercontent.com
+        audience: https://webhook.example
+        rules:
+          - claims: {repository: acme/shop, ref: refs/heads/main}
+            roles: [deploy, read]
+            services: [checkout]
+
 A token itself does not belong there. Of what is wrong no value is told: it may be one.
 """
 
@@ -20,11 +29,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from aviary.api.roles import Caller, Role, ServicePattern
+from aviary.access_settings import is_loopback
+from aviary.api.roles import Caller, Role, ServicePattern, matches
 from schemas.base import Model
 from schemas.document import read_yaml
 from schemas.files import UnreadableError, decoded, read_regular
@@ -87,10 +98,73 @@ class TokenEntry(Rights):
     )
 
 
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]
+"""Signatures by a key of which only the issuer has the secret half."""
+Claim = str | bool | int
+ClaimName = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Rule(Rights):
+    """What those may do whose claims are so."""
+
+    claims: dict[ClaimName, Claim] = Field(
+        min_length=1,
+        max_length=50,
+        description="Each has to be so; in text, * stands for any characters. Of a claim that is a "
+        "list, one value has to be.",
+    )
+
+    def fits(self, claims: Mapping[str, Any]) -> bool:
+        """Whether a token has all of these claims."""
+        return all(
+            name in claims and _fits(wanted, claims[name]) for name, wanted in self.claims.items()
+        )
+
+
+def _fits(wanted: Claim, claimed: Any) -> bool:
+    values = claimed if isinstance(claimed, list) else [claimed]
+    if isinstance(wanted, str):
+        return any(isinstance(one, str) and matches(wanted, one) for one in values)
+    return any(type(one) is type(wanted) and one == wanted for one in values)
+
+
+class Issuer(Model):
+    """An OpenID provider whose ID tokens are taken."""
+
+    issuer: str = Field(
+        max_length=500,
+        pattern=r"^https?://[^\s?#@]+$",
+        description="Its address, exactly as its tokens have it; https.",
+    )
+    audience: str = Field(
+        min_length=1, max_length=500, description="For whom the tokens have to be: this webhook."
+    )
+    algorithms: tuple[Algorithm, ...] = Field(default=("RS256", "ES256"), min_length=1)
+    rules: tuple[Rule, ...] = Field(
+        min_length=1, max_length=_MOST, description="The first that fits says what a caller may do."
+    )
+
+    @model_validator(mode="after")
+    def _is_https(self) -> Self:
+        parts = urlsplit(self.issuer)
+        if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+            raise ValueError("expected an issuer of https: others could answer in its place")
+        return self
+
+
 class CallersFile(Model):
     """Who may call."""
 
+    issuers: dict[CallerName, Issuer] = Field(default_factory=dict, max_length=100)
     tokens: dict[CallerName, TokenEntry] = Field(default_factory=dict, max_length=_MOST)
+
+    @model_validator(mode="after")
+    def _names_are_of_one(self) -> Self:
+        if "token" in self.issuers:
+            raise ValueError("expected no issuer named token, which is how tokens are told")
+        return self
 
     def bearer_of(self, token: str, now: datetime) -> Caller | None:
         """Whose token this is; None where it is nobody's, or has expired.

@@ -15,6 +15,7 @@ from adapters.links import Links
 from aviary.api.answers import Api, ApiOptions
 from aviary.api.callers import Callers
 from aviary.api.callers_file import CallersFile, digest_of
+from aviary.api.oidc import Oidc
 from aviary.api.problems import Problem
 from aviary.api.rates import Rates
 from aviary.api.source import Listed, Look, Page, Published, Said
@@ -161,10 +162,11 @@ def app_of(
     file: CallersFile | None = None,
     per_s: float = 1000.0,
     writer: FakeWriter | None = None,
+    oidc: Oidc | None = None,
 ) -> FastAPI:
     """The webhook's app over a source."""
     known = file or callers_file()
-    callers = Callers(lambda: known, Rates(per_s, 3 * per_s, lambda: 0.0), lambda: NOW)
+    callers = Callers(lambda: known, Rates(per_s, 3 * per_s, lambda: 0.0), lambda: NOW, oidc)
     writer = writer or FakeWriter()
     return create_app(
         WebhookOptions(callers=callers, docs=True),
