@@ -145,13 +145,13 @@ async def test_a_faster_pace_makes_neither_heartbeats_nor_the_history_longer() -
     kept: list[tuple[int, int]] = []
     long = Bake(min=timedelta(seconds=40), max=timedelta(minutes=2))
     for spec in (FAST, FAST.model_copy(update={"fastest": None})):
-        beats: list[Any] = []
+        heartbeats: list[Any] = []
         environment = ActivityEnvironment()
-        environment.on_heartbeat = lambda *told, beats=beats: beats.append(told)
+        environment.on_heartbeat = lambda *told, heartbeats=heartbeats: heartbeats.append(told)
         result = await _judge(Shop(), _request(spec=spec, bake=long), environment)
         assert result.verdict.kind is VerdictKind.PASS
         assert result.evidence_series is not None
-        readings = {told[1].at for told in beats if len(told) > 1}
+        readings = {told[1].at for told in heartbeats if len(told) > 1}
         kept.append((len(readings), len(result.evidence_series["at"])))
     assert kept[0] == kept[1]
 
