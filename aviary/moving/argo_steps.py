@@ -18,7 +18,7 @@ INSTEAD: Final = {
     "setHeaderRoute": "no step for some users alone; a version can be asked for by header or "
     "cookie, "
     "where the router can (docs/how-to/routers.md)",
-    "setMirrorRoute": "no step that mirrors requests",
+    "setMirrorRoute": "write it as a step by hand: {mirror: 25}",
     "experiment": "no baseline beside the canary: it is compared with stable",
     "plugin": "no plug-in of Argo: a hook at before_step can call another system "
     "(docs/how-to/hooks.md)",

@@ -29,8 +29,8 @@ SPEC: Final = {
 ANALYSIS: Final = {
     "primaryReadyThreshold": "a deployer waits for as many instances as a weight needs",
     "canaryReadyThreshold": "a deployer waits for as many instances as a weight needs",
-    "mirror": "no step that mirrors requests",
-    "mirrorWeight": "no step that mirrors requests",
+    "mirror": "write it as a step by hand: {mirror: 25}",
+    "mirrorWeight": "write it as a step by hand: {mirror: 25}",
     "sessionAffinity": "some router kinds keep users on a version: `aviary routers` says which",
     "stepWeightPromotion": "not needed: the canary itself becomes stable, and no user is moved "
     "back",

@@ -33,6 +33,10 @@ class SubsetVersions:
         """Its subset."""
         return self._backends(service).of(version)
 
+    def apart_name(self, service: str, version: str) -> str:
+        """Its subset, which has no twin."""
+        return self.name(service, version)
+
     async def exists(self, namespace: str, service: str, version: str) -> bool:
         """Whether the DestinationRule has its subset."""
         return self.name(service, version) in await self._subsets(namespace, service)

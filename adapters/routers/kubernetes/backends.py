@@ -35,6 +35,10 @@ class ServiceVersions:
         """Its Service."""
         return self._backends(service).of(version)
 
+    def apart_name(self, service: str, version: str) -> str:
+        """Its twin, where it has one."""
+        return self._backends(service).apart_of(version)
+
     async def exists(self, namespace: str, service: str, version: str) -> bool:
         """Whether there is its Service."""
         return await self._api.get(SERVICES, self.name(service, version), namespace) is not None

@@ -75,6 +75,9 @@ class Versions(Protocol):
     def name(self, service: str, version: str) -> str:
         """The platform's name for a version."""
 
+    def apart_name(self, service: str, version: str) -> str:
+        """Likewise for what no split sends to it; the same where it has no twin."""
+
     async def exists(self, namespace: str, service: str, version: str) -> bool:
         """Whether there is such a thing."""
 

@@ -90,7 +90,13 @@ class ObjectRouter:
 
     async def locate(self, service: str, version: str) -> str:
         """The Service, or subset, of one version, as metrics have it."""
-        name = self._versions.name(service, version)
+        return await self._labelled(self._versions.name(service, version))
+
+    async def locate_apart(self, service: str, version: str) -> str:
+        """Likewise for copies and for who asks for the version: its twin, where it has one."""
+        return await self._labelled(self._versions.apart_name(service, version))
+
+    async def _labelled(self, name: str) -> str:
         if self._label == VERSION_NAME:
             return name
         return self._label.format(namespace=await self._where(), name=name)

@@ -29,6 +29,7 @@ FILE: Final = Capabilities(
     audiences=(AudienceBy.HEADER, AudienceBy.COOKIE),
     apart=True,
     mirroring=True,
+    mirror_reads=True,
     counts=Counting.ROUTER,
     instances=True,
     registers=True,

@@ -6,6 +6,8 @@ Of each service there are, below `http`:
     routers/<service>.audience    those whom the canary is for, to the split
     routers/<service>.always      who asks for the canary, by header or cookie, to its twin
     routers/<service>.never       who asks for stable
+    routers/<service>.reads       with a mirror of GET, HEAD and OPTIONS alone: those of the first
+    routers/<service>.audience.reads    likewise of the second
     services/<service>            the split; with a mirror, what copies and then splits
     services/<service>.split      the split, beside a mirror
     services/<service>.<digest>   a pool under a name that can be hashed (see `_by_address`)
@@ -47,6 +49,7 @@ SERVICE: Final = "{service}"
 """Stands for the name of the service in a rule."""
 _SAID_MOST: Final = 200
 _KINDS: Final = ("weighted", "highestRandomWeight")
+_READS: Final = "(Method(`GET`) || Method(`HEAD`) || Method(`OPTIONS`))"
 
 
 @dataclass(frozen=True)
@@ -216,18 +219,50 @@ def _routers(route: Route, entrance: Entrance) -> dict[str, Any]:
     longer, and so came before, still does.
     """
     service, base = route.service, entrance.of(route.service)
-    plain = service
-    if route.audience is not None:
-        plain = f"{service}.others" if route.mirror else apart_name(service, route.stable)
-    found = {service: _router(entrance, base, plain)}
+    stable, step = apart_name(service, route.stable), 2 if _leaves_out(route) else 1
+    found = _copying(route, entrance, service, _Way(service, f"{service}.split"))
     if route.audience is not None:
         meant = _any(_matches(match) for match in route.audience.any_of)
-        found[f"{service}.audience"] = _router(entrance, base, service, meant, above=1)
+        others = _Way(f"{service}.others" if route.mirror else stable, stable)
+        ours = _Way(service, f"{service}.split", meant, above=step)
+        found = {
+            **_copying(route, entrance, service, others),
+            **_copying(route, entrance, f"{service}.audience", ours),
+        }
     if route.canary is not None:
         for wish, version in (("always", route.canary), ("never", route.stable)):
             pool = apart_name(service, version)
-            found[f"{service}.{wish}"] = _router(entrance, base, pool, _asks(wish), above=2)
+            found[f"{service}.{wish}"] = _router(entrance, base, pool, _asks(wish), above=2 * step)
     return found
+
+
+@dataclass(frozen=True)
+class _Way:
+    """Where some requests go."""
+
+    whole: str
+    """The service that makes copies too, where there is a mirror."""
+    plain: str
+    """The one without copies."""
+    condition: str = ""
+    above: int = 0
+
+
+def _leaves_out(route: Route) -> bool:
+    """Whether some of the requests are not to be copied."""
+    return route.mirror is not None and not route.mirror.writes
+
+
+def _copying(route: Route, entrance: Entrance, name: str, way: _Way) -> dict[str, Any]:
+    """The router of some requests; of those that are copied another, where not all are."""
+    base = entrance.of(route.service)
+    if not _leaves_out(route):
+        return {name: _router(entrance, base, way.whole, way.condition, way.above)}
+    reads = " && ".join(filter(None, (way.condition, _READS)))
+    return {
+        name: _router(entrance, base, way.plain, way.condition, way.above),
+        f"{name}.reads": _router(entrance, base, way.whole, reads, way.above + 1),
+    }
 
 
 def _router(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,24 +110,51 @@ def test_after_a_rollback_there_is_nothing_of_the_canary() -> None:
     assert "Canary" not in text
 
 
-def test_with_a_mirror_all_but_who_asks_is_copied() -> None:
-    match = Match(by=AudienceBy.HEADER, name="x-beta", value="1")
-    route = Route.split(
-        "pay", "1", "2", 5, audience=Audience(any_of=(match,)), mirror=Mirror(version="3", share=7)
-    )
-    http = document(route, EVERYWHERE)["http"]
+def _mirrored(*, writes: bool, audience: Audience | None = None) -> dict[str, Any]:
+    mirror = Mirror(version="3", share=7, writes=writes)
+    route = Route.split("pay", "1", "2", 5, audience=audience, mirror=mirror)
+    found: dict[str, Any] = document(route, EVERYWHERE)["http"]
     copies = [{"name": "pay_3~apart", "percent": 7}]
-    assert http["services"]["pay"]["mirroring"] == {"service": "pay.split", "mirrors": copies}
-    others = {"service": "pay_1~apart", "mirrors": copies}
-    assert http["services"]["pay.others"]["mirroring"] == others
-    assert {name: one["service"] for name, one in http["routers"].items()} == {
-        "pay": "pay.others",
-        "pay.audience": "pay",
-        "pay.always": "pay_2~apart",
-        "pay.never": "pay_1~apart",
-    }
-    priorities = [http["routers"][f"pay.{name}"]["priority"] for name in ("audience", "always")]
-    assert len(http["routers"]["pay"]["rule"]) < priorities[0] < priorities[1]
+    assert found["services"]["pay"]["mirroring"] == {"service": "pay.split", "mirrors": copies}
+    if audience is not None:
+        others = {"service": "pay_1~apart", "mirrors": copies}
+        assert found["services"]["pay.others"]["mirroring"] == others
+    return found
+
+
+def _ways(http: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The routers in the order in which they are asked, each with its service."""
+    routers = http["routers"]
+    first = sorted(
+        routers, key=lambda one: -routers[one].get("priority", len(routers[one]["rule"]))
+    )
+    return [(name, routers[name]["service"]) for name in first]
+
+
+ASKING = [("pay.always", "pay_2~apart"), ("pay.never", "pay_1~apart")]
+STAFF = Audience(any_of=(Match(by=AudienceBy.HEADER, name="x-beta", value="1"),))
+
+
+def test_with_a_mirror_of_every_method_all_but_who_asks_is_copied() -> None:
+    assert _ways(_mirrored(writes=True)) == [*ASKING, ("pay", "pay")]
+    found = _ways(_mirrored(writes=True, audience=STAFF))
+    assert found == [*ASKING, ("pay.audience", "pay"), ("pay", "pay.others")]
+
+
+def test_with_any_other_mirror_nothing_that_changes_something_is_copied() -> None:
+    http = _mirrored(writes=False)
+    assert _ways(http) == [*ASKING, ("pay.reads", "pay"), ("pay", "pay.split")]
+    reads = "(Method(`GET`) || Method(`HEAD`) || Method(`OPTIONS`))"
+    assert http["routers"]["pay.reads"]["rule"].endswith(f" && {reads}")
+    http = _mirrored(writes=False, audience=STAFF)
+    assert _ways(http) == [
+        *ASKING,
+        ("pay.audience.reads", "pay"),
+        ("pay.audience", "pay.split"),
+        ("pay.reads", "pay.others"),
+        ("pay", "pay_1~apart"),
+    ]
+    assert "X-Beta" in http["routers"]["pay.audience.reads"]["rule"].title()
 
 
 def test_what_a_catalog_says_stands_in_every_router() -> None:
