@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from typing import Final
 
-from schemas.capabilities import Capabilities, Counting, Fence, PlatformError, StickyBy, TotalGrid
-from schemas.route import AudienceBy
+from schemas.audience import NAMED, AudienceBy
+from schemas.capabilities import (
+    AudienceTerms,
+    Capabilities,
+    Counting,
+    Fence,
+    PlatformError,
+    StickyBy,
+    TotalGrid,
+)
 
 CAPABILITIES: Final = Capabilities(
     # The total stands in the Lua module, too; it never changes, or users would move.
     weights=TotalGrid(total=10_000),
     sticky=(StickyBy.HEADER, StickyBy.COOKIE),
     forced=(AudienceBy.HEADER, AudienceBy.COOKIE),
-    audiences=(AudienceBy.HEADER, AudienceBy.COOKIE),
+    audiences=(*NAMED, AudienceBy.PATH, AudienceBy.METHOD),
+    audience_terms=AudienceTerms(
+        prefixes=(*NAMED, AudienceBy.PATH),
+        regexes=(*NAMED, AudienceBy.PATH),
+        negated=(*NAMED, AudienceBy.PATH, AudienceBy.METHOD),
+        all_of=True,
+        kept=True,
+        matches=100,
+    ),
     apart=True,
     counts=Counting.ROUTER,
     users=True,

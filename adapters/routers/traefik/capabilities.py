@@ -5,8 +5,16 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from schemas.capabilities import Capabilities, Counting, Fence, PlatformError, StickyBy, TotalGrid
-from schemas.route import AudienceBy
+from schemas.audience import NAMED, AudienceBy
+from schemas.capabilities import (
+    AudienceTerms,
+    Capabilities,
+    Counting,
+    Fence,
+    PlatformError,
+    StickyBy,
+    TotalGrid,
+)
 
 
 class Sticky(StrEnum):
@@ -26,7 +34,14 @@ WEIGHTS: Final = TotalGrid(total=10_000)
 FILE: Final = Capabilities(
     weights=WEIGHTS,
     forced=(AudienceBy.HEADER, AudienceBy.COOKIE),
-    audiences=(AudienceBy.HEADER, AudienceBy.COOKIE),
+    audiences=(*NAMED, AudienceBy.PATH, AudienceBy.METHOD, AudienceBy.NETWORK),
+    audience_terms=AudienceTerms(
+        prefixes=(*NAMED, AudienceBy.PATH),
+        regexes=(*NAMED, AudienceBy.PATH),
+        negated=(*NAMED, AudienceBy.PATH, AudienceBy.METHOD, AudienceBy.NETWORK),
+        all_of=True,
+        matches=100,
+    ),
     apart=True,
     mirroring=True,
     mirror_reads=True,

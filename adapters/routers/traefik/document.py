@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -33,6 +32,7 @@ from pydantic import ValidationError
 
 from adapters.errors import Retryable
 from adapters.routers.traefik.capabilities import WEIGHTS, Sticky
+from adapters.routers.traefik.matches import fits, quoted
 from adapters.routers.traefik.names import apart_name, mark_name, pool_name
 from adapters.routers.traefik.store import Entries, flatten
 from schemas.outside import cut
@@ -222,7 +222,7 @@ def _routers(route: Route, entrance: Entrance) -> dict[str, Any]:
     stable, step = apart_name(service, route.stable), 2 if _leaves_out(route) else 1
     found = _copying(route, entrance, service, _Way(service, f"{service}.split"))
     if route.audience is not None:
-        meant = _any(_matches(match) for match in route.audience.any_of)
+        meant = _any(map(fits, route.audience.any_of))
         others = _Way(f"{service}.others" if route.mirror else stable, stable)
         ours = _Way(service, f"{service}.split", meant, above=step)
         found = {
@@ -283,23 +283,11 @@ def _router(
 def _asks(wish: str) -> str:
     """The condition for who asks for a version; the header comes first."""
     header, cookie = FORCE[AudienceBy.HEADER], FORCE[AudienceBy.COOKIE]
-    by_header = _matches(Match(by=AudienceBy.HEADER, name=header, value=wish))
-    by_cookie = _matches(Match(by=AudienceBy.COOKIE, name=cookie, value=wish))
-    said = f"HeaderRegexp({_text(header)}, {_text('^(always|never)$')})"
+    by_header = fits(Match(by=AudienceBy.HEADER, name=header, value=wish))
+    by_cookie = fits(Match(by=AudienceBy.COOKIE, name=cookie, value=wish))
+    said = f"HeaderRegexp({quoted(header)}, {quoted('^(always|never)$')})"
     return f"({by_header} || ({by_cookie} && !{said}))"
 
 
 def _any(conditions: Iterable[str]) -> str:
     return f"({' || '.join(conditions)})"
-
-
-def _matches(match: Match) -> str:
-    if match.by is AudienceBy.HEADER:
-        return f"Header({_text(match.name)}, {_text(match.value)})"
-    pair = f'{re.escape(match.name)}="?{re.escape(match.value)}"?'
-    return f"HeaderRegexp({_text('Cookie')}, {_text(f'(^|;) *{pair} *(;|$)')})"
-
-
-def _text(text: str) -> str:
-    """Quoted for a rule, whatever is in it: rules have the strings of Go, as JSON has them."""
-    return json.dumps(text)

@@ -401,7 +401,8 @@ class TraefikSubject:
     async def call(
         self, service: str, users: Iterable[str], asks: Asks = NOTHING
     ) -> Mapping[str, str]:
-        async with Caller(self.traefik.port, service) as caller:
+        source = asks.get((AudienceBy.NETWORK, ""))
+        async with Caller(self.traefik.port, service, source) as caller:
             return await caller.users(users, **_request(asks))
 
     async def change_by_hand(self, service: str, weight: float) -> None:

@@ -17,7 +17,7 @@ LACKING = {
     "memory": set(),
     "several": set(),
     "envoy": _NETWORK,
-    "nginx": {"instances", "mirroring"} | _MORE,
+    "nginx": {"instances", "mirroring", "audience by host"} | _NETWORK,
     "flagd": EVERY - {"any weight", "fence", "sticky"},
     "caddy": {"instances", "mirroring", "users"} | _MORE,
     "gateway_api": {"counts", "users", "sticky", "endpoints"} | _MORE,
@@ -26,8 +26,8 @@ LACKING = {
     "alb": EVERY - {"instances", "registers", "forced by header"},
     "coarse": EVERY - {"fence"},
     "example": EVERY - {"counts"},
-    "traefik-file": {"users", "sticky"} | _MORE,
-    "traefik-etcd": {"users", "sticky"} | _MORE,
+    "traefik-file": {"users", "sticky", "audience by host", "kept audiences"},
+    "traefik-etcd": {"users", "sticky", "audience by host", "kept audiences"},
 }
 
 

@@ -8,7 +8,9 @@ local TOTAL = 10000 -- parts of all requests; it never changes, or users would m
 local LARGEST = 9007199254740991 -- of the whole numbers that Lua can count
 local COUNTABLE = "a whole number from 0 to 2^53 - 1"
 local MOST_TEXT = 1024
-local MOST_MATCHES = 20
+local MOST_MATCHES = 100
+local MOST_CONDITIONS = 10
+local MOST_KEPT = 20
 local MOST_ENDPOINTS = 1000
 
 local M = {TOTAL = TOTAL}
@@ -97,36 +99,112 @@ local function check_arms(arms)
     return true
 end
 
-local MATCH = {by = true, name = true, value = true}
+local CONDITION = {by = true, name = true, value = true, how = true, negated = true}
+local MATCH = {by = true, name = true, value = true, how = true, negated = true, also = true}
+local NAMED = {header = true, cookie = true, query = true, path = false, method = false}
+local HOW = {equal = true, prefix = true, regex = true}
 
-local function check_audience(audience)
-    local ok, why = check_fields("audience.", audience, {any_of = true})
-    if ok then
-        ok, why = check_list("audience.any_of", audience.any_of, MOST_MATCHES)
-    end
+local function check_condition(at, one, allowed)
+    local ok, why = check_fields(at, one, allowed)
     if not ok then
         return nil, why
     end
-    for number, match in ipairs(audience.any_of) do
-        local at = "audience.any_of." .. number .. "."
-        ok, why = check_fields(at, match, MATCH)
-        if not ok then
-            return nil, why
-        end
-        if match.by ~= "header" and match.by ~= "cookie" then
-            return wrong(at .. "by", match.by, "header or cookie")
-        end
-        if not is_text(match.name, 100) or match.name == "" then
-            return wrong(at .. "name", match.name, "a name")
-        end
-        if not is_text(match.value, 256) or match.value == "" then
-            return wrong(at .. "value", match.value, "a value")
+    local named = NAMED[one.by]
+    if named == nil then
+        return wrong(at .. "by", one.by, "header, cookie, query, path or method")
+    end
+    if not is_text(one.name, 100) or (one.name ~= "") ~= named then
+        return wrong(at .. "name", one.name, named and "a name" or "none")
+    end
+    if not is_text(one.value, 256) or one.value == "" then
+        return wrong(at .. "value", one.value, "a value")
+    end
+    if not HOW[one.how or "equal"] then
+        return wrong(at .. "how", one.how, "equal, prefix or regex")
+    end
+    if one.negated ~= nil and type(one.negated) ~= "boolean" then
+        return wrong(at .. "negated", one.negated, "true or false")
+    end
+    if one.how == "regex" then
+        one.whole = "\\A(?:" .. one.value .. ")\\z"
+        local _, _, failed = ngx.re.find("", one.whole, "jo")
+        if failed then
+            return wrong(at .. "value", one.value, "a regular expression")
         end
     end
     return true
 end
 
-local ROUTE = {service = true, arms = true, audience = true, generation = true, owner = true}
+local function check_audience(at, audience)
+    local ok, why = check_fields(at, audience, {any_of = true})
+    if ok then
+        ok, why = check_list(at .. "any_of", audience.any_of, MOST_MATCHES)
+    end
+    if not ok then
+        return nil, why
+    end
+    for number, match in ipairs(audience.any_of) do
+        local here = at .. "any_of." .. number .. "."
+        ok, why = check_condition(here, match, MATCH)
+        if ok and match.also ~= nil then
+            ok, why = check_list(here .. "also", match.also, MOST_CONDITIONS)
+        end
+        if not ok then
+            return nil, why
+        end
+        for place, one in ipairs(match.also or {}) do
+            ok, why = check_condition(here .. "also." .. place .. ".", one, CONDITION)
+            if not ok then
+                return nil, why
+            end
+        end
+    end
+    return true
+end
+
+local function check_kept(kept)
+    local ok, why = check_list("kept", kept, MOST_KEPT)
+    if not ok then
+        return nil, why
+    end
+    for number, share in ipairs(kept) do
+        local at = "kept." .. number .. "."
+        ok, why = check_fields(at, share, {audience = true, weight = true})
+        if ok and share.audience ~= nil then
+            ok, why = check_audience(at .. "audience.", share.audience)
+        end
+        if not ok then
+            return nil, why
+        end
+        if type(share.weight) ~= "number" or not (share.weight > 0 and share.weight <= 100) then
+            return wrong(at .. "weight", share.weight, "more than 0, at most 100")
+        end
+    end
+    return true
+end
+
+-- Whom the canary is for, the largest weight first: as `Route.tiers` in schemas/route.py.
+local function tiers(route)
+    local canary = route.arms[2]
+    local found = {
+        {audience = route.audience, parts = canary and canary.parts or 0, counted = true},
+    }
+    for _, share in ipairs(route.kept or {}) do
+        local parts = math.floor(share.weight * 100 + 0.5)
+        found[#found + 1] = {audience = share.audience, parts = parts, counted = false}
+    end
+    table.sort(found, function(one, other)
+        if one.parts ~= other.parts then
+            return one.parts > other.parts
+        end
+        return one.counted and not other.counted
+    end)
+    return found
+end
+
+local ROUTE = {
+    service = true, arms = true, audience = true, kept = true, generation = true, owner = true,
+}
 
 local function decoded(text)
     local ok, value = pcall(cjson.decode, text)
@@ -150,7 +228,10 @@ function M.route(text)
         ok, why = check_arms(route.arms)
     end
     if ok and route.audience ~= nil then
-        ok, why = check_audience(route.audience)
+        ok, why = check_audience("audience.", route.audience)
+    end
+    if ok and route.kept ~= nil then
+        ok, why = check_kept(route.kept)
     end
     if not ok then
         return nil, why
@@ -161,6 +242,7 @@ function M.route(text)
     if not is_text(route.owner, MOST_TEXT) then
         return wrong("owner", route.owner, "a text of at most " .. MOST_TEXT .. " characters")
     end
+    route.tiers = tiers(route)
     return route
 end
 

@@ -42,19 +42,65 @@ local function asked(route)
     end
 end
 
+local function query(name)
+    local value = ngx.req.get_uri_args(0)[name]
+    if type(value) == "table" then
+        value = value[1]
+    end
+    return value == true and "" or value
+end
+
+local function found_of(condition)
+    if condition.by == "header" then
+        return header(condition.name)
+    elseif condition.by == "cookie" then
+        return cookie(condition.name)
+    elseif condition.by == "query" then
+        return query(condition.name)
+    elseif condition.by == "path" then
+        return ngx.var.uri
+    end
+    return ngx.req.get_method()
+end
+
+local function has(condition)
+    local found = found_of(condition)
+    if not found then
+        return false
+    elseif condition.how == "prefix" then
+        return found:sub(1, #condition.value) == condition.value
+    elseif condition.how == "regex" then
+        return ngx.re.find(found, condition.whole, "jo") ~= nil
+    end
+    return found == condition.value
+end
+
+local function fits(condition)
+    return has(condition) ~= (condition.negated == true)
+end
+
 local function is_for(audience)
     for _, match in ipairs(audience.any_of) do
-        local found
-        if match.by == "header" then
-            found = header(match.name)
-        else
-            found = cookie(match.name)
+        local all = fits(match)
+        for _, condition in ipairs(match.also or {}) do
+            all = all and fits(condition)
         end
-        if found == match.value then
+        if all then
             return true
         end
     end
     return false
+end
+
+-- The parts of the canary for whoever sent this request, and whether it is one of those whom the
+-- weight is for: the first of the audiences that fits, the largest weight first.
+local function share_of(route)
+    for _, tier in ipairs(route.tiers) do
+        if not tier.audience or is_for(tier.audience) then
+            return tier.parts, tier.counted
+        end
+    end
+    return 0, false
 end
 
 -- The user of a request, and whether it is one who was given a name just now.
@@ -86,19 +132,19 @@ function M.route()
     local stable, canary = route.arms[1], route.arms[2]
     local version = canary and asked(route)
     local chosen = {service = service, path = "apart"}
-    if not version and route.audience and not is_for(route.audience) then
-        version = stable.version
-    end
     if not version then
+        local parts, counted = share_of(route)
         local user, is_new = user_of()
         local place, bucket = places(user)
         version = stable.version
         -- The canary has the lowest places, so that nobody leaves it while it grows.
-        if canary and place < canary.parts then
+        if canary and place < parts then
             version = canary.version
         end
-        chosen.path, chosen.bucket = "split", bucket
-        chosen.user = canary and is_new and user or nil
+        if counted then
+            chosen.path, chosen.bucket = "split", bucket
+        end
+        chosen.user = canary and (counted or parts > 0) and is_new and user or nil
     end
     local upstream = pools.upstream(service, version)
     if not upstream and version ~= stable.version then

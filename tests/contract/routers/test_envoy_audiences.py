@@ -1,0 +1,79 @@
+"""Whom a real Envoy gives the canary, in 10,000 requests, while audiences are added."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+
+from schemas.route import Audience, AudienceBy, AudienceShare, Match, Route
+from tests.contract.routers.subjects import EnvoySubject
+from tests.contract.routers.wire import Caller, Load
+
+REQUESTS = 10_000
+CALLERS = 8
+STAFF = Audience(any_of=(Match(by=AudienceBy.HEADER, name="x-group", value="staff"),))
+BENELUX = Audience(
+    any_of=tuple(
+        Match(by=AudienceBy.HEADER, name="cf-ipcountry", value=one) for one in ("BE", "NL", "LU")
+    )
+)
+
+
+def _route(service: str) -> Route:
+    """All of the staff, 20 % of one region, 5 % of everybody."""
+    kept = (
+        AudienceShare(audience=STAFF, weight=100),
+        AudienceShare(audience=BENELUX, weight=20),
+    )
+    return Route.split(service, "1", "2", 5, generation=3, kept=kept)
+
+
+async def _measured(port: int, service: str) -> Counter[tuple[str, str]]:
+    """The versions that requests of each kind got: a tenth of staff, three of the region."""
+    found: Counter[tuple[str, str]] = Counter()
+    kinds = (["staff"] + ["benelux"] * 3 + ["others"] * 6) * (REQUESTS // 10 // CALLERS)
+    headers = {"staff": {"x_group": "staff"}, "benelux": {"cf_ipcountry": "NL"}, "others": {}}
+
+    async def call(caller_number: int) -> None:
+        async with Caller(port, service) as caller:
+            for number, kind in enumerate(kinds):
+                user = f"{caller_number}-{number}"
+                answer = await caller.get(x_user_id=user, **headers[kind])
+                assert answer.status == 200
+                found[kind, answer.version] += 1
+
+    await asyncio.gather(*(call(number) for number in range(CALLERS)))
+    return found
+
+
+async def test_shares_are_those_of_each_audience_within_binomial_error(
+    envoy_subject: EnvoySubject,
+) -> None:
+    service = envoy_subject.put_up("1", "2")
+    router = envoy_subject.router
+    await router.apply(await router.register(service, "1"))
+    async with Load(envoy_subject.envoy.port, service, 1) as load:
+        for route in (
+            Route.split(service, "1", "2", 100, generation=1, audience=STAFF),
+            Route.split(
+                service,
+                "1",
+                "2",
+                20,
+                generation=2,
+                audience=BENELUX,
+                kept=(AudienceShare(audience=STAFF, weight=100),),
+            ),
+            _route(service),
+        ):
+            await router.apply(route)
+        found = await _measured(envoy_subject.envoy.port, service)
+    assert load.failed == {}
+    for kind, share in (("staff", 1.0), ("benelux", 0.2), ("others", 0.05)):
+        total = found[kind, "1"] + found[kind, "2"]
+        error = math.sqrt(total * share * (1 - share))
+        assert abs(found[kind, "2"] - total * share) <= 4 * error, (kind, found)
+    # Of the split, only those whom the last step is for are counted.
+    counts = await router.requests(service)
+    assert counts["2"] <= found["others", "2"] + sum(load.outcomes.values())
