@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -427,6 +428,9 @@ def _sample_ratio(request: JudgeRequest, routing: Routing) -> SampleRatioChecks:
     checks = []
     for name, part in routing.each:
         crowd = _crowd(request, part.capabilities)
+        if request.route is not None and request.route.sticky is not None:
+            # Users are counted by what the router is set up for, and stay by something else.
+            part = replace(part, users=None)  # noqa: PLW2901
         check = SampleRatioCheck(part, service, canary, weight, crowd)
         checks.append(RouterCheck(name, check, request.weight_changed_at + SETTLE + part.late))
     return SampleRatioChecks(checks)
@@ -436,7 +440,8 @@ def _crowd(request: JudgeRequest, can: Capabilities) -> Crowd:
     """What the rates of users may explain, of what is known beforehand."""
     if can.pinned:
         return PINNED
-    if not can.sticky:
+    chosen = request.route.sticky if request.route is not None else None
+    if not can.sticky if chosen is None else chosen.nothing:
         return ONE_BY_ONE
     largest = request.spec.largest_user
     return UNKNOWN if largest is None else crowd_of(largest / 100)

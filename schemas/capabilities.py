@@ -20,6 +20,7 @@ from pydantic import Field
 from schemas.audience import Audience, AudienceBy, Condition, How
 from schemas.base import Model
 from schemas.route import Mirror, Route
+from schemas.sticky import StickyChoice
 
 _HUNDREDTHS = 10_000
 """Steps of a weight in 100 percent."""
@@ -238,6 +239,9 @@ class Capabilities(Model):
         description="By what a user stays with a version while the weight grows, in the order in "
         "which they are looked at; empty: each request is drawn anew.",
     )
+    sticky_choices: tuple[StickyChoice, ...] = Field(
+        default=(), description="By what a strategy can have users stay instead."
+    )
     pinned: bool = Field(
         default=False,
         description="Whether a user stays with the version that was given first until that has "
@@ -293,6 +297,9 @@ def lacking(route: Route, can: Capabilities) -> list[str]:
             f"weight {route.weight:g} %: expected one that is {can.weights.text}, "
             f"the nearest is {near:g} %"
         )
+    if route.sticky is not None and route.sticky.by not in can.sticky_choices:
+        able = ", ".join(can.sticky_choices) or "what the router is set up for"
+        found.append(f"sticky by {route.sticky.by}: expected {able}")
     for audience in (route.audience, *(one.audience for one in route.kept)):
         if audience is not None:
             found += untellable(audience, can)

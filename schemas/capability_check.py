@@ -44,6 +44,7 @@ def check_able(  # noqa: PLR0913 - what it may ask for
         terms: which copies the service can take.
         audiences: those that it names.
     """
+    yield from _check_sticky(strategy, can, router, path)
     yield from _check_audiences(strategy, can, router, path, audiences)
     for index, step in enumerate(strategy.steps):
         at = (*path, "steps", index)
@@ -89,6 +90,18 @@ def unseen(judge: JudgeSpec, can: Capabilities, router: str) -> Iterator[str]:
             f"judge.largest_user is not looked at: the router {router} keeps no user on a version, "
             "it draws each request anew"
         )
+
+
+def _check_sticky(
+    strategy: Strategy, can: Capabilities, router: str, path: Path
+) -> Iterator[Finding]:
+    if strategy.sticky is None or strategy.sticky.by in can.sticky_choices:
+        return
+    able = ", ".join(can.sticky_choices)
+    expected = f"one that the router {router} can do: {able}" if able else "none"
+    if not able:
+        expected += f": with the router {router} users stay by what it is set up for"
+    yield Finding((*path, "sticky"), strategy.sticky.by.value, expected)
 
 
 def _check_weight(

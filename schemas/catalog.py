@@ -62,6 +62,7 @@ from schemas.mirroring import NO_TERMS, MirrorTerms, check_switch, check_unseen_
 from schemas.needs import Needs
 from schemas.notice import NoticeRule
 from schemas.router_spec import RouterFacts, RouterKinds, RouterSpec, kinds_of
+from schemas.sticky import Sticky
 
 _DURATION_SCHEMA: JsonSchemaValue = {
     **DURATION_SCHEMA,
@@ -266,6 +267,12 @@ class Strategy(Model):
     ramp: RampSpec | None = Field(
         default=None,
         description="Instead of steps: weights that keep to a budget of extra failed requests.",
+    )
+    sticky: Sticky | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="By what users stay with a version: user, session, address or nothing. Left "
+        "out: as the router is set up.",
     )
     audience: AudienceName | None = Field(
         default=None,

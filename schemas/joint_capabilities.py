@@ -32,6 +32,7 @@ def joint(each: Sequence[Capabilities]) -> Capabilities:
     return Capabilities(
         weights=_common([one.weights for one in each]),
         sticky=_in_all(one.sticky for one in each),
+        sticky_choices=_in_all(one.sticky_choices for one in each),
         pinned=any(one.pinned for one in each),
         forced=_in_all(one.forced for one in each),
         audiences=_in_all(one.audiences for one in each),

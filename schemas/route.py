@@ -13,6 +13,7 @@ from schemas.audience import Condition as Condition  # noqa: PLC0414
 from schemas.audience import How as How  # noqa: PLC0414
 from schemas.audience import Match as Match  # noqa: PLC0414
 from schemas.base import Model, Percent, ServiceName, SomePercent, Version
+from schemas.sticky import Sticky
 
 MIRROR_HEADER: Final = "x-aviary-mirror"
 """A copied request has it, with the value `true`; what it causes downstream should have it, too."""
@@ -82,6 +83,11 @@ class Route(Model):
         "were let in before. They are counted apart.",
     )
     mirror: Mirror | None = None
+    sticky: Sticky | None = Field(
+        default=None,
+        exclude_if=lambda one: one is None,
+        description="By what users stay with a version; None: as the router is set up.",
+    )
     generation: int = Field(
         default=0,
         ge=0,
@@ -102,6 +108,7 @@ class Route(Model):
         audience: Audience | None = None,
         kept: tuple[AudienceShare, ...] = (),
         mirror: Mirror | None = None,
+        sticky: Sticky | None = None,
     ) -> Self:
         """A route from its canary's point of view.
 
@@ -115,6 +122,7 @@ class Route(Model):
             audience: whom the weight is for; None: everybody.
             kept: whom the canary is for besides.
             mirror: a version that gets copies.
+            sticky: by what users stay with a version; None: as the router is set up.
 
         Raises:
             pydantic.ValidationError: a weight without a canary, or a value out of range.
@@ -133,6 +141,7 @@ class Route(Model):
             audience=audience,
             kept=kept,
             mirror=mirror,
+            sticky=sticky,
             generation=generation,
             owner=owner,
         )

@@ -158,7 +158,13 @@ class Traffic:
             canary=self._plan.version,
             weight=portion.weight,
             mirror=portion.mirror(self._plan.version),
-        ).model_copy(update={"audience": portion.audience, "kept": portion.kept})
+        ).model_copy(
+            update={
+                "audience": portion.audience,
+                "kept": portion.kept,
+                "sticky": self._plan.strategy.sticky,
+            }
+        )
         stopped = await self._apply(self.route, summary, stop, None if overrule else route)
         if is_foreign(stopped) and not is_half_written(stopped):
             self.route, self.began_at = route, began_at

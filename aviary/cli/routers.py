@@ -94,6 +94,7 @@ def capable(can: Capabilities) -> str:
     parts = [f"Weights: {can.weights.text}"]
     for name, values in (
         ("users stay by", can.sticky),
+        ("a strategy can have them stay by", can.sticky_choices),
         ("a version can be asked for by", can.forced),
         ("audiences by", can.audiences),
     ):

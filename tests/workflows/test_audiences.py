@@ -48,6 +48,16 @@ async def test_where_nobody_of_an_audience_is_on_stable_limits_decide(world: Wor
     assert not any(one.mixed for one in asked)
 
 
+async def test_what_keeps_users_is_in_every_write_of_the_canary_and_gone_after_it(
+    world: World,
+) -> None:
+    strategy = {"steps": [10, 50], "bake": "1m", "sticky": {"user": {"header": "x-account"}}}
+    release = await world.release(LEDGER, strategy=strategy)
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    by = [route.sticky.by if route.sticky else None for route in world.router.applied]
+    assert by == ["header", "header", "header", None]
+
+
 async def test_a_canary_of_an_audience_goes_back_like_any_other(world: World) -> None:
     name = world.service("ledger")
     release = await world.release(

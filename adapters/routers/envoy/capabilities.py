@@ -14,6 +14,7 @@ from schemas.capabilities import (
     StickyBy,
     TotalGrid,
 )
+from schemas.sticky import StickyChoice
 
 WEIGHTS: Final = TotalGrid(total=10_000)
 """The total of a split: 0.01 percent is one part. It never changes, or users would move."""
@@ -23,6 +24,7 @@ _OF_REQUEST: Final = (AudienceBy.PATH, AudienceBy.HOST)
 CAPABILITIES: Final = Capabilities(
     weights=WEIGHTS,
     sticky=(StickyBy.HEADER, StickyBy.COOKIE),
+    sticky_choices=tuple(StickyChoice),
     forced=(AudienceBy.HEADER, AudienceBy.COOKIE),
     audiences=(*NAMED, *_OF_REQUEST, AudienceBy.METHOD),
     audience_terms=AudienceTerms(

@@ -47,6 +47,7 @@ from adapters.routers.envoy.names import (
 from adapters.routers.envoy.sampling import USER_COOKIE, USER_HEADER
 from schemas.outside import cut
 from schemas.route import MIRROR_HEADER, AudienceBy, Mirror, Route, Tier
+from schemas.sticky import Session, Sticky
 
 FORCE_HEADER = "x-canary"
 FORCE_COOKIE = "canary"
@@ -181,7 +182,7 @@ def _forced(route: Route) -> list[dict[str, Any]]:
     return [
         {
             "match": {"prefix": "/", **exactly(by, name, wish)},
-            "route": {"cluster": cluster, **_sticky()},
+            "route": {"cluster": cluster, **_sticky(route.sticky)},
         }
         for by, name in ((AudienceBy.HEADER, FORCE_HEADER), (AudienceBy.COOKIE, FORCE_COOKIE))
         for wish, cluster in wishes.items()
@@ -203,13 +204,19 @@ def _both(
 ) -> list[dict[str, Any]]:
     """An action for methods that may safely be repeated, and copied, and for the others."""
     safe = {"name": ":method", "string_match": {"safe_regex": {"regex": _SAFE_METHODS}}}
+    sticky = _sticky(route.sticky)
     reads = {**match, "headers": [*match.get("headers", ()), safe]}
     copied = {} if route.mirror is None else _copied(route.service, route.mirror)
     also = copied if route.mirror is not None and route.mirror.writes else {}
     return [
         {
             "match": {"prefix": "/", **matched},
-            "route": {**_sticky(), "retry_policy": _retries(retry_on), **action, **mirrored},
+            "route": {
+                **sticky,
+                "retry_policy": _retries(retry_on),
+                **action,
+                **mirrored,
+            },
         }
         for matched, retry_on, mirrored in (
             (reads, f"{_UNSEEN},reset", copied),
@@ -228,7 +235,8 @@ def _split(route: Route, tier: Tier) -> dict[str, Any]:
         {"name": own(service, route.stable), "weight": stable},
         {"name": guarded(service, route.canary, route.stable), "weight": canary},
     ]
-    return {"weighted_clusters": {"use_hash_policy": True, "clusters": clusters}}
+    hashed = route.sticky is None or not route.sticky.nothing
+    return {"weighted_clusters": {"use_hash_policy": hashed, "clusters": clusters}}
 
 
 def _copied(service: str, mirror: Mirror) -> dict[str, Any]:
@@ -252,13 +260,32 @@ def _copied(service: str, mirror: Mirror) -> dict[str, Any]:
     return {"request_mirror_policies": [policy]}
 
 
-def _sticky() -> dict[str, Any]:
-    cookie = {"name": USER_COOKIE, "ttl": "2592000s", "path": "/"}
+def _sticky(sticky: Sticky | None) -> dict[str, Any]:
+    """What the bucket of a request is a hash of."""
+    if sticky is None:
+        cookie = {"name": USER_COOKIE, "ttl": "2592000s", "path": "/"}
+        user = {"header": {"header_name": USER_HEADER}, "terminal": True}
+        return {"hash_policy": [user, {"cookie": cookie}]}
+    if sticky.user is not None:
+        name = sticky.user.header
+        by_cookie = {"cookie": {"name": sticky.user.cookie}}
+        return {"hash_policy": [{"header": {"header_name": name}} if name else by_cookie]}
+    if sticky.session is not None:
+        return {"hash_policy": [{"cookie": _session(sticky.session)}]}
+    if sticky.address:
+        return {"hash_policy": [{"connection_properties": {"source_ip": True}}]}
+    return {}
+
+
+def _session(session: Session) -> dict[str, Any]:
+    """A cookie that Envoy gives to whoever has none."""
+    attributes = [{"name": "SameSite", "value": session.same_site.value}]
+    attributes += [{"name": "Secure", "value": ""}] if session.secure else []
     return {
-        "hash_policy": [
-            {"header": {"header_name": USER_HEADER}, "terminal": True},
-            {"cookie": cookie},
-        ]
+        "name": session.cookie,
+        "ttl": f"{int(session.age.total_seconds())}s",
+        "path": "/",
+        "attributes": attributes,
     }
 
 

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
+from itertools import count
 from typing import Final
 
 from adapters.errors import AdapterError
@@ -25,6 +26,7 @@ from schemas.capabilities import (
 )
 from schemas.deployment import Endpoint, Endpoints
 from schemas.route import Confirmation, Health, Route
+from schemas.sticky import StickyChoice
 
 FORCE: Final = {AudienceBy.HEADER: "x-canary", AudienceBy.COOKIE: "canary"}
 """The header and the cookie that ask for a version: `always` the canary, or `never`."""
@@ -36,6 +38,7 @@ _COMPARED: Final = tuple(
 CAPABILITIES: Final = Capabilities(
     weights=TotalGrid(total=10_000),
     sticky=(StickyBy.HEADER,),
+    sticky_choices=(StickyChoice.HEADER, StickyChoice.NOTHING),
     forced=(AudienceBy.HEADER, AudienceBy.COOKIE),
     audiences=tuple(AudienceBy),
     audience_terms=AudienceTerms(
@@ -92,6 +95,7 @@ class MemoryRouter:
         self._pools: dict[str, dict[str, int]] = defaultdict(dict)
         self._routes: dict[str, Route] = {}
         self._traffic: dict[str, Route] = {}
+        self._drawn = count()
         self._faults: deque[Fault] = deque()
         self._down: set[tuple[str, str]] = set()
         self._told: dict[str, dict[str, Endpoints]] = defaultdict(dict)
@@ -141,14 +145,24 @@ class MemoryRouter:
         elif (forced := self._forced(asks)) is not None:
             return route.canary if forced == "always" else route.stable
         else:
+            key = self._key(route, user, asks)
             tier = next(one for one in route.tiers if _is_in(one.audience, asks))
             parts = self.capabilities.weights.nearest(tier.weight)
-            version = route.stable if _bucket(user, sum(parts)) < parts.stable else route.canary
+            version = route.stable if _bucket(key, sum(parts)) < parts.stable else route.canary
             if not tier.counted:
                 return version
         self._pools[service][version] += 1
         self._users[service][user][version] += 1
         return version
+
+    def _key(self, route: Route, user: str, asks: Asks) -> str:
+        """What decides of a request; another one each time where users do not stay."""
+        sticky = route.sticky
+        if sticky is None:
+            return user
+        name = sticky.user.header if sticky.user is not None else None
+        said = asks.get((AudienceBy.HEADER, name)) if name is not None else None
+        return said or f"request/{next(self._drawn)}"
 
     def _forced(self, asks: Asks) -> str | None:
         wishes = (asks.get((by, FORCE[by])) for by in self.capabilities.forced)

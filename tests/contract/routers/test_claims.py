@@ -11,13 +11,14 @@ from tests.contract.routers.subjects import SUBJECTS
 
 _NETWORK = {"audience by network"}
 _MORE = {f"audience by {one}" for one in ("query", "path", "host", "method", "network")} | {
-    "kept audiences"
+    "kept audiences",
+    "sticky choice",
 }
 LACKING = {
     "memory": set(),
     "several": set(),
     "envoy": _NETWORK,
-    "nginx": {"instances", "mirroring", "audience by host"} | _NETWORK,
+    "nginx": {"instances", "mirroring", "audience by host", "sticky choice"} | _NETWORK,
     "flagd": EVERY - {"any weight", "fence", "sticky"},
     "caddy": {"instances", "mirroring", "users"} | _MORE,
     "gateway_api": {"counts", "users", "sticky", "endpoints"} | _MORE,
@@ -26,8 +27,8 @@ LACKING = {
     "alb": EVERY - {"instances", "registers", "forced by header"},
     "coarse": EVERY - {"fence"},
     "example": EVERY - {"counts"},
-    "traefik-file": {"users", "sticky", "audience by host", "kept audiences"},
-    "traefik-etcd": {"users", "sticky", "audience by host", "kept audiences"},
+    "traefik-file": {"users", "sticky", "audience by host", "kept audiences", "sticky choice"},
+    "traefik-etcd": {"users", "sticky", "audience by host", "kept audiences", "sticky choice"},
 }
 
 

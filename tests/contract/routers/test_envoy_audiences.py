@@ -1,4 +1,4 @@
-"""Whom a real Envoy gives the canary, in 10,000 requests, while audiences are added."""
+"""Whom a real Envoy gives the canary, in 10,000 requests, and by what they stay."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from collections import Counter
 
 from schemas.route import Audience, AudienceBy, AudienceShare, Match, Route
+from schemas.sticky import Sticky
 from tests.contract.routers.subjects import EnvoySubject
 from tests.contract.routers.wire import Caller, Load
 
@@ -77,3 +78,25 @@ async def test_shares_are_those_of_each_audience_within_binomial_error(
     # Of the split, only those whom the last step is for are counted.
     counts = await router.requests(service)
     assert counts["2"] <= found["others", "2"] + sum(load.outcomes.values())
+
+
+async def test_a_session_gets_a_cookie_as_the_strategy_says_and_stays(
+    envoy_subject: EnvoySubject,
+) -> None:
+    service = envoy_subject.put_up("1", "2")
+    router = envoy_subject.router
+    await router.apply(await router.register(service, "1"))
+    said = {"cookie": "shop", "age": "1h", "secure": True, "same_site": "Strict"}
+    sticky = Sticky.model_validate({"session": said})
+    await router.apply(Route.split(service, "1", "2", 50, generation=1, sticky=sticky))
+    stayed: set[str] = set()
+    for _ in range(12):  # Envoy gives one cookie a connection
+        async with Caller(envoy_subject.envoy.port, service) as caller:
+            given = (await caller.get()).headers["set-cookie"]
+            for text in ("shop=", "max-age=3600", "path=/", "samesite=strict", "secure"):
+                assert text in given
+            later = [await caller.get(cookie=given.partition(";")[0]) for _ in range(5)]
+            assert not any("set-cookie" in answer.headers for answer in later)
+            (version,) = {answer.version for answer in later}
+            stayed.add(version)
+    assert stayed == {"1", "2"}

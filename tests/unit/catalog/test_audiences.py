@@ -22,6 +22,7 @@ from schemas.judging import HistogramMetric, JudgeSpec, Method, MetricSpec, Rati
 from schemas.route import Route
 from schemas.simple_regex import check_regex, without
 from schemas.stages import ShiftStage
+from schemas.sticky import Sticky
 from tests.unit.catalog.builders import catalog, deploy
 from workflows.planning import plan_release
 
@@ -367,3 +368,57 @@ def test_without_stable_a_canary_is_held_against_limits_alone() -> None:
     assert slos == [0.01, pytest.approx(0.01), 0.5]
     assert latency.model_dump()["edges"] == (0.3,)
     assert by_limits(JudgeSpec(), metrics[1:2]) == ()
+
+
+# --- what keeps users there ---
+
+
+@pytest.mark.parametrize(
+    ("said", "by"),
+    [
+        ({"user": {"header": "x-account"}}, "header"),
+        ({"user": {"cookie": "account"}}, "cookie"),
+        ({"session": {"age": "0s"}}, "session"),
+        ("session", "session"),
+        ("address", "address"),
+        ("nothing", "nothing"),
+    ],
+)
+def test_a_strategy_says_by_what_users_stay(said: Any, by: str) -> None:
+    sticky = Sticky.model_validate(said)
+    assert sticky.by == by
+    assert Sticky.model_validate_json(sticky.model_dump_json()) == sticky
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        "moon",
+        {"address": True, "nothing": True},
+        {"user": {}},
+        {"user": {"header": "a", "cookie": "b"}},
+        {"user": {"header": "x y"}},
+        {"session": {"cookie": "a;b"}},
+        {"session": {"age": "500d"}},
+        {"session": {"same_site": "None"}},
+        {"session": {"path": "/x"}},
+    ],
+)
+def test_what_keeps_nobody_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="."):
+        Sticky.model_validate(wrong)
+
+
+def test_a_router_that_can_t_keep_users_so_is_named() -> None:
+    text = """\
+version: 1
+defaults: {router: {kind: haproxy, directory: /x, sockets: [/y]}, metrics: []}
+strategies: {one: {steps: [50], sticky: address}}
+services: {cart: {strategy: one}}
+"""
+    assert "3: strategies.one.sticky: got 'address', expected none: with the router haproxy" in (
+        _problems(text)
+    )
+    memory = text.replace("{kind: haproxy, directory: /x, sockets: [/y]}", "{kind: memory}")
+    assert "one that the router memory can do: header, nothing" in _problems(memory)

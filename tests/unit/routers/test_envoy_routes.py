@@ -24,6 +24,7 @@ from adapters.routers.envoy.routes import (
     virtual_host,
 )
 from schemas.route import Audience, AudienceBy, AudienceShare, Condition, How, Match, Mirror, Route
+from schemas.sticky import Sticky
 
 VERSIONS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,8}", fullmatch=True)
 SERVICES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,6}[a-z0-9])?", fullmatch=True)
@@ -52,6 +53,17 @@ MATCHES = NAMED | PATHS
 AUDIENCES = st.builds(Audience, any_of=st.lists(MATCHES, min_size=1, max_size=3).map(tuple))
 
 
+STICKY = st.none() | st.sampled_from(
+    (
+        {"user": {"header": "x-account"}},
+        {"user": {"cookie": "account"}},
+        {"session": {"age": "7d", "secure": True}},
+        "address",
+        "nothing",
+    )
+).map(Sticky.model_validate)
+
+
 def kept(audience: Audience | None) -> st.SearchStrategy[tuple[AudienceShare, ...]]:
     """Others that have a weight of their own."""
     shares = st.builds(AudienceShare, audience=st.none() | AUDIENCES, weight=WEIGHTS.filter(bool))
@@ -72,6 +84,7 @@ def any_route(draw: st.DrawFn) -> Route:
         generation=draw(st.integers(0, 2**53)),
         owner=draw(st.text(max_size=5)),
         audience=(audience := draw(st.none() | AUDIENCES) if canary is not None else None),
+        sticky=draw(STICKY) if canary is not None else None,
         kept=draw(kept(audience)) if canary is not None else (),
         mirror=draw(st.none() | mirrors.filter(lambda one: one.version != stable)),
     )
