@@ -404,7 +404,8 @@ class KubernetesClient:
             try:
                 if not answer.is_success:
                     said = _json_or_none(await _bounded(answer, _MOST_LINE, request.what))
-                    raise error_of(request.what, answer.status_code, answer.headers, said)
+                    status, headers = answer.status_code, answer.headers
+                    raise error_of(request.what, status, headers, said, request.path)
                 yield answer
             finally:
                 await answer.aclose()

@@ -97,7 +97,9 @@ class Refused(Terminal):
         self.status = status
 
 
-def error_of(what: str, status: int, headers: Mapping[str, str], body: Any) -> Retryable | Terminal:
+def error_of(
+    what: str, status: int, headers: Mapping[str, str], body: Any, path: str = ""
+) -> Retryable | Terminal:
     """What an answer of class 4 or 5 means.
 
     Args:
@@ -105,6 +107,7 @@ def error_of(what: str, status: int, headers: Mapping[str, str], body: Any) -> R
         status: of HTTP.
         headers: of the answer.
         body: the answer as JSON, a `Status`; anything else where it is none.
+        path: that was asked, which says the version of a kind.
     """
     said = body if isinstance(body, dict) else {}
     words = one_line(str(said.get("message") or "")) or f"HTTP {status}"
@@ -117,7 +120,10 @@ def error_of(what: str, status: int, headers: Mapping[str, str], body: Any) -> R
     if status == CONFLICT:
         return Conflicted(text, exists=said.get("reason") == "AlreadyExists")
     if status == NOT_FOUND:
-        return Missing(text) if _names_object(said) else UnknownKind(text)
+        if _names_object(said):
+            return Missing(text)
+        why = "no such kind: its definition (CRD) is not there, or of another version"
+        return UnknownKind(cut(f"{what}: {why} ({words}; asked at {path})", _TEXT_MOST))
     simple = {UNAUTHORIZED: Unauthorized, GONE: Expired}.get(status)
     return simple(text) if simple is not None else Refused(text, status)
 
