@@ -35,6 +35,7 @@ from aviary.connections import read_connections
 from aviary.event_receiver import PATH as EVENTS_PATH
 from aviary.event_receiver import EventOptions, EventReceiver
 from aviary.http import ServerTls, add_health, listen, make_app, serve
+from aviary.live.page import add_page
 from aviary.notifications import ServiceOf
 from aviary.receiver import AlertWriter, Receiver
 from aviary.receiver import WebhookOptions as WebhookOptions  # noqa: PLC0414 - public here
@@ -138,6 +139,7 @@ def create_app(  # noqa: PLR0913 - its parts
         _add_events(app, events)
     if api is not None:
         add_api(app, api)
+        add_page(app)
     add_answers(app, door or CLOSED)
     add_health(app, writer.check, registry, build=options.build)
 
