@@ -329,7 +329,11 @@ class Strategy(Model):
         if self.switches:
             weights = [step.weight for step in self.steps]
             ramps = self.ramp is not None
-            _refuse("Strategy", check_switch(weights, ramps=ramps, shrinks=self.shrink_stable))
+            audiences = [self.whom(step) for step in self.steps]
+            _refuse(
+                "Strategy",
+                check_switch(weights, audiences, ramps=ramps, shrinks=self.shrink_stable),
+            )
         elif bool(self.steps) == (self.ramp is not None):
             raise ValueError("expected either steps or ramp, and not both")
         if self.audience is not None and (self.ramp is not None or self.switches):
@@ -367,7 +371,8 @@ class Strategy(Model):
     @property
     def mixes_users(self) -> str:
         """What puts users on two versions at once, in words; empty: nothing does."""
-        return mixes_users([one.weight for one in self.steps], ramps=self.ramp is not None)
+        weights = [one.weight for one in self.steps]
+        return mixes_users(weights, list(map(self.whom, self.steps)), ramps=self.ramp is not None)
 
     @property
     def bakes(self) -> bool:

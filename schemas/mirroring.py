@@ -50,12 +50,17 @@ def check_unseen_first(weights: Sequence[float | None]) -> Iterator[Finding]:
 
 
 def check_switch(
-    weights: Sequence[float | None], *, ramps: bool, shrinks: bool
+    weights: Sequence[float | None],
+    audiences: Sequence[str | None],
+    *,
+    ramps: bool,
+    shrinks: bool,
 ) -> Iterator[Finding]:
     """Give what does not go with one switch of all users.
 
     Args:
         weights: of the steps.
+        audiences: of the steps; None: everybody.
         ramps: whether there is a ramp.
         shrinks: whether stable's instances are taken away as the weight grows.
     """
@@ -63,6 +68,10 @@ def check_switch(
         if weight is not None and weight < _FULL:
             expected = "100, mirror or preview: shape blue_green switches all users at once"
             yield Finding(("steps", index, "weight"), weight, expected)
+    for index, audience in enumerate(audiences):
+        if audience is not None:
+            expected = "none with shape blue_green, which switches all users at once"
+            yield Finding(("steps", index, "audience"), audience, expected)
     if ramps:
         expected = "none with shape blue_green, which switches all users at once"
         yield Finding(("ramp",), "a ramp", expected)
@@ -71,9 +80,16 @@ def check_switch(
         yield Finding(("shrink_stable",), True, expected)
 
 
-def mixes_users(weights: Sequence[float | None], *, ramps: bool) -> str:
+def mixes_users(
+    weights: Sequence[float | None], audiences: Sequence[str | None], *, ramps: bool
+) -> str:
     """What puts some users on the new version while others are on the old; empty: nothing does."""
     if ramps:
         return "a ramp"
-    found = [f"{one:g} %" for one in weights if one is not None and one < _FULL]
+    steps = zip(weights, audiences, strict=True)
+    found = [
+        f"{weight:g} %{f' of {audience}' if audience else ''}"
+        for weight, audience in steps
+        if weight is not None and (weight < _FULL or audience is not None)
+    ]
     return f"{'a step' if len(found) == 1 else 'steps'} of {', '.join(found)}" if found else ""

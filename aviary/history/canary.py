@@ -156,6 +156,8 @@ class CanaryReader:
             stage = stages[step] if 0 <= step < len(stages) else None
             whom = stage.whom if isinstance(stage, ShiftStage) else ""
             text = f"{service} {version} gets {given} of {whom or 'the requests'}"
+            if self._plan.strategy.ramp is None and not weight and route.mirror is None:
+                text = f"{service} {version} can be asked for, and no user gets it"
             if self._plan.strategy.ramp is None and step >= 0:
                 text += f" (step {step + 1} of {steps})"
         elif route.stable == version:

@@ -96,6 +96,10 @@ def test_a_switch_gives_users_nothing_and_then_all(
         ({"steps": [5, {"mirror": 25}]}, "mirror and preview before the first weight"),
         ({"steps": [5, {"preview": True}, 100]}, "mirror and preview before the first weight"),
         ({"shape": "blue_green", "steps": [50]}, "100, mirror or preview: shape blue_green"),
+        (
+            {"shape": "blue_green", "steps": [{"weight": 100, "audience": "staff"}]},
+            "none with shape blue_green",
+        ),
         ({"shape": "blue_green", "ramp": {"budget": 5}}, "none with shape blue_green"),
         ({"shape": "blue_green", "shrink_stable": True}, "false with shape blue_green"),
         ({"shape": "canary"}, "expected either steps or ramp"),
@@ -113,10 +117,13 @@ def test_what_makes_no_sense_is_refused(fields: dict[str, Any], says: str) -> No
         ("steps: [5, 50]", "steps of 5 %, 50 %"),
         ("steps: [{mirror: 5}, 50]", "a step of 50 %"),
         ("ramp: {budget: 5}", "a ramp"),
+        ("steps: [{weight: 100, audience: staff}, 100]", "a step of 100 % of staff"),
+        ("audience: staff, steps: [100]", "a step of 100 % of staff"),
     ],
 )
 def test_users_on_two_versions_are_refused_where_they_can_t_be(given: str, what: str) -> None:
-    text = f"{HEAD}strategies: {{s: {{{given}}}}}\nservices:\n  a: {{side_by_side: false}}\n  b:\n"
+    head = f"{HEAD}audiences: {{staff: {{header: {{x-group: staff}}}}}}\n"
+    text = f"{head}strategies: {{s: {{{given}}}}}\nservices:\n  a: {{side_by_side: false}}\n  b:\n"
     with pytest.raises(CatalogError, match=rf"services\.a\.strategy: .*blue_green: with {what}"):
         parse(text)
 
