@@ -42,7 +42,7 @@ def test_prometheus_reads_its_configuration(tools: debian.DebianTools) -> None:
 
 
 def test_alerts_fire_for_the_version_that_fails(tools: debian.DebianTools) -> None:
-    assert "3 rules found" in run(tools.promtool, "check", "rules", DEPLOY / "prometheus/rules.yml")
+    assert "4 rules found" in run(tools.promtool, "check", "rules", DEPLOY / "prometheus/rules.yml")
     run(tools.promtool, "test", "rules", DEPLOY / "prometheus/rules_test.yml")
 
 
