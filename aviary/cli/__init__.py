@@ -17,6 +17,7 @@ def build_app() -> typer.Typer:
         builds,
         catalogs,
         completion,
+        envoys,
         judge,
         local,
         moving,
@@ -52,5 +53,6 @@ def build_app() -> typer.Typer:
     pools.register(app)
     routers.register(app)
     tokens.register(app)
+    envoys.register(app)
     completion.register(app)
     return app

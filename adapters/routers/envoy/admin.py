@@ -82,9 +82,15 @@ class EnvoyAdmin:
                 return frozenset(endpoints_of(entry["cluster"]))
         return frozenset()
 
-    async def rejections(self) -> int:
-        """How many route files it has refused since it started, for their form or their sense."""
-        pattern = rf"^http\.{STAT_PREFIX}\.rds\.{ROUTES_NAME}\.update_(rejected|failure)$"
+    async def rejections(self, *, by_file: bool) -> int:
+        """How many route configurations it has refused since it started.
+
+        Args:
+            by_file: those that it could not parse count as well; of an Envoy that is told by a
+                control plane, this would count each time that the control plane went.
+        """
+        counted = "(rejected|failure)" if by_file else "rejected"
+        pattern = rf"^http\.{STAT_PREFIX}\.rds\.{ROUTES_NAME}\.update_{counted}$"
         return sum((await self._counters(pattern)).values())
 
     async def requests(self, service: str, versions: frozenset[str]) -> dict[str, int]:

@@ -12,7 +12,7 @@ from typing import Any
 from adapters.errors import ForeignChange, Retryable, Terminal
 from adapters.routers.envoy.admin import Served
 from adapters.routers.envoy.fleet import EnvoyFleet
-from adapters.routers.envoy.names import resource_file, tag_of
+from adapters.routers.envoy.names import resource_file, resource_version, tag_of
 from adapters.routers.envoy.routes import (
     Domains,
     host_in,
@@ -23,6 +23,7 @@ from adapters.routers.envoy.routes import (
     tags_in,
     virtual_host,
 )
+from adapters.routers.envoy.xds.nodes import refusals, told_by
 from adapters.routers.fence import (
     check_generation,
     check_over,
@@ -32,6 +33,10 @@ from adapters.routers.fence import (
 )
 from adapters.routers.files import locked, other_writer, read_document, write_whole
 from schemas.route import Route
+
+_IN_LOG = "Envoy's log says why it was rejected"
+_SHOWN_MOST = 3
+"""Envoys whose words are repeated."""
 
 
 class RouteFile:
@@ -141,8 +146,17 @@ class RouteFile:
                 host = next(h for h in wanted["virtual_hosts"] if h["name"] == route.service)
                 self._replace(good, host)
                 return
+            why = refusals_of(self._fleet.directory, wanted)
             write_whole(self._path, resource_file([good]))
-        raise Terminal(f"{reason}; it was taken back (Envoy's log says why it was rejected)")
+        raise Terminal(f"{reason}; it was taken back ({why or _IN_LOG})")
+
+    def has_control_plane(self) -> bool:
+        """Whether a control plane tells Envoys, some or all, what the file says."""
+        return bool(told_by(self._fleet.directory))
+
+    def refusals(self) -> str:
+        """What Envoys that a control plane tells say of this file; empty where none refuses it."""
+        return refusals_of(self._fleet.directory, self._config())
 
     def _check(self, config: Mapping[str, Any], route: Route, over: Route | None) -> None:
         host = host_in(config, route.service)
@@ -195,6 +209,14 @@ class RouteFile:
         others = [other for other in hosts if other.get("name") != host["name"]]
         ordered = sorted([*others, host], key=lambda one: str(one.get("name")))
         write_whole(self._path, resource_file([{**config, "virtual_hosts": ordered}]))
+
+
+def refusals_of(directory: Path, config: Mapping[str, Any]) -> str:
+    """Why Envoys of a control plane refuse a configuration: some of their words."""
+    found = refusals(directory, resource_version(config))
+    shown = [f"{name}: {why}" for name, why in sorted(found.items())[:_SHOWN_MOST]]
+    more = len(found) - len(shown)
+    return "; ".join([*shown, *([f"and {more} more"] if more else [])])
 
 
 def _as_written(good: Mapping[str, Any], *files: Mapping[str, Any]) -> dict[str, Any]:

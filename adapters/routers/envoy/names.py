@@ -63,6 +63,11 @@ def resource_file(resources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def resource_version(resource: Mapping[str, Any]) -> str:
+    """The version of one resource as a control plane sends it: the same content has the same."""
+    return hashlib.sha256(json.dumps(resource, sort_keys=True).encode()).hexdigest()[:32]
+
+
 def tagged(values: Mapping[str, Any]) -> dict[str, Any]:
     """Envoy metadata that carries Aviary's own values."""
     return {"filter_metadata": {METADATA_KEY: dict(values)}}

@@ -252,7 +252,8 @@ class EnvoyRouter:
             if not waiting:
                 return mark
             if self._clock() >= deadline:
-                raise self._unconfirmed(route, problems)
+                why = await asyncio.to_thread(self._file.refusals)
+                raise self._unconfirmed(route, problems, why)
             if self._clock() - probe.since >= self._pace.doubt:
                 probe = await self._search_rejection(route, before, waiting, probe)
             await self._sleep(self._pace.poll_every)
@@ -297,12 +298,15 @@ class EnvoyRouter:
     async def _count(self, admin: EnvoyAdmin) -> int | None:
         # It may be up again in a moment; if it is not, the deadline says so.
         try:
-            return await admin.rejections()
+            by_file = not await asyncio.to_thread(self._file.has_control_plane)
+            return await admin.rejections(by_file=by_file)
         except Retryable:
             return None
 
-    def _unconfirmed(self, route: Route, problems: Mapping[EnvoyAdmin, Retryable]) -> Retryable:
-        details = "; ".join(str(problem) for problem in problems.values())
+    def _unconfirmed(
+        self, route: Route, problems: Mapping[EnvoyAdmin, Retryable], why: str
+    ) -> Retryable:
+        details = "; ".join([*map(str, problems.values()), *([why] if why else [])])
         return Retryable(
             f"{route.service}: generation {route.generation} was written but not confirmed within "
             f"{self._pace.confirm_within} s: {details}"

@@ -10,6 +10,7 @@ from adapters.routers.alb.client import Elb
 from adapters.routers.alb.router import AlbRouter
 from adapters.routers.alb.router import Pace as AlbPace
 from adapters.routers.caddy.router import Pace as CaddyPace
+from adapters.routers.envoy.fleet import EnvoyFleet
 from adapters.routers.envoy.router import EnvoyRouter
 from adapters.routers.gateway_api import GATEWAY_API
 from adapters.routers.haproxy.router import HaproxyRouter
@@ -26,7 +27,8 @@ from aviary.local.parts import MissingPartError, caddy_program, envoy_program, t
 from schemas.route import AudienceBy
 from tests.contract.routers.claims import EVERY, claimed
 from tests.contract.routers.coarse import CoarseGateway
-from tests.contract.routers.live import LiveEnvoy
+from tests.contract.routers.live import LiveEnvoy, free_port
+from tests.contract.routers.live_ads import AdsEnvoy, LiveControlPlane
 from tests.contract.routers.live_alb import LiveAlb
 from tests.contract.routers.live_caddy import LiveCaddy
 from tests.contract.routers.live_haproxy import LiveHaproxy, haproxy_root
@@ -203,6 +205,31 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 def envoy_subject(envoy: LiveEnvoy, client: httpx.AsyncClient) -> EnvoySubject:
     router = EnvoyRouter(envoy.fleet.directory, [envoy.admin_url], client=client)
     return EnvoySubject(envoy, router)
+
+
+@pytest.fixture(scope="module")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveControlPlane]:
+    """One control plane of Envoys for the tests of a module."""
+    directory = tmp_path_factory.mktemp("fleet") / "fleet"
+    EnvoyFleet(directory).bootstrap(free_port(), free_port())
+    with running(LiveControlPlane(directory)) as live:
+        yield live
+
+
+@pytest.fixture(scope="module")
+def ads_envoy(
+    binary: Path, control_plane: LiveControlPlane, instances: Instances
+) -> Iterator[AdsEnvoy]:
+    """One Envoy without the folder, for the tests of a module."""
+    live = AdsEnvoy(binary, control_plane.directory, instances, control_plane.port)
+    with running(live):
+        yield live
+
+
+@pytest.fixture(name="envoy-ads_subject")
+def envoy_ads_subject(ads_envoy: AdsEnvoy, client: httpx.AsyncClient) -> EnvoySubject:
+    router = EnvoyRouter(ads_envoy.fleet.directory, [ads_envoy.admin_url], client=client)
+    return EnvoySubject(ads_envoy, router)
 
 
 @pytest.fixture(scope="session")

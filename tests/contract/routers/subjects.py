@@ -576,6 +576,7 @@ SUBJECTS: Final[dict[str, Capabilities]] = {
     "memory": MemoryRouter().capabilities,
     "several": joint([MemoryRouter().capabilities] * 2),
     "envoy": ENVOY_CAPABILITIES,
+    "envoy-ads": ENVOY_CAPABILITIES,
     "flagd": FLAGD.capabilities,
     "caddy": CADDY_CAPABILITIES,
     "gateway_api": GATEWAY_API.capabilities,

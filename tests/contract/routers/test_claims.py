@@ -18,6 +18,7 @@ LACKING = {
     "memory": set(),
     "several": set(),
     "envoy": _NETWORK,
+    "envoy-ads": _NETWORK,
     "nginx": {"instances", "mirroring", "audience by host", "sticky choice"} | _NETWORK,
     "flagd": EVERY - {"any weight", "fence", "sticky"},
     "caddy": {"instances", "mirroring", "users"} | _MORE,

@@ -158,6 +158,8 @@ OWN_INPUT = {
     "import",
     "schema",
     "routers",
+    "envoys serve",
+    "envoys bootstrap",
     "version",
     "builds id",
     "pools put",
