@@ -37,7 +37,7 @@ ADMIN: Final = "admin"
 _POLL_S: Final = 0.05
 _READY_S: Final = 180.0
 """Seconds of an API server on a machine that has much else to do; four on one that has not."""
-_DEFINED_S: Final = 60.0
+_DEFINED_S: Final = 180.0
 
 
 class Cluster:
