@@ -47,15 +47,22 @@ class Cluster:
         tools: the programs.
         folder: for its data and its logs, on a short path; one of its own if not given.
         ports: where the API server and etcd listen.
+        fair: whether the API server has priority and fairness, as real ones have.
     """
 
     def __init__(
-        self, tools: KubernetesTools, folder: Path | None = None, ports: FreePorts | None = None
+        self,
+        tools: KubernetesTools,
+        folder: Path | None = None,
+        ports: FreePorts | None = None,
+        *,
+        fair: bool = False,
     ) -> None:
         self.tools = tools
         self.folder = folder or Path(tempfile.mkdtemp(prefix="aviary-k8s-"))
         self.network = Network.draw()
         self._ports = ports or FreePorts()
+        self._fair = fair
         self._api, self._etcd, self._peer = (self._ports.take() for _ in range(3))
         self._stack = AsyncExitStack()
         self._token = secrets.token_hex(16)
@@ -210,7 +217,7 @@ class Cluster:
             "--disable-admission-plugins=ServiceAccount",
             "--allow-privileged=true",
             "--profiling=false",
-            "--enable-priority-and-fairness=false",
+            f"--enable-priority-and-fairness={str(self._fair).lower()}",
             "--v=1",
         )
 
