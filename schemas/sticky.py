@@ -45,7 +45,7 @@ class SameSite(StrEnum):
 class User(Model):
     """Where a request names its user: one of the two."""
 
-    header: _Name | None = Field(default=None, description="In any case.")
+    header: _Name | None = None
     cookie: _Name | None = None
 
     @model_validator(mode="after")

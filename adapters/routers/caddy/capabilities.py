@@ -15,6 +15,7 @@ CAPABILITIES: Final = Capabilities(
     sticky=(StickyBy.HEADER, StickyBy.COOKIE),
     forced=(AudienceBy.HEADER, AudienceBy.COOKIE),
     audiences=(AudienceBy.HEADER, AudienceBy.COOKIE),
+    apart=True,
     counts=Counting.ROUTER,
     registers=True,
     endpoints=True,
