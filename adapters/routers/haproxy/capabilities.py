@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from schemas.capabilities import Capabilities, Counting, Fence, PlatformError, StickyBy, TotalGrid
-from schemas.route import AudienceBy
+from schemas.audience import NAMED, AudienceBy
+from schemas.capabilities import (
+    AudienceTerms,
+    Capabilities,
+    Counting,
+    Fence,
+    PlatformError,
+    StickyBy,
+    TotalGrid,
+)
 
 WEIGHTS: Final = TotalGrid(total=10_000)
 """The buckets of users: 0.01 percent is one of them. It never changes, or users would move."""
@@ -14,7 +22,13 @@ CAPABILITIES: Final = Capabilities(
     weights=WEIGHTS,
     sticky=(StickyBy.HEADER, StickyBy.COOKIE),
     forced=(AudienceBy.HEADER, AudienceBy.COOKIE),
-    audiences=(AudienceBy.HEADER, AudienceBy.COOKIE),
+    audiences=(*NAMED, AudienceBy.PATH, AudienceBy.METHOD),
+    audience_terms=AudienceTerms(
+        prefixes=(*NAMED, AudienceBy.PATH),
+        negated=(*NAMED, AudienceBy.PATH, AudienceBy.METHOD),
+        all_of=True,
+        matches=100,
+    ),
     apart=True,
     counts=Counting.ROUTER,
     instances=True,

@@ -111,19 +111,37 @@ local function decoded(text)
   return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
 end
 
-local function has_cookie(txn, name, value)
+local function has(found, compared, value)
+  if found == nil then return false end
+  if compared == "^" then return found:sub(1, #value) == value end
+  return found == value
+end
+
+local function has_cookie(txn, name, compared, value)
   for part in (txn.f:req_fhdr("cookie") or ""):gmatch("[^;]+") do
     local key, found = part:match("^%s*([^=]-)%s*=%s*(.-)%s*$")
-    if key == name and (found == value or found == '"' .. value .. '"') then return true end
+    if key == name and has(found:match('^"(.*)"$') or found, compared, value) then return true end
   end
   return false
 end
 
+local function fits(txn, by, name, compared, value)
+  if by == "cookie" then return has_cookie(txn, name, compared, value) end
+  if by == "header" then return has(txn.f:req_fhdr(name), compared, value) end
+  if by == "query" then return has(txn.f:urlp(name), compared, value) end
+  if by == "path" then return has(txn.f:path(), compared, value) end
+  return by == "method" and has(txn.f:method(), compared, value)
+end
+
+-- One of the matches, between commas, has to fit, with all of its conditions, between &.
 core.register_fetches("aviary_in_audience", function(txn)
-  for by, name, value in (txn:get_var("txn.audience") or ""):gmatch("(%a+):([^=,]*)=([^,]*)") do
-    name, value = decoded(name), decoded(value)
-    if by == "header" and txn.f:req_fhdr(name) == value then return true end
-    if by == "cookie" and has_cookie(txn, name, value) then return true end
+  for match in (txn:get_var("txn.audience") or ""):gmatch("[^,]+") do
+    local all = true
+    for no, by, name, compared, value in match:gmatch("(!?)(%a+):([^=^&]*)([=^])([^&]*)") do
+      local it = fits(txn, by, decoded(name), compared, decoded(value))
+      all = all and it ~= (no == "!")
+    end
+    if all then return true end
   end
   return false
 end)

@@ -7,7 +7,8 @@ What HAProxy splits by is what is read back; there is no second copy that could 
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from pydantic import ValidationError
@@ -16,11 +17,13 @@ from adapters.errors import Unsupported
 from adapters.routers.haproxy.capabilities import WEIGHTS
 from adapters.routers.haproxy.names import pool_name, version_in
 from schemas.capabilities import Parts
-from schemas.route import Audience, AudienceBy, Match, Route
+from schemas.route import Audience, AudienceBy, Condition, How, Match, Route
 
 _LONGEST: Final = 8_000
 """Characters of a value: a command and its answer have to fit into one buffer of HAProxy's."""
 _FIELDS: Final = 6
+_SIGNS: Final = {"=": How.EQUAL, "^": How.PREFIX}
+_CONDITION: Final = re.compile(r"(!?)([a-z]+):([^=^&,]*)([=^])([^&,]*)")
 
 
 def value_of(route: Route) -> str:
@@ -79,15 +82,35 @@ def _is_number(text: str) -> bool:
 
 
 def _written(match: Match) -> str:
-    return f"{match.by}:{quote(match.name, safe='')}={quote(match.value, safe='')}"
+    """`!path:^%2Fadmin&header:x-group=staff`: not with that prefix, and with that header."""
+    return "&".join(map(_one_written, match.conditions))
+
+
+def _one_written(one: Condition) -> str:
+    sign = next(sign for sign, how in _SIGNS.items() if how is one.how)
+    name, value = quote(one.name, safe=""), quote(one.value, safe="")
+    return f"{'!' if one.negated else ''}{one.by}:{name}{sign}{value}"
 
 
 def _audience(text: str) -> Audience | None:
     if not text:
         return None
     found = []
-    for one in text.split(","):
-        by, _, rest = one.partition(":")
-        name, _, value = rest.partition("=")
-        found.append(Match(by=AudienceBy(by), name=unquote(name), value=unquote(value)))
+    for match in text.split(","):
+        first, *also = (_condition(one) for one in match.split("&"))
+        found.append(Match(**first, also=tuple(Condition(**one) for one in also)))
     return Audience(any_of=tuple(found))
+
+
+def _condition(text: str) -> dict[str, Any]:
+    said = _CONDITION.fullmatch(text)
+    if said is None:
+        raise ValueError(text)
+    negated, by, name, sign, value = said.groups()
+    return {
+        "by": AudienceBy(by),
+        "name": unquote(name),
+        "value": unquote(value),
+        "how": _SIGNS[sign],
+        "negated": bool(negated),
+    }

@@ -24,7 +24,8 @@ LACKING = {
     "caddy": {"instances", "mirroring", "users"} | _MORE,
     "gateway_api": {"counts", "users", "sticky", "endpoints"} | _MORE,
     "istio": {"users", "sticky", "endpoints"} | _MORE,
-    "haproxy": {"mirroring", "users"} | _MORE,
+    "haproxy": {"mirroring", "users", "audience by host", "kept audiences", "sticky choice"}
+    | _NETWORK,
     "alb": EVERY - {"instances", "registers", "forced by header"},
     "coarse": EVERY - {"fence"},
     "example": EVERY - {"counts"},

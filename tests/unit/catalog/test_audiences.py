@@ -295,7 +295,7 @@ services: {cart: {strategy: one}, shop: {strategy: two}}
     found = _problems(text)
     assert (
         "strategies.one.steps[0].audience: got 'inside', expected one that the router haproxy can "
-        "tell: audience by network: expected by header, cookie" in found
+        "tell: audience by network: expected by header, cookie, query, path, method" in found
     )
     assert "strategies.two.steps[1]: got 'everybody', expected steps of one audience" in found
     assert "the router haproxy can't have several weights at a time" in found

@@ -13,12 +13,15 @@ from adapters.routers.haproxy.folder import HaproxyFolder, Pool
 from adapters.routers.haproxy.map_file import MapFile, map_text, parse
 from adapters.routers.haproxy.names import apart_name, pool_name, version_in
 from adapters.routers.haproxy.values import route_of, value_of
-from schemas.route import Audience, AudienceBy, Match, Route
+from schemas.route import Audience, AudienceBy, Condition, How, Match, Route
 
 VERSIONS = st.from_regex(r"\A([A-Za-z0-9][A-Za-z0-9.+_-]{0,20}|sha256:[0-9a-f]{64})\Z")
 MATCHES = st.builds(
     Match,
-    by=st.sampled_from((AudienceBy.HEADER, AudienceBy.COOKIE)),
+    by=st.sampled_from((AudienceBy.HEADER, AudienceBy.COOKIE, AudienceBy.QUERY)),
+    how=st.sampled_from((How.EQUAL, How.PREFIX)),
+    negated=st.booleans(),
+    also=st.just(()) | st.just((Condition(by=AudienceBy.PATH, value="/a,b&c=!", how=How.PREFIX),)),
     name=st.from_regex(r"\A[A-Za-z0-9!#$%&'*+.^_`|~-]{1,20}\Z"),
     value=st.from_regex(r"\A[!-~]([ -~]{0,20}[!-~])?\Z"),
 )
