@@ -1,5 +1,6 @@
 """docker-compose.yml, read by a compose implementation and held against its published schema."""
 
+import json
 import os
 import re
 import stat
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from aviary.local.unpacked import unpacked
 from aviary.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -122,3 +124,39 @@ def test_only_envoy_listens_beyond_this_host(services: dict[str, Any]) -> None:
         if not str(port).startswith("127.0.0.1:")
     ]
     assert outside == ["envoy"]
+
+
+def read_by_docker(secrets: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Have `docker compose` itself read the file, which needs no daemon."""
+    root = unpacked("docker-compose", "docker-compose", suite="trixie")
+    program = root / "usr/libexec/docker/cli-plugins/docker-compose"
+    kept = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    return subprocess.run(
+        [str(program), "--file", str(COMPOSE), "config", "--format", "json"],
+        env=kept | secrets,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("missing", sorted(SECRETS))
+def test_docker_does_not_begin_without_a_secret(missing: str) -> None:
+    done = read_by_docker({name: value for name, value in SECRETS.items() if name != missing})
+    assert done.returncode != 0
+    assert f"set {missing}" in done.stderr
+
+
+def test_docker_waits_for_what_says_when_it_is_well() -> None:
+    done = read_by_docker(SECRETS)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["services"]
+    waited = {
+        (name, on["condition"])
+        for service in found.values()
+        for name, on in service.get("depends_on", {}).items()
+    }
+    conditions = {condition for _, condition in waited}
+    assert conditions == {"service_healthy", "service_completed_successfully"}
+    healthy = [name for name, condition in waited if condition == "service_healthy"]
+    assert [name for name in healthy if "healthcheck" not in found[name]] == []
