@@ -175,6 +175,8 @@ OWN_INPUT = {
     "bridge",
     "webhook",
     "serve",
+    "token new",
+    "watch kubernetes",
     "local up",
     "local down",
     "local install",
