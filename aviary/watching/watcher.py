@@ -107,6 +107,8 @@ class Watcher:
         self._there: dict[str, Json] = {}
         self._unread: dict[str, None] = {}
         self._refused: dict[str, None] = {}
+        self._reported: dict[str, Written] = {}
+        """What was said of the release of each template, by uid."""
         self._deleted: set[str] = set()
         self._others: deque[str] = deque(maxlen=_OTHERS_MOST)
         self._known: Catalog | None = None
@@ -123,7 +125,7 @@ class Watcher:
 
     def gone(self, uid: str) -> None:
         """Forget an object that is no more, or is no template any more."""
-        for found in (self._there, self._unread, self._refused):
+        for found in (self._there, self._unread, self._refused, self._reported):
             found.pop(uid, None)
         self._deleted.add(uid)
         self._groups.drop(uid)
@@ -162,9 +164,10 @@ class Watcher:
             if not found:
                 self._others.append(heard.release)
         for uid, entry in found.items():
-            if heard.service in {"", entry.service} and uid not in self._refused:
-                written = Written(entry.of(uid), heard.report, entry.release)
-                self._reports.report(written, once)
+            if heard.service in {"", entry.service}:
+                written = self._reported[uid] = Written(entry.of(uid), heard.report, entry.release)
+                if uid not in self._refused:
+                    self._reports.report(written, once)
 
     async def journal(self) -> Kept:
         """The journal, read if it was not yet.
@@ -262,10 +265,12 @@ class Watcher:
             self._groups.drop(of.uid)
             self._refuse(of, str(error))
             return
-        self._refused.pop(of.uid, None)
+        was_refused = of.uid in self._refused
         if entry is not None and entry.version == template.version:
-            await self._keep_same(template)
+            await self._keep_same(template, entry, was_refused=was_refused)
+            self._refused.pop(of.uid, None)
         else:
+            self._refused.pop(of.uid, None)
             self._groups.add(template, self._clock())
 
     def _template(self, thing: Json, entry: Entry | None) -> Template:
@@ -287,12 +292,18 @@ class Watcher:
             raise UnusableError(f"metadata.annotations[{VERSION}]", found.version, text)
         return found
 
-    async def _keep_same(self, template: Template) -> None:
+    async def _keep_same(self, template: Template, entry: Entry, *, was_refused: bool) -> None:
         """A newer state that asks for what is there: only the number of its state is kept."""
         self._groups.drop(template.of.uid)
         kept = await self.journal()
         await self._write(kept.journal.with_same(template), kept)
-        self._reports.renumber(template.of)
+        if not was_refused:
+            self._reports.renumber(template.of)
+            return
+        text = _text(f"asks for version {entry.version}, as before")
+        before = self._reported.get(template.of.uid)
+        report = before.report if before is not None else Report(State.REQUESTED, text)
+        self._reports.report(Written(template.of, report, entry.release))
 
     async def _decide(self, group: Group) -> None:
         """Have one deploy event for a group, unless somebody else has decided meanwhile."""
@@ -361,7 +372,7 @@ class Watcher:
         kept = self._kept
         found = kept.journal.of_release(request.deploy.release) if kept is not None else {}
         for uid, entry in found.items():
-            written = Written(entry.of(uid), report, entry.release)
+            written = self._reported[uid] = Written(entry.of(uid), report, entry.release)
             self._reports.report(written, request.id)
 
     def _refuse(self, of: Reference, text: str) -> None:

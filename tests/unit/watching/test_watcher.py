@@ -117,6 +117,24 @@ async def test_the_same_version_with_another_specification_is_refused() -> None:
     assert "aviary.dev/version]: got '1.4.2'" in world.told.states["checkout"].report.text
 
 
+async def test_what_was_refused_and_is_as_before_is_shown_as_before() -> None:
+    world = World()
+    world.watcher.seen(deployment())
+    await world.settle()
+    (release,) = asked(world.topic)
+    await world.watcher.heard(_event("release.started", release), "1")
+    world.watcher.seen(deployment(generation=2, image="checkout"))
+    await world.settle()
+    assert states(world) == {"checkout": State.REFUSED}
+    await world.watcher.heard(_event("release.finalized", release), "2")
+    assert states(world) == {"checkout": State.REFUSED}
+    world.watcher.seen(deployment(generation=3))
+    await world.settle()
+    assert states(world) == {"checkout": State.FINALIZED}
+    assert world.told.states["checkout"].of.generation == 3
+    assert len(world.topic.records) == 1
+
+
 async def test_two_templates_of_one_service_are_both_refused() -> None:
     world = World()
     world.watcher.seen(deployment("checkout"))
