@@ -35,7 +35,6 @@ from analysis.ramp import bound_cluster
 from analysis.sample_ratio import ONE_BY_ONE, PINNED, UNKNOWN, Crowd, crowd_of
 from schemas.base import Model, Percent, ServiceName, Version
 from schemas.capabilities import Capabilities
-from schemas.catalog import Bake
 from schemas.ids import STOPPED_SHORT
 from schemas.judging import JudgeSpec, MetricSpec, render
 from schemas.outside import TEXT_MOST, cut
@@ -50,6 +49,7 @@ from schemas.reading import (
 )
 from schemas.route import Route
 from schemas.router_spec import RouterSpec
+from schemas.strategy import Bake
 from schemas.verdict import Reason, SampleRatio, Verdict, VerdictKind
 
 JUDGE: Final = "aviary.judge"

@@ -13,8 +13,8 @@ from temporalio import activity
 from activities.observe import SampleRatioChecks
 from analysis.boundaries import MOST_ODDS, LiveEvidence, overall
 from analysis.judge import Judge
-from schemas.catalog import Bake
 from schemas.live import Live
+from schemas.strategy import Bake
 from schemas.verdict import Verdict
 
 

@@ -16,11 +16,11 @@ from schemas.capabilities import (
     next_weight,
     untellable,
 )
-from schemas.catalog import Strategy
 from schemas.catalog_check import Finding, Path
 from schemas.judging import JudgeSpec, RampSpec
 from schemas.mirroring import NO_TERMS, MirrorTerms
 from schemas.route import MIRROR_HEADER
+from schemas.strategy import Strategy
 
 _NO_AUDIENCES: Final[Mapping[str, NamedAudience]] = MappingProxyType({})
 

@@ -10,8 +10,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from heapq import nlargest
-from itertools import pairwise, zip_longest
+from itertools import islice, pairwise, zip_longest
 from typing import Any, Final
+
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from schemas.graph import find_cycles
 
@@ -227,3 +229,24 @@ def way_round(cycle: Sequence[str]) -> str:
     more = len(cycle) - _NAMED
     way = [*cycle[:_NAMED], f"{more:,} more", cycle[0]] if more > 0 else [*cycle, cycle[0]]
     return " -> ".join(way)
+
+
+def refuse(title: str, every: Iterable[Finding]) -> None:
+    """Raise findings, the first of very many, as errors of a model validator at their places."""
+    findings = list(islice(every, MOST_FINDINGS))
+    if findings:
+        raise ValidationError.from_exception_data(
+            title,
+            [
+                InitErrorDetails(
+                    type=PydanticCustomError(
+                        "aviary_catalog",
+                        "expected {expected}",
+                        {"expected": found.expected},
+                    ),
+                    loc=found.path,
+                    input=found.value,
+                )
+                for found in findings
+            ],
+        )

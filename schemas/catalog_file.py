@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from schemas.audience_spec import EVERYBODY
 from schemas.base import Percent
-from schemas.catalog import BUILT_IN, STANDARD, Catalog, Cycles, ServiceSpec, Strategy
+from schemas.catalog import Catalog, Cycles, ServiceSpec
 from schemas.catalog_check import (
     MISSING,
     MOST_FINDINGS,
@@ -32,6 +32,7 @@ from schemas.document import Document, read_yaml
 from schemas.files import UnreadableError, decoded, read_bounded
 from schemas.problems import Problem, document_path, explain, show_path, show_value
 from schemas.router_spec import KINDS, RouterKinds
+from schemas.strategy import BUILT_IN, STANDARD, Strategy
 
 MOST_SHOWN: Final = 100
 """Problems of one file that are told one by one; the others are a number."""

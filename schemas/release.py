@@ -25,7 +25,6 @@ from schemas.alert import Alert
 from schemas.alert_policy import AlertPolicy
 from schemas.base import Duration, Model, Percent, ReleaseId, ServiceName, Version
 from schemas.capabilities import Capabilities
-from schemas.catalog import Strategy
 from schemas.causes import CauseKind as CauseKind  # noqa: PLC0414
 from schemas.decisions import DecisionRecord
 from schemas.deploy_spec import DeploySpec
@@ -42,6 +41,7 @@ from schemas.route import Route
 from schemas.router_spec import KindName, RouterSpec
 from schemas.sharing import FEW, share, unshare
 from schemas.stages import Stage
+from schemas.strategy import Strategy
 from schemas.verdict import Verdict
 
 LABELS_BYTES = 16 * 1024

@@ -19,11 +19,11 @@ from pydantic import TypeAdapter
 from schemas.alert_policy import AlertPolicy
 from schemas.base import Model
 from schemas.capabilities import Capabilities
-from schemas.catalog import Strategy
 from schemas.deploy_spec import DeploySpec
 from schemas.judging import METRIC, JudgeSpec
 from schemas.router_spec import RouterSpec
 from schemas.stages import Stage
+from schemas.strategy import Strategy
 
 FEW: Final = 10
 """Services of a plan that is written as it is."""

@@ -17,10 +17,10 @@ from pydantic import ConfigDict, Field
 from schemas.audience import Audience, AudienceShare
 from schemas.audience_steps import Reach, Whom
 from schemas.base import Model, Percent, SomeDuration, SomePercent
-from schemas.catalog import Bake, Gate, OnInconclusive, Strategy
 from schemas.hooks import Hook, HookMoment, OnNo, at
 from schemas.judging import RampSpec
 from schemas.mirroring import NO_TERMS, MirrorTerms
+from schemas.strategy import Bake, Gate, OnInconclusive, Strategy
 
 
 class When(StrEnum):

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from temporalio.exceptions import ApplicationError, FailureError, TimeoutError, TimeoutType  # noqa: A004
 
 from schemas.base import format_duration
-from schemas.catalog import Strategy
 from schemas.catalog_check import many
 from schemas.ids import STOPPED_SHORT
 from schemas.outside import TEXT_MOST, cut
@@ -20,6 +19,7 @@ from schemas.release import (
     ReleasePlan,
     ServicePlan,
 )
+from schemas.strategy import Strategy
 from schemas.verdict import Reason, Verdict, VerdictKind
 from workflows.commands import CommandKind
 from workflows.portion import Portion

@@ -25,10 +25,10 @@ with workflow.unsafe.imports_passed_through():
     from schemas.audience_judging import by_limits, limits_of
     from schemas.base import format_duration
     from schemas.capabilities import Counting
-    from schemas.catalog import Bake
     from schemas.fitting import fitted
     from schemas.ids import STOPPED_SHORT
     from schemas.release import VERDICT_BYTES, Cause, CauseKind, ServicePlan
+    from schemas.strategy import Bake
     from schemas.verdict import Reason, Verdict, VerdictKind
     from workflows import describe
     from workflows.calls import Call, Calls, Stop, failure_of, until_done

@@ -12,7 +12,7 @@ from typing import Final
 from schemas.audience_judging import unlike
 from schemas.audience_steps import Whom
 from schemas.capability_check import check_able
-from schemas.catalog import BUILT_IN, Catalog, ServiceSpec
+from schemas.catalog import Catalog, ServiceSpec
 from schemas.catalog_check import listed, nearest
 from schemas.catalog_fit import NEEDS_METRICS, NEEDS_RATIO, built_in
 from schemas.deploy import DeployRequested, Images, ServiceVersion
@@ -21,6 +21,7 @@ from schemas.judging import is_acting_ratio
 from schemas.mirroring import SIDE_BY_SIDE
 from schemas.release import ReleasePlan, ServicePlan
 from schemas.stages import stages_of
+from schemas.strategy import BUILT_IN
 from workflows.deploy_planning import unfit_version, with_version
 
 ANY_ENVIRONMENT: Final = "default"

@@ -12,7 +12,6 @@ from aviary.cli.border import new_console, plain, show
 from aviary.cli.ways import may
 from aviary.releases.data import status_as_data as status_as_data  # noqa: PLC0414 - public here
 from schemas.base import format_duration
-from schemas.catalog import FullStep, Strategy
 from schemas.catalog_check import listed, many
 from schemas.hooks import HookMoment
 from schemas.phases import CanaryPhase, ReleasePhase
@@ -26,6 +25,7 @@ from schemas.release import (
     Tuning,
 )
 from schemas.stages import BakeStage, HookStage, ShiftStage
+from schemas.strategy import FullStep, Strategy
 from schemas.versions import short
 from schemas.waits import asking
 

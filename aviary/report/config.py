@@ -9,9 +9,9 @@ from typing import Any
 from aviary.report.html import Child, Markup, join, table, tag
 from aviary.report.words import said
 from schemas.base import format_duration
-from schemas.catalog import Bake, Strategy
 from schemas.judging import JudgeSpec, MetricSpec
 from schemas.release import ServicePlan
+from schemas.strategy import Bake, Strategy
 from schemas.timeline import Timeline
 
 _NAMED = 12

@@ -18,7 +18,7 @@ from temporalio.service import RPCError
 from aviary.catalogs import make_catalog
 from schemas import ids
 from schemas.alert import Alert, AlertStatus
-from schemas.catalog import Catalog, Strategy
+from schemas.catalog import Catalog
 from schemas.deploy import DeployRequested
 from schemas.deploy_spec import DeploySpec
 from schemas.release import (
@@ -32,6 +32,7 @@ from schemas.release import (
     Tuning,
 )
 from schemas.stages import stages_of
+from schemas.strategy import Strategy
 from schemas.waits import asks_people, ends
 from tests.chaos.points import RELEASE
 from tests.chaos.testbed import VERSIONS, Slot

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from activities.traffic import APPLY
-from schemas.catalog import Strategy
 from schemas.stages import KINDS, stages_of
+from schemas.strategy import Strategy
 from tests.chaos.matrix import record_all, run_all
 from tests.chaos.points import RELEASE, AfterEvent, InActivity, Point, every_point
 from tests.chaos.rows import table

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.catalog import OnInconclusive, Strategy
 from schemas.decisions import Did
 from schemas.release import CanaryPhase, Cause, CauseKind
 from schemas.stages import KINDS, Effect, Stage, When, stages_of
+from schemas.strategy import OnInconclusive, Strategy
 from workflows import canary_plan
 from workflows.canary_plan import (
     Action,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from schemas.catalog import Strategy
 from schemas.interning import interned
 from schemas.release import ServicePlan
+from schemas.strategy import Strategy
 from tests.unit.report.sample import plan_of
 
 

@@ -18,12 +18,12 @@ from activities.shared_heartbeat import SharedHeartbeat
 from adapters.errors import Retryable, Terminal, Unanswered, UnknownRoute
 from adapters.ports import Routing
 from adapters.routers.memory.trial import TrialRouter
-from schemas.catalog import Bake
 from schemas.ids import STOPPED_SHORT
 from schemas.judging import GaugeMetric, HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
 from schemas.reading import Answer, Fault, Series
 from schemas.route import Route
 from schemas.router_spec import RouterSpec
+from schemas.strategy import Bake
 from schemas.verdict import Reason, Verdict, VerdictKind
 from tests.catalogs import MEMORY
 

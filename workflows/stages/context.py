@@ -9,9 +9,9 @@ from typing import Any
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.catalog import Bake, OnInconclusive
     from schemas.hooks import Hook, HookMoment
     from schemas.release import CanaryInput, CanaryPhase
+    from schemas.strategy import Bake, OnInconclusive
     from schemas.verdict import Reason, Verdict
     from workflows.alerts import SeenAlerts
     from workflows.calls import Call, Calls, Stop, not_yet

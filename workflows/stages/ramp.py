@@ -8,9 +8,9 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.ramp import BeginRamp, RampState
-    from schemas.catalog import Bake
     from schemas.release import CanaryPhase
     from schemas.stages import RampStage
+    from schemas.strategy import Bake
     from schemas.verdict import Reason, Verdict
     from workflows import describe
     from workflows.calls import Call

@@ -20,9 +20,9 @@ from schemas.capabilities import (
     next_weight,
 )
 from schemas.capability_check import check_able, unseen
-from schemas.catalog import Strategy
 from schemas.judging import JudgeSpec
 from schemas.route import Audience, AudienceBy, Match, Mirror, Route
+from schemas.strategy import Strategy
 
 GRIDS = st.builds(TotalGrid, total=st.integers(1, 20_000)) | st.builds(
     RelativeGrid, most=st.integers(1, 20_000)

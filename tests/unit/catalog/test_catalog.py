@@ -10,12 +10,7 @@ from pydantic import ValidationError
 
 from aviary.catalogs import make_catalog
 from schemas.alert_policy import SEVERITIES, AlertAction, AlertPolicy
-from schemas.catalog import (
-    Bake,
-    Gate,
-    OnInconclusive,
-    Strategy,
-)
+from schemas.strategy import Bake, Gate, OnInconclusive, Strategy
 from tests.unit.catalog.builders import MEMORY, catalog, dags, graph_catalog
 
 ENVOY = {"kind": "envoy", "directory": "/etc/envoy", "admin": ["http://127.0.0.1:9901"]}

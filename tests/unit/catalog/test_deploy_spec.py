@@ -21,7 +21,7 @@ from aviary.descriptions import DescriptionError, check_kind
 from aviary.registry import Registry
 from aviary.routers import CatalogKinds
 from schemas.base import Model
-from schemas.catalog import Catalog, Strategy
+from schemas.catalog import Catalog
 from schemas.catalog_check import MISSING, Finding
 from schemas.catalog_file import CatalogError, parse_catalog
 from schemas.deploy import DeployRequested, Images
@@ -30,6 +30,7 @@ from schemas.deployment import WantedVersion
 from schemas.release import ReleasePlan
 from schemas.router_spec import KINDS
 from schemas.stages import ShiftStage, stages_of
+from schemas.strategy import Strategy
 from tests.catalogs import parse
 from workflows.planning import PlanError, PlanReason, plan_release
 

@@ -7,8 +7,9 @@ import pytest
 
 from schemas.admission import AdmissionPolicy
 from schemas.alert_policy import AlertPolicy
-from schemas.catalog import Catalog, Defaults, ServiceSpec, Step, Strategy
+from schemas.catalog import Catalog, Defaults, ServiceSpec
 from schemas.notice import SEVERITIES, NoticeRule
+from schemas.strategy import Step, Strategy
 from tests.catalogs import parse
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from aviary.cli.tables import steps_of
 from schemas.capabilities import Capabilities, TotalGrid
 from schemas.capability_check import check_able
-from schemas.catalog import Strategy
 from schemas.catalog_file import CatalogError
 from schemas.deploy import DeployRequested
 from schemas.mirroring import MirrorTerms
 from schemas.stages import BakeStage, MirrorStage, PreviewStage, ShiftStage, first_share, stages_of
+from schemas.strategy import Strategy
 from tests.catalogs import make, parse
 from workflows import describe
 from workflows.planning import PlanError, plan_release

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from schemas.catalog import Strategy
 from schemas.hooks import Hook
 from schemas.stages import BakeStage, HookStage, stages_of
+from schemas.strategy import Strategy
 
 STEPS = Strategy.model_validate({"steps": [10, 50], "bake": "1m"})
 CERTAIN = Strategy.model_validate({"steps": [10], "bake": "1m", "on_inconclusive": "roll_back"})

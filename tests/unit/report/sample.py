@@ -14,12 +14,12 @@ from analysis.judge import Judge
 from aviary.history.timeline import build
 from schemas.alert import Alert, AlertStatus
 from schemas.alert_policy import AlertPolicy
-from schemas.catalog import Strategy
 from schemas.decisions import Did
 from schemas.event_kinds import MomentKind
 from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
 from schemas.release import CanaryPhase, Cause, CauseKind, ReleasePhase, ReleasePlan, ServicePlan
 from schemas.stages import stages_of
+from schemas.strategy import Strategy
 from schemas.timeline import CanaryRun, Judging, Moment, ServiceTimeline, Timeline
 from schemas.verdict import Verdict
 from tests.catalogs import MEMORY, capabilities
