@@ -106,7 +106,9 @@ class Watcher:
         self._kept: Kept | None = None
         self._there: dict[str, Json] = {}
         self._unread: dict[str, None] = {}
-        self._refused: dict[str, None] = {}
+        self._refused: dict[str, Template | None] = {}
+        """Those that this catalog refused, as they were read, and others of which nothing is done
+        either, by uid."""
         self._reported: dict[str, Written] = {}
         """What was said of the release of each template, by uid."""
         self._deleted: set[str] = set()
@@ -249,6 +251,7 @@ class Watcher:
         newest = await self._catalog()
         if newest is not self._known:
             self._known = newest
+            self._refused = dict.fromkeys(self._refused)
             self._look_again(self._refused)
 
     async def _read(self, thing: Json) -> None:
@@ -265,6 +268,8 @@ class Watcher:
             self._groups.drop(of.uid)
             self._refuse(of, str(error))
             return
+        if self._refused.get(of.uid) == template:
+            return  # seen again, for the word on it: it keeps nobody back who comes after it
         was_refused = of.uid in self._refused
         if entry is not None and entry.version == template.version:
             await self._keep_same(template, entry, was_refused=was_refused)
@@ -321,7 +326,7 @@ class Watcher:
                 plan_event(request.event, "watch", await self._catalog())
             except Rejected as why:
                 for one in left.templates:
-                    self._refuse(one.of, f"release of {_names(left)}: {why.text}")
+                    self._refuse(one.of, f"release of {_names(left)}: {why.text}", one)
                 return
             try:
                 await self._write(kept.journal.with_request(request, left.templates), kept)
@@ -375,9 +380,9 @@ class Watcher:
             written = self._reported[uid] = Written(entry.of(uid), report, entry.release)
             self._reports.report(written, request.id)
 
-    def _refuse(self, of: Reference, text: str) -> None:
-        """Say on a template why nothing is done about it."""
-        self._refused[of.uid] = None
+    def _refuse(self, of: Reference, text: str, template: Template | None = None) -> None:
+        """Say on a template why nothing is done about it, as long as it is read as it was."""
+        self._refused[of.uid] = template
         _log.warning("template_refused", template=str(of), generation=of.generation, why=text)
         report = Report(State.REFUSED, _text(text), "TemplateRefused")
         self._reports.report(Written(of, report), text)

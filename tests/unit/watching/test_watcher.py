@@ -106,6 +106,18 @@ async def test_what_can_not_be_read_is_told_and_stops_nobody_else() -> None:
     assert told.text.startswith("metadata.name: got 'Check.Out', expected a service")
 
 
+async def test_what_was_refused_keeps_nobody_back_who_comes_later() -> None:
+    world = World()
+    world.watcher.seen(deployment("nobody"))
+    await world.settle()
+    assert states(world)["nobody"] is State.REFUSED
+    world.watcher.seen(deployment("nobody"))  # as it is after each word on it
+    world.watcher.seen(deployment("cart"))
+    await world.settle()
+    (services,) = asked(world.topic).values()
+    assert list(services) == ["cart"]
+
+
 async def test_the_same_version_with_another_specification_is_refused() -> None:
     world = World()
     said = {"aviary.dev/version": "1.4.2"}
