@@ -161,7 +161,7 @@ class Tree:
             (at.phase.words, at.phase.about.style),
         )
         if not (at.phase.untouched or at.phase.closed):
-            text.append(one_line(f"  {at.gets}"))
+            text.append(f"  {one_line(at.gets)}")
         if at.phase.about.has_step and at.step is not None:
             text.append(f"  step {at.step + 1} of {at.steps}")
         if at.phase.about.has_step and at.stable is not None:

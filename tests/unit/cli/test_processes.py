@@ -26,7 +26,7 @@ async def part(settings, stop):
     await stop.wait()
     print("stopped")
 
-processes._run([part, part], Settings(log_format="json"))
+processes.run_process([part, part], Settings(log_format="json"))
 """
 
 
@@ -147,7 +147,7 @@ async def hanging(settings, stop):
     {hang}
 
 processes.LEAVES_WITHIN_S = 1.0
-processes._run([polite, hanging], Settings(log_format="json"))
+processes.run_process([polite, hanging], Settings(log_format="json"))
 """
 
 

@@ -78,7 +78,7 @@ def test_they_are_read_and_show_nothing(tmp_path: Path) -> None:
         (f"a: !!int {SECRET}\n", "expected readable YAML"),
         (f"a: {SECRET}\n", "c.yaml:1: a: expected a mapping of fields, its kind one of"),
         (f"a: [{SECRET}]\n", "c.yaml:1: a: expected a mapping of fields, its kind one of"),
-        ("a: {url: http://x}\n", "c.yaml:1: a.kind: expected one of apprise, aws, docker, "),
+        ("a: {url: http://x}\n", "c.yaml:1: a.kind: expected one of apprise, aws, caddy, docker, "),
         # A space that was forgotten makes a field of the secret.
         (
             f"a: {{kind: prometheus, url: http://x, token:{SECRET}}}\n",

@@ -63,8 +63,8 @@ async def test_an_installed_kind_is_one_like_our_own(tmp_path: Path, packages: P
 @pytest.mark.parametrize(
     ("router", "says"),
     [
-        ("kind: acm", "router.kind: got 'acm', expected one of acme, alb, envoy"),
-        ("kind: [acme]", "router.kind: got ['acme'], expected one of acme, alb, envoy"),
+        ("kind: acm", "router.kind: got 'acm', expected one of acme, alb, caddy"),
+        ("kind: [acme]", "router.kind: got ['acme'], expected one of acme, alb, caddy"),
         ("backend: web", "router: got {'backend': 'web'}, expected a mapping with the field kind"),
         ("kind: acme", "router.backend: missing, expected a value (name of the backend)"),
         ("kind: acme, backend: 5", "router.backend: got 5, expected text: YAML reads this as"),
@@ -142,7 +142,7 @@ _SECRETS = [
         (
             ROUTER.replace('name="acme"', 'name="broken"').replace('pack="haproxy"', 'pack="x"'),
             "broken:ACME",
-            "pack: got 'x', expected a Pack, or one of envoy, haproxy",
+            "pack: got 'x', expected a Pack, or one of caddy, envoy",
         ),
         *(
             (
