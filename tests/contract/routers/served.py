@@ -10,7 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
+
+WAITS_S: Final = 120.0
+"""For a server to say something: an Envoy waits up to 30 s before it tries a server again."""
 
 
 class _Live(Protocol):
@@ -79,7 +82,7 @@ class Served(ABC):
 
     def wait_for(self, path: str, text: str) -> None:
         """Ask until the answer holds the text."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + WAITS_S
         while text not in self.ask(path):
             assert time.monotonic() < deadline, f"never said {text!r} at {path}; see {self._log}"
             if self._process is not None:
