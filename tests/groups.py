@@ -12,9 +12,11 @@ ROOT: Final = Path(__file__).parents[1]
 
 # The longest first: what is short fills the gaps at the end.
 GROUPS: Final[dict[str, tuple[str, ...]]] = {
-    "chaos": ("tests/chaos",),
     "kubernetes": ("tests/kubernetes",),
     "workflows": ("tests/workflows",),
+    "unit": ("tests/unit", "tests/test_imports.py"),
+    "contract": ("tests/contract",),
+    "chaos": ("tests/chaos",),
     "rollbacks": (
         "tests/workflows/test_drift.py",
         "tests/workflows/test_resets.py",
@@ -23,7 +25,6 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
         "tests/workflows/test_vanished.py",
     ),
     "builds": ("tests/builds",),
-    "unit": ("tests/unit", "tests/test_imports.py"),
     "e2e": ("tests/e2e",),
     "kafka": ("tests/contract/kafka",),
     "fuzz": ("tests/fuzz",),
@@ -31,7 +32,6 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "browser": ("tests/browser",),
     "house": ("tests/house",),
     "deployers": ("tests/contract/deployers",),
-    "contract": ("tests/contract",),
     "telemetry": ("tests/telemetry", "tests/replay"),
 }
 

@@ -15,6 +15,7 @@ from adapters.routers.envoy.router import EnvoyRouter
 from adapters.routers.gateway_api import GATEWAY_API
 from adapters.routers.haproxy.router import HaproxyRouter
 from adapters.routers.istio import ISTIO
+from adapters.routers.memory.router import FORCE
 from adapters.routers.nginx.router import NginxRouter
 from adapters.routers.traefik import TRAEFIK_ETCD, TRAEFIK_FILE
 from adapters.routers.traefik.etcd import EtcdStore
@@ -364,7 +365,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             pairs = [
                 (name, by)
                 for name, can in SUBJECTS.items()
-                for by in AudienceBy
+                for by in (FORCE if claim == "forced" else AudienceBy)
                 if (f"{claim} by {by}" in claimed(can)) is wanted
             ]
             metafunc.parametrize((fixture, "by"), pairs, indirect=[fixture])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -19,7 +20,7 @@ from adapters.tls import TlsFiles
 from schemas.route import Route
 from tests.contract.routers.live import LiveEnvoy, free_port
 from tests.contract.routers.live_ads import AdsEnvoy, LiveControlPlane
-from tests.contract.routers.served import running
+from tests.contract.routers.served import WAITS_S, running
 from tests.contract.routers.subjects import EnvoySubject
 from tests.contract.routers.wire import Caller, Instances
 
@@ -134,4 +135,13 @@ async def test_both_sides_show_certificates_and_an_envoy_may_start_before_its_co
         failures = "/stats?filter=cluster.aviary-xds.upstream_cx_connect_fail$|ssl.connection_error"
         assert stranger.ask("/listeners") == ""
         assert "ssl" in stranger.ask(failures)
-        assert set(read_document(file_of(secured.directory, "one"))["nodes"]) == {"edge"}
+        until = time.monotonic() + WAITS_S  # it is written a moment after an Envoy is told
+        while (told := set(_nodes(secured))) != {"edge"} and time.monotonic() < until:  # noqa: ASYNC110 - a file
+            await asyncio.sleep(0.05)
+        assert told == {"edge"}
+
+
+def _nodes(live: LiveControlPlane) -> Mapping[str, object]:
+    """The Envoys that a control plane has told of."""
+    found: Mapping[str, object] = read_document(file_of(live.directory, "one"))["nodes"]
+    return found
