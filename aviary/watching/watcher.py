@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -200,11 +201,9 @@ class Watcher:
         """Until something was seen, a group is whole, or it is time to look at the catalog."""
         next_at = self._groups.next_at()
         left = LOOKS_S if next_at is None else min(LOOKS_S, next_at - self._clock())
-        try:
+        with suppress(TimeoutError):  # then it is time
             async with asyncio.timeout(max(0.0, left)):
                 await self._more.wait()
-        except TimeoutError:
-            pass
         self._more.clear()
 
     async def step(self) -> None:

@@ -7,7 +7,6 @@ same versions of what both need, so that most of it is compiled already.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,8 +70,7 @@ async def install_clients(cache: Path, say: Callable[[str], None]) -> ClientTool
 
 def _digest() -> str:
     files = (SOURCE / "go.mod", SOURCE / "go.sum")
-    content = b"".join(file.read_bytes() for file in files) + str(_RECIPE).encode()
-    return hashlib.sha256(content).hexdigest()[:16]
+    return golang.digest(files, _RECIPE)
 
 
 def _clients(cache: Path) -> ClientTools:

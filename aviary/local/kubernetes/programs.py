@@ -7,7 +7,6 @@ there; the first build takes minutes, and the ones after it what has changed.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -179,5 +178,4 @@ async def go(*words: str, source: Path = SOURCE) -> str:
 
 def _digest() -> str:
     files = (SOURCE / "go.mod", SOURCE / "go.sum", SOURCE / "controllers/main.go")
-    content = b"".join(file.read_bytes() for file in files) + str(_RECIPE).encode()
-    return hashlib.sha256(content).hexdigest()[:16]
+    return golang.digest(files, _RECIPE)

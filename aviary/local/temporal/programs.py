@@ -12,7 +12,6 @@ there; the first build takes minutes.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -142,5 +141,4 @@ def _copy(module: Path, root: Path) -> None:
 
 def _digest() -> str:
     files = (SOURCE / "go.mod", SOURCE / "go.sum")
-    content = b"".join(file.read_bytes() for file in files) + str(_RECIPE).encode()
-    return hashlib.sha256(content).hexdigest()[:16]
+    return golang.digest(files, _RECIPE)
