@@ -21,7 +21,7 @@ from adapters.errors import Retryable, Terminal
 from adapters.kafka import Headers, Outgoing
 from aviary.api.audit import audit
 from aviary.api.callers import Callers
-from aviary.api.problems import Problem
+from aviary.api.problems import Problem, problem_answer
 from aviary.api.roles import Role
 from aviary.bearer import bears
 from aviary.notifications import Received, ServiceOf, receive
@@ -157,23 +157,24 @@ class Receiver:
         return with_received(self._clock(), to_context(carrier))
 
     async def _answer(self, request: Request) -> JSONResponse:
-        headers = {}
         caller: str | None = None
         refusal = ""
         try:
             caller = await self._authorize(request)
-            status, body = HTTPStatus.OK, await self._take(request)
+            done = await self._take(request)
+            answer = JSONResponse(done)
         except Refused as refused:
             _log.warning(
                 "refused", status=refused.status, reason=refused.reason, detail=refused.detail
             )
-            status, refusal = refused.status, refused.reason
-            if status is HTTPStatus.UNAUTHORIZED:
-                headers["WWW-Authenticate"] = "Bearer"
-            body = {"reason": refused.reason, "detail": refused.detail, **refused.made_good}
+            refusal = refused.reason
+            done = {"detail": refused.detail, **refused.made_good}
+            problem = Problem(refused.status, refused.reason, refused.detail)
+            answer = problem_answer(problem, **refused.made_good)
+        status = HTTPStatus(answer.status_code)
         self._metrics.requests.labels(str(status.value)).inc()
-        audit(request, caller, "alerts", status, {"done": body}, refusal)
-        return JSONResponse(body, status_code=status, headers=headers)
+        audit(request, caller, "alerts", status, {"done": done}, refusal)
+        return answer
 
     async def _authorize(self, request: Request) -> str | None:
         """Who sends it; None where anybody of this machine may.
@@ -210,7 +211,7 @@ class Receiver:
         except Refused as refused:
             status, text = refused.status, refused.detail
         self._metrics.requests.labels(str(status.value)).inc()
-        return JSONResponse({"reason": reason.value, "detail": text}, status_code=status)
+        return problem_answer(Problem(status, reason.value, text))
 
     async def _take(self, request: Request) -> dict[str, object]:
         try:

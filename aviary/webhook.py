@@ -14,6 +14,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
+from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from adapters.alertmanager import AlertmanagerAlerts
 from adapters.http_access import open_client
@@ -76,6 +78,9 @@ _EVENT_BODY: Final = {
         JSON_CONTENT_TYPE: {"schema": {"type": "object"}},
     },
 }
+_ANY_PATH: Final = "/{path:path}"
+_NO_NOTIFICATION: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH")
+"""Methods by which no sender of alerts sends."""
 _BODY: Final = {
     "required": True,
     "content": {JSON_CONTENT_TYPE: {"schema": {"type": "object"}}},
@@ -143,13 +148,33 @@ def create_app(  # noqa: PLR0913 - its parts
     add_answers(app, door or CLOSED)
     add_health(app, writer.check, registry, build=options.build)
 
-    @app.put("/{path:path}", include_in_schema=False)
-    @app.post("/{path:path}", include_in_schema=False)
-    async def elsewhere(request: Request) -> JSONResponse:
+    _add_elsewhere(app, receiver)
+    return app
+
+
+def _add_elsewhere(app: FastAPI, receiver: Receiver) -> None:
+    """Answer what is sent to no path of ours; the last routes of an app."""
+
+    @app.put(_ANY_PATH, include_in_schema=False)
+    @app.post(_ANY_PATH, include_in_schema=False)
+    async def misdirected(request: Request) -> JSONResponse:
         """Say where notifications go."""
         return await receiver.misdirected(request)
 
-    return app
+    @app.api_route(_ANY_PATH, methods=list(_NO_NOTIFICATION), include_in_schema=False)
+    async def unknown(request: Request) -> JSONResponse:
+        """Say whether there is such a path, for another method."""
+        methods = {
+            method
+            for route in app.router.routes
+            if isinstance(route, Route) and route.path != _ANY_PATH
+            if route.matches(request.scope)[0] is not Match.NONE
+            for method in route.methods or ()
+        }
+        if not methods:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        allow = {"Allow": ", ".join(sorted(methods))}
+        raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers=allow)
 
 
 def _add_events(app: FastAPI, receiver: EventReceiver) -> None:

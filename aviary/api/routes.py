@@ -98,7 +98,9 @@ def add_problems(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def elsewhere(_request: Request, error: HTTPException) -> Response:
         status = HTTPStatus(error.status_code)
-        answer = problem_answer(Problem(status, "no_such_path", status.description))
+        other_way = status is HTTPStatus.METHOD_NOT_ALLOWED
+        reason = "wrong_method" if other_way else "no_such_path"
+        answer = problem_answer(Problem(status, reason, status.description))
         answer.headers.update(error.headers or {})
         return answer
 

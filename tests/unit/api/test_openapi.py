@@ -94,6 +94,6 @@ async def test_paths_that_are_not_there_are_problems_too() -> None:
     async with client_of(app_of(FakeSource())) as http:
         missing = await http.get("/nothing")
         wrong = await http.delete("/releases/shop-1", headers=bearer("all"))
-    assert (missing.status_code, wrong.status_code) == (405, 405)
+    assert (missing.status_code, wrong.status_code) == (404, 405)
     for answer in (missing, wrong):
         assert answer.headers["content-type"] == "application/problem+json"

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from adapters.errors import Retryable, Terminal
 from adapters.kafka import Outgoing
+from aviary.api.problems import PROBLEM
 from aviary.webhook import WebhookOptions, create_app
 from schemas import ids
 from schemas.loss import is_loss
@@ -199,8 +200,12 @@ async def test_metrics(writer: FakeWriter) -> None:
 
 async def test_only_known_methods_and_paths(writer: FakeWriter) -> None:
     async with _client(writer) as http:
-        assert (await http.get("/alertmanager")).status_code == 405
-        assert (await http.get("/other")).status_code in {404, 405}
+        wrong = await http.get("/alertmanager")
+        assert (wrong.status_code, wrong.json()["reason"]) == (405, "wrong_method")
+        assert wrong.headers["allow"] == "POST, PUT"
+        for method in ("GET", "HEAD", "DELETE", "PATCH", "OPTIONS"):
+            nowhere = await http.request(method, "/other")
+            assert (nowhere.status_code, nowhere.headers["content-type"]) == (404, PROBLEM)
         assert (await http.post("/other", content=BODY)).status_code == 401
         answer = await http.post("/other", content=BODY, headers=AUTHORIZED)
         assert (answer.status_code, answer.json()["reason"]) == (404, "wrong_path")
@@ -210,6 +215,24 @@ async def test_only_known_methods_and_paths(writer: FakeWriter) -> None:
         metrics = (await http.get("/metrics")).text
     assert 'aviary_webhook_lost_total{reason="wrong_path"} 2.0' in metrics
     assert not writer.written
+
+
+async def test_every_refusal_is_a_problem(writer: FakeWriter) -> None:
+    """RFC 9457: what was done about the alerts stands beside, as members of its own."""
+    async with _client(writer) as http:
+        for content, headers, status, more in (
+            (BODY, {}, 401, {}),
+            (b"{", AUTHORIZED, 400, {"paused": True}),
+            (b"[]", AUTHORIZED, 422, {"paused": True}),
+        ):
+            answer = await http.post("/alertmanager", content=content, headers=headers)
+            assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
+            said = answer.json()
+            known = {name: said.pop(name) for name in ("type", "title", "status", "reason")}
+            assert known["status"] == status
+            assert said.pop("detail")
+            assert said == more
+            assert ("www-authenticate" in answer.headers) is (status == 401)
 
 
 async def test_grafana_may_put(writer: FakeWriter) -> None:
