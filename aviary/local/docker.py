@@ -13,6 +13,7 @@ import os
 import random
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ from aviary.local.debian import DebianError
 
 PACKAGES: Final = ("docker.io", "containerd", "runc", "tini", "busybox-static", "docker-registry")
 _RECIPE: Final = 1
+SOCKET_PATH: Final = 104
+"""Bytes that the path of a socket may have: containerd refuses more."""
 _UP_S: Final = 60.0
 _DOWN_S: Final = 20.0
 _POLL_S: Final = 0.1
@@ -175,13 +178,28 @@ class Network:
         return f"av{tail}a", f"av{tail}b"
 
 
+def host_folder() -> Path:
+    """A new folder for a daemon, with room for the paths of the sockets below it.
+
+    A `TMPDIR` that is too long for them gives way to `/tmp`.
+    """
+    place = Path(tempfile.gettempdir())
+    longest = _longest_socket(place / "aviary-docker-12345678/host")
+    short = len(os.fsencode(longest)) <= SOCKET_PATH
+    return Path(tempfile.mkdtemp(prefix="aviary-docker-", dir=place if short else "/tmp"))  # noqa: S108
+
+
+def _longest_socket(folder: Path) -> Path:
+    return folder / "exec/containerd/containerd.sock.ttrpc"
+
+
 @dataclass
 class DockerHost:
     """One daemon. Use it as an async context manager.
 
     Args:
         tools: the programs.
-        folder: for its data, its log and its socket.
+        folder: for its data, its log and its sockets, such as one of `host_folder`.
         live_restore: whether containers outlive it.
         disk: size of its disk, such as `64m`; None: that of the folder.
         registries: whom it asks without TLS; the machine itself by default.
@@ -208,6 +226,8 @@ class DockerHost:
 
     async def __aenter__(self) -> Self:
         check_machine()
+        if (over := len(os.fsencode(_longest_socket(self.folder))) - SOCKET_PATH) > 0:
+            raise ValueError(f"{self.folder}: {over} bytes too long for the sockets below it")
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             await self.network.make()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -161,9 +160,7 @@ class DockerStack(Stack):
         docker.check_machine()
         tools = await docker.install(self._cache)
         began = time.monotonic()
-        # In a short folder: paths of sockets may have 107 characters.
-        folder = Path(tempfile.mkdtemp(prefix="aviary-docker-"))
-        self._host = DockerHost(tools, folder, network=self._network)
+        self._host = DockerHost(tools, docker.host_folder(), network=self._network)
         leftovers.remember(self.folder, self._host)
         await self._host.__aenter__()
         say(f"docker: ready after {time.monotonic() - began:.1f} s")

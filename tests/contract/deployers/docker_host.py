@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ import pytest
 
 from adapters.deployers.docker.connection import DockerConnection
 from adapters.deployers.docker.deployer import DockerDeployer
-from aviary.local import debian
+from aviary.local import debian, docker
 from aviary.local.debian import DebianError
 from aviary.local.docker import DockerError, DockerHost, DockerTools, check_machine, install
 from schemas.deployment import Endpoint, Instance, Trouble, WantedVersion
@@ -33,7 +32,7 @@ _SERVE: Final = ["httpd", "-f", "-p", str(PORT), "-h", "/www"]
 @contextmanager
 def host_folder() -> Iterator[Path]:
     """Where a daemon has its disk: not below pytest's, which would remove what is mounted there."""
-    folder = Path(tempfile.mkdtemp(prefix="aviary-docker-"))
+    folder = docker.host_folder()
     try:
         yield folder / "host"
     finally:
