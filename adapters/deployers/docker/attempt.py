@@ -161,6 +161,7 @@ class Attempt:
             instances=instances,
             trouble=trouble,
             text=text,
+            order=wanted,
         )
 
     def _say(self, text: str) -> None:

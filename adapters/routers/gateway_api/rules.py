@@ -1,16 +1,17 @@
 """Between Aviary's route and the rules of an HTTPRoute or GRPCRoute: pure data, both ways.
 
 The rules of a service are those that send to its Service, or to Services of its versions. Each
-keeps its matches, filters and time-outs, and gets other backends. Before each stand, while there is
-a canary, copies of it with more to match, which are known by their names:
+keeps its place, matches, filters and time-outs, and gets other backends. Behind all rules stand,
+while there is a canary, copies of it with more to match, which are known by their names:
 
     aviary.<service>.<n>.always     who asks for the canary, by header or cookie
     aviary.<service>.<n>.never      who asks for stable
     aviary.<service>.<n>.audience   those whom the canary is for, to the split
 
-More to match goes first in the Gateway API, and the first of two that match as much. All other
-rules stay as they are. To write a route that is there already changes nothing: that is how a change
-of somebody else is seen.
+More to match goes first in the Gateway API, and the first of two that match as much. Data planes
+name what they count after the place of a rule: with copies before it, its series would end with the
+first weight. All other rules stay as they are. To write a route that is there already changes
+nothing: that is how a change of somebody else is seen.
 """
 
 from __future__ import annotations
@@ -64,21 +65,28 @@ def put(  # noqa: PLR0913 - what a rule depends on
     ours = _names(backends, route, before)
     made = _Made(route, backends, _EVERYTHING[kind], is_forced=is_forced)
     found: list[Rule] = []
+    added: list[Rule] = []
+    place: int | None = None
     number = 0
     for rule in rules:
         if is_added(rule, route.service):
+            place = len(found) if place is None else place
             continue
         if not _is_ours(rule, ours, route.service):
             found.append(rule)
             continue
-        found += made.rules(rule, ours, number)
+        *copies, itself = made.rules(rule, ours, number)
+        found.append(itself)
+        added += copies
         number += 1
     if not number:
         raise UnknownRoute(
             f"{route.service}: no rule sends to the Service {backends.base}, or to one of: "
             f"{', '.join(sorted(ours - {backends.base}))}"
         )
-    return found
+    # Where they are already: two services of one object would take turns at its end.
+    place = len(found) if place is None else place
+    return [*found[:place], *added, *found[place:]]
 
 
 def is_added(rule: Rule, service: str) -> bool:

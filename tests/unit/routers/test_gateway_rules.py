@@ -57,14 +57,14 @@ def test_the_rule_of_the_service_is_split_and_keeps_what_the_team_wrote() -> Non
     found = written([other, mine], split(5))
 
     assert found[0] == other
-    assert found[-1] == {
+    assert found[1] == {
         **mine,
         "backendRefs": [
             ref("checkout-1-4-1", 95, port=8080),
             ref("checkout-1-4-2", 5, port=8080),
         ],
     }
-    assert [one["name"] for one in found[1:-1]] == [
+    assert [one["name"] for one in found[2:]] == [
         "aviary.checkout.0.always",
         "aviary.checkout.0.never",
     ]
@@ -72,13 +72,13 @@ def test_the_rule_of_the_service_is_split_and_keeps_what_the_team_wrote() -> Non
 
 
 def test_whole_percents_are_parts_of_100_and_others_of_10_000() -> None:
-    assert written([rule(ref("checkout"))], split(5))[-1]["backendRefs"][1]["weight"] == 5
-    assert written([rule(ref("checkout"))], split(0.05))[-1]["backendRefs"][1]["weight"] == 5
-    assert written([rule(ref("checkout"))], split(0.05))[-1]["backendRefs"][0]["weight"] == 9995
+    assert written([rule(ref("checkout"))], split(5))[0]["backendRefs"][1]["weight"] == 5
+    assert written([rule(ref("checkout"))], split(0.05))[0]["backendRefs"][1]["weight"] == 5
+    assert written([rule(ref("checkout"))], split(0.05))[0]["backendRefs"][0]["weight"] == 9995
 
 
 def test_who_asks_for_a_version_has_a_rule_with_more_to_match() -> None:
-    always, never, _ = written([rule(ref("checkout"))], split(0))
+    _, always, never = written([rule(ref("checkout"))], split(0))
     header, cookie = always["matches"]
     assert header == EVERYTHING | {
         "headers": [{"type": "Exact", "name": "x-canary", "value": "always"}]
@@ -118,10 +118,10 @@ def test_copies_are_a_filter_beside_those_of_the_team() -> None:
 
 def test_a_grpc_route_without_matches_takes_no_path() -> None:
     found = put([{"backendRefs": [ref("checkout")]}], split(5), BACKENDS, kind="GRPCRoute")
-    assert found[0]["matches"][0] == {
+    assert found[1]["matches"][0] == {
         "headers": [{"type": "Exact", "name": "x-canary", "value": "always"}]
     }
-    assert "matches" not in found[-1]
+    assert "matches" not in found[0]
 
 
 def test_a_rule_that_sends_to_others_as_well_is_nobodys_to_change() -> None:
@@ -202,6 +202,7 @@ def test_routes_in_a_row_leave_what_the_last_says_and_all_of_the_team(
     last = row[-1]
     plain = [one for one in found if not is_added(one, "checkout")]
     assert len(plain) == len(rules)
+    assert found[: len(rules)] == plain, "the team's rules keep their places"
     for was, now in zip(rules, plain, strict=True):
         kept = [one for one in now.get("filters", ()) if one["type"] != "RequestMirror"]
         assert kept == was.get("filters", [])
@@ -212,6 +213,27 @@ def test_routes_in_a_row_leave_what_the_last_says_and_all_of_the_team(
         assert plain == found
     direct = put(rules, last, backends, kind="HTTPRoute")
     assert found == direct, "no trace of the routes before"
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), routes()), min_size=1, max_size=6))
+def test_two_services_of_one_object_leave_each_other_in_their_places(
+    row: list[tuple[bool, Route]],
+) -> None:
+    cart = Backends("cart", "cart")
+    found = [rule(ref("checkout")), rule(ref("cart"))]
+    last: dict[str, Route] = {}
+    for is_cart, one in row:
+        backends = cart if is_cart else BACKENDS
+        route = one.model_copy(update={"service": "cart"}) if is_cart else one
+        before = last.get(route.service)
+        found = put(found, route, backends, kind="HTTPRoute", before=before)
+        last[route.service] = route
+        for name, written_last in last.items():
+            backends = cart if name == "cart" else BACKENDS
+            same = put(found, written_last, backends, kind="HTTPRoute", before=written_last)
+            assert same == found, f"what {name} has is not taken for a change of somebody else"
+    assert [one for one in found if "name" not in one] == found[:2]
 
 
 @settings(max_examples=40, deadline=None)

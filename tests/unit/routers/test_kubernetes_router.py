@@ -260,9 +260,9 @@ async def test_several_objects_have_the_route_or_the_attempt_goes_on_where_it_wa
     stage.cluster.objects["grpcroutes", "checkout"] = grpc
     assert await stage.router.read("checkout") == canary(50, 2), "the newest"
     await stage.router.apply(canary(50, 2), over=canary(10, 1))
-    weights = grpc["spec"]["rules"][-1]["backendRefs"][1]["weight"]
+    weights = grpc["spec"]["rules"][0]["backendRefs"][1]["weight"]
     assert weights == 10, "the object of before is another"
-    found = stage.cluster.objects["grpcroutes", "checkout"]["spec"]["rules"][-1]
+    found = stage.cluster.objects["grpcroutes", "checkout"]["spec"]["rules"][0]
     assert found["backendRefs"][1]["weight"] == 50
 
 
