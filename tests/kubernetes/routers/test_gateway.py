@@ -46,6 +46,21 @@ async def test_no_request_fails_while_the_weight_changes(gateway: GatewaySubject
     assert {version for _, version in load.outcomes} == {OLD, NEW}
 
 
+async def test_what_is_counted_goes_on_when_a_canary_begins_and_ends(
+    gateway: GatewaySubject,
+) -> None:
+    service = await on_stable(gateway, OLD, NEW)
+    users = [f"user-{n}" for n in range(40)]
+    await gateway.call(service, users)
+    before = await gateway.series(service, OLD)
+    for route in (shifted(gateway, service, 50, 1), rolled_back(service, 2)):
+        await gateway.router.apply(route)
+        await gateway.call(service, users)
+        now = await gateway.series(service, OLD)
+        assert all(now[name] > was for name, was in before.items())
+        before = {name: now[name] for name in before}
+
+
 async def test_copies_are_refused_since_traefik_would_answer_500(gateway: GatewaySubject) -> None:
     service = await on_stable(gateway, OLD, NEW)
     mirrored = Route.split(
@@ -70,7 +85,7 @@ async def test_routes_of_http_and_grpc_are_written_together(gateway: GatewaySubj
     assert await router.read(service) == shifted(gateway, service, 12.34, 1)
     for resource, name in ((HTTP_ROUTES, f"{service}-mesh"), (GRPC_ROUTES, f"{service}-grpc")):
         rules = gateway.team.get(resource, name)["spec"]["rules"]
-        assert [ref["weight"] for ref in rules[-1]["backendRefs"]] == [8766, 1234]
-        assert [rule["name"].rpartition(".")[2] for rule in rules[:-1]] == ["always", "never"]
+        assert [ref["weight"] for ref in rules[0]["backendRefs"]] == [8766, 1234]
+        assert [rule["name"].rpartition(".")[2] for rule in rules[1:]] == ["always", "never"]
     assert await router.changed(shifted(gateway, service, 12.34, 1)) == ""
     await router.aclose()

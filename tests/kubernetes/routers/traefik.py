@@ -163,7 +163,7 @@ class GatewaySubject:
     async def change_by_hand(self, service: str, weight: float) -> None:
         found = self.team.get(HTTP_ROUTES, service)
         rules = found["spec"]["rules"]
-        for ref, part in zip(rules[-1]["backendRefs"], (100 - weight, weight), strict=True):
+        for ref, part in zip(rules[0]["backendRefs"], (100 - weight, weight), strict=True):
             ref["weight"] = round(part)
         changed = self.team.patch(HTTP_ROUTES, service, {"spec": {"rules": rules}})
         async with asyncio.timeout(30):
@@ -177,13 +177,17 @@ class GatewaySubject:
         """As the pack has it, of what Traefik exposes."""
         route = await self.router.read(service)
         known = {*route.versions, *(await self.router.instances(service) or {})}
-        exposition = self.live.ask("/metrics")
-        template = BUILT_IN.load("traefik-gateway").requests
-        assert template is not None
         found = {}
         for version in known:
-            pool = await self.router.locate(service, version)
-            told = {"service": service, "version": version, "pool": pool}
-            picks = picked(render(template, told), exposition)
-            found[version] = int(sum(value for _, value in picks))
+            series = await self.series(service, version)
+            found[version] = int(sum(series.values()))
         return found
+
+    async def series(self, service: str, version: str) -> dict[str, float]:
+        """What the pack reads of a version, by the name that Traefik has for a service."""
+        template = BUILT_IN.load("traefik-gateway").requests
+        assert template is not None
+        pool = await self.router.locate(service, version)
+        told = {"service": service, "version": version, "pool": pool}
+        picks = picked(render(template, told), self.live.ask("/metrics"))
+        return {labels["service"]: value for labels, value in picks}
