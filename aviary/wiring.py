@@ -33,7 +33,7 @@ from aviary.channels import make_notifier
 from aviary.connect import kafka_options
 from aviary.connections import read_connections
 from aviary.deployers import Deployers, owner_of
-from aviary.history.fetch import fetch_timeline
+from aviary.history.fetch import fetch_events, fetch_timeline
 from aviary.hooks import HookCallers
 from aviary.kinds import registry as known_kinds
 from aviary.metrics_source import make_source
@@ -188,7 +188,12 @@ def _metrics(
 def _reports(settings: Settings, client: Client) -> ReportWriter | None:
     if settings.report_dir is None:
         return None
-    return ReportFolder(settings.report_dir, partial(fetch_timeline, client, cell=settings.in_cell))
+    cell = settings.in_cell
+    return ReportFolder(
+        settings.report_dir,
+        partial(fetch_timeline, client, cell=cell),
+        events=partial(fetch_events, client, cell=cell),
+    )
 
 
 async def _alerts(settings: Settings, stack: AsyncExitStack) -> AlertSource:

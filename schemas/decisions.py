@@ -86,6 +86,9 @@ class Did(StrEnum):
 class DecisionRecord(Model):
     """One thing that was heard, and what it did."""
 
+    number: int = Field(
+        default=0, ge=0, description="Of the decisions of one workflow, from 0, without gaps."
+    )
     at: datetime
     heard: Heard
     did: Did

@@ -17,8 +17,11 @@ from pydantic.json_schema import models_json_schema
 from schemas.alert import AlertStatus
 from schemas.base import Model, ReleaseId, ServiceName, Version
 from schemas.cdevents_out import CdEvent
+from schemas.decisions import DecisionRecord
 from schemas.event_kinds import CDEventType, EventType
 from schemas.events import CloudEvent
+from schemas.evidence_series import EvidenceSeries
+from schemas.measured import MeasuredBake
 from schemas.release import CanaryPhase, Cause
 from schemas.verdict import Verdict
 
@@ -77,12 +80,34 @@ class ReleaseMoved(OfRelease):
     services: dict[ServiceName, Version] = Field(
         default_factory=dict, description="Versions, where it goes back."
     )
+    links: int | None = Field(
+        default=None,
+        description="Length of the release's hash chain, this event included: of its last alone.",
+    )
 
 
 class ReleaseSaid(OfRelease):
     """It was paused or resumed."""
 
     text: str = Field(description="Who, and why.")
+
+
+class DecisionMade(OfRelease):
+    """A release, or the canary of a service, heard something, and did something."""
+
+    service: ServiceName | None = Field(description="Null: the release itself.")
+    version: Version | None
+    decision: DecisionRecord
+
+
+class EvidenceMeasured(OfRelease, MeasuredBake):
+    """What the judge of a service counted in one bake; of long bakes, points stand for several."""
+
+    service: ServiceName
+    version: Version
+    series: EvidenceSeries | None = Field(
+        description="Null where nothing was counted, or it is longer than an event should be."
+    )
 
 
 class ServiceMoved(OfRelease):
@@ -151,6 +176,8 @@ _RELEASE: Final[Mapping[str, type[Model]]] = {
 _OTHERS: Final[Mapping[str, type[Model]]] = {
     "release": ReleaseMoved,
     "canary": ServiceMoved,
+    "decision": DecisionMade,
+    "evidence": EvidenceMeasured,
     "drift": DriftFound,
     "deploy": DeployStale,
     "alert": AlertUnused,

@@ -36,6 +36,8 @@ class EventType(StrEnum):
     CANARY_STUCK = "dev.aviary.canary.stuck.v1"
     CANARY_CHANGED = "dev.aviary.canary.changed.v1"
     CANARY_JUDGED = "dev.aviary.canary.judged.v1"
+    DECISION_MADE = "dev.aviary.decision.made.v1"
+    EVIDENCE_MEASURED = "dev.aviary.evidence.measured.v1"
     DRIFT_FOUND = "dev.aviary.drift.found.v1"
     DEPLOY_STALE = "dev.aviary.deploy.stale.v1"
     ALERT_STALE = "dev.aviary.alert.stale.v1"

@@ -34,6 +34,23 @@ class CloudEvent(Model):
         min_length=1,
         description="CloudEvents' partitioning extension: the Kafka key (the release id).",
     )
+    chainlink: int | None = Field(
+        default=None,
+        ge=0,
+        description="Number of the event in its release's hash chain, from 0; only what a release "
+        "itself tells has one.",
+    )
+    chainprevious: str | None = Field(
+        default=None, description="SHA-256 of the link before it, in hex; zeros in the first."
+    )
+    chainreset: bool | None = Field(
+        default=None,
+        description="True of the first link after a release was reset: links of the run before may "
+        "have followed the same one.",
+    )
+    chaindigest: str | None = Field(
+        default=None, description="SHA-256 of this link, in hex: of all that stands in it."
+    )
     data: dict[str, Any] = Field(default_factory=dict)
 
     def wire(self) -> bytes:

@@ -26,6 +26,7 @@ from schemas.alert_policy import AlertPolicy
 from schemas.base import Duration, Model, Percent, ReleaseId, ServiceName, Version
 from schemas.capabilities import Capabilities
 from schemas.causes import CauseKind as CauseKind  # noqa: PLC0414
+from schemas.chain import ChainEnd
 from schemas.decisions import DecisionRecord
 from schemas.deploy_spec import DeploySpec
 from schemas.deployment import Config, Generation, ImageName, WantedVersion
@@ -33,6 +34,7 @@ from schemas.fitting import fit, fitted, size_of
 from schemas.hooks import AskedHook, Hook, HookAnswer, HookMoment
 from schemas.interning import interned
 from schemas.judging import JudgeSpec, MetricSpec
+from schemas.measured import Measured
 from schemas.needs import Needs
 from schemas.outside import TEXT_MOST, Name, Text, cut
 from schemas.phases import CanaryPhase as CanaryPhase  # noqa: PLC0414 - part of what this says
@@ -375,6 +377,10 @@ class CanaryState(Model):
     )
     finalize: bool
     decisions: tuple[DecisionRecord, ...] = ()
+    measured: tuple[Measured, ...] = Field(
+        default=(), description="What the release was not told of."
+    )
+    measured_number: int = Field(default=0, ge=0, description="Of what is measured next.")
 
 
 class CanaryInput(Model):
@@ -445,6 +451,11 @@ class CanaryReport(Model):
     decisions: tuple[DecisionRecord, ...] = Field(
         default=(), description="The newest of what it heard, and what each did, oldest first."
     )
+    measured: tuple[Measured, ...] = Field(
+        default=(),
+        exclude_if=lambda measured: not measured,
+        description="What its judge measured since it last told of that, oldest first.",
+    )
     at: datetime
 
     @property
@@ -476,6 +487,11 @@ class CanaryOutcome(Model):
     version: Version | None = Field(default=None, description="The version that serves now.")
     decisions: tuple[DecisionRecord, ...] = Field(
         default=(), description="What it heard, and what each did, oldest first; the newest 20."
+    )
+    measured: tuple[Measured, ...] = Field(
+        default=(),
+        exclude_if=lambda measured: not measured,
+        description="What its judge measured, and no report told of.",
     )
 
 
@@ -542,6 +558,9 @@ class ReleaseStatus(Model):
         default=(),
         description="What the release itself heard, and what each did, oldest first; the newest "
         "20.",
+    )
+    audit: ChainEnd | None = Field(
+        default=None, description="End of the hash chain of its events, once it has ended."
     )
 
     def fitting(self, most: int = STATUS_BYTES) -> Self:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from schemas.alert import Alert
 from schemas.base import Duration, Model, Percent, ReleaseId, ServiceName, Version
+from schemas.chain import ChainEnd
 from schemas.decisions import Did
 from schemas.event_kinds import MomentKind
 from schemas.live import Live
@@ -97,6 +98,9 @@ class Timeline(Model):
     finished_at: datetime | None = None
     services: dict[ServiceName, ServiceTimeline] = Field(description="In dependency order.")
     moments: tuple[Moment, ...] = ()
+    audit: ChainEnd | None = Field(
+        default=None, description="End of the hash chain of its events, once it has ended."
+    )
     unseen: tuple[str, ...] = Field(
         default=(), description="What could not be read, in words: nothing is left out silently."
     )

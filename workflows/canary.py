@@ -73,6 +73,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.stages.context import Answers, Context
     from workflows.stages.preflight import ENDS_BY as LETS_BY
     from workflows.traffic import Traffic
+    from workflows.untold import Untold
     from workflows.waiting import run_to_end
 
 _ANSWER = (
@@ -229,6 +230,7 @@ class CanaryWorkflow(Commands):
             cause=cause,
             version=self._traffic.stable,
             decisions=self._decisions.records[-OUTCOME_MOST:],
+            measured=self._judging.untold.measured,
         )
 
     # --- from one run to the next ---
@@ -238,6 +240,7 @@ class CanaryWorkflow(Commands):
         self._instances.take_over(state)
         self._stable.take_over(state)
         self._judging.evidence = state.evidence
+        self._judging.untold = Untold(state.measured, state.measured_number)
         self._judging.limited = state.limited
         self._judging.verdict = state.verdict
         self._judging.ramp = RampState.model_validate(state.ramp) if state.ramp else None
@@ -295,6 +298,8 @@ class CanaryWorkflow(Commands):
             stable_ordered=self._stable.ordered,
             finalize=state.finalize,
             decisions=self._decisions.records,
+            measured=judging.untold.measured,
+            measured_number=judging.untold.number,
         )
 
     # --- what comes in ---

@@ -8,7 +8,6 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.report_delivery import PendingReport
-    from schemas.decisions import NEWEST
     from schemas.outside import cut
     from schemas.phase_facts import RUNNING
     from schemas.release import CanaryInput, CanaryPhase, CanaryReport
@@ -106,6 +105,7 @@ class CanaryReporter:
             self._judging.report = self._reports.pending(report)
         else:
             self._reports.put(report)
+            self._judging.untold.told(self._decisions.records)
         if show_later:
             self._showing = asyncio.create_task(self._show_once_delivered())
         else:
@@ -130,7 +130,8 @@ class CanaryReporter:
             paused=state.pause is not None,
             point=point_at(state.stages, state.at),
             ends_by=self.ends_by,
-            decisions=self._decisions.records[-NEWEST:],
+            decisions=self._judging.untold.decisions(self._decisions.records),
+            measured=self._judging.untold.measured,
             at=workflow.now(),
         )
 

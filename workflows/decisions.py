@@ -189,8 +189,8 @@ class Decisions:
 
     def note(self, record: DecisionRecord) -> None:
         """Record what was decided elsewhere."""
-        self._records.append(record)
+        number = self._records[-1].number + 1 if self._records else 0
+        self._records.append(record.model_copy(update={"number": number}))
 
     def _note(self, heard: Heard, did: Did, text: str, **more: str) -> None:
-        record = DecisionRecord(at=workflow.now(), heard=heard, did=did, text=text, **more)
-        self._records.append(record)
+        self.note(DecisionRecord(at=workflow.now(), heard=heard, did=did, text=text, **more))

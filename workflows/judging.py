@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from temporalio import workflow
@@ -35,6 +37,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.outcomes import Failed, Stopped
     from workflows.traffic import Traffic
     from workflows.trying import only_out_of_attempts, rounds
+    from workflows.untold import Untold
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Judging:
         """Hooks that make the requests that are judged."""
         self.report: PendingReport | None = None
         """What the release is told as the next judging begins."""
+        self.untold = Untold()
 
     async def judge(
         self, bake: Bake | None, stops: Stops, *, exposure: float = 1.0, overruled: bool = False
@@ -100,6 +104,8 @@ class Judging:
         for retry in rounds(self._calls.policy(Call.JUDGE, request).retry):
             within = self._left(bake.max) + self._late if bake else None
             judging = self._calls.start(Call.JUDGE, request, what, retry=retry, within=within)
+            # Also where nobody waits for its word any more: what it counted is evidence.
+            judging.add_done_callback(partial(self._keep_measured, request, self._traffic.whom))
             await until_done(judging, stops.stop, stops.until)
             unasked = not judging.done()
             if unasked:
@@ -114,6 +120,23 @@ class Judging:
             self._calls.told(describe.failure(error))
             request = request.model_copy(update={"evidence": self.evidence})
         raise AssertionError("rounds has no end")
+
+    def _keep_measured(
+        self, request: JudgeRequest, whom: str, judging: asyncio.Future[JudgeResult]
+    ) -> None:
+        """Keep what it counted; where it counted nothing, there is nothing to keep."""
+        if judging.cancelled() or judging.exception() is not None:
+            return
+        series = judging.result().evidence_series
+        if series is not None:
+            self.untold.measure(
+                series,
+                at=workflow.now(),
+                stable=request.stable,
+                weight=request.weight,
+                whom=whom,
+                apart=request.apart,
+            )
 
     @property
     def watched(self) -> bool:

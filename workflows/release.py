@@ -73,7 +73,7 @@ class ReleaseWorkflow(Commands):
         self._cause: Cause | None = None
         self._paused = False
         self._said: deque[str] = deque(maxlen=pages.SAID)
-        self._decisions = ReleaseDecisions()
+        self._decisions = ReleaseDecisions(self._events.decided)
         self._soaked = False
         self._forced: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -260,7 +260,6 @@ class ReleaseWorkflow(Commands):
 
     def _begin_anew(self) -> None:
         """After a reset: go back, or on with finalizing, as if every canary were lost."""
-        self._events.begin_anew()
         for service, phase in self._states.phases.items():
             if not phase.closed:
                 self._lost_sight_of(service)
@@ -313,6 +312,7 @@ class ReleaseWorkflow(Commands):
             # One that was reset, and went back before it heard. Its others may be finalized.
             self._lost_sight_of(service)
             return
+        self._events.evidence(service, outcome.decisions, outcome.measured)
         self._states.close(service, outcome)
         self._changed = True
         if outcome.phase is CanaryPhase.ROLLED_BACK or outcome.cause is not None:
@@ -390,6 +390,7 @@ class ReleaseWorkflow(Commands):
             finished_at=self._finished_at,
             labels=self._plan.labels,
             decisions=self._decisions.records,
+            audit=self._events.end,
         )
         return status.fitting()
 

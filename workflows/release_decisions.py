@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from temporalio import workflow
 
@@ -24,8 +25,11 @@ _OBEYED = {
 class ReleaseDecisions:
     """The record of one release: commands, and why it went back. The oldest are dropped first."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[DecisionRecord], None]) -> None:
+        """Keep the records, and tell of each."""
         self._records: deque[DecisionRecord] = deque(maxlen=OUTCOME_MOST)
+        self._tell = tell
+        self._number = 0
 
     @property
     def records(self) -> tuple[DecisionRecord, ...]:
@@ -52,5 +56,9 @@ class ReleaseDecisions:
             self._note(heard_as(cause.kind), Did.BACK, cause.text, by=cause.by)
 
     def _note(self, heard: Heard, did: Did, text: str, **more: str) -> None:
-        record = DecisionRecord(at=workflow.now(), heard=heard, did=did, text=text, **more)
+        record = DecisionRecord(
+            number=self._number, at=workflow.now(), heard=heard, did=did, text=text, **more
+        )
+        self._number += 1
         self._records.append(record)
+        self._tell(record)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from schemas import waits
+    from schemas.chain import Chain, ChainEnd
+    from schemas.decisions import DecisionRecord
     from schemas.event_kinds import EventType, NoticeKind
     from schemas.events import event
     from schemas.ids import SIGNAL_ROLLBACK, release_workflow_id
+    from schemas.measured import Measured
     from schemas.notice import Notice
     from schemas.outside import cut
     from schemas.release import (
@@ -24,7 +28,9 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows import describe
     from workflows.cell import here
-    from workflows.outbox import Announcer
+    from workflows.outbox import Announcer, fitting
+    from workflows.reset import resets
+    from workflows.untold import Heard
 
 _WAIT_MOST = 1000
 """Of what is waited for, in a notice, in characters: the commands must have room."""
@@ -39,6 +45,9 @@ class ReleaseEvents:
         self._plan = plan
         self._announcer = announcer
         self._sequence = 0
+        self._resets = 0
+        self._chain = Chain()
+        self._heard: dict[str, Heard] = defaultdict(Heard)
         self._told: dict[str, CanaryReport] = {}
         self._seen: dict[str, ServiceStatus] = {}
         self._known: dict[str, dict[str, Any]] = {
@@ -46,9 +55,16 @@ class ReleaseEvents:
             for name in plan.services
         }
 
-    def begin_anew(self) -> None:
+    def _begin_anew(self) -> None:
         """After a reset: the numbers from here on may be given to other events already."""
+        self._resets = resets()
         self._sequence = max(self._sequence, int(workflow.now().timestamp()))
+        self._chain.begin_anew()
+
+    @property
+    def end(self) -> ChainEnd | None:
+        """Where the hash chain of the events ends; None before it does."""
+        return self._chain.end
 
     def release(self, phase: ReleasePhase, cause: Cause | None) -> None:
         """The release entered a phase."""
@@ -57,6 +73,8 @@ class ReleaseEvents:
             data |= self._contents()
         elif phase is ReleasePhase.ROLLING_BACK:
             data["services"] = self._contents()["services"]
+        elif phase.closed:
+            data["links"] = self._chain.next_number + 1
         self._event(phase.about.event, self._plan.release, data)
         kind = phase.about.notice
         if kind is not None:
@@ -83,8 +101,27 @@ class ReleaseEvents:
         kind = EventType.RELEASE_PAUSED if paused else EventType.RELEASE_RESUMED
         self._event(kind, self._plan.release, {"text": text})
 
+    def decided(self, record: DecisionRecord) -> None:
+        """The release itself heard something, and did something."""
+        data = {"service": None, "version": None, "decision": record.model_dump(mode="json")}
+        self._event(EventType.DECISION_MADE, self._plan.release, data)
+
+    def evidence(
+        self, service: str, decisions: Sequence[DecisionRecord], measured: Sequence[Measured]
+    ) -> None:
+        """What a canary has decided, and on which counts; what was told of before is left out."""
+        of = {"service": service, "version": self._plan.services[service].version}
+        heard = self._heard[service]
+        for bake in heard.new_measured(measured):
+            data = {**of, **bake.model_dump(mode="json")}
+            self._event(EventType.EVIDENCE_MEASURED, service, data)
+        for record in heard.new_decisions(decisions):
+            data = {**of, "decision": record.model_dump(mode="json")}
+            self._event(EventType.DECISION_MADE, service, data)
+
     def canary(self, report: CanaryReport) -> None:
         """A canary reported."""
+        self.evidence(report.service, report.decisions, report.measured)
         before = self._told.get(report.service)
         self._told[report.service] = report
         known = report.stable == self._plan.services[report.service].version
@@ -138,18 +175,22 @@ class ReleaseEvents:
         self._event(kind, state["service"], state)
 
     def _event(self, kind: EventType, subject: str, data: dict[str, Any]) -> None:
+        if self._chain.ended:
+            workflow.logger.warning("an event after the last", extra={"event_type": kind})
+            return
+        if resets() > self._resets:
+            self._begin_anew()
         release = self._plan.release
-        self._announcer.publish(
-            event(
-                release_workflow_id(release, here()),
-                self._sequence,
-                kind,
-                release=release,
-                subject=subject,
-                time=workflow.now(),
-                data={"release": release, "environment": self._plan.environment, **data},
-            )
+        said = event(
+            release_workflow_id(release, here()),
+            self._sequence,
+            kind,
+            release=release,
+            subject=subject,
+            time=workflow.now(),
+            data={"release": release, "environment": self._plan.environment, **data},
         )
+        self._announcer.publish(self._chain.link(fitting(said)))
         self._sequence += 1
 
     def _notice_wait(self, kind: NoticeKind, report: CanaryReport, what: str) -> None:
@@ -178,7 +219,7 @@ class ReleaseEvents:
 
 
 def _state(report: CanaryReport) -> dict[str, Any]:
-    words = {"sequence", "point", "at", "ends_by", "decisions"}
+    words = {"sequence", "point", "at", "ends_by", "decisions", "measured"}
     data = report.model_dump(mode="json", exclude=words)
     return data | {"weight": report.phase.weight(report.weight)}
 

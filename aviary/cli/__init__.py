@@ -14,6 +14,7 @@ from aviary.cli.failing import Group
 def build_app() -> typer.Typer:
     """Assemble all commands."""
     from aviary.cli import (  # noqa: PLC0415 - no import side effects
+        audit,
         builds,
         catalogs,
         completion,
@@ -48,6 +49,7 @@ def build_app() -> typer.Typer:
     watching.register(app)
     builds.register(app)
     judge.register(app)
+    audit.register(app)
     local.register(app)
     notices.register(app)
     pools.register(app)

@@ -20,9 +20,10 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.judge import JUDGE
 from aviary.history.canary import CanaryReader, next_run
 from aviary.history.events import decoded, read
-from aviary.history.release import ReleaseReader
+from aviary.history.release import ReleaseReader, published
 from aviary.history.timeline import build
 from schemas.decisions import DecisionRecord
+from schemas.events import CloudEvent
 from schemas.ids import NO_CELL, QUERY_STATUS, Cell, canary_workflow_id, release_workflow_id
 from schemas.live import Live
 from schemas.release import CanaryStatus, ReleaseStatus, ServicePlan
@@ -73,6 +74,19 @@ async def fetch_timeline(client: Client, release: str, *, cell: Cell = NO_CELL) 
         {one.run_id: one.asked for one in each if one.asked is not None},
         asked,
     )
+
+
+async def fetch_events(client: Client, release: str, *, cell: Cell = NO_CELL) -> list[str]:
+    """What a release told on `aviary.events`, from its own history, as it stands there.
+
+    Raises:
+        pydantic.ValidationError: the history is of another version of Aviary.
+        RPCError: NOT_FOUND when there is no such release (any more), or Temporal can't answer.
+    """
+    described = await client.get_workflow_handle(release_workflow_id(release, cell)).describe()
+    handle = client.get_workflow_handle(described.id, run_id=described.run_id)
+    events = published(read(await handle.fetch_history()))
+    return [CloudEvent.model_validate(one).wire().decode() for one in events]
 
 
 class _Found(NamedTuple):

@@ -13,6 +13,7 @@ from aviary.history.decided import RecordedDecisions, records_in
 from aviary.history.events import Event, RecordedEvents, first, innermost
 from aviary.history.said import command_of, external
 from schemas.admission import Answer, Answered
+from schemas.chain import ENDS, ChainEnd
 from schemas.decisions import DecisionRecord
 from schemas.event_kinds import MomentKind
 from schemas.ids import SIGNAL_ADMISSION, SIGNAL_FINALIZE, SIGNAL_ORDER_ROLLBACK
@@ -96,13 +97,25 @@ class ReleaseReader:
                 found[one.phase] = Entered(one.phase, at, known.cause or one.cause)
         return sorted(found.values(), key=lambda one: (one.at, _ORDER.index(one.phase)))
 
+    def events(self) -> list[dict[str, Any]]:
+        """What it published on `aviary.events`, in order, each once."""
+        return published(self._recorded)
+
+    @property
+    def audit(self) -> ChainEnd | None:
+        """Where the hash chain of its events ends; None before it does."""
+        ends = (one for one in reversed(self.events()) if one.get("type") in ENDS)
+        last = next(ends, None)
+        if last is None or last.get("chaindigest") is None:
+            return None
+        return ChainEnd(links=last["chainlink"] + 1, head=last["chaindigest"])
+
     def _published(self) -> Iterator[Entered]:
-        for call in self._recorded.called(PUBLISH):
-            for event in (call.input or {}).get("events", ()):
-                phase = _PHASES.get(event.get("type"))
-                if phase is not None:
-                    at = datetime.fromisoformat(event["time"])
-                    yield Entered(phase, at, _cause(event["data"].get("cause")))
+        for event in self.events():
+            phase = _PHASES.get(event.get("type", ""))
+            if phase is not None:
+                at = datetime.fromisoformat(event["time"])
+                yield Entered(phase, at, _cause(event["data"].get("cause")))
 
     def _acted(self) -> Iterator[Entered]:
         for event in self._recorded.of_kind("START_CHILD_WORKFLOW_EXECUTION_INITIATED"):
@@ -235,6 +248,15 @@ class ReleaseReader:
         for event in self._recorded.of_kind("WORKFLOW_EXECUTION_FAILED"):
             text = f"the release failed: {innermost(event.of.failure)}"
             yield Moment(at=event.at, kind=MomentKind.FAILED, text=text)
+
+
+def published(recorded: RecordedEvents) -> list[dict[str, Any]]:
+    """The events in the history of a release, in order, each once: some are tried by themselves."""
+    events: dict[str, dict[str, Any]] = {}
+    for call in recorded.called(PUBLISH):
+        for event in (call.input or {}).get("events", ()):
+            events.setdefault(event["id"], event)
+    return list(events.values())
 
 
 def _begun(at: datetime, start: CanaryInput) -> Moment:

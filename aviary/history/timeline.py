@@ -54,6 +54,7 @@ def build(
         finished_at=end[1] if end else None,
         services=services,
         moments=tuple(sorted(pieces.moments(), key=lambda one: one.at)),
+        audit=reader.audit,
         unseen=tuple(pieces.unseen()),
     )
 

@@ -121,6 +121,8 @@ def _facts(timeline: Timeline, now: datetime) -> Markup:
         "Started by": timeline.plan.source or "the command line",
         "Run": timeline.run_id,
     }
+    if timeline.audit is not None:
+        facts["Hash chain"] = f"{timeline.audit.links} links, last {timeline.audit.head}"
     pairs = [[tag("dt", key), tag("dd", value)] for key, value in facts.items()]
     return tag("dl", pairs, class_="facts")
 

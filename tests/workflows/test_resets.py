@@ -23,6 +23,7 @@ from schemas.verdict import VerdictKind
 from tests.long import one_in
 from tests.replay.test_replay import replayer
 from tests.workflows.kit import Release, World, eventually, with_deployer
+from tests.workflows.kit.audit import audits_of
 from tests.workflows.test_admission import block, queued
 from workflows.drift import DRIFT_WORKFLOW
 
@@ -84,6 +85,8 @@ async def ended(release: Release) -> ReleaseStatus:
         except RPCError:
             continue  # it has no such service
         await replayer().replay_workflow(history)
+    audits = audits_of(release.world.log.events, running=True)
+    assert all(one.whole for one in audits), audits
     return status
 
 

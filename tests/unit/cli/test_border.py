@@ -153,6 +153,7 @@ ASKING = {
 }
 """Commands that print what Temporal says."""
 OWN_INPUT = {
+    "audit verify",
     "plan",
     "validate",
     "import",

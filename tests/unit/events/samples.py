@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 from aviary.bridge.event_publisher import alert_event, stale_deploy
 from schemas.alert import Alert, AlertStatus
 from schemas.cdevents_out import with_cdevents
+from schemas.chain import ENDS, Chain
+from schemas.decisions import DecisionRecord, Did, Heard
 from schemas.deploy import DeployEvent, DeployRequested
 from schemas.event_kinds import EventType
 from schemas.events import CloudEvent, event
+from schemas.measured import Measured
 from schemas.phases import CanaryPhase
 from schemas.release import Cause, CauseKind
 from schemas.verdict import Reason, Verdict, VerdictKind
@@ -82,12 +86,32 @@ def of_release(kind: EventType) -> dict[str, Any]:
     return {**OF_RELEASE, **labels, **told, **versions}
 
 
+def of_audit(kind: EventType) -> dict[str, Any]:
+    of = {**OF_RELEASE, "service": "checkout", "version": "1.4.2"}
+    if kind is EventType.DECISION_MADE:
+        text = "FAIL: worse_than_stable"
+        decision = DecisionRecord(number=2, at=AT, heard=Heard.VERDICT, did=Did.BACK, text=text)
+        return {**of, "decision": decision.model_dump(mode="json")}
+    counts = {"canary": (0, 300), "bad_canary": (0, 12), "stable": (0, 900), "bad_stable": (0, 2)}
+    series = {
+        "began_at": AT.isoformat(),
+        "at": [0, 15],
+        "odds": [0, 2.4],
+        "needed": 2,
+        "metrics": {"errors": {"streams": [counts], "odds": [0, 2.4], "bound": [None, 0.03]}},
+    }
+    measured = Measured(number=1, at=AT, stable="1.4.1", weight=25, series=series)
+    return {**of, **measured.model_dump(mode="json")}
+
+
 def _ours(kind: EventType, number: int) -> CloudEvent:
     scope = kind.split(".")[2]
     if scope in {"deploy", "alert"}:
         return _of_bridge(kind)
     if scope == "release":
         data = of_release(kind)
+    elif scope in {"decision", "evidence"}:
+        data = of_audit(kind)
     elif scope == "drift":
         data = {**OF_RELEASE, "version": "1.4.2", "weight": 25.0, "stable": "1.4.1"}
         data["text"] = "checkout 1.4.2 had 25 % and nobody looked after it"
@@ -125,5 +149,11 @@ def _of_bridge(kind: EventType) -> CloudEvent:
 
 def samples() -> Mapping[str, CloudEvent]:
     """By type, those of CDEvents too."""
-    ours = [_ours(kind, number) for number, kind in enumerate(EventType)]
+    chain = Chain()
+    ours = []
+    for number, kind in enumerate(EventType):
+        one = _ours(kind, number)
+        if one.id.startswith("release/"):
+            one = (copy.copy(chain) if kind in ENDS else chain).link(one)
+        ours.append(one)
     return {one.type.value: one for one in with_cdevents(ours)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
 from temporalio import activity
 from temporalio.client import Client
@@ -30,6 +31,8 @@ class ScriptedJudge:
         """Where it finds that somebody else has changed the route."""
         self.trouble = ""
         """Why it can't judge, after it has seen something."""
+        self.series: dict[str, Any] | None = None
+        """What it counted in each bake."""
         self.requests: list[JudgeRequest] = []
         self.ramp_weights: list[float] = []
 
@@ -93,4 +96,9 @@ class ScriptedJudge:
         )
         steps = (request.evidence or {}).get("steps", 0)
         ramp = self._ramp(request.ramp) if request.ramp else None
-        return JudgeResult(verdict=verdict, evidence={"steps": steps + 1}, ramp=ramp)
+        return JudgeResult(
+            verdict=verdict,
+            evidence={"steps": steps + 1},
+            ramp=ramp,
+            evidence_series=self.series,
+        )
