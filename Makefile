@@ -39,9 +39,9 @@ install: $(STAMP) ## Unpack Debian's Prometheus and Alertmanager below .cache (n
 	@$(PY) -m aviary local install
 
 .PHONY: demo
-demo: install ## Three releases on the embedded stack, under four minutes (DEMO=haproxy or docker, KEEP=1)
+demo: install ## Three releases on the embedded stack, under four minutes (DEMO=haproxy, docker or kubernetes, KEEP=1)
 	$(call say,demo: three releases on real parts)
-	@$(PY) -m aviary local demo $(if $(filter docker,$(DEMO)),--deployer docker,--router $(DEMO)) $(if $(filter-out 0 no false,$(KEEP)),--keep)
+	@$(PY) -m aviary local demo $(if $(filter docker kubernetes,$(DEMO)),--deployer $(DEMO),--router $(DEMO)) $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 .PHONY: test
 test: install ## Run every test, in groups side by side (PYTEST_ARGS="-k plan" passes through)

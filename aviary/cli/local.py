@@ -30,7 +30,9 @@ RouterOption = Annotated[
 DeployerOption = Annotated[
     str,
     typer.Option(
-        "--deployer", help="docker: versions are containers that Aviary puts up (needs root)."
+        "--deployer",
+        help="docker: versions are containers that Aviary puts up; kubernetes: Deployments, and a "
+        "release begins as a template changes (both need root).",
     ),
 ]
 
@@ -155,6 +157,7 @@ def _new_stack(  # noqa: PLR0913, PLR0917 - what the commands vary
 ) -> Stack:
     from aviary.local import debian  # noqa: PLC0415 - heavy
     from aviary.local.docker_stack import DockerStack  # noqa: PLC0415
+    from aviary.local.kubernetes_stack import KubernetesStack  # noqa: PLC0415
     from aviary.local.own import OwnStack  # noqa: PLC0415
     from aviary.local.ports import PortsError  # noqa: PLC0415
     from aviary.local.stack import ENVOY, FRONTS, Stack  # noqa: PLC0415
@@ -162,15 +165,19 @@ def _new_stack(  # noqa: PLR0913, PLR0917 - what the commands vary
     if router not in FRONTS:
         expected = ", ".join(FRONTS)
         raise CommandError(ExitCode.BAD_INPUT, f"--router {router}: expected one of {expected}")
-    if deployer and (deployer, router) != ("docker", ENVOY):
-        expected = f"docker, with --router {ENVOY}"
+    deployers: dict[str, type[DockerStack | KubernetesStack]] = {
+        "docker": DockerStack,
+        "kubernetes": KubernetesStack,
+    }
+    if deployer and (deployer not in deployers or router != ENVOY):
+        expected = f"{' or '.join(deployers)}, without --router"
         raise CommandError(ExitCode.BAD_INPUT, f"--deployer {deployer}: expected {expected}")
     cache, where = debian.cache_folder(), _new_folder(folder)
     try:
         if catalog is not None:
             return OwnStack(where, cache, catalog=catalog, first=first or {}, rps=rps)
         if deployer:
-            return DockerStack(where, cache, rps=rps)
+            return deployers[deployer](where, cache, rps=rps)
         return Stack(where, cache, rps=rps, router=router)
     except PortsError as error:
         raise CommandError(ExitCode.BAD_INPUT, str(error)) from None

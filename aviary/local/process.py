@@ -195,7 +195,7 @@ class Supervisor:
                 cwd=spec.cwd,
                 env={**_neutral_environment(), **spec.env},
                 start_new_session=True,  # a terminal's Ctrl-C is for the parent, which stops us
-                preexec_fn=None if spec.outlives else _die_with(os.getpid()),
+                preexec_fn=None if spec.outlives else die_with(os.getpid()),
             )
         except OSError as error:
             raise ChildFailedError(f"{spec.name}: cannot start {spec.argv[0]}: {error}") from error
@@ -249,7 +249,7 @@ async def _asked(probe: Probe | None) -> str | None:
     return None
 
 
-def _die_with(parent: int) -> Callable[[], None] | None:
+def die_with(parent: int) -> Callable[[], None] | None:
     """A hook for the child's side of the fork: die when the parent does."""
     libc = _LIBC
     if libc is None:

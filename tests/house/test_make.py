@@ -43,7 +43,12 @@ def test_demo_stays_up_when_asked(keep: str, stays: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shown", "option"), [("nginx", "--router nginx"), ("docker", "--deployer docker")]
+    ("shown", "option"),
+    [
+        ("nginx", "--router nginx"),
+        ("docker", "--deployer docker"),
+        ("kubernetes", "--deployer kubernetes"),
+    ],
 )
 def test_demo_is_behind_a_router_or_in_containers(shown: str, option: str) -> None:
     assert f"-m aviary local demo {option}" in make("--dry-run", "demo", f"DEMO={shown}")

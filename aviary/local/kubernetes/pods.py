@@ -7,8 +7,8 @@ inside the network namespace of the pods:
     python -m aviary.local.kubernetes.pods '{"kubeconfig": …, "node": …, "block": …, …}'
 
 A server answers its pod's version (annotation `aviary.dev/version`, label `version`, or the tag of
-its image). `/pod` answers its name. With the annotations below, a pod is in trouble while a file is
-there.
+its image). `/pod` answers its name. A container with a command is that program instead. With the
+annotations below, a pod is in trouble while a file is there.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from adapters.errors import AdapterError
 from adapters.kubernetes.client import KubernetesClient
 from adapters.kubernetes.connection import KubernetesConnection
 from adapters.kubernetes.resources import EVENTS, NODES, PODS, Json
+from aviary.local.kubernetes.container import Container
 from aviary.local.kubernetes.http import Pages
 
 TROUBLE: Final = "local.aviary.dev/trouble"
@@ -53,7 +54,7 @@ class _Pod:
 
     address: str
     container: str
-    pages: list[Pages] = field(default_factory=list)
+    pages: list[Pages | Container] = field(default_factory=list)
     restarts: int = 0
     task: asyncio.Task[None] | None = None
 
@@ -182,6 +183,9 @@ class Node:
         await self._client.create(PODS, body, about["namespace"], "binding")
 
     async def _serve(self, pod: Json, known: _Pod) -> None:
+        if pod["spec"]["containers"][0].get("command"):
+            known.pages.append(await Container.start(pod, known.address))
+            return
         trouble, flag = _trouble(pod)
 
         def is_ill() -> bool:
