@@ -14,10 +14,13 @@ from tests.unit.cli.conftest import Run
     ("options", "said"),
     [
         (("--router", "apache"), "--router apache: expected one of envoy, haproxy, nginx"),
-        (("--deployer", "podman"), "--deployer podman: expected docker, with --router envoy"),
+        (
+            ("--deployer", "podman"),
+            "--deployer podman: expected docker or kubernetes, without --router",
+        ),
         (
             ("--deployer", "docker", "--router", "nginx"),
-            "--deployer docker: expected docker, with --router envoy",
+            "--deployer docker: expected docker or kubernetes, without --router",
         ),
     ],
 )
