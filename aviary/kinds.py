@@ -26,6 +26,7 @@ from adapters.routers.istio import ISTIO
 from adapters.routers.memory import MEMORY
 from adapters.routers.nginx import NGINX
 from adapters.routers.traefik import TRAEFIK_ETCD, TRAEFIK_FILE
+from adapters.routers.unleash import UNLEASH
 from aviary.registry import Registry
 
 ROUTERS: Final = (
@@ -40,6 +41,7 @@ ROUTERS: Final = (
     NGINX,
     TRAEFIK_ETCD,
     TRAEFIK_FILE,
+    UNLEASH,
 )
 METRICS: Final = (PROMETHEUS,)
 NOTIFIERS: Final = (APPRISE,)

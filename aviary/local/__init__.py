@@ -1,6 +1,7 @@
 """The embedded stack: real servers, a shop, its users and Aviary itself on one machine.
 
     debian.py    Prometheus and Alertmanager from Debian's packages, unpacked
+    npm.py       programs of npm packages; unleash and its postgres.py
     process.py   children that never outlive their parent; records.py ends what is left
     parts.py     each part as a child process; configs.py and catalog.yaml are what they read
     stack.py     all of them together

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from openfeature.contrib.tools.flagd.core import FlagdCore
 from openfeature.evaluation_context import EvaluationContext
@@ -12,10 +11,7 @@ from openfeature.exception import OpenFeatureError
 from openfeature.flag_evaluation import FlagResolutionDetails
 
 from adapters.errors import Retryable
-from schemas.route import Route
-
-_DEVIATIONS: Final = 5.0
-"""Of the binomial distribution; one evaluation of 2 million is outside by chance."""
+from adapters.routers.flag_shares import user as made_up
 
 
 class Evaluation:
@@ -63,7 +59,7 @@ class Evaluation:
         return {
             number
             for number in range(users)
-            if self.variant(key, value, f"aviary-{number}") == variant
+            if self.variant(key, value, made_up(number)) == variant
         }
 
     def _resolver(self, value: object) -> Callable[..., FlagResolutionDetails[Any]]:
@@ -79,41 +75,6 @@ class Evaluation:
                 return core.resolve_float_value
             case _:
                 return core.resolve_object_value
-
-
-def check_share(service: str, variant: str, weight: float, chosen: int, users: int) -> None:
-    """Check that as many users get a variant as shall.
-
-    Args:
-        service: that the flag is released as.
-        variant: that was looked for.
-        weight: its share of the users, percent.
-        chosen: users who get it.
-        users: that were looked at.
-
-    Raises:
-        Retryable: it is not within five standard deviations of the binomial distribution.
-    """
-    share = weight / 100
-    allowed = _DEVIATIONS * math.sqrt(users * share * (1 - share)) + 1
-    if abs(chosen - share * users) > allowed:
-        raise Retryable(
-            f"{service}: {chosen} of {users} users get {variant}, expected "
-            f"{share * users:.0f} ± {allowed:.0f}"
-        )
-
-
-def check_kept(route: Route, before: set[int], now: set[int]) -> None:
-    """Check that nobody who had the canary has lost it while its weight grew.
-
-    Raises:
-        Retryable: somebody has.
-    """
-    if lost := before - now:
-        raise Retryable(
-            f"{route.service}: {len(lost)} of {len(before)} users who had {route.canary} lost it, "
-            "though its weight grew"
-        )
 
 
 def _said(error: BaseException) -> str:

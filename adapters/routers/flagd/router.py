@@ -16,13 +16,12 @@ from typing import Any, Final
 from adapters.errors import ForeignChange, Retryable, Terminal, UnknownRoute
 from adapters.routers.fence import change_in, check_able, check_generation, check_over, known
 from adapters.routers.files import locked, other_writer, said_by_path, write_text
+from adapters.routers.flag_shares import USERS, check_kept, check_share, grows, looked_at
 from adapters.routers.flagd.capabilities import CAPABILITIES
 from adapters.routers.flagd.definitions import Definition, Served, flag_in, serving
-from adapters.routers.flagd.evaluation import Evaluation, check_kept, check_share
+from adapters.routers.flagd.evaluation import Evaluation
 from schemas.route import Confirmation, Route
 
-USERS: Final = 10_000
-"""Made-up users who are evaluated after a write."""
 _LOCK_WITHIN: Final = 1.0
 _MOST_BYTES: Final = 10_000_000
 
@@ -150,12 +149,12 @@ class FlagdRouter:
         there = self._known(document, route.service)
         if there.route(route.service) != route:
             raise Retryable(f"{route.service}: another writer was in {self._file} at the same time")
-        canary, weight = (route.canary, route.weight) if route.canary else (route.stable, 100.0)
+        canary, weight = looked_at(route)
         key, variants = there.key, there.variants
         now = Evaluation(text).with_variant(key, variants, canary, self._users)
         check_share(route.service, canary, weight, len(now), self._users)
         earlier = _applied(written, route.service)
-        if earlier is not None and _grows(earlier, route) and canary in written.variants:
+        if earlier is not None and grows(earlier, route) and canary in written.variants:
             had = Evaluation(before).with_variant(key, written.variants, canary, self._users)
             check_kept(route, had, now)
 
@@ -185,14 +184,6 @@ def _applied(flag: Definition, service: str) -> Route | None:
         return flag.route(service) if flag.is_marked else None
     except Terminal:
         return None
-
-
-def _grows(earlier: Route, route: Route) -> bool:
-    return (
-        earlier.canary is not None
-        and (earlier.stable, earlier.canary) == (route.stable, route.canary)
-        and earlier.weight <= route.weight
-    )
 
 
 def _text(served: Served) -> str:

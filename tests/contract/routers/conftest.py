@@ -24,6 +24,7 @@ from adapters.routers.traefik.pace import Pace
 from adapters.routers.traefik.router import TraefikRouter
 from adapters.routers.traefik.store import Store
 from aviary.local.debian import DebianError
+from aviary.local.npm import NpmError
 from aviary.local.parts import MissingPartError, caddy_program, envoy_program, traefik_program
 from schemas.route import AudienceBy
 from tests.contract.routers.claims import EVERY, claimed
@@ -40,6 +41,7 @@ from tests.contract.routers.live_traefik import (
     LiveEtcd,
     LiveTraefik,
 )
+from tests.contract.routers.live_unleash import LiveUnleash
 from tests.contract.routers.served import running
 from tests.contract.routers.subjects import (
     SUBJECTS,
@@ -56,6 +58,7 @@ from tests.contract.routers.subjects import (
     SeveralSubject,
     Subject,
     TraefikSubject,
+    UnleashSubject,
 )
 from tests.contract.routers.wire import Instances
 
@@ -339,6 +342,24 @@ def example_subject(tmp_path: Path) -> ExampleSubject:
 @pytest.fixture
 def flagd_subject(tmp_path: Path) -> FlagdSubject:
     return FlagdSubject(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def live_unleash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveUnleash]:
+    """One Unleash for all tests; each test has flags of its own."""
+    try:
+        live = LiveUnleash(tmp_path_factory.mktemp("unleash"))
+    except (DebianError, NpmError) as error:
+        pytest.skip(str(error))
+    with running(live):
+        yield live
+
+
+@pytest.fixture
+async def unleash_subject(live_unleash: LiveUnleash) -> AsyncIterator[UnleashSubject]:
+    subject = UnleashSubject(live_unleash)
+    yield subject
+    await subject.routing.router.aclose()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from adapters.routers.envoy.names import resource_file
 from adapters.routers.envoy.router import EnvoyRouter
 from adapters.routers.files import read_document, write_whole
 from adapters.routers.flagd import FLAGD
-from adapters.routers.flagd.evaluation import Evaluation
+from adapters.routers.flagd.evaluation import Evaluation as FlagdEvaluation
 from adapters.routers.flagd.router import FlagdRouter
 from adapters.routers.gateway_api import GATEWAY_API
 from adapters.routers.haproxy.capabilities import CAPABILITIES as HAPROXY_CAPABILITIES
@@ -40,6 +40,10 @@ from adapters.routers.traefik.file import FileStore
 from adapters.routers.traefik.names import APART
 from adapters.routers.traefik.router import TraefikRouter
 from adapters.routers.traefik.store import Store
+from adapters.routers.unleash import UNLEASH
+from adapters.routers.unleash.definitions import strategy_for, variant_name
+from adapters.routers.unleash.evaluation import Evaluation
+from adapters.routers.unleash.router import UnleashRouter
 from schemas.capabilities import Capabilities
 from schemas.deployment import Endpoint
 from schemas.joint_capabilities import joint
@@ -53,6 +57,7 @@ from tests.contract.routers.live_caddy import LiveCaddy
 from tests.contract.routers.live_haproxy import LiveHaproxy
 from tests.contract.routers.live_nginx import LiveNginx
 from tests.contract.routers.live_traefik import LiveTraefik
+from tests.contract.routers.live_unleash import LiveUnleash
 from tests.contract.routers.names import new_name
 from tests.contract.routers.wire import Caller
 
@@ -483,7 +488,7 @@ class FlagdSubject:
     async def call(
         self, service: str, users: Iterable[str], asks: Asks = NOTHING
     ) -> Mapping[str, str]:
-        found = Evaluation(self._file.read_text())
+        found = FlagdEvaluation(self._file.read_text())
         return {user: found.variant(service, "", user) for user in users}
 
     async def change_by_hand(self, service: str, weight: float) -> None:
@@ -498,6 +503,46 @@ class FlagdSubject:
         document = json.loads(self._file.read_text())
         change(document["flags"])
         write_whole(self._file, document)
+
+
+class UnleashSubject:
+    """Flags of a real Unleash, and users whose flag the engine of its SDKs evaluates."""
+
+    USERS: Final = 100
+
+    def __init__(self, live: LiveUnleash) -> None:
+        self.unleash = live
+        self._api = live.api()
+        self._versions: dict[str, str] = {}
+        router = UnleashRouter(self._api, users=self.USERS)
+        self.routing = Routing.of(router, UNLEASH.capabilities)
+
+    def put_up(self, *versions: str, length: int = 0) -> str:
+        service = new_name(length)
+        names = {variant_name(version): version for version in versions}
+        self.unleash.make_flag(service, self.unleash.strategy(service, "100", *names))
+        self._versions |= names
+        return service
+
+    async def call(
+        self, service: str, users: Iterable[str], asks: Asks = NOTHING
+    ) -> Mapping[str, str]:
+        flag = await self._api.flag(service)
+        assert flag is not None
+        found = Evaluation([flag.definition(flag.evaluated)])
+        variants = {user: found.variant(service, user) for user in users}
+        return {user: self._versions[name] for user, name in variants.items()}
+
+    async def change_by_hand(self, service: str, weight: float) -> None:
+        """In the form of the strategy: it is sent as a whole, with all its parameters."""
+        flag = await self._api.flag(service)
+        assert flag is not None
+        route = flag.marked(service)
+        assert route.canary is not None
+        changed = Route.split(service, route.stable, route.canary, weight)
+        body = strategy_for(changed, ("default", service), flag.variants)
+        parameters = flag.ours.parameters if flag.ours else {}
+        await self._api.put(flag, {**body, "parameters": parameters})
 
 
 class ExampleSubject:
@@ -588,5 +633,6 @@ SUBJECTS: Final[dict[str, Capabilities]] = {
     "example": FOLDER.capabilities,
     "traefik-file": TRAEFIK_FILE.capabilities,
     "traefik-etcd": TRAEFIK_ETCD.capabilities,
+    "unleash": UNLEASH.capabilities,
 }
 """Every router there is, two as one, one with coarse weights, and the one of the documentation."""

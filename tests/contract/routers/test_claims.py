@@ -30,6 +30,7 @@ LACKING = {
     "coarse": EVERY - {"fence"},
     "example": EVERY - {"counts"},
     "traefik-file": {"users", "sticky", "audience by host", "kept audiences", "sticky choice"},
+    "unleash": EVERY - {"sticky"},
     "traefik-etcd": {"users", "sticky", "audience by host", "kept audiences", "sticky choice"},
 }
 

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.errors import ForeignChange, Retryable, Terminal, UnknownRoute, Unsupported
+from adapters.routers.flag_shares import USERS, check_kept, check_share
 from adapters.routers.flagd.definitions import Definition, serving
-from adapters.routers.flagd.evaluation import Evaluation, check_kept, check_share
-from adapters.routers.flagd.router import USERS, FlagdRouter
+from adapters.routers.flagd.evaluation import Evaluation
+from adapters.routers.flagd.router import FlagdRouter
 from schemas.route import Audience, AudienceBy, Match, Route
 
 FLAG: dict[str, Any] = {

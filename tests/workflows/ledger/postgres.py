@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
-import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from aviary.local.unpacked import environment, unpacked
+from aviary.local.postgres import PostgresServer
 
 USER = "ledger"
-_NOBODY = 65_534
-_PATIENCE_S = 120
 
 
 class Postgres:
@@ -52,32 +47,9 @@ def postgres() -> Iterator[Postgres]:
     Raises:
         DebianError: its packages can't be had here; the text says why.
     """
-    root = unpacked("postgresql", "postgresql")
-    (programs,) = root.glob("usr/lib/postgresql/*/bin")
-    env = dict(environment(root))
-    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as name:
-        folder, data = Path(name), Path(name) / "data"
-        # It refuses to run as root.
-        whom = _NOBODY if os.geteuid() == 0 else None
-        if whom is not None:
-            shutil.chown(folder, whom, whom)
-        init = [str(programs / "initdb"), "-D", str(data), "-U", USER, "-A", "trust", "-N"]
-        init.append("--no-locale")
-        subprocess.run(
-            init, env=env, cwd=folder, check=True, capture_output=True, user=whom, group=whom
-        )
-        log = (folder / "log").open("wb")
-        serve = [str(programs / "postgres"), "-D", str(data), "-k", name, "-h", "", "-F"]
-        server = subprocess.Popen(
-            serve, env=env, cwd=folder, stdout=log, stderr=log, user=whom, group=whom
-        )
-        try:
-            ready = [str(programs / "pg_isready"), "-h", name, "-t", str(_PATIENCE_S)]
-            while subprocess.run(ready, env=env, check=False, capture_output=True).returncode:
-                if server.poll() is not None:
-                    raise RuntimeError((folder / "log").read_text())
-            yield Postgres(programs, folder, env["LD_LIBRARY_PATH"])
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.wait()
-            log.close()
+    server = PostgresServer(USER)
+    try:
+        server.start()
+        yield Postgres(server.programs, server.folder, server.library_path)
+    finally:
+        server.stop()

@@ -1,0 +1,73 @@
+"""What applications get: flags evaluated by the engine that Unleash's own SDKs have inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from yggdrasil_engine.engine import UnleashEngine, YggdrasilError
+
+from adapters.errors import Retryable
+from adapters.routers.flag_shares import user as made_up
+from adapters.routers.unleash.definitions import OFF, ON
+
+_KNOWN: Final = {"default": "userId", "userId": "userId", "sessionId": "sessionId"}
+
+
+class Evaluation:
+    """The flags that an application was sent.
+
+    Args:
+        features: their definitions.
+        segments: that they name.
+        stickiness: field of the context that tells users apart.
+
+    Raises:
+        Retryable: the engine refuses them, until somebody repairs them.
+    """
+
+    def __init__(
+        self,
+        features: Sequence[Mapping[str, Any]],
+        segments: Sequence[Mapping[str, Any]] = (),
+        stickiness: str = "default",
+    ) -> None:
+        self._engine = UnleashEngine()
+        self._field = stickiness
+        state = {"version": 2, "features": features, "segments": segments}
+        try:
+            self._engine.take_state(json.dumps(state))
+        except (YggdrasilError, TypeError, ValueError) as error:
+            raise Retryable(f"Unleash's SDKs refuse the flags: {error}") from None
+        self._names = {str(one.get("name")) for one in features}
+
+    def variant(self, flag: str, user: str) -> str:
+        """What a user gets: `off`, a variant, or `on` where there are none.
+
+        Raises:
+            Retryable: no such flag was sent.
+        """
+        if flag not in self._names:
+            raise Retryable(f"flag {flag} is not sent to applications")
+        found = self._engine.check_variant(flag, self._context(user)).variant
+        if not found.feature_enabled:
+            return OFF
+        return str(found.name) if found.enabled else ON
+
+    def with_variant(self, flag: str, variant: str, users: int) -> set[int]:
+        """Those of so many made-up users who get a variant."""
+        return {number for number in range(users) if self.variant(flag, made_up(number)) == variant}
+
+    def found(self, flag: str, users: int) -> dict[str, int]:
+        """How many of so many made-up users get each variant."""
+        counted: dict[str, int] = {}
+        for number in range(users):
+            variant = self.variant(flag, made_up(number))
+            counted[variant] = counted.get(variant, 0) + 1
+        return counted
+
+    def _context(self, user: str) -> dict[str, Any]:
+        if self._field in _KNOWN:
+            return {_KNOWN[self._field]: user}
+        return {"properties": {self._field: user}}
