@@ -12,7 +12,7 @@ from temporalio import activity
 
 from activities.policy import Policy, forever, rest, terminal_errors
 from adapters.errors import Terminal
-from adapters.ports import Deployer, HookCaller, OneOffRunner, RunCommand
+from adapters.ports import Deployer, HookCaller, OneOffRunner, PolledHook, RunCommand
 from schemas.base import Model, SomeDuration
 from schemas.deploy_spec import DeploySpec
 from schemas.deployment import OneOff, OneOffEnd
@@ -72,13 +72,23 @@ class HookActivities:
 
     @activity.defn(name=CALL_HOOK)
     async def call(self, request: CallHook) -> HookAnswer:
-        """Call a hook, the same event again as long as it says `later`; returns its answer."""
+        """Call a hook; returns its answer.
+
+        As long as it says `later`, it is asked where it said that the answer will be, or the same
+        event is sent again.
+        """
+        at = ""
         while True:
             with terminal_errors():
                 caller = self._caller_for(request.call)
                 event = self._with_door(request.event)
-                answer = await _with_heartbeats(caller.call(event, self._runner(request.beside)))
+                if at and isinstance(caller, PolledHook):
+                    asking = caller.poll(event, at)
+                else:
+                    asking = caller.call(event, self._runner(request.beside))
+                answer = await _with_heartbeats(asking)
             activity.heartbeat()
+            at = answer.ask_at
             if answer.said is not Said.LATER or not request.waits:
                 return answer
             await rest((answer.ask_again or request.every).total_seconds(), self._sleep)

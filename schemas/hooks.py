@@ -310,6 +310,11 @@ class HookAnswer(Model):
     ask_again: SomeDuration | None = Field(
         default=None, description="Of `later`: when to ask again; None: as one sees fit."
     )
+    ask_at: str = Field(
+        default="",
+        exclude=True,  # an address, which no history has
+        description="Of `later`: where the answer will be; else the event is sent again.",
+    )
     has: Name = Field(
         default="", description="Which there is of what is needed (`needs`), where it is asked."
     )

@@ -6,7 +6,7 @@ outside. `tests/contract` holds one suite for each port that every member passes
 """
 
 from adapters.ports.deploying import Deployer, Drain, OneOffRunner, Report, StillRouted
-from adapters.ports.hooking import HookCaller, RunCommand
+from adapters.ports.hooking import HookCaller, PolledHook, RunCommand
 from adapters.ports.observing import AlertSource, MetricsSource
 from adapters.ports.routing import (
     ChangeDetector,
@@ -37,6 +37,7 @@ __all__ = [
     "Notifier",
     "OneOffRunner",
     "Part",
+    "PolledHook",
     "Registrar",
     "Report",
     "ReportWriter",

@@ -38,3 +38,22 @@ class HookCaller(Protocol):
 
     async def aclose(self) -> None:
         """Let go of what it holds: connections. It is not used any more."""
+
+
+@runtime_checkable
+class PolledHook(HookCaller, Protocol):
+    """One that says where its answer will be (`HookAnswer.ask_at`), and can be asked there."""
+
+    async def poll(self, event: HookEvent, at: str, /) -> HookAnswer:
+        """Ask there for the answer to an event that was sent.
+
+        Args:
+            event: that was sent.
+            at: where it said that the answer will be.
+
+        Returns:
+            The answer; after a `later` without an address the event is sent again.
+
+        Raises:
+            Terminal, Retryable: as `call`.
+        """

@@ -1,10 +1,14 @@
-"""Posts an event, and reads the answer: whatever comes back is bounded, and text."""
+"""Posts an event, and reads the answer: whatever comes back is bounded, and text.
+
+An answer may be at an address that the first one names (`Location` beside 202): of the same origin
+only, since what is sent there bears our signature, and headers that may be secrets.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final
@@ -28,6 +32,9 @@ _AGAIN: Final = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
 """Of class 4, but no word about the event: it may be sent again."""
+_FORGOTTEN: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+"""Where an answer was to be: nothing is known of the question there, and it is put again."""
+_LOCATION_MOST: Final = 2_000
 _LONGEST_S: Final = 600
 _REASONS: Final = ("reason", "detail", "message", "error", "title")
 """Where a refusal says why: ours first, then what frameworks and RFC 9457 write."""
@@ -59,9 +66,16 @@ class HttpHook:
 
     async def call(self, event: HookEvent, _: RunCommand | None = None) -> HookAnswer:
         """Post the event, and read the answer (see the port)."""
+        return await self._in_time(self._post(event))
+
+    async def poll(self, event: HookEvent, at: str) -> HookAnswer:
+        """Get the answer where a `later` said that it will be (see the port)."""
+        return await self._in_time(self._get(event, at))
+
+    async def _in_time(self, asking: Awaitable[HookAnswer]) -> HookAnswer:
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._call(event)
+                return await asking
         except TimeoutError:
             raise Retryable(f"no answer within {self._timeout_s:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
@@ -72,17 +86,32 @@ class HttpHook:
         """Close its connections."""
         await self._client.aclose()
 
-    async def _call(self, event: HookEvent) -> HookAnswer:
-        content = event.wire()
-        request = self._client.build_request(
-            "POST", self._address(), content=content, headers=self._headers(event, content)
-        )
+    async def _post(self, event: HookEvent) -> HookAnswer:
+        content, url = event.wire(), self._address()
+        return await self._sent("POST", url, event, content)
+
+    async def _get(self, event: HookEvent, at: str) -> HookAnswer:
+        url = httpx.URL(at)
+        if not _same_origin(url, self._address()):  # which is another one by now
+            return HookAnswer(said=Said.LATER)
+        return await self._sent("GET", url, event, b"")
+
+    async def _sent(
+        self, method: str, url: httpx.URL, event: HookEvent, content: bytes
+    ) -> HookAnswer:
+        headers = self._headers(event, content)
+        request = self._client.build_request(method, url, content=content, headers=headers)
         answer = await self._client.send(request, stream=True, follow_redirects=False)
         try:
             body = await _bounded(answer)
         finally:
             await answer.aclose()
-        return _read(answer.status_code, answer.headers, body)
+        if method == "GET" and answer.status_code in _FORGOTTEN:
+            return HookAnswer(said=Said.LATER, reason=f"HTTP {answer.status_code}")
+        said = _read(answer.status_code, answer.headers, body)
+        if said.said is not Said.LATER:
+            return said
+        return said.model_copy(update={"ask_at": _elsewhere(url, answer.headers, method == "GET")})
 
     def _address(self) -> httpx.URL:
         try:
@@ -110,6 +139,25 @@ class HttpHook:
             return [key_of(secret.read()) for secret in every if secret is not None]
         except ValueError as error:
             raise Retryable(str(error)) from None
+
+
+def _elsewhere(asked: httpx.URL, headers: Mapping[str, str], polled: bool) -> str:
+    """Where the answer will be, of the same origin; empty where the event is to be sent again."""
+    location = headers.get("location", "")
+    if not location:
+        return str(asked) if polled else ""
+    if len(location) > _LOCATION_MOST:
+        return ""
+    try:
+        url = asked.join(location).copy_with(fragment=None)
+    except (httpx.InvalidURL, ValueError):
+        return ""
+    return str(url) if _same_origin(url, asked) else ""
+
+
+def _same_origin(one: httpx.URL, other: httpx.URL) -> bool:
+    """Whether what is sent to one (a signature, headers with secrets) may be sent to the other."""
+    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
 
 
 async def _bounded(answer: httpx.Response) -> bytes:

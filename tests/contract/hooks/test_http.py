@@ -166,6 +166,74 @@ async def test_when_to_ask_again_is_bounded(
     assert again == (None if seconds is None else timedelta(seconds=seconds))
 
 
+# --- where an answer that comes later is asked for ---
+
+
+async def test_who_says_where_the_answer_will_be_is_asked_there(
+    receiver: Receiver, hook: HttpHook
+) -> None:
+    receiver.says(202, b"", location="/jobs/7?of=aviary#end")
+    at = (await hook.call(event())).ask_at
+    assert at == f"http://127.0.0.1:{receiver.port}/jobs/7?of=aviary"
+    receiver.says(202, b"")
+    assert (await hook.poll(event(), at)).ask_at == at, "as long as it says no other"
+    receiver.says(202, b"", location="8", retry_after="3")
+    moved = await hook.poll(event(), at)
+    assert moved.ask_at == f"http://127.0.0.1:{receiver.port}/jobs/8"
+    assert moved.ask_again == timedelta(seconds=3)
+    receiver.says(200, b'{"verdict": "no", "reason": "slow"}')
+    assert await hook.poll(event(), moved.ask_at) == HookAnswer(said=Said.NO, reason="slow")
+    targets = ["/hooks", "/jobs/7?of=aviary", "/jobs/7?of=aviary", "/jobs/8"]
+    assert [one.target for one in receiver.requests] == targets
+    asked = receiver.requests[-1]
+    assert (asked.method, asked.body, asked.headers["webhook-id"]) == ("GET", b"", event().id)
+    assert verified(KEY, asked.headers, b"")
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_where_nothing_is_known_of_it_the_event_is_to_be_sent_again(
+    receiver: Receiver, hook: HttpHook, status: int
+) -> None:
+    receiver.says(status, b"")
+    forgotten = await hook.poll(event(), receiver.url)
+    assert (forgotten.said, forgotten.ask_at) == (Said.LATER, "")
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://elsewhere.example/jobs/7",
+        "//elsewhere.example/jobs/7",
+        "https://127.0.0.1:{port}/jobs/7",
+        "http://127.0.0.1:1/jobs/7",
+        "http://127.0.0.1:{port}@elsewhere.example/",
+        "http://[",
+        "http://127.0.0.1:99999999/",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "x" * 2_001,
+    ],
+)
+async def test_nobody_else_is_sent_what_is_ours(
+    receiver: Receiver, hook: HttpHook, location: str
+) -> None:
+    receiver.says(202, b"", location=location.format(port=receiver.port))
+    later = await hook.call(event())
+    assert (later.said, later.ask_at) == (Said.LATER, "")
+
+
+async def test_an_address_of_before_is_not_asked_where_the_connection_has_moved(
+    receiver: Receiver, hook: HttpHook
+) -> None:
+    before = await hook.poll(event(), "http://elsewhere.example/jobs/7")
+    assert (before.said, before.ask_at, receiver.requests) == (Said.LATER, "", [])
+
+
+def test_no_history_has_the_address() -> None:
+    later = HookAnswer(said=Said.LATER, ask_at="https://tests.example/jobs/7?key=secret")
+    assert "secret" not in later.model_dump_json()
+
+
 async def test_silence_ends_by_its_time(receiver: Receiver) -> None:
     receiver.silent = True
     hook = HttpHook(connection(receiver), timeout=timedelta(milliseconds=50))

@@ -34,6 +34,30 @@ class Napping:
             self._hook.answers["smoke-test"] = self._then
 
 
+class Polled(MemoryHook):
+    """Answers what it is told, in turn, by how it is asked."""
+
+    def __init__(self, answers: dict[str, list[HookAnswer]]) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+        self.slept = 0.0
+        self._answers = answers
+
+    async def call(self, event: HookEvent, run: RunCommand | None = None) -> HookAnswer:
+        return self._next("sent")
+
+    async def poll(self, event: HookEvent, at: str) -> HookAnswer:
+        assert at == "https://tests.example/jobs/7"
+        return self._next("polled")
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+    def _next(self, how: str) -> HookAnswer:
+        self.heard.append(how)
+        return self._answers[how].pop(0)
+
+
 async def run(
     activities: HookActivities, *, waits: bool, heartbeats: list[Any] | None = None
 ) -> Any:
@@ -61,6 +85,15 @@ async def test_later_is_asked_again_with_the_same_event(
     assert nap.slept == slept
     assert len({one.id for one in hook.calls}) == 1
     assert len(heartbeats) > len(hook.calls)
+
+
+async def test_it_is_asked_where_it_says_and_sent_again_where_that_is_forgotten() -> None:
+    there = HookAnswer(said=Said.LATER, ask_at="https://tests.example/jobs/7")
+    forgotten = HookAnswer(said=Said.LATER)
+    hook = Polled({"sent": [there, there], "polled": [there, forgotten, NO]})
+    assert await run(HookActivities(lambda _: hook, hook.sleep), waits=True) == NO
+    assert hook.heard == ["sent", "polled", "polled", "sent", "polled"]
+    assert hook.slept == 40
 
 
 async def test_who_does_not_wait_takes_later_for_an_answer() -> None:
