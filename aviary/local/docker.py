@@ -204,6 +204,7 @@ class DockerHost:
         disk: size of its disk, such as `64m`; None: that of the folder.
         registries: whom it asks without TLS; the machine itself by default.
         network: where it is; one of its own by default.
+        further: words of its command line, such as a second address that it listens at.
     """
 
     tools: DockerTools
@@ -212,6 +213,7 @@ class DockerHost:
     disk: str | None = None
     registries: Sequence[str] = ()
     network: Network = field(default_factory=Network.draw)
+    further: Sequence[str] = ()
     _process: asyncio.subprocess.Process | None = field(default=None, init=False)
 
     @property
@@ -344,7 +346,7 @@ class DockerHost:
         ]  # fmt: skip
         for registry in (f"{self.network.here}/32", *self.registries):
             words += ["--insecure-registry", registry]
-        return (*words, *(["--live-restore"] if self.live_restore else []))
+        return (*words, *(["--live-restore"] if self.live_restore else []), *self.further)
 
     async def _is_up(self) -> bool:
         try:

@@ -77,6 +77,14 @@ class SshTunnel:
 
     async def _carried(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            await self._run(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.PIPE,
@@ -85,7 +93,6 @@ class SshTunnel:
             )
         except OSError as error:
             self.why = f"{self._command[0]}: {error.strerror}"
-            writer.close()
             return
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise AssertionError("pipes were asked for")
