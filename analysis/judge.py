@@ -167,12 +167,23 @@ class Judge:
         Raises:
             KeyError: a metric that the judge does not have, or one that is not counted.
         """
-        for name, tally in counts.items():
+        self.observe_streams({name: (tally,) for name, tally in counts.items()}, start, end)
+
+    def observe_streams(
+        self, streams: Mapping[str, Sequence[Tally]], start: float, end: float
+    ) -> None:
+        """The same, of metrics that may have several streams: one for each edge of a histogram.
+
+        Raises:
+            KeyError: a metric that the judge does not have, or one that is not counted.
+            ValueError: a metric has another number of streams than before.
+        """
+        for name, tallies in streams.items():
             track = self._tracks[name]
             if not isinstance(track, Track):
                 raise KeyError(name)
             track.reader.note = ""
-            track.count(((tally,),), start, end)
+            track.count([(tally,) for tally in tallies], start, end)
         self._heard_at = end
         self._decide(end)
 

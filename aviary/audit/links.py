@@ -67,6 +67,15 @@ class Flaw:
     where: str
 
 
+def event_in(value: bytes | None) -> dict[str, Any] | None:
+    """The event of a record; None where there is none that can be read."""
+    try:
+        document = load_json(value, values=VALUES_MOST)
+    except Rejected:
+        return None
+    return document if isinstance(document, dict) else None
+
+
 def read_record(value: bytes | None, where: str) -> Link | Flaw | None:
     """A record of `aviary.events` or of a file.
 

@@ -154,6 +154,7 @@ ASKING = {
 """Commands that print what Temporal says."""
 OWN_INPUT = {
     "audit verify",
+    "replay",
     "plan",
     "validate",
     "import",
