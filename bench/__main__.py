@@ -32,6 +32,7 @@ from bench import (
     starting,
 )
 from bench.figures import Figure, Spec
+from bench.sites import SITES
 from bench.tables import (
     BEGIN,
     END,
@@ -146,7 +147,7 @@ def main() -> None:
     if arguments.show is not None:
         shown = json.loads(arguments.show.read_text(encoding="utf-8"))
         if arguments.routers:
-            table = side_by_side(shown, {name: routers.Specs.names(name) for name in routers.SITES})
+            table = side_by_side(shown, {name: routers.Specs.names(name) for name in SITES})
             _show(table, arguments.into, SIDE_BEGIN, SIDE_END)
             return
         _show(markdown(complete(shown)), arguments.into)

@@ -1,329 +1,35 @@
-"""Routers side by side: a change of weight through each, beside the platform's own command (15).
-
-A site is one router's server with a service in versions `a` and `b`; another is a class here and
-a line in `SITES`.
-"""
+"""Routers side by side: a change of weight through each, beside the platform's own command."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Protocol, Self
+from typing import Final, NamedTuple, Self
 
-import httpx
-
-from adapters.ports import Router
-from adapters.routers.caddy.router import Pace as CaddyPace
-from adapters.routers.caddy.values import value_of as caddy_value
-from adapters.routers.envoy.names import resource_file
-from adapters.routers.envoy.router import EnvoyRouter
-from adapters.routers.envoy.routes import local_domains, virtual_host
-from adapters.routers.files import read_document
-from adapters.routers.haproxy.map_file import MAP
-from adapters.routers.haproxy.router import HaproxyRouter
-from adapters.routers.haproxy.values import value_of
-from adapters.routers.nginx.router import NginxRouter
-from adapters.routers.traefik.capabilities import FILE, Sticky
-from adapters.routers.traefik.document import Entrance, document
-from adapters.routers.traefik.file import FileStore
-from adapters.routers.traefik.pace import Pace
-from adapters.routers.traefik.router import TraefikRouter
-from aviary.local.parts import caddy_program, envoy_program, traefik_program
 from bench.figures import Figure, Goal, Spec
+from bench.sites import IN_TURNS, SITES, SLOW
+from bench.sites.site import NEW, OLD, SERVICE, WITHIN_S, Site
 from schemas.route import Route
-from tests.contract.routers.live import LiveEnvoy, free_port
-from tests.contract.routers.live_caddy import LiveCaddy
-from tests.contract.routers.live_haproxy import LiveHaproxy, haproxy_root
+from tests.contract.routers.live import free_port
 from tests.contract.routers.live_nginx import LiveNginx, nginx_root
-from tests.contract.routers.live_traefik import FilePools, LiveTraefik
 from tests.contract.routers.wire import Caller, Instances, Load
 
-SERVICE: Final = "bench"
-OLD: Final = "a"
-NEW: Final = "b"
 QUICK: Final = 20
 LONG: Final = 100
 FEW: Final = 10
-THROTTLE: Final = "10ms"
-"""What the how-to says."""
 _CALLERS: Final = 4
 _BETWEEN_S: Final = 0.002
 _STEADY_S: Final = 0.1
 _SETTLED: Final = 40
 """Requests of the new split in a row, after which none of the old one is to come."""
-_WITHIN_S: Final = 30.0
 _USERS: Final = 300
 _KEPT: Final = 16
 """Connections that are kept, by as many callers."""
 RELOADS: Final = 20
-_BY_ADDRESS: Final = Entrance(sticky=Sticky.ADDRESS)
-"""Without, Traefik draws each request anew, and nobody is on a version."""
-
-
-class Site(Protocol):
-    """A router with its server, and one service in two versions."""
-
-    @property
-    def router(self) -> Router: ...
-
-    @property
-    def port(self) -> int:
-        """Where users send their requests."""
-
-    async def bare(self, weight: int, generation: int) -> None:
-        """Change the weight by the platform's own command alone, confirmed by nobody."""
-
-    async def restart(self) -> None:
-        """Kill the server, and start it on what it kept."""
-
-
-class NginxSite:
-    """nginx; its own command is a write to the internal server with curl."""
-
-    def __init__(self, live: LiveNginx, router: NginxRouter, client: httpx.AsyncClient) -> None:
-        self._live = live
-        self._client = client
-        self.router = router
-        self.port = live.port
-
-    async def bare(self, weight: int, generation: int) -> None:
-        """One request."""
-        route = Route.split(SERVICE, OLD, NEW, weight, generation=generation)
-        content = route.model_dump_json(exclude_none=True)
-        answer = await self._client.put(f"/routes/{SERVICE}", content=content)
-        answer.raise_for_status()
-
-    async def restart(self) -> None:
-        """Kill it, and start it on the same state."""
-        await asyncio.to_thread(self._live.restart)
-
-
-@asynccontextmanager
-async def nginx(folder: Path) -> AsyncIterator[Site]:
-    """A running nginx."""
-    with Instances() as instances:
-        root = await asyncio.to_thread(nginx_root)
-        live = LiveNginx(root, folder / "nginx", instances)
-        await asyncio.to_thread(live.start)
-        router = NginxRouter([live.control])
-        transport = httpx.AsyncHTTPTransport(uds=live.control.removeprefix("unix:"))
-        try:
-            async with httpx.AsyncClient(transport=transport, base_url="http://nginx") as client:
-                for version in (OLD, NEW):
-                    address = f"127.0.0.1:{live.port_of(version)}"
-                    names = {"service": SERVICE, "version": version}
-                    pool = {**names, "endpoints": [address], "generation": 0}
-                    await client.put(f"/pools/{SERVICE}/{version}", content=json.dumps(pool))
-                await router.register(SERVICE, OLD)
-                yield NginxSite(live, router, client)
-        finally:
-            await router.aclose()
-            await asyncio.to_thread(live.stop)
-
-
-class CaddySite:
-    """Caddy; its own command is the rename of a prepared file."""
-
-    def __init__(self, live: LiveCaddy, router: Router) -> None:
-        self._live = live
-        self.router = router
-        self.port = live.port
-
-    async def bare(self, weight: int, generation: int) -> None:
-        """One line."""
-        route = Route.split(SERVICE, OLD, NEW, weight, generation=generation)
-        _rename(self._live.folder.routes.folder / SERVICE, caddy_value(route))
-
-    async def restart(self) -> None:
-        """Kill it, and start it on the same files."""
-        await asyncio.to_thread(self._live.restart)
-
-
-@asynccontextmanager
-async def caddy(folder: Path) -> AsyncIterator[Site]:
-    """A running Caddy."""
-    await asyncio.to_thread(folder.mkdir, parents=True)
-    with Instances() as instances:
-        live = LiveCaddy(caddy_program(), folder, instances)
-        for version in (OLD, NEW):
-            live.folder.put_pool(live.pool(SERVICE, version))
-        router = live.router(CaddyPace(confirm_within=_WITHIN_S, answer_within=_WITHIN_S))
-        try:
-            await asyncio.to_thread(live.start)
-            await router.apply(await router.register(SERVICE, OLD))
-            yield CaddySite(live, router)
-        finally:
-            await router.aclose()
-            await asyncio.to_thread(live.stop)
-            live.clean()
-
-
-class HaproxySite:
-    """HAProxy; its own command is `set map` on the stats socket."""
-
-    def __init__(self, live: LiveHaproxy, router: HaproxyRouter) -> None:
-        self._live = live
-        self.router = router
-        self.port = live.port
-
-    async def bare(self, weight: int, generation: int) -> None:
-        """One line, and its answer."""
-        route = Route.split(SERVICE, OLD, NEW, weight, generation=generation)
-        command = f"set map {self._live.folder.directory / MAP} {SERVICE} {value_of(route)}\n"
-        reader, writer = await asyncio.open_unix_connection(self._live.stats)
-        writer.write(command.encode())
-        await reader.read()
-        writer.close()
-
-    async def restart(self) -> None:
-        """Kill it, and start it on the same files."""
-        await asyncio.to_thread(self._live.restart)
-        for version in (OLD, NEW):
-            await asyncio.to_thread(self._live.wait_until_up, SERVICE, version)
-
-
-@asynccontextmanager
-async def haproxy(folder: Path) -> AsyncIterator[Site]:
-    """A running HAProxy."""
-    with Instances() as instances:
-        root = await asyncio.to_thread(haproxy_root)
-        live = LiveHaproxy(root, folder / "haproxy", instances)
-        for version in (OLD, NEW):
-            live.folder.put_pool(live.pool(SERVICE, version))
-        router = HaproxyRouter(live.folder.directory, [live.master])
-        try:
-            await asyncio.to_thread(live.start)
-            for version in (OLD, NEW):
-                await asyncio.to_thread(live.wait_until_up, SERVICE, version)
-            await router.apply(await router.register(SERVICE, OLD))
-            yield HaproxySite(live, router)
-        finally:
-            await asyncio.to_thread(live.stop)
-
-
-class EnvoySite:
-    """Envoy; its own command is the rename of a prepared file."""
-
-    def __init__(self, live: LiveEnvoy, router: EnvoyRouter, instances: Instances) -> None:
-        self._live = live
-        self._instances = instances
-        self.router = router
-        self.port = live.port
-
-    async def bare(self, weight: int, generation: int) -> None:
-        """One file."""
-        path = self._live.fleet.routes_path
-        (config,) = read_document(path)["resources"]
-        route = Route.split(SERVICE, OLD, NEW, weight, generation=generation)
-        hosts = [virtual_host(route, local_domains)]
-        _rename(path, json.dumps(resource_file([{**config, "virtual_hosts": hosts}])))
-
-    async def restart(self) -> None:
-        """Kill it, and start it on the same files."""
-        await asyncio.to_thread(self._live.restart)
-        for version in (OLD, NEW):
-            port = self._instances.port(version)
-            await asyncio.to_thread(self._live.add_version, SERVICE, version, port)
-
-
-@asynccontextmanager
-async def envoy(folder: Path) -> AsyncIterator[Site]:
-    """A running Envoy."""
-    await asyncio.to_thread(folder.mkdir, parents=True)
-    with Instances() as instances:
-        live = LiveEnvoy(envoy_program(), folder, instances)
-        try:
-            await asyncio.to_thread(live.start)
-            for version in (OLD, NEW):
-                port = instances.port(version)
-                await asyncio.to_thread(live.add_version, SERVICE, version, port)
-            async with httpx.AsyncClient() as client:
-                router = EnvoyRouter(live.fleet.directory, [live.admin_url], client=client)
-                await router.apply(await router.register(SERVICE, OLD))
-                yield EnvoySite(live, router, instances)
-        finally:
-            await asyncio.to_thread(live.stop)
-
-
-class TraefikSite:
-    """Traefik on files; its own command is the rename of a prepared file."""
-
-    def __init__(self, live: LiveTraefik, store: FileStore, router: TraefikRouter) -> None:
-        self._live = live
-        self._store = store
-        self.router = router
-        self.port = live.port
-
-    async def bare(self, weight: int, generation: int) -> None:
-        """One file."""
-        route = Route.split(SERVICE, OLD, NEW, weight, generation=generation)
-        _rename(self._store.path(SERVICE), json.dumps(document(route, _BY_ADDRESS)))
-
-    async def restart(self) -> None:
-        """Kill it, and start it on the same files."""
-        await asyncio.to_thread(self._live.restart)
-        await self.router.apply(await self.router.read(SERVICE))
-
-
-@asynccontextmanager
-async def traefik(folder: Path, throttle: str = THROTTLE) -> AsyncIterator[Site]:
-    """A running Traefik with routes in files."""
-    watched = folder / "watched"
-    await asyncio.to_thread(watched.mkdir, parents=True)
-    store = FileStore(watched)
-    with Instances() as instances:
-        live = LiveTraefik(
-            traefik_program(),
-            folder,
-            instances,
-            provider=store.provider,
-            flags=[f"--providers.file.directory={watched}", "--providers.file.watch=true"],
-            pools=FilePools(watched),
-            throttle=throttle,
-        )
-        try:
-            await asyncio.to_thread(live.start)
-            for version in (OLD, NEW):
-                await asyncio.to_thread(live.add_version, SERVICE, version)
-            async with httpx.AsyncClient() as client:
-                router = TraefikRouter(
-                    store,
-                    [live.api_url],
-                    client=client,
-                    can=FILE,
-                    entrance=_BY_ADDRESS,
-                    pace=Pace(confirm_within=_WITHIN_S),
-                )
-                await router.apply(await router.register(SERVICE, OLD))
-                yield TraefikSite(live, store, router)
-        finally:
-            await asyncio.to_thread(live.stop)
-
-
-def _rename(path: Path, text: str) -> None:
-    fresh = path.with_name(".bare.tmp")
-    fresh.write_text(text)
-    fresh.rename(path)
-
-
-SITES: Final[Mapping[str, Callable[[Path], AbstractAsyncContextManager[Site]]]] = {
-    "caddy": caddy,
-    "envoy": envoy,
-    "haproxy": haproxy,
-    "nginx": nginx,
-    "traefik": traefik,
-    "traefik throttled": partial(traefik, throttle="2s"),
-}
-"""The last is Traefik with its own default, 2 s between two configurations."""
-SLOW: Final = frozenset({"traefik throttled"})
-"""Whose changes take seconds: a few of each way are enough."""
 
 
 class Specs(NamedTuple):
@@ -349,7 +55,11 @@ class Specs(NamedTuple):
             Spec(f"{name}: weight change → last request on the old split", "ms", bare),
             Spec(f"{name}: weight change → confirmed by the router", "ms"),
             Spec(f"{name}: requests failed while shifting", "requests", goal=none),
-            Spec(f"{name}: users on another version after a restart", "users", goal=none),
+            Spec(
+                f"{name}: users on another version after a restart",
+                "users",
+                goal=Goal() if name in IN_TURNS else none,
+            ),
         )
 
 
@@ -383,7 +93,7 @@ class _Users:
 
     async def settled(self, version: str) -> None:
         """Wait until a row of requests has got this version."""
-        async with asyncio.timeout(_WITHIN_S), self._answered:
+        async with asyncio.timeout(WITHIN_S), self._answered:
             await self._answered.wait_for(
                 lambda: [got for _, got in self.calls[-_SETTLED:]] == [version] * _SETTLED
             )
@@ -407,7 +117,9 @@ async def measure(folder: Path, *, long: bool) -> list[Figure]:
     for name, opened in SITES.items():
         runs = LONG if long else QUICK
         async with opened(folder / name.replace(" ", "-")) as site:
-            figures += await _measure(Specs.of(name), site, FEW if name in SLOW else runs)
+            turns = ", in turns: nobody is on a version" if name in IN_TURNS else ""
+            runs = FEW if name in SLOW else runs
+            figures += await _measure(Specs.of(name), site, runs, turns)
     return [*figures, await _reloaded(folder / "by-hand")]
 
 
@@ -451,7 +163,7 @@ server {{
 """
 
 
-async def _measure(specs: Specs, site: Site, runs: int) -> list[Figure]:
+async def _measure(specs: Specs, site: Site, runs: int, turns: str) -> list[Figure]:
     dice = random.Random(15)
     ours: dict[Spec, list[float]] = {spec: [] for spec in specs}
     floor: dict[Spec, list[float]] = {spec: [] for spec in specs}
@@ -479,7 +191,7 @@ async def _measure(specs: Specs, site: Site, runs: int) -> list[Figure]:
         specs.last.figure(ours[specs.last], floor[specs.last]),
         specs.confirmed.figure(ours[specs.confirmed]),
         specs.failed.figure([users.failed], note=f"of {users.sent:,}"),
-        specs.moved.figure([moved], note=f"of {_USERS}"),
+        specs.moved.figure([moved], note=f"of {_USERS}{turns}"),
     ]
 
 

@@ -46,6 +46,18 @@ async def test_no_request_fails_while_the_weight_changes(gateway: GatewaySubject
     assert {version for _, version in load.outcomes} == {OLD, NEW}
 
 
+@pytest.mark.long
+async def test_100_000_requests_over_50_changes(gateway: GatewaySubject) -> None:
+    service = await on_stable(gateway, OLD, NEW)
+    async with Load(gateway.live.port, service, 16, between=0) as load:
+        for generation in range(1, 51):
+            weight = (5, 50, 100, 0)[generation % 4]
+            await gateway.router.apply(shifted(gateway, service, weight, generation))
+            await load.until(2_000)
+    assert load.outcomes.total() >= 100_000
+    assert load.failed == {}
+
+
 async def test_what_is_counted_goes_on_when_a_canary_begins_and_ends(
     gateway: GatewaySubject,
 ) -> None:

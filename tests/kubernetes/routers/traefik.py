@@ -144,6 +144,11 @@ class GatewaySubject:
 
     def put_up(self, *versions: str, length: int = 0) -> str:
         service = new_name(length)
+        self.make(service, *versions)
+        return service
+
+    def make(self, service: str, *versions: str) -> None:
+        """A service with this name, in these versions, behind a route."""
         backends = self.form.backends(service)
         for version in versions:
             names = (backends.of(version), backends.apart_of(version))
@@ -152,7 +157,6 @@ class GatewaySubject:
         rule = {"backendRefs": [{"name": service, "port": PORT}]}
         spec: Json = {"parentRefs": [{"name": EDGE}], "hostnames": [service], "rules": [rule]}
         self.team.make(HTTP_ROUTES, service, spec=spec)
-        return service
 
     async def call(
         self, service: str, users: Iterable[str], asks: Asks = NOTHING
