@@ -425,13 +425,14 @@ def _until_end(request: JudgeRequest, now: datetime, pause: float) -> float:
 def _sample_ratio(request: JudgeRequest, routing: Routing) -> SampleRatioChecks:
     """A check of the share for each router of the service."""
     service, canary, weight = request.service, request.canary, request.weight
+    has_lane = request.route is not None and request.route.lane is not None
     checks = []
     for name, part in routing.each:
         crowd = _crowd(request, part.capabilities)
         if request.route is not None and request.route.sticky is not None:
             # Users are counted by what the router is set up for, and stay by something else.
             part = replace(part, users=None)  # noqa: PLW2901
-        check = SampleRatioCheck(part, service, canary, weight, crowd)
+        check = SampleRatioCheck(part, service, canary, weight, crowd, at_least=has_lane)
         checks.append(RouterCheck(name, check, request.weight_changed_at + SETTLE + part.late))
     return SampleRatioChecks(checks)
 

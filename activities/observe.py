@@ -106,10 +106,18 @@ class SampleRatioCheck:
         canary: its new version.
         weight: the canary's, in percent.
         crowd: what the users' own rates may explain, where the router does not count them.
+        at_least: whether it may have more than its weight: a lane sends requests there as well.
     """
 
-    def __init__(
-        self, routing: Routing, service: str, canary: str, weight: float, crowd: Crowd = ONE_BY_ONE
+    def __init__(  # noqa: PLR0913 - what there is to compare
+        self,
+        routing: Routing,
+        service: str,
+        canary: str,
+        weight: float,
+        crowd: Crowd = ONE_BY_ONE,
+        *,
+        at_least: bool = False,
     ) -> None:
         self._counts = routing.counting()
         self._by_users = routing.users
@@ -117,6 +125,7 @@ class SampleRatioCheck:
         self._canary = canary
         self._weight = weight
         self._crowd = crowd
+        self._at_least = at_least
         self._counter: Counter[str] | None = None
         self._users: Counter[tuple[str, str]] | None = None
 
@@ -139,7 +148,7 @@ class SampleRatioCheck:
         self._users.add(users)
         canary, total = self.seen
         crowd = self._crowd._replace(counted=self._buckets(self._users.counts))
-        return judge_sample_ratio(canary, total, self._weight, crowd=crowd)
+        return judge_sample_ratio(canary, total, self._weight, crowd=crowd, at_least=self._at_least)
 
     async def _by_user(self) -> Mapping[tuple[str, str], int]:
         if self._by_users is None:

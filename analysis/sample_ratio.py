@@ -71,6 +71,7 @@ def judge_sample_ratio(  # noqa: PLR0913 - the counts, and what is taken for gra
     cluster: int = DEFAULT_CLUSTER,
     doubt: float = DEFAULT_DOUBT,
     crowd: Crowd = ONE_BY_ONE,
+    at_least: bool = False,
 ) -> SampleRatio:
     """Compare the requests that started on the canary with its weight.
 
@@ -83,11 +84,14 @@ def judge_sample_ratio(  # noqa: PLR0913 - the counts, and what is taken for gra
         cluster: requests that count as one draw.
         doubt: chance below which the router is not believed.
         crowd: what the users' own rates may explain.
+        at_least: whether the canary may have more than its weight: only less is a fault then.
     """
     if total <= 0:
         return SampleRatio.TOO_LITTLE
     if weight == 0:
         return SampleRatio.MISMATCH if canary > 0 else SampleRatio.MATCH
+    if at_least and canary / total >= weight / 100:
+        return SampleRatio.MATCH
     p = min(weight / 100, _FULL)
     draws = total / cluster
     all_there = p == _FULL and canary / total >= _FULL  # more than what is allowed for is no fault

@@ -260,6 +260,11 @@ class Capabilities(Model):
         "the metrics of its kind as well: only then are canary and stable compared in the same "
         "audience.",
     )
+    lanes: bool = Field(
+        default=False,
+        description="Whether it can give requests to the canary the lane of a release, and send "
+        "those that have it there.",
+    )
     mirroring: bool = Field(default=False, description="Whether it can copy requests.")
     mirror_reads: bool = Field(
         default=False,
@@ -300,6 +305,8 @@ def lacking(route: Route, can: Capabilities) -> list[str]:
     if route.sticky is not None and route.sticky.by not in can.sticky_choices:
         able = ", ".join(can.sticky_choices) or "what the router is set up for"
         found.append(f"sticky by {route.sticky.by}: expected {able}")
+    if route.lane is not None and not can.lanes:
+        found.append(f"lane {route.lane.name}: expected none")
     for audience in (route.audience, *(one.audience for one in route.kept)):
         if audience is not None:
             found += untellable(audience, can)

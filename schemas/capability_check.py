@@ -22,6 +22,10 @@ from schemas.mirroring import NO_TERMS, MirrorTerms
 from schemas.route import MIRROR_HEADER
 from schemas.strategy import Strategy
 
+NO_RAMP: Final = (
+    "steps, or lane: false of the service: what a lane sends to the canary comes on top of its "
+    "weight, so that a ramp could not keep to its budget"
+)
 _NO_AUDIENCES: Final[Mapping[str, NamedAudience]] = MappingProxyType({})
 
 
@@ -33,6 +37,7 @@ def check_able(  # noqa: PLR0913 - what it may ask for
     terms: MirrorTerms = NO_TERMS,
     *,
     audiences: Mapping[str, NamedAudience] = _NO_AUDIENCES,
+    lane: bool = False,
 ) -> Iterator[Finding]:
     """Give each thing that a strategy asks for and its router can't do.
 
@@ -43,7 +48,10 @@ def check_able(  # noqa: PLR0913 - what it may ask for
         path: where the strategy stands in its document.
         terms: which copies the service can take.
         audiences: those that it names.
+        lane: whether the service is part of a lane.
     """
+    if lane and strategy.ramp is not None:
+        yield Finding((*path, "ramp"), "a ramp", NO_RAMP)
     yield from _check_sticky(strategy, can, router, path)
     yield from _check_audiences(strategy, can, router, path, audiences)
     for index, step in enumerate(strategy.steps):
@@ -59,6 +67,19 @@ def check_able(  # noqa: PLR0913 - what it may ask for
             yield Finding((*at, "preview"), step.preview, expected)
     if strategy.ramp is not None:
         yield from _check_ramp(strategy.ramp, can, router, (*path, "ramp"))
+
+
+def check_lane(can: Capabilities, router: str, path: Path) -> Iterator[Finding]:
+    """Give the router that can't be part of a lane.
+
+    Args:
+        can: what it can do.
+        router: its name, for a person: its kind.
+        path: where it is said that the service is part of one.
+    """
+    if not can.lanes:
+        expected = f"lane: false of the service: the router {router} can't give requests a lane"
+        yield Finding(path, "a lane", expected)
 
 
 def unseen(judge: JudgeSpec, can: Capabilities, router: str) -> Iterator[str]:

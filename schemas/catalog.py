@@ -44,6 +44,7 @@ from schemas.catalog_check import (
 from schemas.deploy_spec import DeployerFacts, DeployerKinds, DeploySpec, deployer_kinds_of
 from schemas.hooks import Hook, Hooks
 from schemas.judging import JudgeSpec, MetricSpec
+from schemas.lane import LaneSpec
 from schemas.mirroring import NO_TERMS, MirrorTerms
 from schemas.needs import Needs
 from schemas.notice import NoticeRule
@@ -74,6 +75,10 @@ class ServiceSpec(Model):
     side_by_side: bool = Field(
         default=True,
         description="Whether users may be on two versions at once; else only a switch of all does.",
+    )
+    lane: bool = Field(
+        default=True,
+        description="Whether it is part of its releases' lanes, where the catalog has `lanes`.",
     )
     needs: Needs = Field(
         default_factory=dict,
@@ -153,6 +158,8 @@ class ResolvedService(Model):
     """Those that its strategy names."""
     pack: str | None = None
     """Of the metrics of its router's kind."""
+    lane: LaneSpec | None = None
+    """None: it is in no lane."""
 
 
 def _no_bool(value: Any) -> Any:
@@ -199,6 +206,11 @@ class Catalog(Model):
         default=None,
         description="The header in which the CDN or gateway says the country, for audiences by "
         "country. It has to take it from requests of callers.",
+    )
+    lanes: LaneSpec | None = Field(
+        default=None,
+        description="Requests that have met a canary of a release carry its lane, and meet the "
+        "canaries of its other services. Left out: each router decides by itself.",
     )
     services: dict[ServiceName, ServiceSpec] = Field(
         min_length=1, json_schema_extra={"additionalProperties": False}
@@ -296,6 +308,10 @@ class Catalog(Model):
         """What is known of a kind of deployer; None without kinds."""
         return None if self._deployers is None else self._deployers.deployer_facts(spec.kind)
 
+    def lane(self, spec: ServiceSpec) -> LaneSpec | None:
+        """How a service's releases have lanes; None: it is in none."""
+        return self.lanes if spec.lane else None
+
     def metrics(self, spec: ServiceSpec) -> tuple[MetricSpec, ...] | None:
         """A service's metrics: its own, the catalog's, or those of its router's kind."""
         for named in (spec.metrics, self.defaults.metrics):
@@ -355,4 +371,5 @@ class Catalog(Model):
             needs=spec.needs,
             audiences=self.audiences_of(found),
             pack=facts.pack,
+            lane=self.lane(spec),
         )

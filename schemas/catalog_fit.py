@@ -12,7 +12,7 @@ from typing import Final
 
 from schemas.audience_spec import EVERYBODY, MOST_NAMED, AudienceError
 from schemas.capabilities import Capabilities
-from schemas.capability_check import check_able, unseen
+from schemas.capability_check import check_able, check_lane, unseen
 from schemas.catalog import Catalog, ServiceSpec
 from schemas.catalog_check import MISSING, Finding, Path, listed, nearest, way_round
 from schemas.graph import components, find_cycles
@@ -60,6 +60,7 @@ def check_fit(catalog: Catalog) -> Iterator[Finding]:
     if unfit:
         return
     yield from _beyond_routers(catalog)
+    yield from _without_lanes(catalog)
     yield from _side_by_side(catalog)
     yield from _untold_routers(catalog)
     yield from _unfit_hooks(catalog)
@@ -147,22 +148,31 @@ def _unmet_needs(catalog: Catalog) -> Iterator[Finding]:
 
 def _beyond_routers(catalog: Catalog) -> Iterator[Finding]:
     """Give what strategies ask for and routers can't do, each pair once, where the strategy is."""
-    seen: set[tuple[str, str, Capabilities, MirrorTerms]] = set()
+    seen: set[tuple[str, str, Capabilities, MirrorTerms, bool]] = set()
     for name, spec in catalog.services.items():
         strategy = spec.strategy or catalog.defaults.strategy
         found, router, facts = catalog.strategy(strategy), catalog.router(spec), catalog.facts(spec)
         if found is None or router is None or facts is None:
             continue
-        if (pair := (strategy, router.text, facts.capabilities, spec.mirror)) in seen:
+        lane = catalog.lane(spec) is not None
+        if (case := (strategy, router.text, facts.capabilities, spec.mirror, lane)) in seen:
             continue
-        seen.add(pair)
+        seen.add(case)
         own: Path = ("strategies", strategy) if strategy in catalog.strategies else ()
         audiences, copies = catalog.audiences_of(found), spec.mirror
         can, kind = facts.capabilities, router.text
-        for lacks in check_able(found, can, kind, own, copies, audiences=audiences):
+        for lacks in check_able(found, can, kind, own, copies, audiences=audiences, lane=lane):
             yield (
                 lacks if own else Finding(("services", name, "strategy"), strategy, built_in(lacks))
             )
+
+
+def _without_lanes(catalog: Catalog) -> Iterator[Finding]:
+    """Give the services that are part of lanes, and whose router can't be."""
+    for name, spec in catalog.services.items():
+        router, facts = catalog.router(spec), catalog.facts(spec)
+        if catalog.lane(spec) is not None and router is not None and facts is not None:
+            yield from check_lane(facts.capabilities, router.text, ("services", name))
 
 
 def _side_by_side(catalog: Catalog) -> Iterator[Finding]:

@@ -38,6 +38,7 @@ def joint(each: Sequence[Capabilities]) -> Capabilities:
         audiences=_in_all(one.audiences for one in each),
         audience_terms=_terms([one.audience_terms for one in each]),
         apart=all(one.apart for one in each),
+        lanes=all(one.lanes for one in each),
         mirroring=all(one.mirroring for one in each),
         mirror_reads=all(one.mirror_reads for one in each),
         mirror_mark=all(one.mirror_mark for one in each),

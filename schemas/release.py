@@ -34,6 +34,7 @@ from schemas.fitting import fit, fitted, size_of
 from schemas.hooks import AskedHook, Hook, HookAnswer, HookMoment
 from schemas.interning import interned
 from schemas.judging import JudgeSpec, MetricSpec
+from schemas.lane import LaneSpec
 from schemas.measured import Measured
 from schemas.needs import Needs
 from schemas.outside import TEXT_MOST, Name, Text, cut
@@ -162,6 +163,11 @@ class ServicePlan(Model):
         default=None, description="Who puts the version up; None: the pipeline."
     )
     needs: Needs = Field(default_factory=dict)
+    lane: LaneSpec | None = Field(
+        default=None,
+        exclude_if=lambda one: one is None,
+        description="How it is part of the release's lane; None: it is not.",
+    )
     image: ImageName | None = Field(
         default=None, description="As the deploy event says; None: as the recipe says."
     )

@@ -13,6 +13,7 @@ from schemas.audience import Condition as Condition  # noqa: PLC0414
 from schemas.audience import How as How  # noqa: PLC0414
 from schemas.audience import Match as Match  # noqa: PLC0414
 from schemas.base import Model, Percent, ServiceName, SomePercent, Version
+from schemas.lane import Lane
 from schemas.sticky import Sticky
 
 MIRROR_HEADER: Final = "x-aviary-mirror"
@@ -88,6 +89,12 @@ class Route(Model):
         exclude_if=lambda one: one is None,
         description="By what users stay with a version; None: as the router is set up.",
     )
+    lane: Lane | None = Field(
+        default=None,
+        exclude_if=lambda one: one is None,
+        description="Requests that have it get the canary, at any weight above 0, and what the "
+        "canary gets is given it.",
+    )
     generation: int = Field(
         default=0,
         ge=0,
@@ -109,6 +116,7 @@ class Route(Model):
         kept: tuple[AudienceShare, ...] = (),
         mirror: Mirror | None = None,
         sticky: Sticky | None = None,
+        lane: Lane | None = None,
     ) -> Self:
         """A route from its canary's point of view.
 
@@ -123,6 +131,7 @@ class Route(Model):
             kept: whom the canary is for besides.
             mirror: a version that gets copies.
             sticky: by what users stay with a version; None: as the router is set up.
+            lane: of the release; None: it has none.
 
         Raises:
             pydantic.ValidationError: a weight without a canary, or a value out of range.
@@ -142,6 +151,7 @@ class Route(Model):
             kept=kept,
             mirror=mirror,
             sticky=sticky,
+            lane=lane,
             generation=generation,
             owner=owner,
         )
@@ -160,6 +170,11 @@ class Route(Model):
     def weight(self) -> float:
         """The canary's share of the requests of its audience, percent; 0 without a canary."""
         return self.arms[1].weight if len(self.arms) > 1 else 0.0
+
+    @property
+    def open_lane(self) -> Lane | None:
+        """The lane, while anybody gets the canary; None: requests that have it are as any other."""
+        return self.lane if any(tier.weight for tier in self.tiers) else None
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
@@ -199,6 +214,8 @@ class Route(Model):
             raise ValueError("audience: expected none without a canary")
         if self.kept and self.canary is None:
             raise ValueError("kept: expected none without a canary")
+        if self.lane is not None and self.canary is None:
+            raise ValueError("lane: expected none without a canary")
         whom = [self.audience, *(one.audience for one in self.kept)]
         if len(set(whom)) < len(whom):
             raise ValueError("kept: expected each audience once, and not that of the weight")

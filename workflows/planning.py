@@ -265,6 +265,7 @@ def _service_plan(
             kind,
             terms=resolved.mirror,
             audiences=resolved.audiences,
+            lane=resolved.lane is not None,
         )
         lacks = "; ".join(map(built_in, beyond))
     if lacks:
@@ -294,5 +295,6 @@ def _service_plan(
         service_labels=catalog.alert_labels.service,
         deploy=resolved.deploy,
         needs=resolved.needs,
+        lane=resolved.lane,
     )
     return with_version(plan, asked)

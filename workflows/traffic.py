@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.standing import RegisterRoute
     from activities.traffic import ApplyRoute, ReadRoute
     from adapters.errors import ForeignChange, HalfWritten
+    from schemas.lane import Lane
     from schemas.mirroring import MirrorTerms
     from schemas.release import CanaryState, ServicePlan, Tuning
     from schemas.route import Mirror, Route
@@ -163,6 +164,7 @@ class Traffic:
                 "audience": portion.audience,
                 "kept": portion.kept,
                 "sticky": self._plan.strategy.sticky,
+                "lane": self._lane,
             }
         )
         stopped = await self._apply(self.route, summary, stop, None if overrule else route)
@@ -171,6 +173,15 @@ class Traffic:
         elif stopped is None:
             self.apart, self.whom, self.unlike = portion.apart, portion.whom, portion.unlike
         return stopped
+
+    @property
+    def _lane(self) -> Lane | None:
+        """The lane of the release: each of its canaries has the same."""
+        if self._plan.lane is None:
+            return None
+        info = workflow.info()
+        run = info.parent.run_id if info.parent else info.first_execution_run_id
+        return self._plan.lane.of(self._release, run)
 
     @property
     def portion(self) -> Portion:

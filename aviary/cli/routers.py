@@ -101,6 +101,8 @@ def capable(can: Capabilities) -> str:
         if values:
             parts.append(f"{name} {' or '.join(values)}")
     parts += _terms(can.audience_terms)
+    if can.lanes:
+        parts.append("lanes")
     if can.mirroring:
         methods = (
             "GET, HEAD and OPTIONS, or every method" if can.mirror_reads else "of every method"

@@ -77,7 +77,7 @@ def print_plan(plan: ReleasePlan) -> None:
     groups = [f"In step, as they need each other: {listed(group)}." for group in plan.groups]
     needs = [line for one in plan.services.values() for line in needs_of(one)]
     audiences = [line for one in plan.services.values() for line in audiences_of(one)]
-    told = (*groups, *audiences, *needs, judged, first)
+    told = (*groups, *audiences, *lane_of(plan), *needs, judged, first)
     notes = [plain(note, "dim") for note in told if note]
     show(plain(title, "bold"), table, *notes)
 
@@ -88,6 +88,16 @@ def audiences_of(service: ServicePlan) -> Iterator[str]:
         if isinstance(stage, ShiftStage) and stage.adds:
             judged = f"; judged by limits only: {stage.unlike}" if stage.unlike else ""
             yield f"{service.service}, step {(stage.step or 0) + 1}: {stage.adds}{judged}."
+
+
+def lane_of(plan: ReleasePlan) -> Iterator[str]:
+    """Which services are part of the release's lane, and what carries it: a sentence, or none."""
+    carried = {name: one.lane for name, one in plan.services.items() if one.lane is not None}
+    for spec in dict.fromkeys(carried.values()):
+        yield (
+            f"Lane: requests that have met a canary carry {spec.text}, and meet those of "
+            f"{listed([name for name, one in carried.items() if one == spec])}."
+        )
 
 
 def needs_of(service: ServicePlan) -> Iterator[str]:

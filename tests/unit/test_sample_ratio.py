@@ -285,3 +285,10 @@ def test_a_router_that_keeps_users_is_blamed_at_both_ends() -> None:
     assert judge_sample_ratio(1, 1000, 0, crowd=PINNED) is SampleRatio.MISMATCH
     assert judge_sample_ratio(500, 100_000, 100, crowd=PINNED) is SampleRatio.MISMATCH
     assert judge_sample_ratio(100_000, 100_000, 100, crowd=PINNED) is SampleRatio.MATCH
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 1.0])
+def test_where_a_lane_brings_more_only_less_is_a_fault(share: float) -> None:
+    assert judge_sample_ratio(share * 1e6, 1e6, 5, at_least=True) is SampleRatio.MATCH
+    assert judge_sample_ratio(0, 1e6, 5, at_least=True) is SampleRatio.MISMATCH
+    assert judge_sample_ratio(1, 1e6, 0, at_least=True) is SampleRatio.MISMATCH

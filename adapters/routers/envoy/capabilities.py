@@ -37,6 +37,7 @@ CAPABILITIES: Final = Capabilities(
         matches=MOST_MATCHES,
     ),
     apart=True,
+    lanes=True,
     mirroring=True,
     mirror_reads=True,
     mirror_mark=True,

@@ -12,6 +12,10 @@ In one virtual host, first match first:
 2. the split, for methods that may safely be repeated (`GET`, `HEAD`, `OPTIONS`);
 3. the split, for all others, which are repeated only if no instance has seen the request.
 
+Where the release has a lane, 2 and 3 stand behind the same two for requests that have it, which get
+the canary, and are there twice: what the split sends to the canary is given the lane, beside what
+its header has already. Nothing that has the lane is given it again.
+
 Where the canary is for an audience, 2 and 3 stand once for each of its matches, and stable for
 everybody else comes last, in a cluster that is counted apart, or the share would not be that of the
 audience. Those who were let in before it have a split of their own, likewise, between clusters that
@@ -27,13 +31,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from adapters.errors import Retryable
 from adapters.routers.envoy.capabilities import WEIGHTS
+from adapters.routers.envoy.lanes import LANE_STAT, carried, given
 from adapters.routers.envoy.matches import exactly, fits
 from adapters.routers.envoy.names import (
     TYPES,
@@ -60,6 +65,7 @@ _SAID_MOST = 200
 _PREDICATES = f"{TYPES}envoy.extensions.retry"
 _UNSEEN = "connect-failure,refused-stream,reset-before-request"
 _SAFE_METHODS = "GET|HEAD|OPTIONS"
+_NOTHING: Mapping[str, Any] = {}
 _MARKED: Mapping[str, Any] = {"name": MIRROR_HEADER, "present_match": True}
 
 
@@ -136,7 +142,7 @@ def clusters_of(route: Route) -> frozenset[str]:
     if route.canary is not None:
         found.add(guarded_name(route.service, route.canary, route.stable))
         found |= {apart_name(route.service, one) for one in (route.stable, route.canary)}
-        if route.kept:
+        if route.kept or route.lane is not None:
             found.add(guarded_apart_name(route.service, route.canary, route.stable))
     return frozenset(found)
 
@@ -195,8 +201,29 @@ def _by_audience(route: Route) -> list[dict[str, Any]]:
         entry
         for tier in route.tiers
         for match in ([{}] if tier.audience is None else map(fits, tier.audience.any_of))
-        for entry in _both(route, match, _split(route, tier))
+        for entry in _of_tier(route, tier, match)
     ]
+
+
+def _of_tier(route: Route, tier: Tier, match: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What the requests of one match of an audience have: those of the lane first."""
+    lane = route.open_lane
+    if lane is None or route.canary is None:
+        yield from _both(route, match, _split(route, tier))
+        return
+    to = _guarded(tier)(route.service, route.canary, route.stable)
+    for entry in _both(route, _also(match, carried(lane)), {"cluster": to}):
+        yield {**entry, "stat_prefix": LANE_STAT}
+    if not tier.weight:
+        yield from _both(route, match, _split(route, tier))
+        return
+    for headers, added in given(lane):
+        yield from _both(route, _also(match, *headers), _split(route, tier, added))
+
+
+def _also(match: Mapping[str, Any], *headers: Mapping[str, Any]) -> dict[str, Any]:
+    """A match that wants these headers, too."""
+    return {**match, "headers": [*match.get("headers", ()), *headers]}
 
 
 def _both(
@@ -205,7 +232,7 @@ def _both(
     """An action for methods that may safely be repeated, and copied, and for the others."""
     safe = {"name": ":method", "string_match": {"safe_regex": {"regex": _SAFE_METHODS}}}
     sticky = _sticky(route.sticky)
-    reads = {**match, "headers": [*match.get("headers", ()), safe]}
+    reads = _also(match, safe)
     copied = {} if route.mirror is None else _copied(route.service, route.mirror)
     also = copied if route.mirror is not None and route.mirror.writes else {}
     return [
@@ -225,15 +252,26 @@ def _both(
     ]
 
 
-def _split(route: Route, tier: Tier) -> dict[str, Any]:
+def _guarded(tier: Tier) -> Callable[[str, str, str], str]:
+    return guarded_name if tier.counted else guarded_apart_name
+
+
+def _split(route: Route, tier: Tier, added: Mapping[str, Any] = _NOTHING) -> dict[str, Any]:
+    """Where requests go by weight.
+
+    Args:
+        route: of the service.
+        tier: whose requests.
+        added: what those that go to the canary are given.
+    """
     service, own = route.service, pool_name if tier.counted else apart_name
     if route.canary is None or not (tier.counted or tier.weight):
         return {"cluster": own(service, route.stable)}
     stable, canary = WEIGHTS.nearest(tier.weight)
-    guarded = guarded_name if tier.counted else guarded_apart_name
+    to = _guarded(tier)(service, route.canary, route.stable)
     clusters = [
         {"name": own(service, route.stable), "weight": stable},
-        {"name": guarded(service, route.canary, route.stable), "weight": canary},
+        {"name": to, "weight": canary, **added},
     ]
     hashed = route.sticky is None or not route.sticky.nothing
     return {"weighted_clusters": {"use_hash_policy": hashed, "clusters": clusters}}

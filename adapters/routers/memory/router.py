@@ -25,6 +25,7 @@ from schemas.capabilities import (
     TotalGrid,
 )
 from schemas.deployment import Endpoint, Endpoints
+from schemas.lane import Lane
 from schemas.route import Confirmation, Health, Route
 from schemas.sticky import StickyChoice
 
@@ -50,6 +51,7 @@ CAPABILITIES: Final = Capabilities(
         matches=MOST_MATCHES,
     ),
     apart=True,
+    lanes=True,
     mirroring=True,
     mirror_reads=True,
     mirror_mark=True,
@@ -148,7 +150,8 @@ class MemoryRouter:
             key = self._key(route, user, asks)
             tier = next(one for one in route.tiers if _is_in(one.audience, asks))
             parts = self.capabilities.weights.nearest(tier.weight)
-            version = route.stable if _bucket(key, sum(parts)) < parts.stable else route.canary
+            by_hash = route.stable if _bucket(key, sum(parts)) < parts.stable else route.canary
+            version = route.canary if _is_on(route.open_lane, asks) else by_hash
             if not tier.counted:
                 return version
         self._pools[service][version] += 1
@@ -263,6 +266,10 @@ class MemoryRouter:
 
 def _bucket(user: str, total: int) -> int:
     return int.from_bytes(hashlib.sha256(user.encode()).digest()[:8], "big") % total
+
+
+def _is_on(lane: Lane | None, asks: Asks) -> bool:
+    return lane is not None and lane.is_in(asks.get((AudienceBy.HEADER, lane.header), ""))
 
 
 def _is_in(audience: Audience | None, asks: Asks) -> bool:

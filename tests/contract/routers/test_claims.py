@@ -12,6 +12,7 @@ from tests.contract.routers.subjects import SUBJECTS
 _NETWORK = {"audience by network"}
 _MORE = {f"audience by {one}" for one in ("query", "path", "host", "method", "network")} | {
     "kept audiences",
+    "lanes",
     "sticky choice",
 }
 LACKING = {
@@ -19,19 +20,40 @@ LACKING = {
     "several": set(),
     "envoy": _NETWORK,
     "envoy-ads": _NETWORK,
-    "nginx": {"instances", "mirroring", "audience by host", "sticky choice"} | _NETWORK,
+    "nginx": {"instances", "mirroring", "audience by host", "lanes", "sticky choice"} | _NETWORK,
     "flagd": EVERY - {"any weight", "fence", "sticky"},
     "caddy": {"instances", "mirroring", "users"} | _MORE,
     "gateway_api": {"counts", "users", "sticky", "endpoints"} | _MORE,
     "istio": {"users", "sticky", "endpoints"} | _MORE,
-    "haproxy": {"mirroring", "users", "audience by host", "kept audiences", "sticky choice"}
+    "haproxy": {
+        "mirroring",
+        "users",
+        "audience by host",
+        "kept audiences",
+        "lanes",
+        "sticky choice",
+    }
     | _NETWORK,
     "alb": EVERY - {"instances", "registers", "forced by header"},
     "coarse": EVERY - {"fence"},
     "example": EVERY - {"counts"},
-    "traefik-file": {"users", "sticky", "audience by host", "kept audiences", "sticky choice"},
+    "traefik-file": {
+        "users",
+        "sticky",
+        "audience by host",
+        "kept audiences",
+        "lanes",
+        "sticky choice",
+    },
     "unleash": EVERY - {"sticky"},
-    "traefik-etcd": {"users", "sticky", "audience by host", "kept audiences", "sticky choice"},
+    "traefik-etcd": {
+        "users",
+        "sticky",
+        "audience by host",
+        "kept audiences",
+        "lanes",
+        "sticky choice",
+    },
 }
 
 

@@ -71,8 +71,8 @@ def test_json_is_a_catalog_too() -> None:
             "  a:\n    depend_on: []\n",
             (
                 "5: services.a.depend_on: got 'depend_on', expected one of the fields alerts, "
-                "depends_on, deploy, hooks, judge, metrics, mirror, needs, router, side_by_side, "
-                "strategy; "
+                "depends_on, deploy, hooks, judge, lane, metrics, mirror, needs, router, "
+                "side_by_side, strategy; "
                 "did you mean 'depends_on'?"
             ),
         ),

@@ -39,6 +39,7 @@ def test_defaults_know_what_services_know() -> None:
     assert set(Defaults.model_fields) == set(ServiceSpec.model_fields) - {
         "depends_on",
         "hooks",
+        "lane",
         "mirror",
         "needs",
         "side_by_side",
