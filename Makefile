@@ -13,6 +13,9 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?= --quick
 CHAOS_ARGS ?=
 FUZZ_ARGS ?=
+# What depends on Temporal itself rather than on what runs there.
+ON_CLUSTER := tests/engines tests/builds $(addprefix tests/workflows/test_, attributes.py finding.py \
+  cells.py history.py large.py queues.py release.py resets.py rollback.py)
 
 # A tool of the environment never asks, and never writes outside the checkout.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -57,8 +60,9 @@ coverage: install ## The same with coverage, which takes longer
 chaos: install ## Every fault on every release: table, and .cache/chaos.json (CHAOS_ARGS="--every 5")
 	$(call say,chaos: ingestion, rollback order, outages, and every kill point of four releases)
 	@$(PY) -m tests.chaos --json .cache/chaos.json $(CHAOS_ARGS)
-	$(call say,chaos: the long matrices of tests/workflows)
-	@$(PY) -m pytest -m long tests/workflows
+	$(call say,chaos: the long matrices of tests/workflows and the engine of production)
+	@$(PY) -m pytest -m long tests/workflows tests/engines
+	@$(PY) -m pytest -m "not long" --engine cluster $(ON_CLUSTER)
 
 .PHONY: fuzz
 fuzz: $(STAMP) ## Try many thousand odd inputs of each kind (FUZZ_ARGS="-k alerts")

@@ -10,6 +10,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from aviary.logs import configure_logs
+from tests.engines.names import CLUSTER, DEVELOPMENT
 from tests.limits import pytest_runtest_setup, pytest_runtest_teardown
 
 __all__ = ["pytest_runtest_setup", "pytest_runtest_teardown"]
@@ -17,6 +18,17 @@ __all__ = ["pytest_runtest_setup", "pytest_runtest_teardown"]
 # No deadline: on a busy machine one example may take seconds. The number of examples is the bound.
 settings.register_profile("aviary", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("aviary")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Which Temporal the tests run on."""
+    parser.addoption("--engine", choices=(DEVELOPMENT, CLUSTER), default=DEVELOPMENT)
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest) -> str:
+    """Which Temporal the tests run on."""
+    return str(request.config.getoption("--engine"))
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "kafka": ("tests/contract/kafka",),
     "fuzz": ("tests/fuzz",),
     "durability": ("tests/durability",),
+    "engines": ("tests/engines",),
     "browser": ("tests/browser",),
     "house": ("tests/house",),
     "deployers": ("tests/contract/deployers",),

@@ -27,6 +27,13 @@ RpsOption = Annotated[
 RouterOption = Annotated[
     str, typer.Option("--router", help="What users come through: envoy, haproxy or nginx.")
 ]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="What releases run on: development (one Temporal, a broker in memory) or cluster.",
+    ),
+]
 DeployerOption = Annotated[
     str,
     typer.Option(
@@ -66,6 +73,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
         bool,
         typer.Option("--keep-going", help="Start a part that dies again, rather than end all."),
     ] = False,
+    engine: EngineOption = "development",
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Start everything, print where it listens, and stay until Ctrl-C or SIGTERM.
@@ -84,7 +92,8 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
     if catalog is None and first:
         text = "--service: expected with --catalog alone; the shop begins with 1.0.0"
         raise CommandError(ExitCode.BAD_INPUT, text)
-    code = _run(_new_stack(folder, rps, catalog, first=first), stay, keep_going=keep_going)
+    stack = _new_stack(folder, rps, catalog, first=first, engine=engine)
+    code = _run(stack, stay, keep_going=keep_going)
     # Being stopped is how this command ends well.
     raise typer.Exit(0 if code == running.STOPPED else code)
 
@@ -154,13 +163,14 @@ def _new_stack(  # noqa: PLR0913, PLR0917 - what the commands vary
     router: str = "envoy",
     deployer: str = "",
     first: Mapping[str, str] | None = None,
+    engine: str = "development",
 ) -> Stack:
     from aviary.local import debian  # noqa: PLC0415 - heavy
     from aviary.local.docker_stack import DockerStack  # noqa: PLC0415
     from aviary.local.kubernetes_stack import KubernetesStack  # noqa: PLC0415
     from aviary.local.own import OwnStack  # noqa: PLC0415
     from aviary.local.ports import PortsError  # noqa: PLC0415
-    from aviary.local.stack import ENVOY, FRONTS, Stack  # noqa: PLC0415
+    from aviary.local.stack import ENGINES, ENVOY, FRONTS, Stack  # noqa: PLC0415
 
     if router not in FRONTS:
         expected = ", ".join(FRONTS)
@@ -172,13 +182,18 @@ def _new_stack(  # noqa: PLR0913, PLR0917 - what the commands vary
     if deployer and (deployer not in deployers or router != ENVOY):
         expected = f"{' or '.join(deployers)}, without --router"
         raise CommandError(ExitCode.BAD_INPUT, f"--deployer {deployer}: expected {expected}")
+    if engine not in ENGINES:
+        expected = ", ".join(ENGINES)
+        raise CommandError(ExitCode.BAD_INPUT, f"--engine {engine}: expected one of {expected}")
     cache, where = debian.cache_folder(), _new_folder(folder)
     try:
         if catalog is not None:
-            return OwnStack(where, cache, catalog=catalog, first=first or {}, rps=rps)
+            return OwnStack(
+                where, cache, catalog=catalog, first=first or {}, rps=rps, engine=engine
+            )
         if deployer:
             return deployers[deployer](where, cache, rps=rps)
-        return Stack(where, cache, rps=rps, router=router)
+        return Stack(where, cache, rps=rps, router=router, engine=engine)
     except PortsError as error:
         raise CommandError(ExitCode.BAD_INPUT, str(error)) from None
     except OSError as error:
@@ -189,6 +204,7 @@ def _run(stack: Stack, work: Work, *, keep_going: bool = False) -> int:
     from aviary.local import running  # noqa: PLC0415 - heavy
     from aviary.local.debian import DebianError  # noqa: PLC0415
     from aviary.local.docker import DockerError  # noqa: PLC0415
+    from aviary.local.engines import EngineError  # noqa: PLC0415
     from aviary.local.own import WrongServiceError  # noqa: PLC0415
     from aviary.local.parts import MissingPartError  # noqa: PLC0415
     from aviary.local.process import ChildFailedError  # noqa: PLC0415
@@ -199,7 +215,7 @@ def _run(stack: Stack, work: Work, *, keep_going: bool = False) -> int:
         )
     except WrongServiceError as error:
         raise CommandError(ExitCode.BAD_INPUT, str(error)) from None
-    except (ChildFailedError, DebianError, DockerError, MissingPartError) as error:
+    except (ChildFailedError, DebianError, DockerError, EngineError, MissingPartError) as error:
         raise CommandError(ExitCode.FAILURE, str(error), lines=True) from None
 
 

@@ -7,7 +7,7 @@ two seconds; with the two servers' own defaults it takes minutes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -37,17 +37,17 @@ class Rule:
 
 
 def prometheus(
-    targets: Mapping[str, str], router: Mapping[str, Any], alertmanager: str, rules: Path
+    targets: Mapping[str, Sequence[str]], router: Mapping[str, Any], alertmanager: str, rules: Path
 ) -> str:
     """Prometheus' configuration.
 
     Args:
-        targets: host:port by job name.
+        targets: each job's host:port, by its name.
         router: the job of the router.
         alertmanager: host:port.
         rules: the file with `alert_rules`.
     """
-    jobs = [dict(router), *(_job(name, target) for name, target in targets.items())]
+    jobs = [dict(router), *(_job(name, found) for name, found in targets.items())]
     document = {
         "global": {"scrape_interval": "1s", "scrape_timeout": "900ms", "evaluation_interval": "1s"},
         "rule_files": [str(rules)],
@@ -57,8 +57,8 @@ def prometheus(
     return json.dumps(document, indent=1)
 
 
-def _job(name: str, target: str) -> dict[str, Any]:
-    return {"job_name": name, "static_configs": [{"targets": [target]}]}
+def _job(name: str, targets: Sequence[str]) -> dict[str, Any]:
+    return {"job_name": name, "static_configs": [{"targets": list(targets)}]}
 
 
 def alert_rules(counted: Rule) -> str:

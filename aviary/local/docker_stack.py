@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -169,7 +169,7 @@ class DockerStack(Stack):
         await images.build(self._host, FIRST_VERSION, {})
         say(f"images: built after {time.monotonic() - began:.1f} s")
 
-    async def _prepare_shop(self) -> ChildSpec:
+    async def _prepare_shop(self) -> Sequence[ChildSpec]:
         settings = load_settings(connections_file=self._connections_file)
         connections = await asyncio.to_thread(read_connections, settings)
         catalog = await asyncio.to_thread(read_catalog, self.folder / "catalog.yaml", connections)
@@ -178,10 +178,11 @@ class DockerStack(Stack):
         self._deployers = Deployers(registry(), connections, owner_of(NO_CELL), shared)
         return await self.front.prepare({})
 
-    async def _start_shop(self, router: ChildSpec, say: Say) -> None:
+    async def _start_shop(self, router: Sequence[ChildSpec], say: Say) -> None:
         began = time.monotonic()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._start(router, say))
+            for spec in router:
+                group.create_task(self._start(spec, say))
             first = [group.create_task(self._put_up_first(name)) for name in DEPENDENCIES]
         states = [task.result() for task in first]
         for state in states:

@@ -11,7 +11,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -196,11 +196,12 @@ class KubernetesStack(Stack):
             }
             await self._apply(ROUTES, {"metadata": {"name": service}, "spec": route})
 
-    async def _prepare_shop(self) -> ChildSpec:
+    async def _prepare_shop(self) -> Sequence[ChildSpec]:
         return await self.front.prepare({})
 
-    async def _start_shop(self, router: ChildSpec, say: Say) -> None:
-        await self._start(router, say)
+    async def _start_shop(self, router: Sequence[ChildSpec], say: Say) -> None:
+        for spec in router:
+            await self._start(spec, say)
         self._is_routed.set()
 
     async def _start_aviary(self, say: Say) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from aviary.local import catalogs, instances, parts
 from aviary.local.fronts.envoy import EnvoyFront
 from aviary.local.process import ChildSpec
-from aviary.local.stack import Stack
+from aviary.local.stack import DEVELOPMENT, Stack
 from schemas.catalog_check import listed
 
 
@@ -27,13 +27,22 @@ class OwnStack(Stack):
         first: versions to begin with, by service. A service without one has its first deployment by
             a deploy event.
         rps: users' requests per second, for `/` of each service.
+        engine: as of `Stack`.
     """
 
-    def __init__(
-        self, folder: Path, cache: Path, *, catalog: Path, first: Mapping[str, str], rps: float
+    def __init__(  # noqa: PLR0913 - as of `Stack`
+        self,
+        folder: Path,
+        cache: Path,
+        *,
+        catalog: Path,
+        first: Mapping[str, str],
+        rps: float,
+        engine: str = DEVELOPMENT,
     ) -> None:
-        super().__init__(folder, cache, catalog=catalog, rps=rps)
-        self.front = EnvoyFront(self.folder, self.ports, health_path=None)
+        super().__init__(folder, cache, catalog=catalog, rps=rps, engine=engine)
+        further = self.engine.further_envoys
+        self.front = EnvoyFront(self.folder, self.ports, health_path=None, further_admins=further)
         self.first = first
         self._services: tuple[str, ...] = ()
 

@@ -66,11 +66,8 @@ class Ports:
         return cls(*(ports.take() for _ in cls.__dataclass_fields__))
 
     def addresses(self) -> dict[str, str]:
-        """What a person or a script wants to open, by name."""
+        """What a person or a script wants to open, by name; the engine has others."""
         return {
-            "temporal": f"{LOOPBACK}:{self.temporal}",
-            "temporal_ui": f"http://{LOOPBACK}:{self.temporal_ui}",
-            "kafka": f"{LOOPBACK}:{self.kafka}",
             "shop": f"http://{LOOPBACK}:{self.envoy}",
             "prometheus": f"http://{LOOPBACK}:{self.prometheus}",
             "alertmanager": f"http://{LOOPBACK}:{self.alertmanager}",

@@ -20,6 +20,7 @@ from aviary.local.ports import LOOPBACK
 from aviary.local.process import NotReady, Probe
 
 _OK: Final = 200
+_AGAIN_S: Final = 0.1
 
 
 def http(port: int, path: str) -> Probe:
@@ -32,6 +33,34 @@ def http(port: int, path: str) -> Probe:
             raise NotReady(f"GET {path} answers {response.status}: {said}")
 
     return probe
+
+
+def listens(port: int) -> Probe:
+    """Takes connections."""
+
+    async def probe() -> None:
+        await _listens(port)
+
+    return probe
+
+
+def both(one: Probe, other: Probe) -> Probe:
+    """Two questions, the second once the first is answered well."""
+
+    async def probe() -> None:
+        await one()
+        await other()
+
+    return probe
+
+
+async def until(probe: Probe) -> None:
+    """Ask again and again until the answer is that it is ready."""
+    while True:
+        try:
+            return await probe()
+        except (NotReady, OSError):
+            await asyncio.sleep(_AGAIN_S)
 
 
 def kafka(port: int) -> Probe:

@@ -55,6 +55,10 @@ class ChildSpec:
     """Whether its death ends the whole stack; one that is not is only reported."""
     outlives: bool = False
     """Whether it goes on when its parent dies, because it has to clean up then."""
+    user: int | None = None
+    """Numeric id of whom it runs as, and of its only group; None: as its parent does."""
+    ends_at: signal.Signals = signal.SIGTERM
+    """What asks it to end in order."""
 
 
 class Child:
@@ -156,12 +160,12 @@ class Supervisor:
         return child
 
     async def stop(self, name: str, *, grace: float | None = None) -> None:
-        """End one child: SIGTERM, then SIGKILL after the grace period; one unknown is ignored."""
+        """End one child in order, by SIGKILL after the grace period; one unknown is ignored."""
         child = self._children.get(name)
         if child is None:
             return
         child.expected_end = True
-        child.signal(signal.SIGTERM)
+        child.signal(child.spec.ends_at)
         try:
             await asyncio.wait_for(child.wait(), self._grace if grace is None else grace)
         except TimeoutError:
@@ -194,6 +198,9 @@ class Supervisor:
                 stderr=descriptor,
                 cwd=spec.cwd,
                 env={**_neutral_environment(), **spec.env},
+                user=spec.user,
+                group=spec.user,
+                extra_groups=None if spec.user is None else (),
                 start_new_session=True,  # a terminal's Ctrl-C is for the parent, which stops us
                 preexec_fn=None if spec.outlives else die_with(os.getpid()),
             )

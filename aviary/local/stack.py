@@ -15,7 +15,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -23,14 +23,14 @@ from typing import Any, Final, Self
 
 import httpx
 import yaml
-from temporalio.api.namespace.v1 import NamespaceConfig
-from temporalio.api.workflowservice.v1 import UpdateNamespaceRequest
 from temporalio.client import Client as TemporalClient
 
 from aviary.catalogs import read_catalog
 from aviary.converter import DATA_CONVERTER
 from aviary.local import catalogs, configs, debian, instances, parts
+from aviary.local.cluster import Cluster
 from aviary.local.deployed import Deployed
+from aviary.local.engines import SERVICES, Development, Engine
 from aviary.local.fronts.envoy import EnvoyFront
 from aviary.local.fronts.front import Front
 from aviary.local.fronts.haproxy import HaproxyFront
@@ -55,6 +55,10 @@ FRONTS: Final[Mapping[str, Callable[[Path, parts.Ports], Front]]] = {
     "traefik": TraefikFront,
 }
 """The routers that users can come through, by name."""
+DEVELOPMENT: Final = "development"
+CLUSTER: Final = "cluster"
+ENGINES: Final = (DEVELOPMENT, CLUSTER)
+"""What releases run on, by name."""
 
 Say = Callable[[str], None]
 
@@ -74,6 +78,7 @@ class Stack:
         rps: users' requests per second.
         router: what users come through.
         deploys: whether Aviary puts versions up, as processes, where the router is Envoy.
+        engine: what releases run on: one of `ENGINES`. That of a cluster needs Envoy.
     """
 
     deployer = ""
@@ -87,6 +92,7 @@ class Stack:
         rps: float = DEFAULT_RPS,
         router: str = ENVOY,
         deploys: bool = True,
+        engine: str = DEVELOPMENT,
     ) -> None:
         self.folder = folder.absolute()
         self.supervisor = Supervisor(self.folder)
@@ -103,8 +109,9 @@ class Stack:
         self.first: Mapping[str, str] = dict.fromkeys(DEPENDENCIES, FIRST_VERSION)
         """Versions that are up, and have all requests, when it has started; by service."""
         self._parts_up = AsyncExitStack()
-        self.front: Front = FRONTS[router](self.folder, self.ports)
-        self.pipeline = Pipeline(self.addresses["kafka"])
+        self.engine = self._engine(engine)
+        self.front: Front = self._front(router)
+        self.pipeline = Pipeline(self.engine.addresses["kafka"])
 
     async def __aenter__(self) -> Self:
         self._block = self._free.block()
@@ -116,7 +123,7 @@ class Stack:
         try:
             await self.pipeline.close()
             # First what speaks to the others, so that it can end in order.
-            for names in (("load",), ("bridge", "webhook", "worker")):
+            for names in (("load",), self._processes()):
                 await asyncio.gather(*(self.supervisor.stop(name) for name in names))
             await asyncio.to_thread(instances.end_all, self.folder)
             if self._deployed is not None:
@@ -129,12 +136,13 @@ class Stack:
     @property
     def addresses(self) -> dict[str, str]:
         """Where everything listens, by name."""
-        return {**self.ports.addresses(), **self.front.addresses}
+        return {**self.ports.addresses(), **self.engine.addresses, **self.front.addresses}
 
     @property
     def settings(self) -> dict[str, str]:
         """The environment under which Aviary's command line works on this stack."""
         found = parts.settings(self.ports, self.folder, self._token, self._deploy_token)
+        found |= self.engine.settings
         if not self.deploys:
             return found
         return {**found, "AVIARY_CONNECTIONS_FILE": str(self.folder / "connections.yaml")}
@@ -144,6 +152,7 @@ class Stack:
 
         Raises:
             debian.DebianError: Prometheus or Alertmanager could not be had.
+            engines.EngineError: what releases run on could not be had.
             ChildFailedError: a part did not come up; the text has the end of its log.
         """
         try:
@@ -289,13 +298,15 @@ class Stack:
         await self.supervisor.stop(name, grace=0.0)
 
     async def restart(self, name: str) -> None:
-        """Start one of worker, bridge and webhook (again)."""
-        await self.supervisor.start(parts.aviary(name, self.ports, self.settings))
+        """Start one of Aviary's processes (again), such as `worker`."""
+        specs = {spec.name: spec for spec in self.engine.services(self.settings)}
+        await self.supervisor.start(specs[name])
 
     # Starting.
 
     async def _start_all(self, say: Say) -> None:
         tools = await debian.install(self._cache)
+        await self.engine.install(say)
         await asyncio.to_thread(self._write_configuration)
         router = await self._prepare_shop()
         ports, folder = self.ports, self.folder
@@ -320,16 +331,28 @@ class Stack:
         say(f"{spec.name}: ready after {time.monotonic() - began:.1f} s")
 
     async def _start_aviary(self, say: Say) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._start(parts.temporal(self.ports, self.folder), say))
-            group.create_task(self._start(parts.kafka(self.ports), say))
+        await self.engine.start(lambda spec: self._start(spec, say))
         await self.pipeline.start()
-        await self._keep_histories()
         async with asyncio.TaskGroup() as group:
-            for name in ("worker", "bridge", "webhook"):
-                group.create_task(self._start(parts.aviary(name, self.ports, self.settings), say))
+            for spec in self.engine.services(self.settings):
+                group.create_task(self._start(spec, say))
 
-    async def _prepare_shop(self) -> ChildSpec:
+    def _processes(self) -> list[str]:
+        """Aviary's own processes that run."""
+        return [name for name in self.supervisor.children if name.partition("-")[0] in SERVICES]
+
+    def _engine(self, name: str) -> Engine:
+        if name == CLUSTER:
+            return Cluster(self.folder, self.ports, self._free, self._cache)
+        return Development(self.folder, self.ports)
+
+    def _front(self, router: str) -> Front:
+        if router == ENVOY:
+            further = self.engine.further_envoys
+            return EnvoyFront(self.folder, self.ports, further_admins=further)
+        return FRONTS[router](self.folder, self.ports)
+
+    async def _prepare_shop(self) -> Sequence[ChildSpec]:
         """Choose where the first versions are, or who does; the router, as it is started."""
         if self.deploys:
             await self._look_after_instances()
@@ -338,9 +361,10 @@ class Stack:
                 self._instances[service, version] = self._free.take()
         return await self.front.prepare(self._instances)
 
-    async def _start_shop(self, router: ChildSpec, say: Say) -> None:
+    async def _start_shop(self, router: Sequence[ChildSpec], say: Say) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._start(router, say))
+            for spec in router:
+                group.create_task(self._start(spec, say))
             if self._deployed is not None:
                 group.create_task(self._deployed.put_up(self.first))
             for (service, version), port in self._instances.items():
@@ -350,15 +374,6 @@ class Stack:
         if self._deployed is not None:
             await self._deployed.tell()
         say(f"{many(len(self.first), 'service')} ready")
-
-    async def _keep_histories(self) -> None:
-        """Remember finished releases for a week: a repeated deploy event must find its release."""
-        config = NamespaceConfig()
-        config.workflow_execution_retention_ttl.FromSeconds(7 * 24 * 3600)
-        client = await self.temporal()
-        await client.workflow_service.update_namespace(
-            UpdateNamespaceRequest(namespace=parts.NAMESPACE, config=config)
-        )
 
     def _shop(self, service: str, version: str, port: int, fault: Fault) -> ChildSpec:
         return parts.shop(service, version, port, self.ports.envoy, json.dumps(asdict(fault)))
@@ -379,10 +394,8 @@ class Stack:
         token.touch(mode=0o600)
         token.write_text(self._token)
         targets = {
-            "alertmanager": f"{LOOPBACK}:{ports.alertmanager}",
-            "worker": f"{LOOPBACK}:{ports.worker_metrics}",
-            "bridge": f"{LOOPBACK}:{ports.bridge_metrics}",
-            "webhook": f"{LOOPBACK}:{ports.webhook}",
+            "alertmanager": [f"{LOOPBACK}:{ports.alertmanager}"],
+            **self.engine.jobs(),
         }
         rules = folder / "rules.yml"
         rules.write_text(self.front.alert_rules())

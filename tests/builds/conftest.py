@@ -9,23 +9,19 @@ import pytest
 import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 
-from aviary.converter import DATA_CONVERTER
 from tests.builds.kit import Builds
-from tests.workflows.conftest import FAST_TIMERS, TEMPORAL
+from tests.engines.server import temporal
+from tests.workflows.conftest import QUICK_TIMERS
 
-SOON = [
-    *("--dynamic-config-value", 'matching.wv.VersionDrainageStatusRefreshInterval="1s"'),
-    *("--dynamic-config-value", 'matching.wv.VersionDrainageStatusVisibilityGracePeriod="1s"'),
-]
+SOON = {
+    "matching.wv.VersionDrainageStatusRefreshInterval": "1s",
+    "matching.wv.VersionDrainageStatusVisibilityGracePeriod": "1s",
+}
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def server() -> AsyncIterator[WorkflowEnvironment]:
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(TEMPORAL),
-        data_converter=DATA_CONVERTER,
-        dev_server_extra_args=[*FAST_TIMERS, *SOON],
-    ) as environment:
+async def server(engine: str) -> AsyncIterator[WorkflowEnvironment]:
+    async with temporal(engine, QUICK_TIMERS | SOON) as environment:
         yield environment
 
 

@@ -167,7 +167,10 @@ async def test_prometheus_accepts_its_configuration(
     front = FRONTS[name](tmp_path, Ports.choose(FreePorts()))
     (tmp_path / "rules.yml").write_text(front.alert_rules())
     text = configs.prometheus(
-        {"bridge": "127.0.0.1:9000"}, front.scrape(), "127.0.0.1:9093", Path("rules.yml")
+        {"bridge": ["127.0.0.1:9000", "127.0.0.1:9001"]},
+        front.scrape(),
+        "127.0.0.1:9093",
+        Path("rules.yml"),
     )
     (tmp_path / "prometheus.yml").write_text(text)
     code, said = await _promtool(tools, tmp_path, "check", "config", "prometheus.yml")

@@ -29,10 +29,11 @@ async def test_a_front_serves_and_tells_what_it_does(name: str, tmp_path: Path) 
         first = {("cart", OLD): versions.port(OLD)}
         async with Supervisor(tmp_path) as supervisor:
             try:
-                spec = await front.prepare(first)
+                specs = await front.prepare(first)
             except DebianError as error:
                 pytest.skip(str(error))
-            await supervisor.start(spec)
+            for spec in specs:
+                await supervisor.start(spec)
             await front.begin(first)
 
             answer = await fetch(ports.envoy, "/", headers={"host": "cart", "x-user-id": "a"})

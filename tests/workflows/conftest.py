@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 
-from aviary.converter import DATA_CONVERTER
+from tests.engines.server import TEMPORAL, temporal
 from tests.workflows.kit import World
 
-TEMPORAL = Path(sys.executable).parent / "temporal"
+__all__ = ["FAST_TIMERS", "QUICK_TIMERS", "TEMPORAL"]
+
 # The server's defaults add up to a second to every timer.
-FAST_TIMERS = ["--dynamic-config-value", 'history.timerProcessorMaxTimeShift="10ms"']
+QUICK_TIMERS = {"history.timerProcessorMaxTimeShift": "10ms"}
+FAST_TIMERS = [
+    word
+    for name, value in QUICK_TIMERS.items()
+    for word in ("--dynamic-config-value", f'{name}="{value}"')
+]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def server() -> AsyncIterator[WorkflowEnvironment]:
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(TEMPORAL),
-        data_converter=DATA_CONVERTER,
-        dev_server_extra_args=FAST_TIMERS,
-    ) as environment:
+async def server(engine: str) -> AsyncIterator[WorkflowEnvironment]:
+    async with temporal(engine, QUICK_TIMERS) as environment:
         yield environment
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,6 +46,8 @@ class EnvoyFront:
         ports: its ports.
         further_hosts: addresses to listen on beside loopback.
         health_path: what it asks instances for; None: a connection is enough.
+        further_admins: admin ports of further Envoys; all listen on the same port, and the kernel
+            gives each some of the connections.
     """
 
     title: Final = "Envoy"
@@ -55,16 +58,19 @@ class EnvoyFront:
         ports: parts.Ports,
         *further_hosts: str,
         health_path: str | None = _HEALTH,
+        further_admins: Sequence[int] = (),
     ) -> None:
         self._fleet = EnvoyFleet(folder / "envoy", health_path=health_path)
         self._health_path = health_path
         self._ports = ports
+        self._admins = (ports.envoy_admin, *further_admins)
         self._further_hosts = further_hosts
 
     @property
     def addresses(self) -> Mapping[str, str]:
-        """Its admin port."""
-        return {"envoy_admin": f"http://{LOOPBACK}:{self._ports.envoy_admin}"}
+        """The admin port of each."""
+        named = self._named("envoy_admin")
+        return {name.replace("-", "_"): f"http://{LOOPBACK}:{port}" for name, port in named}
 
     def catalog(self) -> dict[str, Any]:
         """Its folder, its admin port, and how it looks at instances."""
@@ -76,7 +82,7 @@ class EnvoyFront:
         """Its own path, and what is asked for alone."""
         return {
             "job_name": "envoy",
-            "static_configs": [{"targets": [f"{LOOPBACK}:{self._ports.envoy_admin}"]}],
+            "static_configs": [{"targets": [f"{LOOPBACK}:{port}" for port in self._admins]}],
             "metrics_path": "/stats/prometheus",
             "params": {"filter": [_METRICS]},
         }
@@ -85,19 +91,23 @@ class EnvoyFront:
         """From the counters of its clusters."""
         return configs.alert_rules(RULE)
 
-    async def prepare(self, instances: Instances) -> ChildSpec:
+    async def prepare(self, instances: Instances) -> Sequence[ChildSpec]:
         """Write its files: pools and first routes, which it finds as it starts."""
         fleet, ports = self._fleet, self._ports
-        bootstrap = await asyncio.to_thread(
-            fleet.bootstrap, ports.envoy_admin, ports.envoy, further_hosts=self._further_hosts
-        )
+        specs = []
+        for name, admin in self._named("envoy"):
+            bootstrap = await asyncio.to_thread(
+                fleet.bootstrap, admin, ports.envoy, further_hosts=self._further_hosts
+            )
+            spec = parts.envoy(replace(ports, envoy_admin=admin), bootstrap)
+            specs.append(replace(spec, name=name))
         pools = [_pool(service, version, port) for (service, version), port in instances.items()]
         await asyncio.to_thread(fleet.set_pools, pools)
         async with httpx.AsyncClient() as client:
             router = EnvoyRouter(fleet.directory, [*self.addresses.values()], client=client)
             for service, version in instances:
                 await router.register(service, version)
-        return parts.envoy(ports, bootstrap)
+        return specs
 
     async def begin(self, instances: Instances) -> None:
         """Wait until it sees all healthy."""
@@ -128,29 +138,36 @@ class EnvoyFront:
         return {}
 
     async def counts(self) -> Mapping[str, PoolCount]:
-        """Its counters of clusters."""
+        """The counters of clusters, of all together."""
         path = "/stats?format=json&filter=^cluster\\..*\\.upstream_rq_(completed|5xx)$"
-        response = await fetch(self._ports.envoy_admin, path)
-        values: dict[str, dict[str, int]] = {}
-        for stat in json.loads(response.body)["stats"]:
-            _, *pool, name = stat.get("name", ".").split(".")
-            if len(pool) == 1:  # not the part of it that was internal, or external
-                values.setdefault(pool[0], {})[name] = int(stat["value"])
+        values: dict[str, Counter[str]] = {}
+        for admin in self._admins:
+            response = await fetch(admin, path)
+            for stat in json.loads(response.body)["stats"]:
+                _, *pool, name = stat.get("name", ".").split(".")
+                if len(pool) == 1:  # not the part of it that was internal, or external
+                    values.setdefault(pool[0], Counter())[name] += int(stat["value"])
         return defaultdict(lambda: PoolCount(0, 0)) | {
-            pool: PoolCount(found.get("upstream_rq_completed", 0), found.get("upstream_rq_5xx", 0))
+            pool: PoolCount(found["upstream_rq_completed"], found["upstream_rq_5xx"])
             for pool, found in values.items()
         }
 
     async def _until_healthy(self, pools: Sequence[Pool]) -> None:
-        missing = {pool.name for pool in pools}
         deadline = time.monotonic() + _HEALTHY_WITHIN_S
-        while missing := await probes.unhealthy_pools(self._ports.envoy_admin, missing):
-            if time.monotonic() > deadline:
-                raise ChildFailedError(
-                    f"envoy: sees no healthy instance of {', '.join(sorted(missing))} "
-                    f"after {_HEALTHY_WITHIN_S:g} s"
-                )
-            await asyncio.sleep(_POLL_S)
+        for name, admin in self._named("envoy"):
+            missing = {pool.name for pool in pools}
+            while missing := await probes.unhealthy_pools(admin, missing):
+                if time.monotonic() > deadline:
+                    raise ChildFailedError(
+                        f"{name}: sees no healthy instance of {', '.join(sorted(missing))} "
+                        f"after {_HEALTHY_WITHIN_S:g} s"
+                    )
+                await asyncio.sleep(_POLL_S)
+
+    def _named(self, name: str) -> list[tuple[str, int]]:
+        """The admin ports, by a name that says whose each is."""
+        first, *others = self._admins
+        return [(name, first), *((f"{name}-{n}", port) for n, port in enumerate(others, start=2))]
 
 
 def weights_in(config: Mapping[str, Any], service: str) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -42,8 +42,8 @@ class Front(Protocol):
     def alert_rules(self) -> str:
         """One alert for every version of every service."""
 
-    async def prepare(self, instances: Instances, /) -> ChildSpec:
-        """Write what it is started with; the process."""
+    async def prepare(self, instances: Instances, /) -> Sequence[ChildSpec]:
+        """Write what it is started with; its processes."""
 
     async def begin(self, instances: Instances) -> None:
         """Once it runs: have it serve these, each service by the version given."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,7 +90,7 @@ class GatewayFront:
         """From the counters of Services."""
         return configs.alert_rules(_RULE)
 
-    async def prepare(self, _: Instances) -> ChildSpec:
+    async def prepare(self, _: Instances) -> Sequence[ChildSpec]:
         """The process; where instances are, the cluster tells it."""
         argv = (
             str(parts.traefik_program()),
@@ -107,7 +107,8 @@ class GatewayFront:
             "--log.level=ERROR",
         )
         probe = probes.http(self._ports.envoy_admin, "/api/overview")
-        return ChildSpec("traefik", argv, probe=probe, env={"KUBECONFIG": str(self._kubeconfig)})
+        env = {"KUBECONFIG": str(self._kubeconfig)}
+        return (ChildSpec("traefik", argv, probe=probe, env=env),)
 
     async def begin(self, instances: Instances) -> None:
         """Nothing: the first release gives each service its first route."""

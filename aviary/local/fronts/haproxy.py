@@ -91,7 +91,7 @@ class HaproxyFront:
         """From the counters of its backends."""
         return configs.alert_rules(_RULE)
 
-    async def prepare(self, instances: Instances) -> ChildSpec:
+    async def prepare(self, instances: Instances) -> Sequence[ChildSpec]:
         """Write its files, with all pools; the first routes it takes up while it runs."""
         root = await asyncio.to_thread(unpacked, "haproxy", "haproxy")
         directory = self._folder.directory
@@ -104,11 +104,13 @@ class HaproxyFront:
         text = _MAIN.format(stats=self._sockets / "admin.sock", host=LOOPBACK, metrics=metrics)
         main.write_text(text)
         words = [word for file in (main, *files) for word in ("-f", str(file))]
-        return ChildSpec(
-            "haproxy",
-            (str(root / "usr/sbin/haproxy"), "-W", "-S", self._master, *words),
-            env={"LD_LIBRARY_PATH": environment(root)["LD_LIBRARY_PATH"]},
-            probe=probes.http(metrics, "/metrics"),
+        return (
+            ChildSpec(
+                "haproxy",
+                (str(root / "usr/sbin/haproxy"), "-W", "-S", self._master, *words),
+                env={"LD_LIBRARY_PATH": environment(root)["LD_LIBRARY_PATH"]},
+                probe=probes.http(metrics, "/metrics"),
+            ),
         )
 
     async def begin(self, instances: Instances) -> None:

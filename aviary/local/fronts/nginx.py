@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -108,7 +108,7 @@ class NginxFront:
         """From what its Lua module counts."""
         return configs.alert_rules(_RULE)
 
-    async def prepare(self, _: Instances) -> ChildSpec:
+    async def prepare(self, _: Instances) -> Sequence[ChildSpec]:
         """Write its configuration; the versions are told to it while it runs."""
         root = await asyncio.to_thread(unpacked, "nginx", *PACKAGES)
         for name in ("state", "temp"):
@@ -126,11 +126,13 @@ class NginxFront:
         )
         config.write_text(text)
         program, log = str(root / "usr/sbin/nginx"), str(self._folder / "error.log")
-        return ChildSpec(
-            "nginx",
-            (program, "-p", str(self._folder), "-c", str(config), "-e", log),
-            env={"LD_LIBRARY_PATH": environment(root)["LD_LIBRARY_PATH"]},
-            probe=probes.http(self._ports.envoy_admin, "/metrics"),
+        return (
+            ChildSpec(
+                "nginx",
+                (program, "-p", str(self._folder), "-c", str(config), "-e", log),
+                env={"LD_LIBRARY_PATH": environment(root)["LD_LIBRARY_PATH"]},
+                probe=probes.http(self._ports.envoy_admin, "/metrics"),
+            ),
         )
 
     async def begin(self, instances: Instances) -> None:

@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -80,7 +80,7 @@ class TraefikFront:
         """From the counters of its services."""
         return configs.alert_rules(_RULE)
 
-    async def prepare(self, _: Instances) -> ChildSpec:
+    async def prepare(self, _: Instances) -> Sequence[ChildSpec]:
         """Make its folder; the versions are told to it while it runs."""
         self._folder.mkdir(parents=True, exist_ok=True)
         argv = (
@@ -98,7 +98,7 @@ class TraefikFront:
             "--log.level=ERROR",
         )
         probe = probes.http(self._ports.envoy_admin, "/api/overview")
-        return ChildSpec("traefik", argv, probe=probe)
+        return (ChildSpec("traefik", argv, probe=probe),)
 
     async def begin(self, instances: Instances) -> None:
         """Tell it where all are, and the first routes."""

@@ -1,4 +1,4 @@
-"""What `aviary local demo` says before it starts anything."""
+"""What `aviary local` says before it starts anything."""
 
 from __future__ import annotations
 
@@ -40,3 +40,10 @@ def test_where_there_can_be_no_docker_it_says_why(
     done = run("local", "demo", "--folder", tmp_path, "--deployer", "docker")
     assert done.exit_code == ExitCode.FAILURE
     assert "a Docker daemon needs root, and this is not root" in done.output
+
+
+def test_up_names_the_engines_that_there_are(run: Run, tmp_path: Path) -> None:
+    done = run("local", "up", "--folder", tmp_path, "--engine", "cassandra")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "--engine cassandra: expected one of development, cluster" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,3 @@
+"""What `pytest --engine` takes."""
+
+DEVELOPMENT, CLUSTER = "development", "cluster"

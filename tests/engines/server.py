@@ -1,0 +1,73 @@
+"""The Temporal that a test runs on: its development server, or two nodes of the production server.
+
+`pytest --engine cluster` has all tests that ask for the fixture `server` of `tests/workflows` or
+`tests/builds` run on two nodes on a PostgreSQL, behind the balancer.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from aviary.converter import DATA_CONVERTER
+from aviary.local import debian, parts
+from aviary.local.cluster import Cluster
+from aviary.local.ports import FreePorts
+from aviary.local.process import ChildSpec, Supervisor
+from tests.engines.names import CLUSTER
+from tests.engines.places import open_folder
+
+TEMPORAL: Final = Path(sys.executable).parent / "temporal"
+_FLAG: Final = "--dynamic-config-value"
+
+
+@asynccontextmanager
+async def temporal(engine: str, settings: Mapping[str, str]) -> AsyncIterator[WorkflowEnvironment]:
+    """A Temporal with a namespace.
+
+    Args:
+        engine: which one.
+        settings: run-time settings of it, each as YAML has it: `"10ms"`.
+    """
+    if engine == CLUSTER:
+        async with _cluster(settings) as environment:
+            yield environment
+        return
+    words = [w for name, value in settings.items() for w in (_FLAG, f'{name}="{value}"')]
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(TEMPORAL),
+        data_converter=DATA_CONVERTER,
+        dev_server_extra_args=words,
+    ) as environment:
+        yield environment
+
+
+@asynccontextmanager
+async def _cluster(settings: Mapping[str, str]) -> AsyncIterator[WorkflowEnvironment]:
+    free = FreePorts()
+    ports = parts.Ports.choose(free)
+    with open_folder() as folder:
+        made = Cluster(folder, ports, free, debian.cache_folder(), dynamic=settings)
+        await made.install(_say)
+        async with Supervisor(folder) as supervisor:
+
+            async def start(spec: ChildSpec) -> None:
+                await supervisor.start(spec)
+
+            await made.start_temporal(start)
+            client = await Client.connect(
+                made.addresses["temporal"],
+                namespace=parts.NAMESPACE,
+                data_converter=DATA_CONVERTER,
+            )
+            yield WorkflowEnvironment.from_client(client)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
