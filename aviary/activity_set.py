@@ -15,6 +15,7 @@ from activities.decided import DecidedActivities, went_final
 from activities.deploy import DeployActivities
 from activities.drift import DriftActivities, Known, Platforms
 from activities.hooks import HookActivities, no_door
+from activities.lease import LeaseActivities, asks
 from activities.observe import ObserveActivities
 from activities.preflight import PreflightActivities
 from activities.readiness import ReadinessActivities
@@ -105,6 +106,7 @@ def activity_set(client: Client, outside: Outside) -> ActivitySet:
             admission.wait_for_end,
             PreflightActivities(outside.alerts).preflight,
             ReadinessActivities(routers).ready,
+            LeaseActivities(routers, asks(client)).keep,
             HookActivities(outside.hooks, with_door=outside.with_door, deployer_for=deployers).call,
         ],
         deploying=[deploy.put_up, deploy.scale, deploy.count, deploy.recall, deploy.take_down],

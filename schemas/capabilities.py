@@ -18,7 +18,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from schemas.audience import Audience, AudienceBy, Condition, How
-from schemas.base import Model
+from schemas.base import Model, format_duration
 from schemas.route import Mirror, Route
 from schemas.sticky import StickyChoice
 
@@ -284,6 +284,11 @@ class Capabilities(Model):
     endpoints: bool = Field(
         default=False, description="Whether it can be told where the instances of a version are."
     )
+    leases: bool = Field(
+        default=False,
+        description="Whether a route with a canary can carry a lease, which its release renews and "
+        "a sentinel reads.",
+    )
     fence: Fence = Fence.READ_BACK
     platform_errors: tuple[PlatformError, ...] = ()
 
@@ -312,6 +317,8 @@ def lacking(route: Route, can: Capabilities) -> list[str]:
             found += untellable(audience, can)
     if route.kept and not can.audience_terms.kept:
         found.append(f"{len(route.kept) + 1} audiences at once: expected one")
+    if route.lease is not None and not can.leases:
+        found.append(f"lease of {format_duration(route.lease)}: expected none, it can carry none")
     if route.mirror is not None:
         found += (
             f"mirror to {route.mirror.version}: {one}" for one in _no_mirror(route.mirror, can)

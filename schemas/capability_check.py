@@ -8,6 +8,7 @@ from typing import Final
 
 from schemas.audience_spec import NamedAudience
 from schemas.audience_steps import told_weight
+from schemas.base import format_duration
 from schemas.capabilities import (
     Capabilities,
     Counting,
@@ -53,6 +54,9 @@ def check_able(  # noqa: PLR0913 - what it may ask for
     if lane and strategy.ramp is not None:
         yield Finding((*path, "ramp"), "a ramp", NO_RAMP)
     yield from _check_sticky(strategy, can, router, path)
+    if "lease" in strategy.model_fields_set and strategy.lease and not can.leases:
+        expected = f"off: with the router {router} a canary can have no lease"
+        yield Finding((*path, "lease"), format_duration(strategy.lease), expected)
     yield from _check_audiences(strategy, can, router, path, audiences)
     for index, step in enumerate(strategy.steps):
         at = (*path, "steps", index)
@@ -105,6 +109,11 @@ def unseen(judge: JudgeSpec, can: Capabilities, router: str) -> Iterator[str]:
         yield (
             f"the router {router} keeps a user on the version that was given first: a weight is a "
             "share of new users, and a smaller one takes nobody back before it is 0"
+        )
+    if not can.leases:
+        yield (
+            f"with the router {router} a canary has no lease: while Aviary is down it keeps its "
+            "requests, and the sentinel takes nothing back"
         )
     if judge.largest_user is not None and not can.sticky:
         yield (

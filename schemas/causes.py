@@ -25,5 +25,7 @@ class CauseKind(StrEnum):
     request was moved."""
     SUPERSEDED = "superseded"
     """A newer release of the same services takes its place, or asks for what was stable before."""
+    LEASE = "lease"
+    """The sentinel took it back, while nothing of its release was to be seen."""
     RELEASE = "release"
     """Another service of the same release went back."""

@@ -40,6 +40,8 @@ class Heard(StrEnum):
     """Somebody else has changed the route."""
     CANCELLED = "cancelled"
     """Somebody cancelled the canary in Temporal."""
+    SENTINEL = "sentinel"
+    """It had given stable everything, after too long without a sign of life."""
 
 
 _HEARD: Final = {
@@ -49,6 +51,7 @@ _HEARD: Final = {
     CauseKind.HOOK: Heard.HOOK,
     CauseKind.CANCELLED: Heard.CANCELLED,
     CauseKind.SUPERSEDED: Heard.ORDER,
+    CauseKind.LEASE: Heard.SENTINEL,
 }
 
 

@@ -173,6 +173,14 @@ class ServicePlan(Model):
     )
     config: Config = Field(default_factory=dict, description="As the deploy event says.")
 
+    @property
+    def lease(self) -> timedelta | None:
+        """How long its canary may go without a sign of life; None: for ever.
+
+        Where the strategy leaves it to the default, only a router that can carry one has it.
+        """
+        return (self.strategy.lease or None) if self.capabilities.leases else None
+
     def wanted(self, release: str, generation: int, instances: int) -> WantedVersion:
         """Its version as a deployer shall have it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final, NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -12,8 +13,9 @@ from schemas.audience import AudienceShare as AudienceShare  # noqa: PLC0414
 from schemas.audience import Condition as Condition  # noqa: PLC0414
 from schemas.audience import How as How  # noqa: PLC0414
 from schemas.audience import Match as Match  # noqa: PLC0414
-from schemas.base import Model, Percent, ServiceName, SomePercent, Version
+from schemas.base import Model, Percent, ServiceName, SomeDuration, SomePercent, Version
 from schemas.lane import Lane
+from schemas.outside import cut
 from schemas.sticky import Sticky
 
 MIRROR_HEADER: Final = "x-aviary-mirror"
@@ -21,6 +23,7 @@ MIRROR_HEADER: Final = "x-aviary-mirror"
 
 _ALL = 100.0
 _MOST_KEPT = 20
+_SAID_MOST = 300
 
 
 class Arm(Model):
@@ -101,6 +104,19 @@ class Route(Model):
         description="Grows with every write; a router refuses a smaller one (fencing).",
     )
     owner: str = Field(default="", description="Release id of the last writer; empty if none.")
+    lease: SomeDuration | None = Field(
+        default=None,
+        exclude_if=lambda one: one is None,
+        description="How long the canary may go without a sign of life of its release; then a "
+        "sentinel gives stable everything. None: for ever.",
+    )
+    taken_back: str = Field(
+        default="",
+        max_length=_SAID_MOST,
+        exclude_if=lambda said: not said,
+        description="Why the canary was taken back by another than its release, which still is "
+        "the owner; empty: it was not.",
+    )
 
     @classmethod
     def split(  # noqa: PLR0913 - what a route is
@@ -117,6 +133,7 @@ class Route(Model):
         mirror: Mirror | None = None,
         sticky: Sticky | None = None,
         lane: Lane | None = None,
+        lease: timedelta | None = None,
     ) -> Self:
         """A route from its canary's point of view.
 
@@ -132,6 +149,7 @@ class Route(Model):
             mirror: a version that gets copies.
             sticky: by what users stay with a version; None: as the router is set up.
             lane: of the release; None: it has none.
+            lease: how long the canary may go without a sign of life of its release.
 
         Raises:
             pydantic.ValidationError: a weight without a canary, or a value out of range.
@@ -154,7 +172,19 @@ class Route(Model):
             lane=lane,
             generation=generation,
             owner=owner,
+            lease=lease,
         )
+
+    def given_back(self, why: str) -> Route:
+        """The next route, in which stable has everything again: written by a sentinel.
+
+        Args:
+            why: for a person and for the release, which stays the owner.
+        """
+        back = Route.split(
+            self.service, self.stable, generation=self.generation + 1, owner=self.owner
+        )
+        return back.model_copy(update={"taken_back": cut(why, _SAID_MOST)})
 
     @property
     def stable(self) -> str:
@@ -201,7 +231,8 @@ class Route(Model):
         arms = ", ".join(f"{arm.version} {arm.weight:g} %" for arm in self.arms)
         if self.mirror is not None:
             arms += f", copies of {self.mirror.share:g} % to {self.mirror.version}"
-        return f"{arms} (generation {self.generation} of {self.owner or 'nobody'})"
+        said = f": {self.taken_back}" if self.taken_back else ""
+        return f"{arms} (generation {self.generation} of {self.owner or 'nobody'}{said})"
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -219,6 +250,10 @@ class Route(Model):
         whom = [self.audience, *(one.audience for one in self.kept)]
         if len(set(whom)) < len(whom):
             raise ValueError("kept: expected each audience once, and not that of the weight")
+        if self.lease is not None and self.canary is None:
+            raise ValueError("lease: expected none without a canary")
+        if self.taken_back and self.canary is not None:
+            raise ValueError("taken_back: expected none with a canary")
         if self.mirror is not None and self.mirror.version == self.stable:
             raise ValueError("mirror: expected a version other than stable")
         return self

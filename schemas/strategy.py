@@ -39,6 +39,7 @@ from schemas.catalog_check import (
 )
 from schemas.hooks import Hooks
 from schemas.judging import RampSpec
+from schemas.lease import DEFAULT, Lease
 from schemas.mirroring import check_switch, check_unseen_first, mixes_users
 from schemas.sticky import Sticky
 
@@ -253,6 +254,12 @@ class Strategy(Model):
         default=timedelta(minutes=1),
         description="With shrink_stable: how long the requests of a canary that goes back wait "
         "for stable to have its instances again. Then they come back all the same.",
+    )
+    lease: Lease = Field(
+        default=DEFAULT,
+        exclude_if=lambda one: one == DEFAULT,
+        description="How long a canary may go without a sign of life of its release until the "
+        "sentinel gives stable everything, 5s to 24h; off: for ever.",
     )
     hooks: Hooks = Field(
         default=(), description="Beside those of the catalog and of the service that has it."

@@ -32,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from activities.hooks import CALL_HOOK, HOOK_POLICY
     from activities.judge import JUDGE, JudgeResult, judge_policy
+    from activities.lease import KEEP_LEASE, KeepLease, lease_policy
     from activities.observe import SEE_BACK, SEE_POLICY, TrafficWindow
     from activities.policy import Policy
     from activities.preflight import PREFLIGHT, PREFLIGHT_POLICY, Firing
@@ -89,6 +90,7 @@ class Call(StrEnum):
     RECALL = "recall"
     SCALE = "scale"
     TAKE_DOWN = "take_down"
+    KEEP_LEASE = "keep_lease"
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,10 @@ def _ordering(request: Order, _: ServicePlan, __: Tuning) -> Policy:
     return ORDER_POLICY.longer(request.within)
 
 
+def _keeping(request: KeepLease, _: ServicePlan, __: Tuning) -> Policy:
+    return lease_policy(request.lease)
+
+
 def _fixed(policy: Policy) -> Callable[[Any, ServicePlan, Tuning], Policy]:
     return lambda _, __, ___: policy
 
@@ -172,6 +178,7 @@ CALLS: Final[Mapping[Call, CallSpec]] = {
     Call.CALL_HOOK: CallSpec(
         CALL_HOOK, HookAnswer, _fixed(HOOK_POLICY), waiting_queue, for_ever=False, writes=True
     ),
+    Call.KEEP_LEASE: CallSpec(KEEP_LEASE, Route, _keeping, waiting_queue, for_ever=False),
 }
 """The only place that says how a canary's activities are called."""
 

@@ -45,6 +45,7 @@ with workflow.unsafe.imports_passed_through():
         Command,
         EndOrder,
     )
+    from schemas.route import Route
     from workflows import describe
     from workflows.alerts import SeenAlerts, alerts_in, decide
     from workflows.calls import Calls
@@ -66,6 +67,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.hooks import Hooks
     from workflows.instances import Instances
     from workflows.judging import Judging
+    from workflows.lease import Lease
     from workflows.outbox import Reports
     from workflows.outcomes import INTERRUPTED, Outcome
     from workflows.stable_size import StableSize
@@ -118,6 +120,7 @@ class CanaryWorkflow(Commands):
         self._hooks = Hooks(
             start, self._reporter.steps, self._traffic, self._instances, calls, self._decisions
         )
+        self._lease = Lease(start.release, plan, self._traffic, calls, self._lost)
         self._told_back = False
         self._context = Context(
             start=start,
@@ -143,6 +146,8 @@ class CanaryWorkflow(Commands):
             How it ended. Trouble never raises: a canary that goes back is an outcome.
         """
         self._reports.start()
+        if self._plan.lease is not None:
+            self._keeping = asyncio.create_task(self._lease.keep())
         while True:
             await run_to_end(asyncio.create_task(self._carry_out()), self._cancelled)
             if not isinstance(self._decisions.now().under_way, HandOver):
@@ -303,6 +308,10 @@ class CanaryWorkflow(Commands):
         )
 
     # --- what comes in ---
+
+    def _lost(self, route: Route) -> None:
+        self._traffic.lost(route)
+        self._in_trouble(self._cause(CauseKind.LEASE, route.taken_back))
 
     def _cancelled(self) -> None:
         self._in_trouble(self._cause(CauseKind.CANCELLED, "the canary was cancelled"))

@@ -11,10 +11,10 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.standing import RegisterRoute
     from activities.traffic import ApplyRoute, ReadRoute
-    from adapters.errors import ForeignChange, HalfWritten
+    from adapters.errors import ForeignChange, HalfWritten, StaleGeneration
     from schemas.lane import Lane
     from schemas.mirroring import MirrorTerms
-    from schemas.release import CanaryState, ServicePlan, Tuning
+    from schemas.release import CanaryState, CauseKind, ServicePlan, Tuning
     from schemas.route import Mirror, Route
     from workflows.calls import Call, Calls, Stop, never, rest
     from workflows.outcomes import Failed, Stopped
@@ -165,6 +165,7 @@ class Traffic:
                 "kept": portion.kept,
                 "sticky": self._plan.strategy.sticky,
                 "lane": self._lane,
+                "lease": self._plan.lease,
             }
         )
         stopped = await self._apply(self.route, summary, stop, None if overrule else route)
@@ -172,7 +173,25 @@ class Traffic:
             self.route, self.began_at = route, began_at
         elif stopped is None:
             self.apart, self.whom, self.unlike = portion.apart, portion.whom, portion.unlike
+        elif isinstance(stopped, Failed) and stopped.error == StaleGeneration.__name__:
+            return await self._as_taken_back(stopped)
         return stopped
+
+    def lost(self, route: Route) -> None:
+        """A sentinel gave stable everything: nothing is left to be written."""
+        self.route = route
+        self.weight, self.apart, self.whom, self.unlike = 0.0, False, "", ""
+
+    async def _as_taken_back(self, refused: Failed) -> Failed:
+        """Why a newer route is there: where a sentinel wrote it, in its words."""
+        request = ReadRoute(router=self._plan.router, service=self._plan.service)
+        summary = f"{self._plan.service}: who wrote a newer route?"
+        answer = await self._calls.make(Call.READ_ROUTE, request, summary)
+        if not isinstance(answer, Route) or not answer.taken_back or answer.owner != self._release:
+            return refused
+        self.lost(answer)
+        told = {"kind": CauseKind.LEASE, "text": answer.taken_back}
+        return Failed(refused.cause.model_copy(update=told))
 
     @property
     def _lane(self) -> Lane | None:

@@ -6,7 +6,7 @@ for what a platform can't do. What puts versions up is another port (`adapters.p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
@@ -217,6 +217,40 @@ class ChangeDetector(Protocol):
         """
 
 
+class Leased(NamedTuple):
+    """A route whose canary has a lease, as it was read."""
+
+    route: Route
+    renewal: str
+    """Another one after each renewal; empty while there was none. It says nothing but that."""
+
+
+@runtime_checkable
+class LeaseStore(Protocol):
+    """Keeps, beside the routes, the signs of life of those who own them."""
+
+    async def renew(self, service: str) -> None:
+        """Leave a sign of life beside the route of a service; the route is not written.
+
+        Whoever calls has read the route, and owns it. Durable enough to be read by another
+        process; lost with a power cut, it is one renewal that was missed.
+
+        Raises:
+            Retryable: it could not be written.
+        """
+
+    async def leased(self, services: Collection[str]) -> Mapping[str, Leased]:
+        """The routes that have a lease, by service.
+
+        Args:
+            services: those that are asked for; what the router does not know is left out, and so
+                is a route that can't be read: it has to be mended by hand.
+
+        Raises:
+            Retryable: the router could not be asked.
+        """
+
+
 @dataclass(frozen=True)
 class Routing:
     """A router and what is beside it; None for what this platform can't do."""
@@ -229,6 +263,7 @@ class Routing:
     instances: Instances | None = None
     registrar: Registrar | None = None
     endpoints: EndpointWriter | None = None
+    leases: LeaseStore | None = None
     changes: ChangeDetector | None = None
     apart: ApartLocator | None = None
     """None: what no split sends to a version is measured under the version's own name."""
@@ -288,6 +323,7 @@ class Routing:
             (Instances, member, can.instances),
             (Registrar, member, can.registers),
             (EndpointWriter, member, can.endpoints),
+            (LeaseStore, member, can.leases),
         )
         for port, one, claimed in claims:
             if claimed and not isinstance(one, port):
@@ -303,6 +339,7 @@ class Routing:
             instances=member if can.instances and isinstance(member, Instances) else None,
             registrar=member if can.registers and isinstance(member, Registrar) else None,
             endpoints=member if can.endpoints and isinstance(member, EndpointWriter) else None,
+            leases=member if can.leases and isinstance(member, LeaseStore) else None,
             changes=member if isinstance(member, ChangeDetector) else None,
             apart=member if isinstance(member, ApartLocator) else None,
         )

@@ -104,11 +104,16 @@ def write_whole(path: Path, document: Any) -> None:
     write_text(path, json.dumps(document, separators=(",", ":")))  # no indent: C does it all
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     """Replace a file by a text, durably, so that a reader sees the old or the new one.
 
     A reader that watches the directory sees one rename into it. Readable for all, as the router may
     run as another user.
+
+    Args:
+        path: of the file.
+        text: what it shall be.
+        durable: whether it outlives a power cut; without, nothing waits for the disk.
 
     Raises:
         Retryable: nothing was replaced (disk full, directory gone), and nothing is left behind.
@@ -121,13 +126,15 @@ def write_text(path: Path, text: str) -> None:
                 file.write(content)
                 file.flush()
                 os.fchmod(file.fileno(), 0o644)
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             Path(temp).rename(path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 Path(temp).unlink()
             raise
-        _sync_directory(path.parent)
+        if durable:
+            _sync_directory(path.parent)
 
 
 def _sync_directory(directory: Path) -> None:

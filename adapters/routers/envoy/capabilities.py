@@ -46,6 +46,7 @@ CAPABILITIES: Final = Capabilities(
     instances=True,
     registers=True,
     endpoints=True,
+    leases=True,
     fence=Fence.LOCK,
     platform_errors=(
         PlatformError(status=503, when="no instance took the request, or it broke", counted=True),

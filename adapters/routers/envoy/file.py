@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from adapters.routers.envoy.routes import (
     Domains,
     host_in,
     is_changed,
+    leased_in,
     route_in,
     sealed,
     split_in,
@@ -76,6 +78,17 @@ class RouteFile:
         config = self._config()
         self._refuse_unmarked(config, service)
         return known(route_in(config, service), service)
+
+    def leased(self, services: Collection[str]) -> list[Route]:
+        """The routes of these services that have a lease; one that is damaged is left out."""
+        config = self._config()
+        found = []
+        for service in leased_in(config).intersection(services):
+            with contextlib.suppress(Retryable):
+                route = route_in(config, service)
+                if route is not None and route.lease is not None:
+                    found.append(route)
+        return found
 
     def register(self, route: Route) -> Route:
         """Add a route for a service that has none; return the route it has.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 
 from adapters.errors import Retryable
+from adapters.ports import Leased
 from adapters.routers.endpoint_fence import Order
 from adapters.routers.envoy.admin import EnvoyAdmin
 from adapters.routers.envoy.capabilities import CAPABILITIES
@@ -28,6 +29,7 @@ from adapters.routers.envoy.file import RouteFile
 from adapters.routers.envoy.names import apart_name, pool_name
 from adapters.routers.envoy.routes import Domains, clusters_of, local_domains
 from adapters.routers.fence import change_in, check_able, overtaken
+from adapters.routers.lease_folder import LeaseFolder
 from schemas.deployment import Endpoint, Endpoints
 from schemas.route import Confirmation, Health, Route
 
@@ -90,6 +92,7 @@ class EnvoyRouter:
         if not admin_urls:
             raise ValueError("admin_urls: expected the address of at least one Envoy")
         self._file = RouteFile(directory, domains, pace.lock_within)
+        self._leases = LeaseFolder(directory)
         self._endpoints = EndpointFile(directory, health_path, pace.lock_within)
         self._admins = [EnvoyAdmin(url, client, pace.answer_within) for url in admin_urls]
         self._pace = pace
@@ -137,6 +140,15 @@ class EnvoyRouter:
     async def changed(self, route: Route) -> str:
         """What the file has, where somebody else has written in it."""
         return await asyncio.to_thread(change_in, partial(self._file.check, route, route))
+
+    async def renew(self, service: str) -> None:
+        """Leave a sign of life in a file of its own, which no Envoy reads (see the port)."""
+        await asyncio.to_thread(self._leases.renew, service)
+
+    async def leased(self, services: Collection[str]) -> Mapping[str, Leased]:
+        """The routes that have a lease, of one reading of the file (see the port)."""
+        routes = await asyncio.to_thread(self._file.leased, services)
+        return await asyncio.to_thread(self._leases.beside, routes)
 
     async def requests(self, service: str) -> Mapping[str, int]:
         """Requests sent so far to the instances of each version, over all Envoys.

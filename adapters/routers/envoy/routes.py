@@ -166,6 +166,11 @@ def route_in(config: Mapping[str, Any], service: str) -> Route | None:
         raise Retryable(f"virtual host {service}: expected Aviary's route: {error}") from error
 
 
+def leased_in(config: Mapping[str, Any]) -> frozenset[str]:
+    """The services whose route has a lease, by their mark alone."""
+    return frozenset(name for name, tag in tags_in(config).items() if "lease" in tag)
+
+
 def host_in(config: Mapping[str, Any], service: str) -> Mapping[str, Any] | None:
     """The virtual host of a service, whoever wrote it."""
     hosts: Sequence[Mapping[str, Any]] = config.get("virtual_hosts", [])

@@ -25,5 +25,8 @@ MEMORY: Final = RouterKind[NoOptions, Connection](
     name="memory",
     text="Keeps routes in memory and moves no traffic: for tests and first steps.",
     make=_make,
-    capabilities=CAPABILITIES.model_copy(update={"counts": Counting.NONE, "instances": False}),
+    # No sentinel of another process could see its leases.
+    capabilities=CAPABILITIES.model_copy(
+        update={"counts": Counting.NONE, "instances": False, "leases": False}
+    ),
 )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from itertools import count
 from typing import Final
 
 from adapters.errors import AdapterError
-from adapters.ports import Routing
+from adapters.ports import Leased, Routing
 from adapters.routers.endpoint_fence import Order, check_order, check_unused, in_use
 from adapters.routers.fence import check_able, check_generation, check_over, check_pools, known
 from schemas.audience import MOST_MATCHES, Audience, AudienceBy, Condition, How
@@ -60,6 +60,7 @@ CAPABILITIES: Final = Capabilities(
     instances=True,
     registers=True,
     endpoints=True,
+    leases=True,
     fence=Fence.LOCK,
 )
 
@@ -101,6 +102,7 @@ class MemoryRouter:
         self._faults: deque[Fault] = deque()
         self._down: set[tuple[str, str]] = set()
         self._told: dict[str, dict[str, Endpoints]] = defaultdict(dict)
+        self._renewals: Counter[str] = Counter()
         self._users: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
         self.copies: dict[str, Counter[str]] = defaultdict(Counter)
         """Requests that were copied, by service and version."""
@@ -217,6 +219,18 @@ class MemoryRouter:
 
     async def aclose(self) -> None:
         """It holds nothing."""
+
+    async def renew(self, service: str) -> None:
+        """Leave a sign of life (see the port)."""
+        self._renewals[service] += 1
+
+    async def leased(self, services: Collection[str]) -> Mapping[str, Leased]:
+        """The routes that have a lease (see the port)."""
+        return {
+            service: Leased(route, str(self._renewals[service] or ""))
+            for service, route in self._routes.items()
+            if service in services and route.lease is not None
+        }
 
     async def put_endpoints(
         self, service: str, version: str, endpoints: Sequence[Endpoint], generation: int

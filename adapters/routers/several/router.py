@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from adapters.errors import AdapterError, ForeignChange, UnknownRoute
-from adapters.ports import Part, Routing
+from adapters.ports import Leased, Part, Routing
 from adapters.routers.endpoint_fence import Order, check_unused
 from adapters.routers.fence import check_able, check_generation
 from adapters.routers.several.choosing import (
@@ -185,6 +185,25 @@ class SeveralRouters:
                 with _named(part):
                     await in_all(part.routing.registrar).register(service, version)
         return await self.read(service)
+
+    async def renew(self, service: str) -> None:
+        """Leave a sign of life with each of them."""
+        await self._all(lambda part: in_all(part.routing.leases).renew(service))
+
+    async def leased(self, services: Collection[str]) -> Mapping[str, Leased]:
+        """The routes that have a lease with any of them, the newest of each, and all renewals."""
+        found = await self._all(lambda part: in_all(part.routing.leases).leased(services))
+        there: dict[str, list[Leased]] = {}
+        for one in found:
+            for service, leased in one.items():
+                there.setdefault(service, []).append(leased)
+        return {
+            service: Leased(
+                max((one.route for one in each), key=lambda route: route.generation),
+                "|".join(one.renewal for one in each),
+            )
+            for service, each in there.items()
+        }
 
     async def put_endpoints(
         self, service: str, version: str, endpoints: Sequence[Endpoint], generation: int

@@ -22,6 +22,7 @@ EVERY = frozenset(
         "instances",
         "registers",
         "endpoints",
+        "leases",
     }
 )
 
@@ -41,6 +42,7 @@ def claimed(can: Capabilities) -> frozenset[str]:
         "instances": can.instances,
         "registers": can.registers,
         "endpoints": can.endpoints,
+        "leases": can.leases,
     }
     by = {f"forced by {one}" for one in can.forced} | {
         f"audience by {one}" for one in can.audiences

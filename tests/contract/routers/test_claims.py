@@ -56,9 +56,15 @@ LACKING = {
     },
 }
 
+LEASING = {"memory", "several", "envoy", "envoy-ads"}
+
 
 def test_each_router_claims_what_it_did_before() -> None:
-    assert {name: EVERY - claimed(can) for name, can in SUBJECTS.items()} == LACKING
+    lacking = {
+        name: lacks | ({"leases"} - ({"leases"} if name in LEASING else set()))
+        for name, lacks in LACKING.items()
+    }
+    assert {name: EVERY - claimed(can) for name, can in SUBJECTS.items()} == lacking
 
 
 def test_every_kind_there_is_takes_part_and_shows_what_it_claims() -> None:
