@@ -37,6 +37,12 @@ Lease = Annotated[
     timedelta,
     BeforeValidator(_read),
     PlainSerializer(_written, return_type=str),
-    WithJsonSchema({"anyOf": [DURATION_SCHEMA, {"enum": ["off", False]}]}),
+    WithJsonSchema(
+        {
+            "description": DURATION_SCHEMA["description"],
+            "pattern": f"^(off|{DURATION_SCHEMA['pattern'].strip('^$')})$",
+            "anyOf": [{"type": "string"}, {"const": False}],
+        }
+    ),
 ]
 """A length of time from 5s to 24h, or `off`, which is 0."""

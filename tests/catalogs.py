@@ -22,12 +22,18 @@ from schemas.catalog_file import Check
 from schemas.router_spec import KINDS, RouterSpec
 
 MEMORY = RouterSpec(kind="memory")
-COUNTING = replace(MEMORY_KIND, name="counting", capabilities=CAPABILITIES)
+COUNTING = replace(
+    MEMORY_KIND,
+    name="counting",
+    capabilities=CAPABILITIES.model_copy(update={"leases": False}),
+)
 """The memory router with traffic that is counted, as tests of ramps need it."""
+LEASING = replace(MEMORY_KIND, name="leasing", capabilities=CAPABILITIES)
+"""The same, whose canaries have a lease."""
 
 
 def make(document: Any, connections: Mapping[str, Connection] = NO_CONNECTIONS) -> Catalog:
-    """Make a catalog of plain data, in which there is the kind `counting` as well."""
+    """Make a catalog of plain data, in which there are the kinds of this module as well."""
     known = _with_counting(registry())
     return Catalog.model_validate(document, context={KINDS: CatalogKinds(known, connections)})
 
@@ -35,7 +41,7 @@ def make(document: Any, connections: Mapping[str, Connection] = NO_CONNECTIONS) 
 @cache
 def _with_counting(_: Registry) -> Registry:
     """One for as long as the same packages are there."""
-    routers = (*kinds.ROUTERS, COUNTING)
+    routers = (*kinds.ROUTERS, COUNTING, LEASING)
     return Registry(routers, kinds.METRICS, kinds.NOTIFIERS, kinds.DEPLOYERS, kinds.HOOKS)
 
 

@@ -1,4 +1,4 @@
-"""`aviary worker|bridge|webhook|serve`: the long-running processes, until SIGTERM or SIGINT."""
+"""`aviary worker|bridge|webhook|serve|sentinel`: long-running processes until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command()(bridge)
     app.command()(webhook)
     app.command()(serve)
+    app.command()(sentinel)
 
 
 def worker(address: AddressOption = None, namespace: NamespaceOption = None) -> None:
@@ -76,6 +77,13 @@ def serve(
         run_webhook,
     ]
     run_process(parts, settings, "serve")
+
+
+def sentinel(catalog: CatalogOption = None) -> None:
+    """Give stable everything where a release shows no sign of life; needs the routers alone."""
+    from aviary.sentinel.run import run_sentinel  # noqa: PLC0415
+
+    run_process([run_sentinel], settings_of(catalog), "sentinel")
 
 
 def settings_of(

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from aviary.bridge.metrics import BridgeMetrics
 from aviary.local import debian
+from aviary.sentinel.metrics import SentinelMetrics
 from aviary.telemetry.ports import WorkerMetrics
 from aviary.webhook_metrics import WebhookMetrics
 
@@ -123,6 +124,7 @@ def test_dashboard_and_alerts_ask_for_metrics_that_there_are() -> None:
     WorkerMetrics(registry)
     BridgeMetrics(registry)
     WebhookMetrics(registry)
+    SentinelMetrics(registry)
     families = {metric.name for metric in registry.collect()}
     there = names(registry) | ELSEWHERE | families | {f"{one}_total" for one in families}
     there |= {f"{one}_{end}" for one in families for end in ("bucket", "count", "sum")}
@@ -138,5 +140,6 @@ def test_dashboard_and_alerts_ask_for_metrics_that_there_are() -> None:
 def test_every_metric_is_described() -> None:
     registry = CollectorRegistry()
     WorkerMetrics(registry)
+    SentinelMetrics(registry)
     for metric in registry.collect():
         assert f"`{metric.name}" in OBSERVE, metric.name

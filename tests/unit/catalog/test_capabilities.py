@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from schemas.base import format_duration
 from schemas.capabilities import (
     Capabilities,
     Counting,
@@ -128,14 +132,44 @@ def test_a_ramp_within_what_the_router_can_do_is_fine() -> None:
 
 
 def test_what_can_t_be_seen_is_said() -> None:
-    blind = Capabilities(weights=ALB)
+    blind = Capabilities(weights=ALB, leases=True)
     texts = list(unseen(JudgeSpec(largest_user=10), blind, "alb"))
     assert ["counts no requests" in texts[0], "judge.largest_user" in texts[1]] == [True, True]
-    late = Capabilities(weights=ALB, counts=Counting.METRICS)
+    late = Capabilities(weights=ALB, counts=Counting.METRICS, leases=True)
     (text,) = unseen(JudgeSpec(), late, "alb")
     assert "counted by the metrics source, and late" in text
-    seeing = Capabilities(weights=ALB, counts=Counting.ROUTER, sticky=(StickyBy.COOKIE,))
+    seeing = Capabilities(
+        weights=ALB, counts=Counting.ROUTER, sticky=(StickyBy.COOKIE,), leases=True
+    )
     assert list(unseen(JudgeSpec(largest_user=10), seeing, "alb")) == []
+    (text,) = unseen(JudgeSpec(), seeing.model_copy(update={"leases": False}), "alb")
+    assert "with the router alb a canary has no lease" in text
+
+
+STEPS = {"steps": [50]}
+
+
+@pytest.mark.parametrize("lease", ["30s", "60s", "24h"])
+def test_a_lease_that_is_asked_for_needs_a_router_that_can_carry_it(lease: str) -> None:
+    asked = Strategy.model_validate({**STEPS, "lease": lease})
+    (found,) = check_able(asked, Capabilities(weights=ALB), "alb")
+    assert (found.path, found.value) == (("lease",), format_duration(asked.lease))
+    assert "off: with the router alb a canary can have no lease" in found.expected
+    assert list(check_able(asked, Capabilities(weights=ALB, leases=True), "alb")) == []
+
+
+@pytest.mark.parametrize("said", [{}, {"lease": "off"}, {"lease": False}])
+def test_a_lease_that_is_not_asked_for_is_no_fault_of_the_router(said: dict[str, Any]) -> None:
+    asked = Strategy.model_validate({**STEPS, **said})
+    assert list(check_able(asked, Capabilities(weights=ALB), "alb")) == []
+    again = Strategy.model_validate_json(asked.model_dump_json())
+    assert again.lease == asked.lease == (timedelta(0) if said else timedelta(seconds=60))
+
+
+@pytest.mark.parametrize("lease", ["4s", "0s", "25h", True, "on", None, 60, -1, "60", [], "1e9s"])
+def test_a_lease_is_a_duration_within_bounds_or_off(lease: Any) -> None:
+    with pytest.raises(ValidationError):
+        Strategy.model_validate({**STEPS, "lease": lease})
 
 
 def test_a_route_names_all_that_the_router_can_t_do() -> None:

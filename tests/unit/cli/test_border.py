@@ -177,6 +177,7 @@ OWN_INPUT = {
     "bridge",
     "webhook",
     "serve",
+    "sentinel",
     "token new",
     "watch kubernetes",
     "local up",

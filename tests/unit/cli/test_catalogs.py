@@ -180,6 +180,8 @@ def test_validate_says_yes(run: Run, catalog: Path) -> None:
         f"{catalog}: judged by time alone (metrics: []): cart, ledger, shop\n"
         f"{catalog}: note: the router memory counts no requests: whether the canary gets its "
         "share, and whether requests stop after a rollback, is not seen\n"
+        f"{catalog}: note: with the router memory a canary has no lease: while Aviary is down it "
+        "keeps its requests, and the sentinel takes nothing back\n"
     )
 
 
@@ -194,7 +196,8 @@ def test_validate_notes_what_can_t_be_seen_with_a_router(
     table = run("validate", path)
     assert (table.exit_code, table.stdout.count(f"{path}: note: {note}")) == (0, 1)
     (found,) = json.loads(run("validate", path, "--format", "json").stdout)
-    assert [one.startswith(note) for one in found["notes"]] == [True]
+    assert [one.startswith(note) for one in found["notes"]] == [True, False]
+    assert "with the router acme a canary has no lease" in found["notes"][1]
 
 
 def test_validate_looks_at_all_files_and_fails_if_one_is_wrong(
