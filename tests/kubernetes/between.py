@@ -50,7 +50,7 @@ class Request:
 
 _PLURALS = {
     "pods", "deployments", "services", "leases", "events", "podtemplates", "statefulsets",
-    "horizontalpodautoscalers",
+    "horizontalpodautoscalers", "configmaps",
 }  # fmt: skip
 
 

@@ -7,7 +7,6 @@ import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -22,6 +21,7 @@ from aviary.local.kubernetes.cluster import Cluster
 from schemas.deployment import Trouble
 from tests.contract.deployers.orders import LONGEST_S, Reports, begin, put_up, stop
 from tests.contract.deployers.subjects import NEW, OWNER, free, names
+from tests.kubernetes.accounts import ACCOUNTS, account, pairs, rules_of
 from tests.kubernetes.between import Answer, Between, Cut, Request, between
 from tests.kubernetes.shop import KubernetesSubject
 
@@ -37,11 +37,8 @@ BINDINGS = Resource(
     "validatingadmissionpolicybindings",
     namespaced=False,
 )
-ACCOUNTS = Resource("v1", "ServiceAccount", "serviceaccounts")
-ROLES = Resource("rbac.authorization.k8s.io/v1", "Role", "roles")
-ROLE_BINDINGS = Resource("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
 APPLIED = ("deployments", "services", "horizontalpodautoscalers")
-PAGE = Path(__file__).parents[2] / "docs/how-to/kubernetes.md"
+RULES = rules_of("kubernetes")
 
 
 @pytest.fixture
@@ -242,14 +239,14 @@ async def test_a_token_that_expires_is_told_of_and_the_next_one_goes_on(
     proxy: Between, subject: KubernetesSubject, tmp_path: Path
 ) -> None:
     path = tmp_path / "account"
-    path.write_text(await account(subject))
+    path.write_text(await account(subject.client, subject.namespace, RULES))
     deployer = deployer_of(proxy.connection(subject.namespace, token_file=str(path)))
     state = await put_up(deployer, subject.wanted("expired", NEW, 1))
     await subject.client.delete(ACCOUNTS, "aviary", subject.namespace)
     try:
         refused = await until_refused(deployer)
         assert path.read_text() not in refused
-        path.write_text(await account(subject))
+        path.write_text(await account(subject.client, subject.namespace, RULES))
         assert list(await deployer.versions("expired")) == [state]
     finally:
         await deployer.aclose()
@@ -266,34 +263,11 @@ async def until_refused(deployer: KubernetesDeployer) -> str:
             await asyncio.sleep(0.2)
 
 
-def rules() -> list[dict[str, Any]]:
-    """The Role of the how-to."""
-    blocks = PAGE.read_text().split("```yaml\n")[1:]
-    found = (yaml.safe_load(block.split("```")[0]) for block in blocks)
-    role = next(one for one in found if one.get("kind") == "Role")
-    return list(role["rules"])
-
-
-async def account(subject: KubernetesSubject, allowed: list[dict[str, Any]] | None = None) -> str:
-    """The token of an account that has the Role of the how-to, or another one."""
-    about, client = {"metadata": {"name": "aviary"}}, subject.client
-    await client.apply(ACCOUNTS, about, subject.namespace)
-    await client.apply(ROLES, {**about, "rules": allowed or rules()}, subject.namespace)
-    whom = {"kind": "ServiceAccount", "name": "aviary", "namespace": subject.namespace}
-    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "aviary"}
-    await client.apply(
-        ROLE_BINDINGS, {**about, "subjects": [whom], "roleRef": ref}, subject.namespace
-    )
-    asked = {**about, "spec": {"expirationSeconds": 600}}
-    made = await client.create(ACCOUNTS, asked, subject.namespace, "token")
-    return str(made["status"]["token"])
-
-
 async def test_the_role_of_the_how_to_is_enough_and_nothing_in_it_is_too_much(
     proxy: Between, subject: KubernetesSubject, tmp_path: Path
 ) -> None:
     path = tmp_path / "account"
-    path.write_text(await account(subject))
+    path.write_text(await account(subject.client, subject.namespace, RULES))
     connection = proxy.connection(subject.namespace, token_file=str(path))
     later = datetime.now(UTC) + timedelta(days=31)
     deployer, old = (
@@ -308,13 +282,7 @@ async def test_the_role_of_the_how_to_is_enough_and_nothing_in_it_is_too_much(
         await old.aclose()
     used = {(one.resource, one.verb) for one in proxy.asked}
     used |= {(resource, "create") for resource in APPLIED}
-    allowed = {
-        (resource, verb)
-        for rule in rules()
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
-    assert used == allowed
+    assert used == pairs(RULES)
 
 
 async def whole_life(deployer: KubernetesDeployer, subject: KubernetesSubject) -> None:
@@ -360,9 +328,9 @@ async def test_a_verb_that_no_request_shows_is_needed_as_well(
         {**rule, "verbs": [verb for verb in rule["verbs"] if verb != "create"]}
         if resource in rule["resources"]
         else rule
-        for rule in rules()
+        for rule in RULES
     ]
-    path.write_text(await account(subject, lacking))
+    path.write_text(await account(subject.client, subject.namespace, lacking))
     said = {"server": cluster.server, "ca_file": cluster.authority, "token_file": str(path)}
     deployer = deployer_of(
         KubernetesConnection.model_validate({**said, "namespace": subject.namespace})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import ssl
 import time
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,6 +39,8 @@ from schemas.event_kinds import EventType
 from schemas.events import CloudEvent
 from tests.contract.kafka.parts import Broker
 from tests.contract.kafka.servers import broker
+from tests.kubernetes.accounts import account, pairs, rules_of
+from tests.kubernetes.between import between
 
 __all__ = ["broker"]
 
@@ -64,14 +67,17 @@ class Watched:
 
     def __init__(self, cluster: Cluster, namespace: str, broker: Broker, folder: Path) -> None:
         self.namespace, self.broker, self._folder = namespace, broker, folder
+        self.cluster = cluster
         self.client = KubernetesClient(cluster.connection(namespace), manager="kubectl")
         (folder / "catalog.yaml").write_text(CATALOG)
-        said = {
-            "kind": "kubernetes",
-            "kubeconfig": str(cluster.kubeconfig),
-            "namespace": namespace,
-        }
-        (folder / "connections.yaml").write_text(yaml.safe_dump({"shop": said}))
+        self.connect({"kubeconfig": str(cluster.kubeconfig)})
+
+    def connect(self, said: Json) -> None:
+        """Reach the API server so from now on."""
+        written = yaml.safe_dump(
+            {"shop": {"kind": "kubernetes", "namespace": self.namespace} | said}
+        )
+        (self._folder / "connections.yaml").write_text(written)
 
     def settings(self, **more: Any) -> Settings:
         return Settings(
@@ -311,3 +317,38 @@ async def test_two_watchers_ask_for_one_release_and_nothing_is_lost_without_kafk
     for found in (first, second):
         assert len({json.dumps(one) for one in found}) == 1
     assert first[0]["id"] != second[0]["id"]
+
+
+async def test_the_role_of_the_how_to_is_enough_and_nothing_in_it_is_too_much(
+    watched: Watched, tmp_path: Path
+) -> None:
+    rules = rules_of("gitops")
+    token = tmp_path / "token"
+    token.write_text(await account(watched.client, watched.namespace, rules))
+    context = ssl.create_default_context(cafile=str(watched.cluster.authority))
+    async with between(watched.cluster.server, context) as proxy:
+        watched.connect({"server": proxy.url, "token_file": str(token)})
+        async with watched.running():
+            good = template("checkout", "1")
+            pods = {"metadata": good["metadata"], "template": good["spec"]["template"]}
+            await watched.apply(POD_TEMPLATES, pods)
+            for number in ("1", "2"):
+                await watched.apply(DEPLOYMENTS, template("cart", number))
+                await watched.has("cart", "Requested")
+            await watched.has("checkout", "Requested", POD_TEMPLATES)
+
+            async def is_told() -> bool:
+                return "ReleaseRequested" in await watched.reasons("cart")
+
+            await until(is_told, "the Event")
+            # Of the same version: only the number in what is said of it changes.
+            pods["template"]["metadata"]["annotations"] = {"aviary.dev/revision": "f913b6c"}
+            await watched.apply(POD_TEMPLATES, pods)
+
+            async def is_renumbered() -> bool:
+                about = (await watched.get("checkout", POD_TEMPLATES))["metadata"]
+                said = about.get("annotations", {}).get("aviary.dev/status-text", "")
+                return bool(said.startswith(f"generation {about['generation']}:"))
+
+            await until(is_renumbered, "the newer generation is told")
+    assert {(one.resource, one.verb) for one in proxy.asked} == pairs(rules)
