@@ -131,19 +131,40 @@ def install() -> None:
     echo(f"Prometheus and Alertmanager are in {tools.root}")
 
 
-def demo(
+def demo(  # noqa: PLR0913, PLR0917 - one parameter an option
     keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards.")] = False,
     folder: FolderOption = None,
     rps: RpsOption = 120.0,
     router: RouterOption = "envoy",
     deployer: DeployerOption = "",
+    flags: Annotated[
+        bool,
+        typer.Option("--flags", help="A feature flag in a real Unleash (needs Node.js and npm)."),
+    ] = False,
 ) -> None:
     """Three releases on the embedded stack; exit code 0 if each ended as it must."""
     _need_packages()
     from aviary.cli.demo.run import run_demo  # noqa: PLC0415 - heavy
 
+    if flags:
+        plain = router == "envoy" and not deployer
+        raise typer.Exit(_demo_flags(folder, rps, keep=keep, plain=plain))
     stack = _new_stack(folder, rps, router=router, deployer=deployer)
     raise typer.Exit(_run(stack, lambda running_stack: run_demo(running_stack, keep=keep)))
+
+
+def _demo_flags(folder: Path | None, rps: float, *, keep: bool, plain: bool) -> int:
+    """A service that goes out dark, and its flag."""
+    from aviary.cli.demo.flags import FLAG_SCENARIOS  # noqa: PLC0415 - heavy
+    from aviary.cli.demo.run import run_demo  # noqa: PLC0415 - heavy
+    from aviary.local import debian  # noqa: PLC0415 - heavy
+    from aviary.local.flag_stack import FlagStack  # noqa: PLC0415 - heavy
+
+    if not plain:
+        text = "--flags: expected without --router and --deployer"
+        raise CommandError(ExitCode.BAD_INPUT, text)
+    stack = FlagStack(_new_folder(folder), debian.cache_folder(), rps=rps)
+    return _run(stack, lambda here: run_demo(here, keep=keep, scenarios=FLAG_SCENARIOS))
 
 
 def _versions(asked: list[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from aviary.local import debian
 _FILES: Final = ("package.json", "package-lock.json")
 _COMMAND: Final = ("npm", "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund")
 _LEAST_NODE: Final = 20
+_MAJOR: Final = re.compile(r"v(\d{1,4})\.")
 _TAIL: Final = 2_000
 
 
@@ -31,7 +33,8 @@ def node() -> str:
         raise NpmError(f"node and npm: not found; expected Node.js {_LEAST_NODE} or newer")
     asked = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)  # noqa: S603 - node
     version = asked.stdout.strip()
-    if not version.startswith("v") or int(version[1:].partition(".")[0]) < _LEAST_NODE:
+    major = _MAJOR.match(version)
+    if major is None or int(major[1]) < _LEAST_NODE:
         raise NpmError(f"node: found {version or 'none'}, expected {_LEAST_NODE} or newer")
     return found
 

@@ -46,6 +46,7 @@ class Pipeline:
         services: Mapping[str, str],
         strategy: str | None = None,
         config: Mapping[str, Mapping[str, str]] | None = None,
+        flags: Mapping[str, str] | None = None,
     ) -> bytes:
         """Ask for a release of these versions by service; returns the event once it is durable.
 
@@ -54,6 +55,7 @@ class Pipeline:
             services: versions by service.
             strategy: of all services; None: as the catalog says.
             config: environment of the versions of some services.
+            flags: variants by feature flag, in the same release.
 
         Raises:
             RuntimeError: not connected.
@@ -61,7 +63,8 @@ class Pipeline:
         """
         if self._producer is None:
             raise RuntimeError("pipeline: not connected; start it first")
-        event = deploy_event(release, services, strategy, at=datetime.now(UTC), config=config)
+        at = datetime.now(UTC)
+        event = deploy_event(release, services, strategy, at=at, config=config, flags=flags)
         await self._producer.send_and_wait(
             TOPIC_DEPLOYS,
             value=event,
@@ -71,13 +74,14 @@ class Pipeline:
         return event
 
 
-def deploy_event(
+def deploy_event(  # noqa: PLR0913 - what an event says
     release: str,
     services: Mapping[str, str],
     strategy: str | None,
     *,
     at: datetime,
     config: Mapping[str, Mapping[str, str]] | None = None,
+    flags: Mapping[str, str] | None = None,
 ) -> bytes:
     """A deploy event on the wire."""
     settings = {name: {"config": dict(one)} for name, one in (config or {}).items()}
@@ -90,8 +94,11 @@ def deploy_event(
         "data": {
             "release": release,
             "services": [
-                {"service": name, "version": version, **settings.get(name, {})}
-                for name, version in services.items()
+                *(
+                    {"service": name, "version": version, **settings.get(name, {})}
+                    for name, version in services.items()
+                ),
+                *({"flag": name, "to": variant} for name, variant in (flags or {}).items()),
             ],
             "strategy": strategy,
             "labels": {},

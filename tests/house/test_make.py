@@ -48,6 +48,7 @@ def test_demo_stays_up_when_asked(keep: str, stays: bool) -> None:
         ("nginx", "--router nginx"),
         ("docker", "--deployer docker"),
         ("kubernetes", "--deployer kubernetes"),
+        ("flags", "--flags"),
     ],
 )
 def test_demo_is_behind_a_router_or_in_containers(shown: str, option: str) -> None:

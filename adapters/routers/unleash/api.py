@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _MOST_BYTES: Final = 16 * 1024 * 1024
 """Of one answer."""
-_WITHIN: Final = 4.0
+_WITHIN: Final = 3.0
 _WRONG: Final = {HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY}
 """What stays so however often it is asked. A right that is missing can be given."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from yggdrasil_engine.engine import UnleashEngine, YggdrasilError
@@ -55,9 +56,27 @@ class Evaluation:
             return OFF
         return str(found.name) if found.enabled else ON
 
-    def with_variant(self, flag: str, variant: str, users: int) -> set[int]:
-        """Those of so many made-up users who get a variant."""
-        return {number for number in range(users) if self.variant(flag, made_up(number)) == variant}
+    def with_variant(self, flag: str, variant: str, users: Iterable[int]) -> set[int]:
+        """Those of some made-up users who get a variant."""
+        return {number for number in users if self.variant(flag, made_up(number)) == variant}
+
+    def sample(self, flag: str, variant: str, users: int, within: float) -> tuple[set[int], int]:
+        """Those who get a variant, and of how many made-up users.
+
+        Args:
+            flag: its name.
+            variant: that is looked for.
+            users: to evaluate.
+            within: seconds after which a tenth of them is enough.
+        """
+        chosen: set[int] = set()
+        until, least = time.monotonic() + within, users // 10
+        for number in range(users):
+            if self.variant(flag, made_up(number)) == variant:
+                chosen.add(number)
+            if number >= least and time.monotonic() > until:
+                return chosen, number + 1
+        return chosen, users
 
     def found(self, flag: str, users: int) -> dict[str, int]:
         """How many of so many made-up users get each variant."""

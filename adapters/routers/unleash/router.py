@@ -30,8 +30,12 @@ from adapters.routers.unleash.definitions import (
 from adapters.routers.unleash.evaluation import Evaluation
 from schemas.route import Confirmation, Route
 
-_SERVED_WITHIN: Final = 10.0
+# An attempt to write has 5 s in all; another one after it finds the write done, and goes on.
+_SERVED_WITHIN: Final = 2.5
+_EVALUATED_WITHIN: Final = 1.0
 _ASK_EVERY: Final = 0.1
+_FEW: Final = 1000
+"""Users who are enough where all of them shall get the same."""
 
 
 class UnleashRouter:
@@ -61,6 +65,7 @@ class UnleashRouter:
         self._stickiness = stickiness
         self._group = group
         self._users = users
+        self._few = min(users, _FEW)
         self._served_within = served_within
 
     async def locate(self, service: str, version: str) -> str:  # noqa: ARG002 - flags have names
@@ -90,7 +95,8 @@ class UnleashRouter:
         flag = await self._known(route.service)
         await self._check(flag, route, over)
         self._check_variants(flag, route)
-        await self._write(flag, route)
+        if not self._is_written(flag, route):
+            await self._write(flag, route)
         await self._confirm(route, flag)
         return Confirmation(route=route, mark=f"{flag.name}/{route.generation}")
 
@@ -123,11 +129,11 @@ class UnleashRouter:
         return flag
 
     def _unmarked(self, flag: Flag, service: str) -> Route:
-        found = self._evaluated(flag).found(flag.name, self._users)
+        found = self._evaluated(flag).found(flag.name, self._few)
         if len(found) != 1:
             counts = ", ".join(f"{name} {count}" for name, count in sorted(found.items()))
             raise UnknownRoute(
-                f"{service}: of {self._users} made-up users, flag {flag.name} gives {counts}; "
+                f"{service}: of {self._few} made-up users, flag {flag.name} gives {counts}; "
                 "expected one for all of them, which is stable"
             )
         return Route.split(service, version_named(*found))
@@ -192,9 +198,9 @@ class UnleashRouter:
         for one in flag.others:
             definition = {**flag.definition([one]), "enabled": True}
             evaluation = Evaluation([definition], stickiness=self._stickiness)
-            found = evaluation.found(flag.name, self._users)
-            if count := self._users - found.get(OFF, 0):
-                on.append(f"{one.text} ({count} of {self._users} made-up users)")
+            found = evaluation.found(flag.name, self._few)
+            if count := self._few - found.get(OFF, 0):
+                on.append(f"{one.text} ({count} of {self._few} made-up users)")
         return ", ".join(on)
 
     def _check_variants(self, flag: Flag, route: Route) -> None:
@@ -204,6 +210,12 @@ class UnleashRouter:
                     f"{route.service}: flag {flag.name} has no variant {version}; expected one of: "
                     f"{', '.join(map(version_named, flag.versions))}"
                 )
+
+    def _is_written(self, flag: Flag, route: Route) -> bool:
+        """Whether an attempt that was not heard of has done it."""
+        wanted = serving(route, self._kept(flag))
+        is_on = flag.enabled or wanted.rollout == "0"
+        return is_on and _applied(flag, route.service) == route and flag.served == wanted
 
     async def _write(self, flag: Flag, route: Route) -> None:
         """One write of the strategy, which changes what users get, and before it what it needs.
@@ -233,11 +245,12 @@ class UnleashRouter:
     def _check_users(self, route: Route, before: Flag, now: Evaluation) -> None:
         version, weight = looked_at(route)
         name = variant_name(version)
-        chosen = now.with_variant(before.name, name, self._users)
-        check_share(route.service, version, weight, len(chosen), self._users)
+        chosen, looked = now.sample(before.name, name, self._users, _EVALUATED_WITHIN)
+        check_share(route.service, version, weight, len(chosen), looked)
         earlier = _applied(before, route.service)
-        if earlier is not None and grows(earlier, route):
-            had = self._evaluated(before).with_variant(before.name, name, self._users)
+        if earlier is not None and earlier.weight and grows(earlier, route):
+            others = [number for number in range(looked) if number not in chosen]
+            had = self._evaluated(before).with_variant(before.name, name, others)
             check_kept(route, had, chosen)
 
     async def _sent(self, flag: Flag) -> Evaluation:
@@ -250,7 +263,7 @@ class UnleashRouter:
         until = time.monotonic() + self._served_within
         while True:
             found = await self._api.served(flag)
-            if not flag.enabled or wanted in _marks(found["features"], flag.name):
+            if any(_has(one, flag, wanted) for one in found["features"]):
                 segments = found.get("segments") or []
                 return Evaluation(found["features"], segments, self._stickiness)
             if time.monotonic() > until:
@@ -261,17 +274,18 @@ class UnleashRouter:
             await asyncio.sleep(_ASK_EVERY)
 
 
-def _marks(features: list[object], name: str) -> list[object]:
-    """The marks of a flag among those that applications are sent."""
-    found = []
-    for feature in features:
-        if not isinstance(feature, dict) or feature.get("name") != name:
-            continue
-        for strategy in feature.get("strategies") or []:
-            parameters = strategy.get("parameters") if isinstance(strategy, dict) else None
-            if isinstance(parameters, dict):
-                found.append(parameters.get(MARK))
-    return found
+def _has(feature: object, flag: Flag, mark: object) -> bool:
+    """Whether what applications are sent of a flag is what was written."""
+    if not isinstance(feature, dict) or feature.get("name") != flag.name:
+        return False
+    if not flag.enabled:
+        return feature.get("enabled") is False
+    parameters = [
+        strategy.get("parameters")
+        for strategy in feature.get("strategies") or []
+        if isinstance(strategy, dict)
+    ]
+    return any(isinstance(one, dict) and one.get(MARK) == mark for one in parameters)
 
 
 def _applied(flag: Flag, service: str) -> Route | None:

@@ -1,10 +1,10 @@
-"""The demo: three releases on the embedded stack, and a summary from the real parts."""
+"""The demo: releases on the embedded stack, and a summary from the real parts."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -22,19 +22,22 @@ from schemas.outside import one_line
 _ENDS: Final = {True: "ended as it must", False: "DID NOT END AS IT MUST"}
 
 
-async def run_demo(stack: Stack, *, keep: bool) -> int:
+async def run_demo(
+    stack: Stack, *, keep: bool, scenarios: Mapping[str, Scenario] = SCENARIOS
+) -> int:
     """Run the scenarios on a started stack, print the summary, and say 0 if all ended as they must.
 
     Args:
         stack: started.
         keep: stay up afterwards, until stopped from outside.
+        scenarios: by title.
     """
     console = PlainConsole(soft_wrap=True)
     began = time.monotonic()
     console.print(f"\nTemporal's UI, to watch along: {stack.addresses['temporal_ui']}")
     viewer = ReleaseViewer(stack, await stack.temporal())
     results: list[ScenarioResult] = []
-    for title, one in SCENARIOS.items():
+    for title, one in scenarios.items():
         console.print(Text(f"\n{title}", style="bold"))
         results.append(await _run(stack, viewer, title, one))
         _show_checks(console, results[-1])

@@ -71,13 +71,13 @@ async def test_a_flag_that_was_never_on_grows_for_ten_thousand_users(
     for generation, weight in enumerate((5, 25), start=1):
         await router.apply(on(flag, weight, generation), over=before)
         before = on(flag, weight, generation)
-        now = sent(live_unleash, flag).with_variant(flag, "on", USERS)
+        now = sent(live_unleash, flag).with_variant(flag, "on", range(USERS))
         check_share(flag, "on", weight, len(now), USERS)
         assert had <= now
         had = now
     assert live_unleash.is_on(flag)
     await router.apply(off(flag))
-    assert not sent(live_unleash, flag).with_variant(flag, "on", 100)
+    assert not sent(live_unleash, flag).with_variant(flag, "on", range(100))
     await router.aclose()
 
 
@@ -188,7 +188,7 @@ async def test_why_only_whole_percent_are_written(
     found = await api.flag(flag)
     await api.aclose()
     assert found is not None
-    users = Evaluation([found.definition(found.evaluated)]).with_variant(flag, "on", 100)
+    users = Evaluation([found.definition(found.evaluated)]).with_variant(flag, "on", range(100))
     assert not users, "Unleash took it, and its SDKs give it to nobody"
 
 

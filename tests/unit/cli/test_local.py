@@ -22,6 +22,7 @@ from tests.unit.cli.conftest import Run
             ("--deployer", "docker", "--router", "nginx"),
             "--deployer docker: expected docker or kubernetes, without --router",
         ),
+        (("--flags", "--router", "nginx"), "--flags: expected without --router and --deployer"),
     ],
 )
 def test_what_there_is_not_is_refused(
