@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, Protocol
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import structlog
 from fastapi import Request
@@ -28,6 +28,7 @@ from aviary.api.audit import audit
 from aviary.api.callers import Callers
 from aviary.api.problems import Problem, problem_answer, read_body
 from aviary.api.roles import Caller, Role
+from aviary.api.summary import digest_of
 from aviary.bearer import bears
 from aviary.deploy_plan import plan_event
 from aviary.telemetry.carrier import from_context, to_context, to_record
@@ -139,7 +140,7 @@ class EventReceiver:
         caller: Caller | None = None
         try:
             caller = await self._authorize(request)
-            accepted = await self._take(request, caller)
+            accepted, headers = await self._take(request, caller)
         except Problem as refused:
             _log.warning(
                 "event_refused",
@@ -149,7 +150,7 @@ class EventReceiver:
             )
             audit(request, caller, "deploy", refused.status, {}, refused.reason)
             return problem_answer(refused)
-        return JSONResponse(accepted, status_code=HTTPStatus.ACCEPTED)
+        return JSONResponse(accepted, HTTPStatus.ACCEPTED, headers)
 
     async def _authorize(self, request: Request) -> Caller:
         token, callers = self._options.token, self._options.callers
@@ -166,7 +167,9 @@ class EventReceiver:
         text = "authorization: missing or wrong, expected the deploy token as bearer"
         raise Problem(HTTPStatus.UNAUTHORIZED, "unauthorized", text)
 
-    async def _take(self, request: Request, caller: Caller) -> dict[str, Any]:
+    async def _take(
+        self, request: Request, caller: Caller
+    ) -> tuple[dict[str, Any], dict[str, str]]:
         if self._under_way >= _AT_ONCE:
             text = "too many requests at once, expected it again later"
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "busy", text)
@@ -195,7 +198,17 @@ class EventReceiver:
             about = {"release": deploy.release, "services": services, "origin": origin}
             audit(request, caller, "deploy", HTTPStatus.ACCEPTED, about)
         told = [self._told(one.event) for one in written]
-        return {"releases": told} if kind.lower().startswith(_BATCH) else told[0]
+        if kind.lower().startswith(_BATCH):
+            return {"releases": told}, {}
+        return told[0], self._place(written[0].event)
+
+    def _place(self, event: DeployEvent) -> dict[str, str]:
+        """Where the release is told of, if anywhere: beside the path of events."""
+        if self._options.callers is None:
+            return {}
+        services = {one.service: one.version for one in event.deploy.services}
+        release = quote(event.deploy.release, safe="")
+        return {"Location": f"releases/{release}/summary?of={digest_of(services)}"}
 
     async def _write(self, written: Sequence[_Written], caller: Caller) -> None:
         """Write all; a caller that is told to come again may do so: the same event is one release.

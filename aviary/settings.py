@@ -16,8 +16,13 @@ from aviary.access_settings import AccessSettings, problems, variable
 from schemas.ids import CELL_PATTERN, KINDS, Cell, main_queue
 from schemas.outside import hide_user
 
-OTHER_VARIABLES = frozenset({"AVIARY_CACHE", "AVIARY_PORTS"})
-"""Variables of the embedded stack, which are no settings of a process."""
+OTHER_VARIABLES = frozenset(
+    {
+        *("AVIARY_CACHE", "AVIARY_PORTS"),
+        *("AVIARY_SERVER", "AVIARY_TOKEN", "AVIARY_TOKEN_FILE", "AVIARY_AUDIENCE"),
+    }
+)
+"""Variables of the embedded stack and of `aviary deploy`, which are no settings of a process."""
 
 
 _ADDRESS = r"^[^\s:/,]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$"

@@ -62,7 +62,15 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     503: {"description": "Kafka is away, or too much at once; send the notification again."},
 }
 _EVENT_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    202: {"description": "Durable on Kafka: the release will be planned and queued."},
+    202: {
+        "description": "Durable on Kafka: the release will be planned and queued.",
+        "headers": {
+            "Location": {
+                "schema": {"type": "string"},
+                "description": "Of one event: where its release is told of to pipelines.",
+            }
+        },
+    },
     400: {"description": "Not JSON, or no CloudEvents; a problem (RFC 9457), as all errors are."},
     401: {"description": "Missing or wrong bearer token."},
     413: {"description": "Larger than expected."},

@@ -7,7 +7,9 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -27,6 +29,7 @@ from aviary.api.record import Record, Records
 from aviary.api.roles import WORDS, Caller, Role
 from aviary.api.source import Listed, ReleaseSource
 from aviary.api.stream import HEARTBEAT, EventStream
+from aviary.api.summary import asks, digest_of, markdown, versions_of
 from aviary.releases.finding import Filters
 from schemas.base import ReleaseId
 from schemas.events import JSON_CONTENT_TYPE
@@ -55,6 +58,13 @@ _T = TypeVar("_T")
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
 _RELEASE: Final[TypeAdapter[str]] = TypeAdapter(ReleaseId)
 _ANY_READ: Final = (Role.READ,)
+MARKDOWN: Final = "text/markdown; charset=utf-8"
+PHASE_HEADER: Final = "Aviary-Phase"
+"""Where a release is: a `ReleasePhase`."""
+ASKS_HEADER: Final = "Aviary-Asks"
+"""`true` where it goes on only when a person has done something."""
+_SUMMARIES: Final = 100
+"""Summaries that are kept, of at most some hundred kB each."""
 _END: Final = b"event: end\ndata: {}\n\n"
 
 
@@ -112,7 +122,9 @@ class Api:
     ) -> None:
         self.callers = callers
         self._source = source
+        self._links = links
         self._looks = Looks(source, links)
+        self._summaries: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
         self._records = Records(source)
         self._options = options or ApiOptions()
         self._clock = clock
@@ -149,6 +161,39 @@ class Api:
         caller = await self.callers.allowed(request, _ANY_READ)
         found = await self._seen(caller, release)
         return _answer(found.body, found.etag, request)
+
+    async def summary(self, request: Request, release: str, of: str | None) -> Response:
+        """A release as the summary of a job, and in its headers what ends a wait for it."""
+        caller = await self.callers.allowed(request, _ANY_READ)
+        found = await self._seen(caller, release)
+        status = found.look.status
+        if of is not None and of != digest_of(versions_of(status)):
+            text = f"release {release}: was asked for before, with other services or versions"
+            raise Problem(HTTPStatus.CONFLICT, "other", text)
+        answer = await self._summary(release, found)
+        headers = {
+            PHASE_HEADER: status.phase.value,
+            ASKS_HEADER: "true" if asks(found.look) else "false",
+        }
+        return _answer(answer, etag_of(answer), request, MARKDOWN, headers)
+
+    async def _summary(self, release: str, found: Shown) -> bytes:
+        """The summary of a release as it was shown; made once for each change."""
+        kept = self._summaries.get(release)
+        if kept is None or kept[0] != found.etag:
+            events: list[Any] = []
+            reading = aclosing(self._source.events(release))  # type: ignore[type-var]
+            async with reading as published:
+                async for some in published:
+                    events += some.events
+                    if some.caught_up:
+                        break
+            pages = self._links.pages(release)
+            made = await asyncio.to_thread(markdown, found.look, events, pages)
+            kept = self._summaries[release] = (found.etag, made.encode("utf-8", "replace"))
+            while len(self._summaries) > _SUMMARIES:
+                self._summaries.popitem(last=False)
+        return kept[1]
 
     async def _seen(self, caller: Caller, release: str) -> Shown:
         """A release, if the caller may see it; else it is as if there were none."""
@@ -393,12 +438,19 @@ def _told(data: Any, request: Request) -> Response:
     return _answer(body, etag_of(body), request)
 
 
-def _answer(body: bytes, etag: str, request: Request) -> Response:
+def _answer(
+    body: bytes,
+    etag: str,
+    request: Request,
+    kind: str = JSON_CONTENT_TYPE,
+    more: Mapping[str, str] | None = None,
+) -> Response:
     """A body, or that it is still the one which the caller has."""
     headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    headers |= more or {}
     if _matches(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return Response(body, headers=headers, media_type=JSON_CONTENT_TYPE)
+    return Response(body, headers=headers, media_type=kind)
 
 
 def _matches(wanted: str, etag: str) -> bool:

@@ -33,6 +33,8 @@ class Shown:
     etag: str
     services: frozenset[str]
     closed: bool
+    look: Look
+    """What it tells."""
 
 
 class Looks:
@@ -97,9 +99,8 @@ def shown(look: Look, links: Links) -> Shown:
         "links": links.pages(status.release),
     }
     body = as_json(data)
-    return Shown(
-        body, etag_of(body), frozenset(one.service for one in status.services), status.phase.closed
-    )
+    services = frozenset(one.service for one in status.services)
+    return Shown(body, etag_of(body), services, status.phase.closed, look)
 
 
 def as_json(data: Any) -> bytes:

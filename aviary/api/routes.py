@@ -11,7 +11,7 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from aviary.api.answers import PAGE_MOST, Api
+from aviary.api.answers import ASKS_HEADER, PAGE_MOST, PHASE_HEADER, Api
 from aviary.api.models import Answered, CommandBody, Listing, OneRelease, WhoAmI
 from aviary.api.problems import Problem, ProblemBody, described, problem_answer
 from aviary.api.roles import WORDS
@@ -34,7 +34,7 @@ _REFUSED: Final = described(
 _NONE: Final = described(
     _400="No release id, or no such filter.",
     _404="There is no such release, or none of the token's services is in it.",
-    _409="It ended without a result: it was terminated.",
+    _409="It ended without a result: it was terminated; or it is of other services than `of`.",
 )
 _HEADERS: Final = {
     "ETag": {"schema": {"type": "string"}, "description": "Changes when the answer does."}
@@ -46,6 +46,23 @@ _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "Server-sent events: CloudEvents, each with its id.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+_SUMMARY: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "Markdown.",
+        "content": {"text/markdown": {"schema": {"type": "string"}}},
+        "headers": {
+            **_HEADERS,
+            PHASE_HEADER: {
+                "schema": {"type": "string", "enum": [phase.value for phase in ReleasePhase]},
+                "description": "Where the release is.",
+            },
+            ASKS_HEADER: {
+                "schema": {"type": "string", "enum": ["true", "false"]},
+                "description": "Whether it goes on only when a person has done something.",
+            },
+        },
     }
 }
 _WORD: Final = described(
@@ -202,6 +219,23 @@ def _add_one(app: FastAPI, api: Api) -> None:
     async def release(request: Request, release: str) -> Response:
         """Tell where a release is, and why."""
         return await api.one(request, release)
+
+    @app.get(
+        "/releases/{release}/summary",
+        responses={**_SUMMARY, **_UNCHANGED, **_NONE, **_REFUSED},
+        response_class=Response,
+        openapi_extra=_asked(_IF_NONE_MATCH),
+        tags=["releases"],
+    )
+    async def summary(
+        request: Request, release: str, of: Annotated[str | None, Query(max_length=64)] = None
+    ) -> Response:
+        """Tell a pipeline where a release is: Markdown, and headers for programs.
+
+        With `of`, as `Location` of the answer to its event has it, only if it is of the services
+        and versions that were asked for.
+        """
+        return await api.summary(request, release, of)
 
     @app.get(
         "/releases/{release}/events",

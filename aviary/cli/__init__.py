@@ -18,6 +18,7 @@ def build_app() -> typer.Typer:
         builds,
         catalogs,
         completion,
+        deploy,
         envoys,
         judge,
         local,
@@ -44,6 +45,7 @@ def build_app() -> typer.Typer:
     catalogs.register(app)
     moving.register(app)
     releases.register(app)
+    deploy.register(app)
     report.register(app)
     processes.register(app)
     watching.register(app)

@@ -38,7 +38,7 @@ def read_event(path: Path) -> Asked:
         CommandError: the file can't be read.
         schemas.rejection.Rejected: it is no deploy event.
     """
-    value = _bytes(path)
+    value = event_bytes(path)
     data = load_json(value)
     if isinstance(data, dict) and "specversion" in data:
         event = parse_deploy(value)
@@ -93,7 +93,12 @@ def deploy_from_options(  # noqa: PLR0913, PLR0917 - one parameter an option
     )
 
 
-def _bytes(path: Path) -> bytes:
+def event_bytes(path: Path) -> bytes:
+    """A file, or stdin for `-`.
+
+    Raises:
+        CommandError: it can't be read, or is too large.
+    """
     try:
         if path == STDIN:
             return bounded(sys.stdin.buffer, MOST_EVENT_BYTES)

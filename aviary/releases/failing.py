@@ -16,9 +16,13 @@ class ExitCode(IntEnum):
     BAD_INPUT = 2
     """An option, a document or an event is wrong."""
     ROLLED_BACK = 3
-    """`release watch`: the release went back."""
+    """`release watch`, `deploy`: the release went back."""
     NOT_FOUND = 4
-    """There is no such release."""
+    """There is no such release; `deploy`: none has come of the event in time."""
+    WAITING = 5
+    """`deploy --until person`: the release waits for a person."""
+    TIMED_OUT = 6
+    """`deploy`: the time is over; the release goes on."""
     INTERRUPTED = 130
     """`release watch`: Ctrl-C; the release goes on."""
 

@@ -23,27 +23,27 @@ VERSION = "<version>"
 SERVICE = f"inventory={VERSION}"
 
 
-def _block(language: str, word: str) -> str:
+def block(language: str, word: str) -> str:
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     (found,) = [block for block in blocks if word in block]
     return str(found)
 
 
 async def test_the_pipelines_script_asks_and_waits_for_the_end(shop: Stack, tmp_path: Path) -> None:
-    (tmp_path / "deploy.py").write_text(_block("python", "AIOKafkaProducer"))
-    asked = _block("sh", "python deploy.py").replace("kafka:9092", shop.addresses["kafka"])
+    (tmp_path / "deploy.py").write_text(block("python", "AIOKafkaProducer"))
+    asked = block("sh", "python deploy.py").replace("kafka:9092", shop.addresses["kafka"])
     await _asks_and_waits(shop, tmp_path, asked.replace("checkout=1.4.2 ledger=3.0.1", SERVICE))
 
 
 async def test_a_pipeline_without_kafka_asks_over_http(shop: Stack, tmp_path: Path) -> None:
-    asked = _block("sh", "curl").replace('"service": "checkout"', '"service": "inventory"')
+    asked = block("sh", "curl").replace('"service": "checkout"', '"service": "inventory"')
     await _asks_and_waits(shop, tmp_path, asked.replace("1.4.2", VERSION))
 
 
 async def _asks_and_waits(shop: Stack, folder: Path, asked: str) -> None:
     release = await new_versions(shop, "inventory")
     asked = asked.replace(VERSION, release.versions["inventory"])
-    script = f"set -eu\n{asked}{_block('sh', 'aviary release watch')}"
+    script = f"set -eu\n{asked}{block('sh', 'aviary release watch')}"
     process = await create_subprocess_exec(
         "sh", "-c", script.replace(ID, release.id),
         cwd=folder,

@@ -32,6 +32,7 @@ def test_every_path_is_there_with_its_errors_and_who_may() -> None:
     assert {path for path in paths if path.startswith("/releases")} == {
         "/releases",
         "/releases/{release}",
+        "/releases/{release}/summary",
         "/releases/{release}/events",
         *(f"/releases/{{release}}/{word}" for word in WORDS),
     }

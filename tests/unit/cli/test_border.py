@@ -179,6 +179,7 @@ OWN_INPUT = {
     "serve",
     "sentinel",
     "token new",
+    "deploy",  # what its server says: tests/unit/pipeline
     "watch kubernetes",
     "local up",
     "local down",
