@@ -13,10 +13,12 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from activities.judge import JudgeRequest
+from adapters.hooks.run.caller import RunHook
+from adapters.ports import RunCommand
 from aviary.history.fetch import fetch_timeline
 from schemas.alert import Alert, AlertStatus
 from schemas.event_kinds import MomentKind
-from schemas.hooks import HookMoment
+from schemas.hooks import HookAnswer, HookEvent, HookMoment
 from schemas.ids import (
     SIGNAL_ALERT,
     SIGNAL_APPROVE,
@@ -28,6 +30,7 @@ from schemas.ids import (
 from schemas.release import CanaryPhase, CauseKind, Command, ReleasePhase
 from tests.workflows.conftest import FAST_TIMERS, TEMPORAL
 from tests.workflows.kit import Release, World, eventually
+from tests.workflows.kit.world import with_deployer
 from tests.workflows.test_hooks import CONNECTION
 
 LONG = 40
@@ -252,3 +255,38 @@ async def test_a_hook_that_is_asked_is_asked_the_same_by_the_next_run(world: Wor
     world.hook.blocked.clear()
     assert (await release.result()).phase is ReleasePhase.FINALIZED
     assert len({(one.id, one.time, one.data.answer_by) for one in world.hook.calls}) == 1
+
+
+class Held(RunHook):
+    """A command whose end is heard only once the gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__(("./migrate", "{version}"))
+        self.calls: list[str] = []
+        self.gate = asyncio.Event()
+
+    async def call(self, event: HookEvent, run: RunCommand | None = None) -> HookAnswer:
+        answer = await super().call(event, run)
+        self.calls.append(event.id)
+        await self.gate.wait()
+        return answer
+
+    async def called(self, times: int) -> None:
+        await eventually(lambda: len(self.calls) == times)
+
+
+async def test_a_command_runs_once_over_several_runs(world: World) -> None:
+    held = Held()
+    world.hook_for = lambda _: held
+    hook = {"name": "h", "when": "before_canary", "call": {"kind": "run", "command": ["./migrate"]}}
+    release = await world.release({"a": []}, hooks=[hook], **with_deployer())
+    await release.until(a="checking")
+    for calls in (1, 2):
+        await held.called(calls)
+        run = await first_run(release, "a")
+        await until_another_run(release, "a", run)
+    await held.called(3)
+    held.gate.set()
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    (call,) = set(held.calls)
+    assert world.platform.began == {call: 1}
