@@ -16,7 +16,7 @@ from adapters.connections import Connection
 from adapters.deployers.process import PROCESS
 from adapters.errors import AdapterError, Retryable
 from adapters.kinds import Shared
-from adapters.ports import EndpointWriter, Registrar
+from adapters.ports import EndpointWriter, Registrar, Router
 from aviary.deployers import OWNER, Deployers
 from aviary.kinds import registry
 from aviary.local.process import ChildFailedError
@@ -128,7 +128,7 @@ class Deployed:
         if writer is None or registrar is None:
             raise ChildFailedError(f"{service}: a router of kind {spec.kind} can't be told of it")
         try:
-            await _until_taken(lambda: _introduce(writer, registrar, state))
+            await _until_taken(lambda: _introduce(routing.router, writer, registrar, state))
         except AdapterError as error:
             raise ChildFailedError(f"{service} {version}: {error}") from error
         finally:
@@ -143,10 +143,13 @@ async def _nobody_routes() -> bool:
     return False
 
 
-async def _introduce(writer: EndpointWriter, registrar: Registrar, state: VersionState) -> None:
+async def _introduce(
+    router: Router, writer: EndpointWriter, registrar: Registrar, state: VersionState
+) -> None:
     service, version = state.service, state.version
     await writer.put_endpoints(service, version, state.endpoints, state.generation)
-    await registrar.register(service, version)
+    # Applied as well, since that returns only once it is served: users come next.
+    await router.apply(await registrar.register(service, version))
 
 
 async def _until_taken(attempt: Callable[[], Awaitable[None]]) -> None:

@@ -5,8 +5,8 @@
         await stack.request("shop-42", {"checkout": "1.4.2"})
 
 The stack plays the pipeline: it says what shall go out. Putting versions up, shifting traffic and
-taking versions down is Aviary's, by processes of this machine. Behind a router that can't be told
-where instances are, or without `deploys`, the stack puts versions up and takes them down itself.
+taking versions down is Aviary's, by processes of this machine. Without `deploys` the stack puts
+versions up and takes them down itself.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Stack:
             in. The shop's own if None.
         rps: users' requests per second.
         router: what users come through.
-        deploys: whether Aviary puts versions up, as processes, where the router is Envoy.
+        deploys: whether Aviary puts versions up, as processes.
         engine: what releases run on: one of `ENGINES`. That of a cluster needs Envoy.
     """
 
@@ -96,7 +96,7 @@ class Stack:
     ) -> None:
         self.folder = folder.absolute()
         self.supervisor = Supervisor(self.folder)
-        self.deploys = deploys and router == ENVOY
+        self.deploys = deploys
         self.deployer = "Processes" if self.deploys else self.deployer
         self._cache = cache
         self._catalog = catalog or catalogs.SHOP
