@@ -172,6 +172,12 @@ class ServicePlan(Model):
         default=None, description="As the deploy event says; None: as the recipe says."
     )
     config: Config = Field(default_factory=dict, description="As the deploy event says.")
+    takes_back: Version | None = Field(
+        default=None,
+        exclude_if=lambda version: version is None,
+        description="Of a revert: the version that it takes back. Where another one is stable by "
+        "then, nothing is moved.",
+    )
 
     @property
     def lease(self) -> timedelta | None:
@@ -222,6 +228,11 @@ class ReleasePlan(Model):
     environment: str = "default"
     labels: Labels = Field(default_factory=dict)
     source: Text = Field(default="", description="The deploy event: its CloudEvents source and id.")
+    reverts: ReleaseId | None = Field(
+        default=None,
+        exclude_if=lambda release: release is None,
+        description="The release that this one takes back; None: it is none that does.",
+    )
 
     @property
     def groups(self) -> tuple[tuple[ServiceName, ...], ...]:
@@ -499,6 +510,11 @@ class CanaryOutcome(Model):
     phase: CanaryPhase = Field(description="FINALIZED or ROLLED_BACK.")
     cause: Cause | None = None
     version: Version | None = Field(default=None, description="The version that serves now.")
+    before: WantedVersion | None = Field(
+        default=None,
+        exclude_if=lambda order: order is None,
+        description="By which the version before was up as it was retired: to put it up again.",
+    )
     decisions: tuple[DecisionRecord, ...] = Field(
         default=(), description="What it heard, and what each did, oldest first; the newest 20."
     )
@@ -568,6 +584,11 @@ class ReleaseStatus(Model):
     started_at: datetime
     finished_at: datetime | None = None
     labels: dict[str, str] = Field(default_factory=dict)
+    reverts: ReleaseId | None = Field(
+        default=None,
+        exclude_if=lambda release: release is None,
+        description="The release that this one takes back.",
+    )
     decisions: tuple[DecisionRecord, ...] = Field(
         default=(),
         description="What the release itself heard, and what each did, oldest first; the newest "

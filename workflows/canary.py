@@ -234,6 +234,7 @@ class CanaryWorkflow(Commands):
             phase=self._reporter.phase,
             cause=cause,
             version=self._traffic.stable,
+            before=self._instances.before,
             decisions=self._decisions.records[-OUTCOME_MOST:],
             measured=self._judging.untold.measured,
         )

@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.traffic import READ, ReadRoute, traffic_policy
     from schemas.base import Duration, Model, SomeDuration, Version, format_duration
     from schemas.hooks import HookAnswer, HookCall, HookEvent, RunsBeside, Said
-    from schemas.ids import CONTRACT_WORKFLOW, SIGNAL_APPROVE, waiting_queue
+    from schemas.ids import CONTRACT_WORKFLOW, QUERY_STATUS, SIGNAL_APPROVE, waiting_queue
     from schemas.outside import cut
     from schemas.route import Route
     from schemas.router_spec import RouterSpec
@@ -57,6 +57,16 @@ class ContractOutcome(Model):
 
     hook: str
     contracted: bool
+    gone: bool = False
+    """What only the version before needs has been taken away, or may have been."""
+    text: str
+
+
+class ContractStatus(Model):
+    """Where it is."""
+
+    gone: bool
+    """As of `ContractOutcome`: it is calling its hook, or has."""
     text: str
 
 
@@ -69,6 +79,8 @@ class ContractWorkflow:
         self._start = start
         self._data = start.event.data
         self._approved = False
+        self._gone = False
+        self._text = "not begun"
 
     @workflow.run
     async def run(self, _: ContractInput) -> ContractOutcome:
@@ -92,6 +104,11 @@ class ContractWorkflow:
     def approve(self, _: Any = None) -> None:
         """Contract all the same."""
         self._approved = True
+
+    @workflow.query(name=QUERY_STATUS, description="Whether there still is a way back. No input.")
+    def status(self, _: Any = None) -> ContractStatus:
+        """Where it is."""
+        return ContractStatus(gone=self._gone, text=self._text)
 
     async def _quiet(self) -> Firing | None:
         """Let the time pass; what fired in it, if anything did."""
@@ -155,6 +172,7 @@ class ContractWorkflow:
         if start.retries is not None:
             retry = replace(retry, maximum_attempts=start.retries + 1)
         policy = replace(HOOK_POLICY, schedule_to_close=start.deadline, retry=retry)
+        self._gone = True
         self._show(f"calls hook {data.hook}: {data.service} may not go back to {start.before} now")
         try:
             answer: HookAnswer = await workflow.execute_activity(
@@ -169,13 +187,17 @@ class ContractWorkflow:
             why = f"hook {data.hook} gave no answer in {format_duration(start.deadline)}: "
             return self._ended(why + describe.failure(error), contracted=False)
         if answer.said is Said.NO:
+            self._gone = False
             return self._ended(f"hook {data.hook} said no: {answer.reason}", contracted=False)
         return self._ended(f"{data.service} can't go back to {start.before}", contracted=True)
 
     def _ended(self, text: str, *, contracted: bool) -> ContractOutcome:
         text = f"{'contracted' if contracted else 'not contracted'}: {cut(text, 1000)}"
         self._show(text)
-        return ContractOutcome(hook=self._data.hook, contracted=contracted, text=text)
+        return ContractOutcome(
+            hook=self._data.hook, contracted=contracted, gone=self._gone, text=text
+        )
 
     def _show(self, text: str) -> None:
+        self._text = text
         workflow.set_current_details(text)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from temporalio import workflow
 from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.report_delivery import PendingReport
     from schemas.base import format_duration
     from schemas.deploy_spec import DeploySpec, Scale
+    from schemas.deployment import WantedVersion
     from schemas.ids import RETIRE_WORKFLOW, SIGNAL_RETIRE, retire_workflow_id
     from schemas.release import CanaryState, ServicePlan, Tuning
     from schemas.retiring import RetireInput
@@ -22,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
 
 LEFT = frozenset({"StillInUse", "StaleGeneration"})
 """Types of the failures of a take-down whose version is needed again: it is somebody else's now."""
+_REMEMBERED_WITHIN: Final = timedelta(seconds=10)
 
 
 class Instances:
@@ -48,6 +50,8 @@ class Instances:
         """Instances of the canary that were ready when last ordered."""
         self.stable: int | None = None
         """Instances that stable had as this canary began, where that matters."""
+        self.before: WantedVersion | None = None
+        """By which the version before was up as it was retired; None: not known."""
 
     def take_over(self, state: CanaryState) -> None:
         """Go on where an earlier run of this canary was."""
@@ -138,6 +142,17 @@ class Instances:
         if isinstance(answer, Failed) and answer.error not in LEFT:
             return answer
         return None
+
+    async def remember(self, version: str) -> None:
+        """Learn by which order a version is up: it may have to be put up again once it is gone.
+
+        Nothing waits for it for long, and nothing fails where that is not known.
+        """
+        plan = self._plan
+        asked = Asked(deploy=self.terms, service=plan.service, version=version)
+        summary = f"{plan.service}: by which order is {version} up?"
+        answer = await self._calls.make(Call.RECALL, asked, summary, within=_REMEMBERED_WITHIN)
+        self.before = answer if isinstance(answer, WantedVersion) else None
 
     async def retire(self, version: str, at: datetime, because: str) -> None:
         """Have a version taken down at that time, by a workflow of its own; never given up.

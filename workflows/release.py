@@ -389,6 +389,7 @@ class ReleaseWorkflow(Commands):
             started_at=self._started_at,
             finished_at=self._finished_at,
             labels=self._plan.labels,
+            reverts=self._plan.reverts,
             decisions=self._decisions.records,
             audit=self._events.end,
         )

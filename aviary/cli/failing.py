@@ -23,7 +23,8 @@ _OF_SERVICES = {phase.value for phase in CanaryPhase if phase.about.asks}
 MEANT: Final = {
     word: meant
     for meant, words in {
-        ("rollback",): "abort stop cancel undo revert back kill terminate end",
+        ("rollback",): "abort stop cancel kill terminate end",
+        ("rollback", "revert"): "undo back restore",
         ("approve", "skip"): "promote advance",
         ("approve",): "ok confirm accept allow open",
         ("resume",): "continue unpause go",

@@ -30,6 +30,7 @@ from aviary.cli.reaching import (
     temporal_settings,
     with_releases,
 )
+from aviary.cli.reverting import revert
 from schemas.causes import CauseKind
 from schemas.phases import ReleasePhase
 from schemas.verdict import VerdictKind
@@ -92,6 +93,7 @@ def register(app: typer.Typer) -> None:
     release.command()(_command("rollback", "Take the whole release back."))
     meaning = "Rather than go back to a version that is down: leave --service on its new one."
     release.command()(_command("keep", meaning))
+    release.command()(revert)
     release.command()(answer)
     app.add_typer(release, name="release")
 

@@ -39,6 +39,7 @@ from aviary.history.fetch import fetch_timeline
 from aviary.hook_answers import Given, give
 from aviary.releases.failing import CommandError, ExitCode, UnansweredError
 from aviary.releases.finding import Filters
+from aviary.releases.reverting import Looked, Reverter, UnknownRelease
 from aviary.releases.sight import Sight, sight_of
 from aviary.settings import Settings
 from schemas import attributes, ids
@@ -306,6 +307,32 @@ class Releases:
             text = _one_line(f"{word} {release}: {error.status.name}: {error.message}")
             raise CommandError(ExitCode.FAILURE, text) from None
         return answer
+
+    async def way_back(self, release: str) -> Looked:
+        """What taking back a release that has ended would do, or what stands in the way.
+
+        Raises:
+            CommandError: no such release, or how it ended is not known (4); nobody answers (1).
+        """
+        async with failures_told(f"release {release}"):
+            try:
+                return await self._reverter.look(release)
+            except UnknownRelease as error:
+                raise CommandError(ExitCode.NOT_FOUND, str(error)) from None
+
+    async def take_back(self, looked: Looked, because: str) -> bool:
+        """Start the release that takes it back; False if that was started already.
+
+        Raises:
+            CommandError: Temporal did not say yes.
+            schemas.rejection.Rejected: Temporal will never take it.
+        """
+        async with failures_told(f"starting release {looked.preview.revert}"):
+            return await self._reverter.start(looked, because)
+
+    @property
+    def _reverter(self) -> Reverter:
+        return Reverter(self._client, self._settings.main_queue, self._cell)
 
     async def answer(self, service: str, late: LateAnswer, patience: timedelta) -> Given:
         """Give the answer of a hook to a service's canary.

@@ -8,11 +8,11 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.preflight import Firing, Preflight
-    from schemas.release import CanaryPhase
+    from schemas.release import CanaryPhase, Cause, CauseKind
     from schemas.stages import PreflightStage
     from workflows.calls import Call
     from workflows.commands import CommandKind
-    from workflows.outcomes import DONE, Outcome, Stopped
+    from workflows.outcomes import DONE, Failed, Outcome, Stopped
     from workflows.stages.context import Context, StageKind
 
 ENDS_BY: Final = (CommandKind.APPROVE, CommandKind.SKIP)
@@ -23,6 +23,8 @@ async def do(context: Context, _: PreflightStage) -> Outcome:
     traffic = context.traffic
     if traffic.route is None and (stopped := await traffic.look(context.halt)):
         return stopped
+    if context.start.plan.takes_back is not None:
+        return _newer(context) or await traffic.take(context.halt) or DONE
     context.answers.asks_alerts = True
     stopped = await _until_quiet(context)
     context.answers.asks_alerts = False
@@ -32,6 +34,20 @@ async def do(context: Context, _: PreflightStage) -> Outcome:
     if waited and (stopped := await traffic.look(context.halt)):  # it may have been long
         return stopped
     return await traffic.take(context.halt) or DONE
+
+
+def _newer(context: Context) -> Failed | None:
+    """Why a revert moves nothing: another version than it takes back is stable by now.
+
+    It asks for no alerts: what fires may be the very reason for it.
+    """
+    plan, stable = context.start.plan, context.traffic.stable
+    if stable in {plan.takes_back, plan.version}:
+        return None
+    found = f"{stable} is stable by now" if stable else "it has no route"
+    text = f"{plan.service} {plan.takes_back} is not taken back to {plan.version}: {found}"
+    kind = CauseKind.SUPERSEDED
+    return Failed(Cause(kind=kind, service=plan.service, text=text, at=workflow.now()))
 
 
 async def _until_quiet(context: Context) -> Stopped | None:

@@ -8,6 +8,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from schemas.stages import RetireStage
+    from workflows.calls import Call
     from workflows.instances import kept
     from workflows.outcomes import DONE, Outcome
     from workflows.stages.context import Context, StageKind
@@ -24,9 +25,10 @@ async def retire_before(context: Context) -> None:
     plan, old = context.start.plan, context.traffic.before
     if not context.instances.ours or old in {None, plan.version}:
         return
+    await context.instances.remember(str(old))
     keep = context.instances.terms.keep_old
     why = f"{plan.version} took its place by release {context.start.release}{kept(keep)}"
     await context.instances.retire(str(old), workflow.now() + keep, why)
 
 
-KIND: Final = StageKind(do=do, calls=frozenset(), most_events=9)
+KIND: Final = StageKind(do=do, calls=frozenset({Call.RECALL}), most_events=15)

@@ -25,6 +25,7 @@ from aviary.cli.tree import Look, Tree
 from aviary.hook_answers import Given
 from aviary.releases import remote
 from aviary.releases.remote import Found
+from aviary.releases.reverting import Looked
 from aviary.releases.sight import Sight
 from aviary.settings import Settings
 from schemas.event_kinds import MomentKind
@@ -32,6 +33,7 @@ from schemas.hooks import AskedHook, HookMoment
 from schemas.live import Live
 from schemas.phases import CanaryPhase, ReleasePhase
 from schemas.release import CanaryStatus, Cause, ReleaseStatus, ServiceStatus
+from schemas.reverting import RevertPreview, WayBack
 from schemas.timeline import Moment, ServiceTimeline, Timeline
 from schemas.verdict import VerdictKind
 from tests.hostile import AT, TEXTS, every, harmless
@@ -108,6 +110,14 @@ class Outside:
         ended = Found(self.text, self.text, AT, None)
         return [ended, *(every(Found, self.text, status=one) for one in running)]
 
+    async def way_back(self, _: str) -> Looked:
+        way = every(WayBack, self.text)
+        seen = every(RevertPreview, self.text, obstacles=(), stages=((way,),))
+        return every(Looked, self.text, preview=seen, ended=None, start=None)
+
+    async def take_back(self, *_: Any) -> bool:
+        return True
+
     async def answer(self, *_: Any) -> Given:
         return Given(self.text)
 
@@ -147,6 +157,7 @@ ASKING = {
     "release skip": ("release", "skip", "r"),
     "release rollback": ("release", "rollback", "r"),
     "release keep": ("release", "keep", "r"),
+    "release revert": ("release", "revert", "r", "--yes"),
     "release answer": ("release", "answer", "r", "yes"),
     "report": ("report", "r"),
     "builds list": ("builds", "list"),

@@ -27,8 +27,7 @@ def test_an_unreachable_server_is_one_line_and_exit_code_1() -> None:
         ("abort", ["rollback"]),
         ("stop", ["rollback"]),
         ("cancel", ["rollback"]),
-        ("undo", ["rollback"]),
-        ("Revert", ["rollback"]),
+        ("Undo", ["rollback", "revert"]),
         ("promote", ["approve", "skip"]),
         ("continue", ["resume"]),
         ("deploy", ["start"]),
@@ -51,7 +50,7 @@ def test_every_word_that_is_named_is_a_command(run: Run) -> None:
             assert word not in MEANT
 
 
-@pytest.mark.parametrize("word", ["rollback", "status", "approve"])
+@pytest.mark.parametrize("word", ["rollback", "revert", "status", "approve"])
 def test_a_command_of_release_at_the_top_says_where_it_is(run: Run, word: str) -> None:
     assert f"release {word}`" in run(word, "shop-42").output
 
