@@ -21,6 +21,7 @@ from activities.preflight import PreflightActivities
 from activities.readiness import ReadinessActivities
 from activities.report import ReportActivities
 from activities.report_delivery import ReportSender
+from activities.revert import RevertActivities
 from activities.standing import StandingActivities
 from activities.traffic import HEALS_WITHIN, TrafficActivities
 from adapters.errors import Terminal
@@ -34,6 +35,7 @@ from adapters.ports import (
     Routing,
 )
 from aviary.queues import Activity, ActivitySet
+from aviary.releases.reverting import take_back
 from aviary.schedules import plan_back
 from schemas.catalog import Catalog
 from schemas.deploy_spec import DeploySpec
@@ -101,6 +103,7 @@ def activity_set(client: Client, outside: Outside) -> ActivitySet:
             admission.wait_for_end,
             ReportActivities(outside.reports).write,
             DecidedActivities(client).decided,
+            RevertActivities(partial(take_back, client)).revert,
         ],
         waiting=[
             admission.wait_for_end,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 
 from pydantic import Field, field_validator
 
-from schemas.base import Model
+from schemas.base import Duration, Model
 
 
 class AlertAction(StrEnum):
@@ -59,6 +60,12 @@ class AlertPolicy(Model):
     dependents_alerts: DependentsAlerts = Field(
         default=DependentsAlerts.PAUSE,
         description="For an alert on a service that depends on this one: at most this.",
+    )
+    revert_within: Duration = Field(
+        default=timedelta(0),
+        exclude_if=lambda length: not length,
+        description="How long after a release was finalized an alert takes it back; as long as it "
+        "is watched at least.",
     )
     severity_label: str = Field(default="severity", min_length=1)
     version_labels: tuple[str, ...] = Field(

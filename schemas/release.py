@@ -515,6 +515,11 @@ class CanaryOutcome(Model):
         exclude_if=lambda order: order is None,
         description="By which the version before was up as it was retired: to put it up again.",
     )
+    watched_until: datetime | None = Field(
+        default=None,
+        exclude_if=lambda until: until is None,
+        description="How long an alert takes the release back; None: it does not.",
+    )
     decisions: tuple[DecisionRecord, ...] = Field(
         default=(), description="What it heard, and what each did, oldest first; the newest 20."
     )
@@ -551,6 +556,8 @@ class ServiceStatus(Model):
     ends_by: tuple[str, ...] = ()
     verdict: Verdict | None = None
     cause: Cause | None = None
+    watched_until: datetime | None = Field(default=None, exclude_if=lambda until: until is None)
+    """Once it is finalized, how long an alert takes its release back."""
 
     @property
     def gets(self) -> str:

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field
 
 from schemas.audience import Audience, AudienceShare
 from schemas.audience_steps import Reach, Whom
-from schemas.base import Model, Percent, SomeDuration, SomePercent
+from schemas.base import Duration, Model, Percent, SomeDuration, SomePercent
 from schemas.hooks import Hook, HookMoment, OnNo, at
 from schemas.judging import RampSpec
 from schemas.mirroring import NO_TERMS, MirrorTerms
@@ -255,6 +255,20 @@ class RetireStage(_Stage):
     kind: Literal["retire"] = "retire"
 
 
+class WatchStage(_Stage):
+    """Have the version watched for some time, now that it is stable; no lock is kept for that."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"kind": "watch", "alerts": "1m"}]})
+
+    kind: Literal["watch"] = "watch"
+    lasts: Duration = Field(
+        default=timedelta(0), description="How long alerts and limits take the release back."
+    )
+    alerts: Duration = Field(
+        default=timedelta(0), description="How long alerts do, where that is longer."
+    )
+
+
 Stage = Annotated[
     DeployStage
     | PreflightStage
@@ -269,7 +283,8 @@ Stage = Annotated[
     | InStepStage
     | HoldStage
     | PromoteStage
-    | RetireStage,
+    | RetireStage
+    | WatchStage,
     Field(discriminator="kind"),
 ]
 """One thing that a canary does; `kind` says which."""
@@ -289,6 +304,7 @@ KINDS: Final[dict[str, type[_Stage]]] = {
     "hold": HoldStage,
     "promote": PromoteStage,
     "retire": RetireStage,
+    "watch": WatchStage,
 }
 """Every kind, in the order in which a canary comes to it."""
 
@@ -301,6 +317,7 @@ def stages_of(  # noqa: PLR0913 - what a plan is made of
     deploys: bool = False,
     mirror: MirrorTerms = NO_TERMS,
     whom: Whom = Whom(),  # noqa: B008 - frozen
+    revert_within: timedelta = timedelta(0),
 ) -> tuple[Stage, ...]:
     """The stages of a strategy: what a canary with it does, when nothing goes wrong.
 
@@ -311,7 +328,9 @@ def stages_of(  # noqa: PLR0913 - what a plan is made of
         deploys: whether its versions are put up and taken down, and not by a pipeline.
         mirror: which copies its versions can take.
         whom: the audiences that the strategy names.
+        revert_within: how long after its end an alert takes the release back, at least.
     """
+    watched = strategy.watch or revert_within
     regrow = strategy.regrow_within if strategy.shrink_stable and deploys else None
     return (
         *((DeployStage(),) if deploys else ()),
@@ -324,6 +343,7 @@ def stages_of(  # noqa: PLR0913 - what a plan is made of
         HoldStage(),
         PromoteStage(),
         *((RetireStage(),) if deploys else ()),
+        *((WatchStage(lasts=strategy.watch, alerts=revert_within),) if watched else ()),
     )
 
 

@@ -245,6 +245,12 @@ class Strategy(Model):
         default=timedelta(0),
         description="How long all services of a release hold together before they are finalized.",
     )
+    watch: Duration = Field(
+        default=timedelta(0),
+        exclude_if=lambda length: not length,
+        description="How long after its end an alert, or a limit that is crossed, takes the "
+        "release back.",
+    )
     on_inconclusive: OnInconclusive = OnInconclusive.GATE
     shrink_stable: bool = Field(
         default=False,

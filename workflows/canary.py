@@ -235,6 +235,7 @@ class CanaryWorkflow(Commands):
             cause=cause,
             version=self._traffic.stable,
             before=self._instances.before,
+            watched_until=self._reporter.watched_until,
             decisions=self._decisions.records[-OUTCOME_MOST:],
             measured=self._judging.untold.measured,
         )

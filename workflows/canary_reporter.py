@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 from temporalio import workflow
 
@@ -60,6 +61,8 @@ class CanaryReporter:
         self.waits_for = ""
         self.ends_by: tuple[CommandKind, ...] = ()
         """Commands that end what it waits for, beside those that its phase is known for."""
+        self.watched_until: datetime | None = None
+        """Past its end: how long an alert takes the release back."""
         self._failure = ""
         """Why what it waits for has failed so far, in words."""
 

@@ -238,7 +238,7 @@ def _release_words(status: ReleaseStatus) -> list[str]:
             "**Now:** `rollback` with a `service` takes that one back at once, out of order.",
         ]
     if status.phase.about.afterwards:
-        return [f"{_NOTHING_LEFT} {status.phase.about.afterwards}"]
+        return [f"{_NOTHING_LEFT} {status.phase.about.afterwards}", *_watched(status)]
     paused = _paused(status)
     words = [_STOP]
     if not status.paused:
@@ -249,6 +249,15 @@ def _release_words(status: ReleaseStatus) -> list[str]:
         f"`{word}` {how}" for word, how in made_for(one.phase for one in status.services).items()
     ]
     return _may([*ends_by, *made, *words])
+
+
+def _watched(status: ReleaseStatus) -> list[str]:
+    """How long alerts are heard after the end, and where that goes on."""
+    until = [one.watched_until for one in status.services if one.watched_until is not None]
+    if not until:
+        return []
+    at = f"{max(until):%d %B %H:%M} UTC"
+    return [f"**Watched until {at}:** an alert takes it back (workflows `watch/<service>`)."]
 
 
 def canary_details(plan: ReleasePlan, service: str, run: str) -> str:

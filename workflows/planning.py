@@ -288,6 +288,7 @@ def _service_plan(
             deploys=resolved.deploy is not None,
             mirror=resolved.mirror,
             whom=Whom(resolved.audiences, unlike(resolved)),
+            revert_within=resolved.alerts.revert_within,
         ),
         judge=resolved.judge,
         metrics=metrics or (),

@@ -242,6 +242,7 @@ def _service_plan(change: _Change, needs: set[str], changes: Mapping[str, _Chang
                 whom=Whom(),
             ),
             "hooks": (),
+            "lane": None,
             "needs": {},
             "metrics": (),
             "alerts": _unmoved_by_alerts(planned.alerts),

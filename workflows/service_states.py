@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from schemas.fitting import fitted
 from schemas.release import (
     REPORT_BYTES,
@@ -29,6 +31,7 @@ class ServiceStates:
         self._plan = plan
         self._order = tuple(service for stage in plan.stages for service in stage)
         self._reports: dict[str, CanaryReport] = {}
+        self._watched_until: dict[str, datetime] = {}
         self.depends_on = {name: plan.services[name].depends_on for name in self._order}
         self.groups = {name: plan.services[name].group for name in self._order}
         self.phases = dict.fromkeys(self._order, CanaryPhase.WAITING)
@@ -59,6 +62,8 @@ class ServiceStates:
     def close(self, service: str, outcome: CanaryOutcome) -> None:
         """A canary has ended."""
         self.phases[service] = outcome.phase
+        if outcome.watched_until is not None:
+            self._watched_until[service] = outcome.watched_until
 
     def lost(self, service: str) -> None:
         """A canary was lost: it may have traffic, and a new run counts its reports from 0."""
@@ -107,6 +112,7 @@ class ServiceStates:
             "depends_on": planned.depends_on,
             "group": planned.group,
             "phase": phase,
+            "watched_until": self._watched_until.get(service),
         }
         if report is None:
             return ServiceStatus.model_validate({**common, "waits_for": waits_for})

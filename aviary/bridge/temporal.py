@@ -178,7 +178,7 @@ class TemporalGateway:
         return _Asked.of(told[0] if told else None)
 
     async def canary(self, service: str) -> str | None:
-        """Return the identity of a service's running canary; None if none runs.
+        """Return the identity of a service's running canary, or else of its watch; None without.
 
         Another canary of the same service has another identity, and so has a run that was reset:
         it may not have heard what the run before it has.
@@ -186,10 +186,19 @@ class TemporalGateway:
         Raises:
             Retryable: Temporal did not say.
         """
-        info = await self._describe(ids.canary_workflow_id(service, self._cell))
-        if info is None or info.status != WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING:
-            return None
-        return info.execution.run_id
+        for workflow in self._hearers(service):
+            info = await self._describe(workflow)
+            runs = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING
+            if info is not None and info.status == runs:
+                return info.execution.run_id
+        return None
+
+    def _hearers(self, service: str) -> tuple[str, ...]:
+        """Who may hear alerts on a service: the first of them that runs does."""
+        return (
+            ids.canary_workflow_id(service, self._cell),
+            ids.watch_workflow_id(service, self._cell),
+        )
 
     async def running(self) -> Sequence[str]:
         """Services whose canary runs, as Temporal lists them.
@@ -230,25 +239,30 @@ class TemporalGateway:
         return answer.workflow_execution_info
 
     async def signal(self, service: str, alerts: Sequence[Alert], request_id: str) -> bool:
-        """Tell a service's canary of some alerts, in one signal.
+        """Tell a service's canary of some alerts, in one signal; without one, its watch.
 
         Returns:
-            False if the service has no canary.
+            False if the service has neither.
 
         Raises:
             Retryable: Temporal did not say yes; the same call again is right.
             Rejected: Temporal will never accept this signal (reason `refused`).
         """
-        request = SignalWorkflowExecutionRequest(
-            namespace=self._client.namespace,
-            workflow_execution=WorkflowExecution(
-                workflow_id=ids.canary_workflow_id(service, self._cell)
-            ),
-            signal_name=ids.SIGNAL_ALERT if len(alerts) == 1 else ids.SIGNAL_ALERTS,
-            input=await self._payloads(alerts[0] if len(alerts) == 1 else list(alerts)),
-            identity=self._client.identity,
-            request_id=request_id,
-        )
+        told = await self._payloads(alerts[0] if len(alerts) == 1 else list(alerts))
+        for workflow in self._hearers(service):
+            request = SignalWorkflowExecutionRequest(
+                namespace=self._client.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=workflow),
+                signal_name=ids.SIGNAL_ALERT if len(alerts) == 1 else ids.SIGNAL_ALERTS,
+                input=told,
+                identity=self._client.identity,
+                request_id=request_id,
+            )
+            if await self._signal(request):
+                return True
+        return False
+
+    async def _signal(self, request: SignalWorkflowExecutionRequest) -> bool:
         workflow = request.workflow_execution.workflow_id
         try:
             with requested(f"SignalWorkflow:{request.signal_name}", workflow) as header:

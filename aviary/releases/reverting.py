@@ -25,6 +25,8 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.cell import here
+from activities.revert import Revert
 from adapters.errors import Retryable, Terminal
 from aviary.bridge.temporal import TemporalGateway
 from schemas import ids
@@ -32,8 +34,10 @@ from schemas.base import Model
 from schemas.deployment import WantedVersion
 from schemas.hooks import HookMoment, at, call_id
 from schemas.phases import ReleasePhase
+from schemas.rejection import Rejected
 from schemas.release import CanaryOutcome, ReleaseInput, ReleaseStatus, ServicePlan
 from schemas.reverting import Obstacle, ObstacleKind, RevertPreview, revert_id
+from schemas.watching import Reverted
 from workflows.contract import ContractOutcome, ContractStatus
 from workflows.revert_planning import (
     ContractState,
@@ -272,6 +276,23 @@ class Reverter:
             return await handle.result(rpc_timeout=_LOOK)
         except WorkflowFailureError:
             return None
+
+
+async def take_back(client: Client, asked: Revert) -> Reverted:
+    """Take a release back, as a watch asks for it.
+
+    Raises:
+        UnknownRelease, Retryable: as `Reverter`.
+        Terminal: Temporal will never take it.
+    """
+    reverter = Reverter(client, asked.queue, here())
+    looked = await reverter.look(asked.release)
+    if not looked.preview.obstacles:
+        try:
+            await reverter.start(looked, asked.because)
+        except Rejected as why:
+            raise Terminal(why.text) from why
+    return Reverted(revert=looked.preview.revert, obstacles=looked.preview.obstacles)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from workflows.stages import (
     ramp,
     retire,
     shift,
+    watch,
 )
 from workflows.stages.context import StageKind
 
@@ -43,5 +44,6 @@ STAGES: Final[Mapping[str, StageKind]] = {
     "hold": hold.KIND,
     "promote": promote.KIND,
     "retire": retire.KIND,
+    "watch": watch.KIND,
 }
 """Every kind of `schemas.stages.KINDS`, and how it is done."""
