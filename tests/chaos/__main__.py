@@ -15,7 +15,7 @@ from pathlib import Path
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from tests.chaos import ingestion, matrix, rollback_order
+from tests.chaos import ingestion, matrix, rollback_order, sentinel
 from tests.chaos.dying import Between
 from tests.chaos.faults import Mode
 from tests.chaos.matrix import record_all, run_all
@@ -28,7 +28,7 @@ from tests.chaos.server import temporal_server
 from tests.chaos.testbed import Testbed
 from tests.workflows.conftest import FAST_TIMERS
 
-PARTS = (ingestion.PART, rollback_order.PART, outages.PART, matrix.PART)
+PARTS = (ingestion.PART, rollback_order.PART, sentinel.PART, outages.PART, matrix.PART)
 
 
 @dataclass
@@ -80,6 +80,9 @@ async def _all(folder: Path, told: Options) -> list[Row]:
             rows += await ingestion.die_everywhere(
                 folder / part, [b for b in Between if told.only in b]
             )
+        elif part == sentinel.PART:
+            moments = [one for one in sentinel.MOMENTS if told.only in one.name]
+            rows += await sentinel.die_at_all(folder / part, moments, strict=True)
         elif part == outages.PART:
             chosen = [fault for fault in FAULTS if told.only in fault.name]
             rows += await outages.meet_all(folder / part, chosen)
