@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from adapters.errors import Retryable
 from adapters.ports import Leased
 from adapters.routers.files import said_by_path, write_text
 from schemas.route import Route
@@ -34,6 +35,8 @@ class LeaseFolder:
     def renew(self, service: str) -> None:
         """Leave another sign of life than the one before; a power cut may take it."""
         with said_by_path(self._folder):
+            if self._folder.is_symlink():
+                raise Retryable(f"{self._folder}: expected a folder, and no link to elsewhere")
             self._folder.mkdir(exist_ok=True)
         text = json.dumps({"renewal": secrets.token_hex(8)})
         write_text(self._folder / service, text, durable=False)
