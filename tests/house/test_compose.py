@@ -70,7 +70,7 @@ def test_images_are_pinned(services: dict[str, Any]) -> None:
 
 
 def test_what_runs_on_is_watched_and_restarted(services: dict[str, Any]) -> None:
-    image_has_its_own = {"aviary-worker", "aviary-bridge"}
+    image_has_its_own = {"aviary-worker", "aviary-bridge", "aviary-sentinel"}
     without_state_or_traffic = {"temporal-ui"}
     for name, service in services.items():
         if service["restart"].startswith("on-failure"):
@@ -88,6 +88,7 @@ def test_what_must_last_is_on_a_volume(services: dict[str, Any]) -> None:
         ("prometheus", "prometheus:/prometheus"),
         ("alertmanager", "alertmanager:/alertmanager"),
         ("aviary-worker", "envoy:/var/lib/aviary/envoy"),
+        ("aviary-sentinel", "envoy:/var/lib/aviary/envoy"),
         ("envoy", "envoy:/var/lib/aviary/envoy:ro"),
     } <= mounts
 
