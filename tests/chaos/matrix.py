@@ -14,6 +14,7 @@ from typing import Any
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
+from aviary.audit.verify import verify
 from schemas import ids
 from schemas.release import CanaryPhase, ReleasePhase, ReleaseStatus
 from schemas.route import Route
@@ -236,4 +237,7 @@ async def _told_otherwise(running: Running, status: ReleaseStatus) -> list[str]:
             break
         await asyncio.sleep(_POLL_S)
     expected = [_TOLD[status.phase]]
-    return [] if ends == expected else [f"events: told {ends}, expected {expected}"]
+    if ends != expected:
+        return [f"events: told {ends}, expected {expected}"]
+    (audit,) = verify({running.id: running.slot.testbed.told.links.links[running.id]})
+    return [f"audit: {one.kind} {one.link}: {one.text}" for one in audit.found]

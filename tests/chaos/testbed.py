@@ -23,6 +23,7 @@ from adapters.kafka import make_consumer
 from adapters.metrics.batching import MARK
 from adapters.routers.envoy.router import EnvoyRouter
 from adapters.routers.envoy.routes import route_in, tags_in
+from aviary.audit.gather import Gathered
 from aviary.local.parts import envoy_program
 from schemas import ids
 from schemas.route import Route
@@ -103,6 +104,8 @@ class PublishedEvents:
         self._broker = broker
         self._ids: set[tuple[str, str]] = set()
         self.types: dict[str, list[str]] = defaultdict(list)
+        self.links = Gathered()
+        """All of them, copies too, as links of hash chains."""
 
     async def listen(self) -> None:
         """Read for ever."""
@@ -113,6 +116,7 @@ class PublishedEvents:
             while True:
                 for records in (await consumer.getmany(timeout_ms=200)).values():
                     for record in records:
+                        self.links.take(record.value, f"@{record.offset}")
                         self._take(json.loads(record.value))
         finally:
             await consumer.stop()

@@ -8,16 +8,26 @@ import os
 import sys
 from asyncio import create_subprocess_exec
 from asyncio.subprocess import PIPE
+from pathlib import Path
 
 import httpx
 import pytest
 from temporalio.client import Client
 
 from adapters.routers.envoy.names import pool_name
+from analysis.rejudging import Way
+from aviary.audit.gather import Gathered
+from aviary.audit.past import Past
+from aviary.audit.rejudge import rejudged
+from aviary.audit.verify import verify
+from aviary.catalogs import read_catalog
+from aviary.connections import read_connections
+from aviary.history.fetch import fetch_events
 from aviary.local import evidence
 from aviary.local.parts import ROOT
 from aviary.local.shop import DEPENDENCIES, Fault
 from aviary.local.stack import Stack
+from aviary.settings import load_settings
 from schemas.ids import SIGNAL_ALERT, SIGNAL_ROLLBACK, release_workflow_id
 from schemas.release import CanaryPhase, CauseKind, ReleasePhase
 from schemas.verdict import VerdictKind
@@ -101,6 +111,29 @@ async def test_a_bad_version_is_judged_and_its_dependents_are_never_touched(
     counts = await evidence.pool_counts(shop)
     untouched = counts[pool_name("checkout", release.versions["checkout"])]
     assert untouched.completed == 0
+    assert status.audit is not None
+    await _recorded_and_judged_again(shop, temporal, release.id, status.audit.head)
+
+
+async def _recorded_and_judged_again(
+    shop: Stack, temporal: Client, release: str, head: str
+) -> None:
+    """Its events are one whole chain, whose counts lead to the same verdict once more."""
+    gathered, past = Gathered(), Past()
+    for line in await fetch_events(temporal, release):
+        gathered.take(line.encode(), "history")
+        past.take(json.loads(line))
+    (audit,) = verify(gathered.links, gathered.flaws, ends={release: head})
+    assert audit.whole, audit.found
+    connections = Path(shop.settings["AVIARY_CONNECTIONS_FILE"])
+    settings = load_settings(connections_file=connections)
+    policy = read_catalog(shop.folder / "catalog.yaml", read_connections(settings))
+    (services,) = rejudged(past.since(None), policy)
+    payments = next(one for one in services if one.past.service == "payments")
+    assert payments.judged_then
+    assert payments.outcome is not None
+    assert payments.outcome.way is Way.BACK
+    assert payments.outcome.requests > 0
 
 
 async def test_a_real_alert_takes_a_holding_release_back_in_reverse_order(

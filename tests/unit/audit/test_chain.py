@@ -125,6 +125,18 @@ def test_a_link_that_is_made_anew_does_not_fit_those_after_it(place: int) -> Non
         assert kinds(audited(records)) == ["exchanged"]
 
 
+def test_a_first_link_that_follows_something_is_found() -> None:
+    """All made anew, as it is after the beginning was cut off and the numbers were moved."""
+    records, previous = [], "a" * 64
+    for record in WHOLE:
+        document = {**json.loads(record), "chainprevious": previous}
+        document["chaindigest"] = previous = digest_of(document)
+        records.append(json.dumps(document).encode())
+    audit = audited(records)
+    assert kinds(audit) == ["exchanged"]
+    assert audit.found[0].link == 0
+
+
 def test_a_link_from_another_release_is_found() -> None:
     other = chain_of(LENGTH, release="r2")
     records = [*WHOLE[:3], *other[3:4], *WHOLE[4:]]

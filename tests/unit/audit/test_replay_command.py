@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -198,6 +198,31 @@ def test_counts_that_make_no_sense_are_left_out_and_said(tmp_path: Path, series:
     result = run("--policy", policy_file(tmp_path), records_file(tmp_path, records))
     assert result.exit_code == 0, result.output
     assert "events with counts can't be read" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [
+        ("at", lambda column: column[::-1]),
+        ("at", lambda column: [one * 1e300 for one in column]),
+        ("at", lambda column: [one - 100 for one in column]),
+        ("canary", lambda column: [-1, *column[1:]]),
+        ("bad_stable", lambda column: [1e300, *column[1:]]),
+    ],
+)
+def test_columns_that_make_no_sense_are_left_out(
+    column: str, change: Callable[[list[float]], list[float]]
+) -> None:
+    past = Past()
+    for record in past_of(bad=True).records:
+        event = json.loads(record)
+        if series := event["data"].get("series"):
+            place = series if column == "at" else series["metrics"]["errors"]["streams"][0]
+            place[column] = change(place[column])
+        past.take(event)
+    (release,) = past.since(None)
+    assert release.unread > 0
+    assert not any(one.measured for one in release.services.values())
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
