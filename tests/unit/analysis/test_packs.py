@@ -32,6 +32,7 @@ def test_all_packs_are_there() -> None:
         "nginx",
         "nginx-ingress",
         "otel-http",
+        "otel-http-flag",
         "traefik",
         "traefik-gateway",
     }

@@ -43,7 +43,7 @@ WRONG = [
     ),
     (
         "  a: {judge: {pack: ngnix}}\n",
-        "nginx-ingress, otel-http, traefik, traefik-gateway; did you mean 'nginx'?",
+        "nginx-ingress, otel-http, otel-http-flag, traefik, traefik-gateway; did you mean 'nginx'?",
     ),
     ("  a: {judge: {pack: Envoy}}\n", "; did you mean 'envoy'?"),
     (
