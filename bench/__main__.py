@@ -19,6 +19,7 @@ from aviary.local.parts import ROOT
 from bench import (
     admitting,
     faults,
+    flags,
     fleet,
     histories,
     ingestion,
@@ -63,6 +64,7 @@ SUITES: Final[Mapping[str, Suite]] = {
     "restoring": Suite(restoring.SPECS, restoring.measure),
     "shifting": Suite(shifting.SPECS, shifting.measure),
     "routers": Suite(routers.SPECS, routers.measure),
+    "flags": Suite(flags.SPECS, flags.measure),
     "fleet": Suite(fleet.SPECS, fleet.measure),
     "ingestion": Suite(ingestion.SPECS, ingestion.measure),
     "rollback-order": Suite(rollback_order.SPECS, rollback_order.measure),

@@ -18,6 +18,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
+from adapters.connections import Connection
 from adapters.kafka import KafkaOptions, ensure_topics
 from adapters.routers.envoy.fleet import EnvoyFleet, Pool
 from adapters.routers.envoy.router import EnvoyRouter
@@ -26,6 +27,7 @@ from aviary.converter import DATA_CONVERTER
 from aviary.local import parts, probes
 from aviary.local.ports import LOOPBACK, FreePorts
 from aviary.local.process import Supervisor
+from aviary.routers import NO_CONNECTIONS
 from bench.seen import FLUSH_MS, AccessLog, add_log
 from bench.traffic import VERSIONS, Traffic
 from schemas import ids
@@ -98,18 +100,21 @@ class Routed:
 
 @asynccontextmanager
 async def started(
-    folder: Path, described: Callable[[parts.Ports], Mapping[str, Any]]
+    folder: Path,
+    described: Callable[[parts.Ports], Mapping[str, Any]],
+    connections: Mapping[str, Connection] = NO_CONNECTIONS,
 ) -> AsyncIterator[Testbed]:
     """Temporal, Kafka and a stand-in for Prometheus, without any of Aviary's processes.
 
     Args:
         folder: a new one.
         described: gives the catalog, once the ports are known.
+        connections: that the catalog names.
     """
     folder.mkdir(parents=True)  # noqa: ASYNC240 - before anything is measured
     ports = parts.Ports.choose(FreePorts())
     token = secrets.token_urlsafe(16)
-    checked = make_catalog(described(ports))
+    checked = make_catalog(described(ports), connections)
     (folder / "catalog.yaml").write_text(yaml.safe_dump(dict(described(ports))))
     async with AsyncExitStack() as stack:
         supervisor = await stack.enter_async_context(Supervisor(folder))
