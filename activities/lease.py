@@ -18,9 +18,9 @@ from temporalio.common import QueryRejectCondition
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from activities.policy import Policy, forever, terminal_errors
+from activities.policy import Policy, forever
 from activities.shared_heartbeat import SharedHeartbeat
-from adapters.errors import Retryable, UnknownRoute
+from adapters.errors import AdapterError, Retryable
 from adapters.ports import Routing
 from schemas.base import Duration, Model, ReleaseId, ServiceName
 from schemas.ids import QUERY_STATUS
@@ -88,17 +88,16 @@ class LeaseActivities:
         """
         with self._shared_heartbeat.counted():
             while True:
-                with terminal_errors():
-                    taken = await self._look(request)
+                taken = await self._look(request)
                 if taken is not None:
                     return taken
                 await self._rest(request.lease)
 
     async def _look(self, request: KeepLease) -> Route | None:
         """Leave a sign of life, where the route is its release's; the route that was taken back."""
-        routing = self._router_for(request.router)
         activity.heartbeat()
         try:
+            routing = self._router_for(request.router)
             route = await routing.router.read(request.service)
             if route.owner != request.release:
                 return None
@@ -109,7 +108,7 @@ class LeaseActivities:
             await self._answers(min(request.lease / (2 * RENEWALS), _ANSWER_MOST))
             activity.heartbeat()
             await routing.leases.renew(request.service)
-        except (Retryable, UnknownRoute) as error:
+        except AdapterError as error:  # of any kind: given up, it would take a canary back
             extra = {"service": request.service, "error": str(error)}
             activity.logger.warning("no sign of life can be left", extra=extra)
         return None

@@ -10,7 +10,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.lease import KeepLease, LeaseActivities, lease_policy
-from adapters.errors import Retryable
+from adapters.errors import AdapterError, Retryable, Terminal
 from adapters.routers.memory.router import MemoryRouter
 from schemas.lease import LONGEST, RENEWALS, SHORTEST
 from schemas.route import Route
@@ -88,6 +88,26 @@ async def test_a_route_of_another_or_without_a_lease_is_not_renewed(
     await kept.start(owner, lease)
     assert await kept.keep(rounds=2) is None
     assert kept.renewals == 0
+
+
+@pytest.mark.parametrize("error", [Retryable("away"), Terminal("not of this form")])
+async def test_a_router_that_fails_in_any_way_is_asked_again(
+    error: AdapterError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given up for good, it would have the sentinel take back a canary that is alive."""
+    kept = Kept()
+    route, asked = await kept.start(), 0
+
+    async def read(_: str) -> Route:
+        nonlocal asked
+        asked += 1
+        if asked <= 2:
+            raise error
+        return route
+
+    monkeypatch.setattr(kept.router, "read", read)
+    assert await kept.keep(rounds=4) is None
+    assert kept.renewals == 2
 
 
 async def test_a_service_without_a_route_is_waited_for() -> None:
