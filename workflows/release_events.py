@@ -36,6 +36,8 @@ _WAIT_MOST = 1000
 """Of what is waited for, in a notice, in characters: the commands must have room."""
 _TOLD = ("phase", "weight", "step", "stable", "verdict", "cause", "paused")
 """What an event must tell when it changes; the rest is words for people."""
+_NOT_TOLD = {"depends_on", "group", "ends_by", "watched_until"}
+"""Of a service's status, what no event of a canary has."""
 
 
 class ReleaseEvents:
@@ -153,7 +155,7 @@ class ReleaseEvents:
                 continue  # it has said so itself, before its workflow ended
             paused = self._known[status.service].get("paused", False)
             state = {
-                **status.model_dump(mode="json", exclude={"depends_on", "group", "ends_by"}),
+                **status.model_dump(mode="json", exclude=_NOT_TOLD),
                 "paused": paused,
             }
             if self._differs(state):
