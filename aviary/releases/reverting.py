@@ -287,6 +287,8 @@ async def take_back(client: Client, asked: Revert) -> Reverted:
     """
     reverter = Reverter(client, asked.queue, here())
     looked = await reverter.look(asked.release)
+    if any(one.kind is ObstacleKind.NOT_ENDED for one in looked.preview.obstacles):
+        raise Retryable(looked.preview.refusal)  # others of its services become stable still
     if not looked.preview.obstacles:
         try:
             await reverter.start(looked, asked.because)
