@@ -19,6 +19,7 @@ from tests.chaos import ingestion, matrix, rollback_order, sentinel
 from tests.chaos.dying import Between
 from tests.chaos.faults import Mode
 from tests.chaos.matrix import record_all, run_all
+from tests.chaos.outages import engines
 from tests.chaos.outages import run as outages
 from tests.chaos.outages.faults import FAULTS
 from tests.chaos.points import Point
@@ -26,9 +27,17 @@ from tests.chaos.rows import Row, table, write
 from tests.chaos.scenarios import SCENARIOS, Scenario
 from tests.chaos.server import temporal_server
 from tests.chaos.testbed import Testbed
+from tests.engines.places import open_folder
 from tests.workflows.conftest import FAST_TIMERS
 
-PARTS = (ingestion.PART, rollback_order.PART, sentinel.PART, outages.PART, matrix.PART)
+PARTS = (
+    ingestion.PART,
+    rollback_order.PART,
+    sentinel.PART,
+    outages.PART,
+    engines.PART,
+    matrix.PART,
+)
 
 
 @dataclass
@@ -86,6 +95,9 @@ async def _all(folder: Path, told: Options) -> list[Row]:
         elif part == outages.PART:
             chosen = [fault for fault in FAULTS if told.only in fault.name]
             rows += await outages.meet_all(folder / part, chosen)
+        elif part == engines.PART:
+            with open_folder() as place:
+                rows += await engines.meet_engines(told.keep or place, told.only)
         else:
             rows += await _matrix(folder / part, told)
     return rows

@@ -14,7 +14,7 @@ class Row:
     """What became of one release that met one fault."""
 
     part: str
-    """matrix, rollback-order, outages, sentinel or ingestion."""
+    """matrix, rollback-order, outages, engines, sentinel or ingestion."""
     release: str
     fault: str
     """Its kind: one line of the table."""

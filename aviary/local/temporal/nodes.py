@@ -30,6 +30,8 @@ _PLUGIN: Final = "postgres12"
 _TAIL: Final = 2_000
 NO_CHANGES: Final[Mapping[str, object]] = MappingProxyType({})
 _RPC: Final = timedelta(seconds=5)
+_AGAIN_S: Final = 0.2
+_BEGINNING: Final = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED)
 
 
 class SchemaError(RuntimeError):
@@ -115,20 +117,27 @@ def spec(  # noqa: PLR0913, PLR0917 - what makes a node
 
 
 async def make_namespace(address: str, name: str, retention: timedelta) -> None:
-    """Make a namespace, if it is not there.
+    """Make a namespace, if it is not there; wait for nodes that have just begun.
 
     Raises:
-        RuntimeError: Temporal can't be reached.
-        RPCError: it refuses.
+        RPCError: it is refused.
     """
-    client = await Client.connect(address, namespace=name)
     request = RegisterNamespaceRequest(namespace=name)
     request.workflow_execution_retention_period.FromTimedelta(retention)
-    try:
-        await client.workflow_service.register_namespace(request, timeout=_RPC)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.ALREADY_EXISTS:
-            raise
+    while True:
+        try:
+            client = await Client.connect(address, namespace=name)
+            await client.workflow_service.register_namespace(request, timeout=_RPC)
+        except RuntimeError:  # what the SDK raises where nobody answers
+            await asyncio.sleep(_AGAIN_S)
+        except RPCError as error:
+            if error.status is RPCStatusCode.ALREADY_EXISTS:
+                return
+            if error.status not in _BEGINNING:
+                raise
+            await asyncio.sleep(_AGAIN_S)
+        else:
+            return
 
 
 def _configuration(ports: NodePorts, database: int, dynamic: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from temporalio.service import RPCError
@@ -29,27 +29,37 @@ _SETTLE_S = 6.0
 
 async def meet_all(folder: Path, faults: Sequence[Fault], *, quick: bool = False) -> list[Row]:
     """Every fault, those that need Apache Kafka on a site of their own."""
-    rows = await _meet(folder, [one for one in faults if not one.durable], None, quick=quick)
+    short = [one for one in faults if not one.durable]
+    rows = await meet_on(lambda name: Site(folder / f"site-{name}"), short, quick=quick)
     durable = [one for one in faults if one.durable]
     if durable:
         cluster = await asyncio.to_thread(Cluster, folder / "kafka", 3)
         try:
             await asyncio.to_thread(cluster.start)
-            rows += await _meet(folder, durable, cluster, quick=quick)
+
+            def durable_site(name: str) -> Site:
+                return Site(folder / f"durable-{name}", cluster=cluster)
+
+            rows += await meet_on(durable_site, durable, quick=quick)
         finally:
             await asyncio.to_thread(cluster.kill_all)
     return rows
 
 
-async def _meet(
-    folder: Path, faults: Sequence[Fault], cluster: Cluster | None, *, quick: bool
+async def meet_on(
+    make: Callable[[str], Site], faults: Sequence[Fault], *, quick: bool = False
 ) -> list[Row]:
-    """One after the other, on one site for as long as nothing is broken."""
+    """One after the other, on one site for as long as nothing is broken.
+
+    Args:
+        make: a site of this name.
+        faults: what strikes.
+        quick: whether outages last as long as in a test run that must be short.
+    """
     rows: list[Row] = []
     left = deque(enumerate(faults, start=1))
     while left:
-        place = folder / f"{'durable' if cluster else 'site'}-{left[0][0]}"
-        async with Site(place, cluster=cluster) as site:
+        async with make(str(left[0][0])) as site:
             good = True
             while left and good:
                 number, fault = left.popleft()

@@ -25,7 +25,7 @@ from aviary.local import debian, parts, stack
 from aviary.local.http1 import fetch
 from aviary.local.pipeline import Pipeline
 from aviary.local.process import ChildSpec
-from aviary.local.stack import Stack
+from aviary.local.stack import DEVELOPMENT, Stack
 from schemas.route import Route
 from tests.chaos.outages.wire import Wire
 from tests.durability.apache import Cluster
@@ -34,6 +34,7 @@ from tests.workflows.door import Door
 RPS = 50.0
 SPACE = "2m"
 """Of Envoy's folder, where it can be a file system of its own."""
+_IN_ORDER_S = 60.0
 _PATIENT = {"min": "170s", "max": "180s"}
 _SLOW, _QUICK = {"min": "5s", "max": "180s"}, {"min": "2s", "max": "180s"}
 BAKES = {
@@ -52,15 +53,20 @@ class Site(Stack):
 
     Args:
         folder: for everything.
-        cluster: Apache Kafka to use, already running; the embedded broker if None.
+        cluster: Apache Kafka to use, already running; the engine's own broker if None.
+        engine: what releases run on.
     """
 
-    def __init__(self, folder: Path, *, cluster: Cluster | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, cluster: Cluster | None = None, engine: str = DEVELOPMENT
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.cluster = cluster
+        self._wired = engine == DEVELOPMENT
         catalog = folder.with_name(f"{folder.name}.catalog.yaml")
         catalog.write_text(_catalog())
-        super().__init__(folder, debian.cache_folder(), catalog=catalog, rps=RPS, deploys=False)
+        cache = debian.cache_folder()
+        super().__init__(folder, cache, catalog=catalog, rps=RPS, deploys=False, engine=engine)
         self.door = Door(self._free.take(), self._free.take())
         self.wire = Wire(self.door.port)
         self.mounted = ""
@@ -107,7 +113,7 @@ class Site(Stack):
             bootstrap=self.settings["AVIARY_KAFKA_BOOTSTRAP"],
             idempotent=False,
             partitions=parts.KAFKA_PARTITIONS,
-            replication=len(self.cluster.brokers) if self.cluster else 1,
+            replication=int(self.settings.get("AVIARY_TOPIC_REPLICATION", "1")),
         )
 
     def aviary(self, name: str, *, off_s: float = 0) -> ChildSpec:
@@ -140,13 +146,28 @@ class Site(Stack):
         before = self._dead.pop(name)
         await self.supervisor.start(spec or before)
 
+    async def end(self, name: str) -> None:
+        """End a part in order; `revive` starts it again."""
+        spec = self.supervisor.children[name].spec
+        await self.supervisor.stop(name, grace=_IN_ORDER_S)
+        self._dead[name] = spec
+
     def freeze(self, name: str) -> None:
-        """Let a part have no CPU at all."""
-        self.supervisor.children[name].signal(signal.SIGSTOP)
+        """Let a part have no CPU at all, nor its children."""
+        self._send_all(name, signal.SIGSTOP)
 
     def thaw(self, name: str) -> None:
         """Let it go on, as if nothing had been."""
-        self.supervisor.children[name].signal(signal.SIGCONT)
+        self._send_all(name, signal.SIGCONT)
+
+    def _send_all(self, name: str, number: signal.Signals) -> None:
+        """To a part, and to children of it that are in sessions of their own."""
+        child = self.supervisor.children[name]
+        child.signal(number)
+        below = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+        for pid in map(int, below):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     async def starve(self, loops: int) -> None:
         """Have so many processes take all the CPU that they can get."""
@@ -237,7 +258,7 @@ class Site(Stack):
     async def _start(self, spec: ChildSpec, say: Callable[[str], None]) -> None:
         if spec.name == "kafka" and self.cluster is not None:
             return
-        if spec.name == "worker":
+        if spec.name == "worker" and self._wired:
             await super()._start(self.door.spec(self.ports.temporal), say)
             spec = self.aviary("worker")
         await super()._start(spec, say)
