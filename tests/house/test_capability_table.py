@@ -1,0 +1,107 @@
+"""The table of routers is made of their capabilities, and each of its cells has a test.
+
+A cell is what `aviary routers` says of one capability. The contract suite runs a module for each
+that a kind claims, and with the others has it refuse by name (`tests/contract/routers/claims.py`).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pytest
+
+from aviary.cli.routers import capable
+from aviary.kinds import ROUTERS
+from schemas.audience import AudienceBy
+from schemas.capabilities import (
+    AudienceTerms,
+    Capabilities,
+    Counting,
+    RelativeGrid,
+    StickyBy,
+    TotalGrid,
+)
+from schemas.sticky import StickyChoice
+from tests.contract.routers.subjects import SUBJECTS
+from tests.groups import ROOT
+
+SUITE: Final = ROOT / "tests" / "contract" / "routers"
+CELLS: Final[Mapping[str, tuple[Any, str]]] = {
+    "weights": (RelativeGrid(most=7), "test_weights"),
+    "sticky": ((StickyBy.COOKIE,), "test_sticky"),
+    "sticky_choices": ((StickyChoice.SESSION,), "test_sticky_choice"),
+    "forced": ((AudienceBy.COOKIE,), "test_forced"),
+    "audiences": ((AudienceBy.PATH,), "test_audiences"),
+    "lanes": (True, "test_lanes"),
+    "mirroring": (True, "test_mirroring"),
+    "counts": (Counting.ROUTER, "test_counts"),
+}
+"""What the table says of a router: another value of it, and the module that tries it."""
+OF_AUDIENCES: Final[Mapping[str, tuple[Any, str]]] = {
+    "prefixes": ((AudienceBy.PATH,), "test_audiences"),
+    "regexes": ((AudienceBy.PATH,), "test_audiences"),
+    "negated": ((AudienceBy.PATH,), "test_audiences"),
+    "all_of": (True, "test_audiences"),
+    "kept": (True, "test_kept_audiences"),
+}
+OF_MIRRORS: Final[Mapping[str, tuple[Any, str]]] = {
+    "mirror_reads": (True, "test_mirroring"),
+    "mirror_mark": (True, "test_mirroring"),
+}
+UNSAID: Final = frozenset(
+    {
+        "apart",
+        "audience_terms",
+        "endpoints",
+        "fence",
+        "instances",
+        "pinned",
+        "platform_errors",
+        "registers",
+        "users",
+    }
+)
+"""What is in the data alone: `aviary routers --output json`."""
+NOTHING: Final = Capabilities(weights=TotalGrid(total=100))
+COPIES: Final = NOTHING.model_copy(update={"mirroring": True})
+
+
+def _tests(module: str) -> list[str]:
+    tree = ast.parse((SUITE / f"{module}.py").read_text())
+    found = [
+        one.name for one in tree.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    return [name for name in found if name.startswith("test_")]
+
+
+def test_each_capability_is_in_a_cell_or_said_to_be_in_none() -> None:
+    assert CELLS.keys() | OF_MIRRORS.keys() | UNSAID == Capabilities.model_fields.keys()
+    assert OF_AUDIENCES.keys() | {"matches"} == AudienceTerms.model_fields.keys()
+
+
+@pytest.mark.parametrize("name", [*CELLS, *OF_MIRRORS, *OF_AUDIENCES])
+def test_each_cell_says_what_the_router_claims_and_is_tried(name: str) -> None:
+    value, module = {**CELLS, **OF_MIRRORS, **OF_AUDIENCES}[name]
+    before = COPIES if name in OF_MIRRORS else NOTHING
+    update = {"audience_terms": AudienceTerms(**{name: value})} if name in OF_AUDIENCES else None
+    after = before.model_copy(update=update or {name: value})
+    assert capable(after) != capable(before), "the table does not show it"
+    assert _tests(module), f"{module} tries nothing"
+
+
+@pytest.mark.parametrize("name", sorted(UNSAID - {"audience_terms"}))
+def test_what_is_in_no_cell_changes_none(name: str) -> None:
+    value = () if name == "platform_errors" else True
+    assert capable(NOTHING.model_copy(update={name: value})) == capable(NOTHING)
+
+
+def test_each_row_is_of_a_kind_that_the_suite_runs_with() -> None:
+    assert {kind.name for kind in ROUTERS} <= SUBJECTS.keys()
+    for kind in ROUTERS:
+        shown, tried = capable(kind.capabilities), SUBJECTS[kind.name]
+        assert shown.startswith(f"Weights: {tried.weights.text}")
+        assert set(kind.capabilities.audiences) <= set(tried.audiences)
+        assert kind.capabilities.lanes <= tried.lanes
+        assert kind.capabilities.mirroring <= tried.mirroring
