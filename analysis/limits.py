@@ -1,7 +1,9 @@
 """Fixed limits: `method: threshold`, and metrics of kind threshold.
 
-No promise about false alarms: a limit knows nothing of chance. Here for those who want it, and as
-the yardstick in the benchmark.
+Without `chance` no promise about false alarms: a limit knows nothing of luck. Here for those who
+want it, and as the yardstick in the benchmark. With it, a version that is at the limit fails with
+that chance at most, however often it is looked at, as long as its errors are independent: the tails
+of the looks are below parts of it that add up to no more (a union bound).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any, Final
 from analysis.evalues import Tally
 from schemas.judging import ThresholdSettings
 
+_SMALL: Final = 1e-12
 _LARGEST: Final = sys.float_info.max
 """In place of an infinite value, which JSON does not have."""
 
@@ -25,6 +28,7 @@ class LimitTest:
         self._window = settings.window.total_seconds()
         self._times = settings.max_times_stable
         self._checks = settings.checks
+        self._chance = settings.chance
         self._limit = limit
         self._failed = 0
         self._done = 0
@@ -44,9 +48,12 @@ class LimitTest:
     def doubtful(self) -> bool:
         """Nothing to pass on: nothing seen, a window begun that is over, or too few checks to fail.
 
-        A window that is not full yet fails nobody, and passes nobody while it is over the limit.
+        A window that is not full yet fails nobody, and passes nobody while it is over the limit;
+        with a chance, all that was seen takes its place.
         """
-        if any(self._over(totals) for totals in self._current):
+        if self._chance is not None and any(self._over(totals) for totals in self._seen):
+            return True
+        if self._chance is None and any(self._over(totals) for totals in self._current):
             return True
         seen = any(totals[1] > 0 for totals in self._seen)
         return not seen or (self._failed > 0 and self._done < self._checks)
@@ -62,10 +69,20 @@ class LimitTest:
                 self._seen[index] = _plus(self._seen[index], tally)
         self._length += end - start
         if self._length >= self._window * (1 - 1e-9):
-            self._failed += any(self._over(totals) for totals in self._current)
             self._done += 1
+            self._failed += self._fails()
             self._current = [[0.0] * 4 for _ in streams]
             self._length = 0.0
+
+    def _fails(self) -> bool:
+        """Whether the check that ends now fails."""
+        if self._chance is None or self._limit is None:
+            return any(self._over(totals) for totals in self._current)
+        part = self._chance / (self._done * (self._done + 1) * len(self._seen))
+        return any(
+            self._over(totals) and tail(totals[0], totals[1], self._limit) < part
+            for totals in self._seen
+        )
 
     def _over(self, totals: Sequence[float]) -> bool:
         bad_c, n_c, bad_b, n_b = totals
@@ -143,6 +160,32 @@ class LimitWatch:
         """Take up a dumped state."""
         self._in_a_row, self.broken, worst = state
         self.worst = math.nan if worst is None else worst
+
+
+def tail(bad: float, total: float, rate: float) -> float:
+    """The chance of so many bad requests or more, of independent ones that are bad at a rate.
+
+    Exact for whole numbers; others, which histograms have between edges, count as fewer bad ones of
+    more.
+
+    Args:
+        bad: bad requests.
+        total: all requests.
+        rate: chance of each to be bad, 0 to 1, both excluded.
+    """
+    k, n = math.floor(bad), math.ceil(total)
+    if k <= n * rate:
+        return 1.0
+    if k > n:
+        return 0.0
+    log = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    term = math.exp(log + k * math.log(rate) + (n - k) * math.log1p(-rate))
+    found = term
+    while k < n and term > found * _SMALL:
+        term *= (n - k) / (k + 1) * rate / (1 - rate)
+        found += term
+        k += 1
+    return min(1.0, found)
 
 
 def _plus(totals: Sequence[float], tally: Tally) -> list[float]:

@@ -77,8 +77,13 @@ def _limited_latency(spec: JudgeSpec, metric: HistogramMetric) -> MetricSpec | N
 
 
 def limits_of(spec: JudgeSpec) -> JudgeSpec:
-    """A judge that holds the canary against limits alone, and asks nothing of stable."""
-    limits = spec.threshold.model_copy(update={"max_times_stable": None})
+    """A judge that holds the canary against limits alone, and asks nothing of stable.
+
+    An audience may be a few people: one error of theirs is no proof that the limit is passed.
+    """
+    chance = spec.alpha if spec.threshold.chance is None else spec.threshold.chance
+    update = {"max_times_stable": None, "chance": chance}
+    limits = spec.threshold.model_copy(update=update)
     kayenta = spec.kayenta.model_copy(update={"critical": frozenset()})
     changed = {"method": Method.THRESHOLD, "threshold": limits, "kayenta": kayenta}
     return spec.model_copy(update=changed)

@@ -306,6 +306,13 @@ class ThresholdSettings(Model):
     )
     window: SomeDuration = Field(default=timedelta(minutes=1), description="Length of one check.")
     checks: int = Field(default=1, ge=1, description="Failed checks, in all, that fail the canary.")
+    chance: Rate | None = Field(
+        default=None,
+        gt=0,
+        description="Fail only what a version at the limit would show with less than this chance, "
+        "of all that was seen so far; None: any window over the limit. A canary that is judged by "
+        "limits for its audience has alpha here, if this is left out.",
+    )
 
 
 class KayentaSettings(Model):
