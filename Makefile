@@ -42,9 +42,9 @@ install: $(STAMP) ## Unpack Debian's Prometheus and Alertmanager below .cache (n
 	@$(PY) -m aviary local install
 
 .PHONY: demo
-demo: install ## Three releases on the embedded stack, under four minutes (DEMO=haproxy, docker, kubernetes or flags, KEEP=1)
-	$(call say,demo: three releases on real parts)
-	@$(PY) -m aviary local demo $(if $(filter flags,$(DEMO)),--flags,$(if $(filter docker kubernetes,$(DEMO)),--deployer,--router) $(DEMO)) $(if $(filter-out 0 no false,$(KEEP)),--keep)
+demo: install ## Releases on the embedded stack, under four minutes (DEMO=haproxy, docker, kubernetes, flags, audiences, mirror, bluegreen or lanes, KEEP=1)
+	$(call say,demo: releases on real parts)
+	@$(PY) -m aviary local demo $(if $(filter flags,$(DEMO)),--flags,$(if $(filter audiences mirror bluegreen lanes,$(DEMO)),--shows,$(if $(filter docker kubernetes,$(DEMO)),--deployer,--router)) $(DEMO)) $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 .PHONY: test
 test: install ## Run every test, in groups side by side (PYTEST_ARGS="-k plan" passes through)

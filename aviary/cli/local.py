@@ -42,6 +42,10 @@ DeployerOption = Annotated[
         "release begins as a template changes (both need root).",
     ),
 ]
+ShowsOption = Annotated[
+    str,
+    typer.Option("--shows", help="One release instead: audiences, mirror, bluegreen or lanes."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -141,16 +145,47 @@ def demo(  # noqa: PLR0913, PLR0917 - one parameter an option
         bool,
         typer.Option("--flags", help="A feature flag in a real Unleash (needs Node.js and npm)."),
     ] = False,
+    shows: ShowsOption = "",
 ) -> None:
-    """Three releases on the embedded stack; exit code 0 if each ended as it must."""
+    """Three releases on the embedded stack; exit code 0 if each ended as it must.
+
+    With --shows it is one release: to some users first, by copies, in one switch, or with a lane.
+    """
     _need_packages()
     from aviary.cli.demo.run import run_demo  # noqa: PLC0415 - heavy
+    from aviary.cli.demo.scenarios import SCENARIOS  # noqa: PLC0415
+    from aviary.cli.demo.shapes import SHAPES  # noqa: PLC0415
 
     if flags:
-        plain = router == "envoy" and not deployer
+        plain = router == "envoy" and not deployer and not shows
         raise typer.Exit(_demo_flags(folder, rps, keep=keep, plain=plain))
-    stack = _new_stack(folder, rps, router=router, deployer=deployer)
-    raise typer.Exit(_run(stack, lambda running_stack: run_demo(running_stack, keep=keep)))
+    if shows and (shows not in SHAPES or deployer or router != "envoy"):
+        expected = f"{', '.join(SHAPES)}, without --router and --deployer"
+        raise CommandError(ExitCode.BAD_INPUT, f"--shows {shows}: expected {expected}")
+    stack = _shaped_stack(folder, rps, shows) if shows else None
+    stack = stack or _new_stack(folder, rps, router=router, deployer=deployer)
+    scenarios = dict([SHAPES[shows]]) if shows else SCENARIOS
+    raise typer.Exit(_run(stack, lambda running: run_demo(running, keep=keep, scenarios=scenarios)))
+
+
+def _shaped_stack(folder: Path | None, rps: float, shows: str) -> Stack:
+    """A stack with the catalog of one demo, which is written into its folder."""
+    import yaml  # noqa: PLC0415 - only here
+
+    from aviary.local import catalogs, debian  # noqa: PLC0415 - heavy
+    from aviary.local.ports import PortsError  # noqa: PLC0415
+    from aviary.local.stack import Stack  # noqa: PLC0415
+
+    where = _new_folder(folder)
+    try:
+        where.mkdir(parents=True, exist_ok=True)
+        path = where / f"{shows}.yaml"
+        path.write_text(yaml.safe_dump(catalogs.shaped(shows), sort_keys=False))
+        return Stack(where, debian.cache_folder(), catalog=path, rps=rps)
+    except PortsError as error:
+        raise CommandError(ExitCode.BAD_INPUT, str(error)) from None
+    except OSError as error:
+        raise CommandError(ExitCode.FAILURE, str(error)) from None
 
 
 def _demo_flags(folder: Path | None, rps: float, *, keep: bool, plain: bool) -> int:

@@ -24,6 +24,7 @@ from schemas.files import UnreadableError, decoded, read_bounded
 from schemas.problems import Problem, show_value
 
 SHOP: Final = Path(__file__).with_name("catalog.yaml")
+SHAPES: Final = Path(__file__).with_name("shapes.yaml")
 
 
 def of_the_shop(
@@ -51,6 +52,19 @@ def of_the_shop(
             "cwd": str(ROOT),
             "env": {ROUTER_PORT: str(router_port)},
         }
+    return document
+
+
+def shaped(name: str) -> dict[str, Any]:
+    """The shop's catalog as the demo of this name has it: `lanes`.
+
+    Raises:
+        KeyError: there is no such demo.
+    """
+    document: dict[str, Any] = yaml.safe_load(SHOP.read_text())
+    for section, said in yaml.safe_load(SHAPES.read_text())[name].items():
+        more = {**document.get(section, {}), **said} if isinstance(said, dict) else said
+        document[section] = more
     return document
 
 

@@ -2,8 +2,8 @@
 
 A service answers with its own name and version and calls its dependencies through the router, as a
 service in a mesh does: one address for all, the service's name as the host. It passes on who asks
-(`x-user-id`, `x-request-id`, `traceparent`, the canary header and cookie), so that a user sees the
-same versions all the way down.
+(`x-user-id`, `x-request-id`, `traceparent`, the canary header and cookie), what a copy is marked by
+and what is in a lane (`baggage`), so that a user sees the same versions all the way down.
 
 **Blame stays where it is.** A caller whose dependency fails answers 200 and marks that part as
 missing, as a shop shows a page without recommendations. Otherwise one bad ledger would count as
@@ -46,7 +46,15 @@ FAULT: Final = "FAULT"
 """Variable of the environment: what is wrong from the beginning, as for `POST /fault`."""
 ROUTER_PORT: Final = "ROUTER_PORT"
 """Variable of the environment: the router's port."""
-PASSED_ON: Final = ("x-user-id", "x-request-id", "traceparent", "x-canary", "cookie")
+PASSED_ON: Final = (
+    "x-user-id",
+    "x-request-id",
+    "traceparent",
+    "x-canary",
+    "cookie",
+    "baggage",
+    "x-aviary-mirror",
+)
 _CALL_TIMEOUT_S: Final = 2.0
 
 

@@ -57,6 +57,7 @@ UNSAID: Final = frozenset(
         "endpoints",
         "fence",
         "instances",
+        "leases",
         "pinned",
         "platform_errors",
         "registers",

@@ -49,6 +49,10 @@ def test_demo_stays_up_when_asked(keep: str, stays: bool) -> None:
         ("docker", "--deployer docker"),
         ("kubernetes", "--deployer kubernetes"),
         ("flags", "--flags"),
+        ("audiences", "--shows audiences"),
+        ("mirror", "--shows mirror"),
+        ("bluegreen", "--shows bluegreen"),
+        ("lanes", "--shows lanes"),
     ],
 )
 def test_demo_is_behind_a_router_or_in_containers(shown: str, option: str) -> None:

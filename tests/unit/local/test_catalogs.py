@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from aviary.catalogs import make_catalog
+from aviary.cli.demo.shapes import SHAPES
 from aviary.local import catalogs, instances
 from aviary.local.own import OwnStack, WrongServiceError
 from aviary.local.ports import FreePorts
+from aviary.local.shop import DEPENDENCIES
 from schemas.catalog_file import CatalogError
 
 _ROUTER = {"kind": "envoy", "directory": "/e", "admin": ["http://127.0.0.1:9901"]}
@@ -117,3 +120,24 @@ async def test_what_is_wrong_with_a_catalog_is_told(text: str, said: str, tmp_pa
         with pytest.raises(CatalogError) as refused:
             stack._document()
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_catalog_of_each_demo_is_valid_and_the_shop_s(name: str) -> None:
+    document = catalogs.shaped(name)
+    document["defaults"].pop("deploy")
+    document["defaults"]["router"] = {"kind": "envoy", "directory": "/d", "admin": ["http://a:1"]}
+    catalog = catalogs.checked(document, name, {})
+    assert set(catalog.services) == set(DEPENDENCIES)
+    assert (catalog.lanes is not None) is (name == "lanes")
+    strategy = catalog.strategy("brisk")
+    assert strategy is not None
+    first = strategy.full_steps[0]
+    shows = {
+        "audiences": first.audience == "testers",
+        "mirror": first.mirror == 50,
+        "bluegreen": strategy.switches,
+        "lanes": not catalog.services["checkout"].depends_on,
+    }
+    assert shows[name]
+    assert yaml.safe_load(catalogs.SHAPES.read_text()).keys() == SHAPES.keys()
