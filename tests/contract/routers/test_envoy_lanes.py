@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -116,6 +117,28 @@ async def test_without_the_lane_passed_on_each_service_decides_by_its_hash(
         # One hash of the user for all of them: with one weight nobody crosses, lane or not.
         await services.weigh(20, 20, 20, 20)
         assert set(await services.send(400, 400)) == {"nnnn", "oooo"}
+        assert {await _carried(envoy_subject, one) for one in services.services} == {0}
+
+
+async def _carried(subject: EnvoySubject, service: str) -> int:
+    """Requests that came to a service with the lane, as Envoy counts them."""
+    name = f"vhost.{service}.route.lane.upstream_rq_total"
+    answer = await asyncio.to_thread(subject.envoy.ask, f"/stats?format=json&filter=^{name}$")
+    found = {one["name"]: one["value"] for one in json.loads(answer)["stats"] if "name" in one}
+    count: int = found[name]
+    return count
+
+
+async def test_envoy_counts_what_comes_with_the_lane(envoy_subject: EnvoySubject) -> None:
+    async with chain(envoy_subject, LaneSpec(), "baggage") as services:
+        await services.weigh(50, 1, 1, 1)
+        met = await services.send(100)
+        # It is given at the first, and comes with each request to the others.
+        on_lane = met["nnnn"]
+        later = sum(count for path, count in met.items() if path.startswith("on"))
+        counts = [await _carried(envoy_subject, one) for one in services.services]
+        assert counts[:2] == [0, on_lane]
+        assert counts[2] == on_lane + later
 
 
 @pytest.mark.parametrize("spec", SPECS)
