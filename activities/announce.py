@@ -12,7 +12,7 @@ from activities.policy import Policy, forever, terminal_errors
 from adapters.errors import Terminal
 from adapters.ports import EventLog, Notifier
 from schemas.base import Model
-from schemas.cdevents_out import with_cdevents
+from schemas.cdevents_out import CdVersion, with_cdevents
 from schemas.events import CloudEvent
 from schemas.notice import Notice
 
@@ -37,7 +37,9 @@ class Events(Model):
 class AnnounceActivities:
     """Activities over the event log and the notifier."""
 
-    def __init__(self, log: EventLog, notifier: Notifier, *, cdevents: bool = False) -> None:
+    def __init__(
+        self, log: EventLog, notifier: Notifier, *, cdevents: CdVersion | None = None
+    ) -> None:
         """Publish to this log and tell this notifier; `cdevents`: CDEvents beside our own."""
         self._log = log
         self._notifier = notifier
@@ -48,7 +50,9 @@ class AnnounceActivities:
         """Append events in order; a retry may append some again, under the same ids."""
         with terminal_errors():
             try:
-                events = with_cdevents(batch.events) if self._cdevents else batch.events
+                events = batch.events
+                if self._cdevents is not None:
+                    events = with_cdevents(events, self._cdevents)
                 await self._log.publish(events)
             except ValueError as error:  # what can't be written now can't be written later
                 raise Terminal(f"an event can't be written: {error}") from error

@@ -38,6 +38,7 @@ from aviary.queues import Activity, ActivitySet
 from aviary.releases.reverting import take_back
 from aviary.schedules import plan_back
 from schemas.catalog import Catalog
+from schemas.cdevents_out import CdVersion
 from schemas.deploy_spec import DeploySpec
 from schemas.hooks import HookCall, HookEvent
 from schemas.router_spec import RouterSpec
@@ -63,8 +64,8 @@ class Outside:
     """None: versions are put up by the pipeline alone."""
     with_door: Callable[[HookEvent], HookEvent] = no_door
     """Adds to what a hook is sent where it may answer later."""
-    cdevents: bool = False
-    """Whether events are published as CDEvents as well."""
+    cdevents: CdVersion | None = None
+    """Which CDEvents are published beside Aviary's own events; None: none."""
     heals_within: timedelta = HEALS_WITHIN
     """How long a route that has vanished may take to come back."""
 

@@ -16,6 +16,7 @@ from adapters.hooks.http import HTTP
 from adapters.hooks.run import RUN
 from adapters.metrics.prometheus import PROMETHEUS
 from adapters.notifiers.apprise import APPRISE
+from adapters.notifiers.commits import GITHUB, GITLAB
 from adapters.routers.alb import ALB
 from adapters.routers.caddy import CADDY
 from adapters.routers.envoy import ENVOY
@@ -44,7 +45,7 @@ ROUTERS: Final = (
     UNLEASH,
 )
 METRICS: Final = (PROMETHEUS,)
-NOTIFIERS: Final = (APPRISE,)
+NOTIFIERS: Final = (APPRISE, GITHUB, GITLAB)
 DEPLOYERS: Final = (
     DOCKER,
     KUBERNETES,

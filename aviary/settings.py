@@ -13,6 +13,7 @@ from pydantic_settings import SettingsConfigDict
 
 from adapters.kafka_options import KafkaSecurity, SaslMechanism
 from aviary.access_settings import AccessSettings, problems, variable
+from schemas.cdevents_out import CdVersion
 from schemas.ids import CELL_PATTERN, KINDS, Cell, main_queue
 from schemas.outside import hide_user
 
@@ -198,6 +199,9 @@ class Settings(AccessSettings):
         description="Where hooks reach the webhook's /hooks/answer, told to them with each call.",
     )
     cdevents: bool = Field(default=True, description="Publish CDEvents beside Aviary's own.")
+    cdevents_version: CdVersion = Field(
+        default=CdVersion.V0_4, description="Of which version of CDEvents they are."
+    )
 
     router_slots: int = Field(default=50, ge=1, description="Router writes at the same time.")
     judging_slots: int = Field(default=1000, ge=1, description="Bakes at the same time.")

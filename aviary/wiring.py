@@ -163,7 +163,7 @@ async def wire(
             judge=judge.judge,
             begin_ramp=RampActivities(metrics, routers, packs.resolve).begin,
             with_door=with_door(settings),
-            cdevents=settings.cdevents,
+            cdevents=settings.cdevents_version if settings.cdevents else None,
         )
         yield activity_set(client, outside)
 

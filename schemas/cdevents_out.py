@@ -1,13 +1,14 @@
 """CDEvents beside Aviary's own events, for tools that know only those.
 
-CDEvents 0.4.1 (https://cdevents.dev): a service was upgraded or rolled back, an incident was
-detected. `service.deployed` does not occur: a canary always has a stable version beside it.
+CDEvents 0.4.1 or 0.5.0 (https://cdevents.dev): a service was upgraded or rolled back, an incident
+was detected. `service.deployed` does not occur: a canary always has a stable version beside it.
 The CloudEvents binding: a CDEvent's type, id, source and time are the CloudEvent's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
@@ -22,6 +23,21 @@ from schemas.release import CauseKind
 SERVICES: Final = "/aviary/services"
 """Source of the services that subjects name."""
 
+
+class CdVersion(StrEnum):
+    """A version of CDEvents that can be published."""
+
+    V0_4 = "0.4.1"
+    V0_5 = "0.5.0"
+    """The context names it `specversion`, and a subject has no `type` any more."""
+
+
+_NEWER: Final[Mapping[CDEventType, CDEventType]] = {
+    CDEventType.SERVICE_UPGRADED: CDEventType.SERVICE_UPGRADED_0_5,
+    CDEventType.SERVICE_ROLLEDBACK: CDEventType.SERVICE_ROLLEDBACK_0_5,
+    CDEventType.INCIDENT_DETECTED: CDEventType.INCIDENT_DETECTED_0_5,
+}
+"""Types of 0.5 for those of 0.4."""
 _OF_SERVICES: Final[Mapping[str, CDEventType]] = {
     EventType.CANARY_FINALIZED: CDEventType.SERVICE_UPGRADED,
     EventType.CANARY_ROLLEDBACK: CDEventType.SERVICE_ROLLEDBACK,
@@ -44,7 +60,16 @@ class _Camel(Model):
 class CdContext(_Camel):
     """What every CDEvent says of itself."""
 
-    version: Literal["0.4.1"] = Field(default="0.4.1", description="Of the specification.")
+    version: Literal[CdVersion.V0_4] | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Of the specification, where it is 0.4.",
+    )
+    specversion: Literal[CdVersion.V0_5] | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Of the specification, from 0.5 on.",
+    )
     id: str = Field(min_length=1)
     source: str = Field(min_length=1)
     type: CDEventType
@@ -78,7 +103,9 @@ class CdSubject(_Camel):
 
     id: str = Field(min_length=1)
     source: str = Field(min_length=1)
-    type: Literal["service", "incident"]
+    type: Literal["service", "incident"] | None = Field(
+        default=None, exclude_if=lambda value: value is None, description="Until 0.4."
+    )
     content: CdContent
 
 
@@ -99,12 +126,16 @@ class CdEvent(_Camel):
     custom_data_content_type: Literal["application/json"] = "application/json"
 
 
-def with_cdevents(events: Iterable[CloudEvent]) -> tuple[CloudEvent, ...]:
+def with_cdevents(
+    events: Iterable[CloudEvent], version: CdVersion = CdVersion.V0_4
+) -> tuple[CloudEvent, ...]:
     """Return the events, each followed by the CDEvent that says the same, where there is one."""
-    return tuple(each for event in events for each in (event, cdevent(event)) if each is not None)
+    return tuple(
+        each for event in events for each in (event, cdevent(event, version)) if each is not None
+    )
 
 
-def cdevent(event: CloudEvent) -> CloudEvent | None:
+def cdevent(event: CloudEvent, version: CdVersion = CdVersion.V0_4) -> CloudEvent | None:
     """Return the CDEvent that says what one of Aviary's events says; None if none does.
 
     Pure: its id is the event's with `/cdevent` after it, so that a repetition is recognised. An
@@ -112,13 +143,13 @@ def cdevent(event: CloudEvent) -> CloudEvent | None:
     none.
     """
     if event.type in _OF_SERVICES:
-        return _service(event, _OF_SERVICES[event.type])
+        return _service(event, _OF_SERVICES[event.type], version)
     if event.type == EventType.RELEASE_ROLLINGBACK:
-        return _incident(event)
+        return _incident(event, version)
     return None
 
 
-def _service(event: CloudEvent, kind: CDEventType) -> CloudEvent | None:
+def _service(event: CloudEvent, kind: CDEventType, spec: CdVersion) -> CloudEvent | None:
     """A service became another version, or became again what it was."""
     service, data = event.subject, event.data
     now = data.get("stable" if kind is CDEventType.SERVICE_ROLLEDBACK else "version")
@@ -131,10 +162,10 @@ def _service(event: CloudEvent, kind: CDEventType) -> CloudEvent | None:
         content=CdContent(environment=_environment(data), artifact_id=artifact(service, now)),
     )
     custom = CdCustom(release=_release(event), version=data.get("version"))
-    return _wrap(event, kind, subject, custom)
+    return _wrap(event, kind, subject, custom, spec)
 
 
-def _incident(event: CloudEvent) -> CloudEvent | None:
+def _incident(event: CloudEvent, spec: CdVersion) -> CloudEvent | None:
     """A release goes back because of what was measured or alerted, and not by a person's word."""
     cause = event.data.get("cause") or {}
     if cause.get("kind") not in _INCIDENTS:
@@ -153,7 +184,7 @@ def _incident(event: CloudEvent) -> CloudEvent | None:
         ),
     )
     custom = CdCustom(release=_release(event), version=version, cause=cause["kind"])
-    return _wrap(event, CDEventType.INCIDENT_DETECTED, subject, custom)
+    return _wrap(event, CDEventType.INCIDENT_DETECTED, subject, custom, spec)
 
 
 def artifact(service: str, version: str) -> str:
@@ -169,8 +200,15 @@ def _release(event: CloudEvent) -> str:
     return event.partitionkey
 
 
-def _wrap(event: CloudEvent, kind: CDEventType, subject: CdSubject, custom: CdCustom) -> CloudEvent:
+def _wrap(
+    event: CloudEvent, kind: CDEventType, subject: CdSubject, custom: CdCustom, spec: CdVersion
+) -> CloudEvent:
+    newer = spec is CdVersion.V0_5
+    if newer:
+        kind, subject = _NEWER[kind], subject.model_copy(update={"type": None})
     context = CdContext(
+        version=None if newer else CdVersion.V0_4,
+        specversion=CdVersion.V0_5 if newer else None,
         id=f"{event.id}/cdevent",
         source=event.source,
         type=kind,

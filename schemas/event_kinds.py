@@ -50,6 +50,9 @@ class CDEventType(StrEnum):
     SERVICE_UPGRADED = "dev.cdevents.service.upgraded.0.2.0"
     SERVICE_ROLLEDBACK = "dev.cdevents.service.rolledback.0.2.0"
     INCIDENT_DETECTED = "dev.cdevents.incident.detected.0.2.0"
+    SERVICE_UPGRADED_0_5 = "dev.cdevents.service.upgraded.0.3.0"
+    SERVICE_ROLLEDBACK_0_5 = "dev.cdevents.service.rolledback.0.3.0"
+    INCIDENT_DETECTED_0_5 = "dev.cdevents.incident.detected.0.3.0"
 
 
 class NoticeKind(StrEnum):

@@ -70,6 +70,11 @@ class Notice(Model):
         default=(), description="All services of the release; empty when that is not known."
     )
     environment: str = ""
+    labels: dict[str, str] = Field(
+        default_factory=dict,
+        exclude_if=lambda labels: not labels,
+        description="Those of the release that say which commit it is made of.",
+    )
 
     @property
     def severity(self) -> Severity:

@@ -11,6 +11,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from schemas import waits
     from schemas.chain import Chain, ChainEnd
+    from schemas.commit import of_commit
     from schemas.decisions import DecisionRecord
     from schemas.event_kinds import EventType, NoticeKind
     from schemas.events import event
@@ -216,6 +217,7 @@ class ReleaseEvents:
                 version=self._plan.services[service].version if service else None,
                 services=() if service else tuple(self._plan.services),
                 environment=self._plan.environment,
+                labels=of_commit(self._plan.labels),
             )
         )
 

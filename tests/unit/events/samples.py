@@ -9,7 +9,7 @@ from typing import Any
 
 from aviary.bridge.event_publisher import alert_event, stale_deploy
 from schemas.alert import Alert, AlertStatus
-from schemas.cdevents_out import with_cdevents
+from schemas.cdevents_out import CdVersion, with_cdevents
 from schemas.chain import ENDS, Chain
 from schemas.decisions import DecisionRecord, Did, Heard
 from schemas.deploy import DeployEvent, DeployRequested
@@ -148,7 +148,7 @@ def _of_bridge(kind: EventType) -> CloudEvent:
 
 
 def samples() -> Mapping[str, CloudEvent]:
-    """By type, those of CDEvents too."""
+    """By type, those of both versions of CDEvents too."""
     chain = Chain()
     ours = []
     for number, kind in enumerate(EventType):
@@ -156,4 +156,5 @@ def samples() -> Mapping[str, CloudEvent]:
         if one.id.startswith("release/"):
             one = (copy.copy(chain) if kind in ENDS else chain).link(one)
         ours.append(one)
-    return {one.type.value: one for one in with_cdevents(ours)}
+    told = [*with_cdevents(ours), *with_cdevents(ours, CdVersion.V0_5)]
+    return {one.type.value: one for one in told}

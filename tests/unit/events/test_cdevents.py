@@ -16,7 +16,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.announce import AnnounceActivities, Events
 from adapters.memory import MemoryEventLog, MemoryNotifier
-from schemas.cdevents_out import artifact, cdevent, with_cdevents
+from schemas.cdevents_out import CdVersion, artifact, cdevent, with_cdevents
 from schemas.deploy import parse_deploy
 from schemas.event_kinds import CDEventType, EventType
 from schemas.events import CloudEvent
@@ -47,7 +47,8 @@ LINKS = {"type": "array"}
 
 
 def demanded(kind: CDEventType) -> dict[str, Any]:
-    """What CDEvents 0.4.1 demands of a type: its tables of fields, written down anew."""
+    """What CDEvents demands of a type: its tables of fields, written down anew."""
+    newer = kind.endswith("0.3.0")
     of_service = closed(["environment", "artifactId"], environment=REFERENCE, artifactId=TEXT)
     of_incident = closed(
         ["environment"],
@@ -57,22 +58,24 @@ def demanded(kind: CDEventType) -> dict[str, Any]:
         artifactId=TEXT,
     )
     name = kind.split(".")[2]
+    spec = {"specversion": {"const": "0.5.0"}} if newer else {"version": {"const": "0.4.1"}}
     context = closed(
-        ["version", "id", "source", "type", "timestamp"],
-        version={"const": "0.4.1"},
+        [*spec, "id", "source", "type", "timestamp"],
+        **spec,
         id=TEXT,
         source=URI,
-        type={"const": f"dev.cdevents.{name}.{kind.split('.')[3]}.0.2.0"},
+        type={"const": f"dev.cdevents.{name}.{kind.split('.')[3]}.0.{3 if newer else 2}.0"},
         timestamp={"type": "string", "format": "date-time"},
         schemaUri=TEXT,
         chainId=TEXT,
         links=LINKS,
     )
+    told = {} if newer else {"type": {"const": name}}
     subject = closed(
-        ["id", "type", "content"],
+        ["id", *told, "content"],
         id=TEXT,
         source=URI,
-        type={"const": name},
+        **told,
         content=of_incident if name == "incident" else of_service,
     )
     return closed(
@@ -189,28 +192,37 @@ def test_the_version_is_escaped_as_package_urls_are() -> None:
     assert artifact("checkout", "1.0+build.7") == "pkg:generic/checkout@1.0%2Bbuild.7"
 
 
-@pytest.mark.parametrize("cdevents", [True, False])
-async def test_they_are_published_where_the_setting_says_so(cdevents: bool) -> None:
+@pytest.mark.parametrize(
+    ("cdevents", "more"),
+    [
+        (CdVersion.V0_4, [CDEventType.SERVICE_UPGRADED]),
+        (CdVersion.V0_5, [CDEventType.SERVICE_UPGRADED_0_5]),
+        (None, []),
+    ],
+)
+async def test_they_are_published_where_the_setting_says_so(
+    cdevents: CdVersion | None, more: list[CDEventType]
+) -> None:
     log = MemoryEventLog()
     announce = AnnounceActivities(log, MemoryNotifier(), cdevents=cdevents)
     await ActivityEnvironment().run(announce.publish, Events(events=(FINALIZED,)))
     types = [one.type for one in log.events]
-    expected = [EventType.CANARY_FINALIZED, CDEventType.SERVICE_UPGRADED]
-    assert types == expected[: 1 + cdevents]
+    assert types == [EventType.CANARY_FINALIZED, *more]
 
 
 def test_they_are_on_a_topic_that_the_bridge_does_not_read() -> None:
     assert TOPIC_EVENTS not in {TOPIC_DEPLOYS, TOPIC_ALERTS}
 
 
-@pytest.mark.parametrize("kind", [CDEventType.SERVICE_UPGRADED, CDEventType.SERVICE_ROLLEDBACK])
+@pytest.mark.parametrize("kind", [CDEventType.SERVICE_UPGRADED, CDEventType.SERVICE_ROLLEDBACK_0_5])
 def test_mirrored_to_the_deploy_topic_they_start_nothing(kind: CDEventType) -> None:
     with pytest.raises(Rejected) as caught:
         parse_deploy(samples()[kind].wire())
     assert caught.value.reason is RejectReason.UNKNOWN_TYPE
 
 
-def test_of_others_they_are_still_a_release() -> None:
-    document = json.loads(samples()[CDEventType.SERVICE_UPGRADED].wire())
+@pytest.mark.parametrize("kind", [CDEventType.SERVICE_UPGRADED, CDEventType.SERVICE_UPGRADED_0_5])
+def test_of_others_they_are_still_a_release(kind: CDEventType) -> None:
+    document = json.loads(samples()[kind].wire())
     deploy = parse_deploy(json.dumps(document | {"source": "/ci/shop"}).encode()).deploy
     assert [(one.service, one.version) for one in deploy.services] == [("checkout", "1.4.2")]
