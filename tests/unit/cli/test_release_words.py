@@ -30,7 +30,6 @@ def test_an_unreachable_server_is_one_line_and_exit_code_1() -> None:
         ("Undo", ["rollback", "revert"]),
         ("promote", ["approve", "skip"]),
         ("continue", ["resume"]),
-        ("deploy", ["start"]),
         ("ls", ["list"]),
     ],
 )
@@ -41,6 +40,11 @@ def test_a_word_of_another_tool_names_the_right_one(
     assert result.exit_code == ExitCode.BAD_INPUT
     assert re.findall(r"aviary release (\w+)`", result.output.replace("root", "aviary")) == meant
     assert "Did you mean" not in result.output
+
+
+def test_to_deploy_is_a_command_at_the_top_and_to_start_one_of_release(run: Run) -> None:
+    assert run("deploy", "--help").exit_code == 0
+    assert "aviary release start`" in run("release", "deploy", "shop-42").output
 
 
 def test_every_word_that_is_named_is_a_command(run: Run) -> None:
