@@ -13,7 +13,8 @@ from schemas.notice import Notice
 
 _REMEMBERED: Final = 1000
 
-_Place = tuple[Notice, str, int]
+_Place = tuple[str, str, int]
+"""A notice as JSON, the channel, and the number of its address."""
 
 
 class FanOut:
@@ -47,9 +48,10 @@ class FanOut:
         Raises:
             Retryable: some did not take it; names them.
         """
-        await self._tell(self._log, (notice, "", 0))
+        said = notice.model_dump_json()
+        await self._tell(self._log, notice, (said, "", 0))
         told = [
-            self._tell(member, (notice, name, number))
+            self._tell(member, notice, (said, name, number))
             for name in sorted(self._route(notice))
             for number, member in enumerate(self._channels.get(name, ()))
         ]
@@ -62,10 +64,10 @@ class FanOut:
         if failed:
             raise Retryable("; ".join(failed))
 
-    async def _tell(self, member: Notifier, place: _Place) -> None:
+    async def _tell(self, member: Notifier, notice: Notice, place: _Place) -> None:
         if place in self._heard:
             return
-        await member.notify(place[0])
+        await member.notify(notice)
         self._heard[place] = None
         while len(self._heard) > _REMEMBERED:
             self._heard.popitem(last=False)

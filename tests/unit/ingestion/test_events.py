@@ -76,6 +76,8 @@ def test_every_type_is_told_by_something() -> None:
         EventType.DEPLOY_STALE,
         EventType.ALERT_STALE,
         EventType.ALERT_UNMATCHED,
+        EventType.DECISION_MADE,
+        EventType.EVIDENCE_MEASURED,
     }
     phases = {phase.about.event for phase in (*ReleasePhase, *CanaryPhase)} - {None}
     assert phases | others == set(EventType)
