@@ -183,9 +183,9 @@ async def test_the_demo_is_good_only_if_each_scenario_is_and_stops_at_the_first_
     scenarios = {
         title: scenario(title, good) for title, good in zip(("one", "two"), ends, strict=True)
     }
-    monkeypatch.setattr(demo, "SCENARIOS", scenarios)
     monkeypatch.setattr(demo, "ReleaseViewer", lambda *_: None)
-    assert await demo.run_demo(cast("Stack", NoStack()), keep=False) == code
+    stack = cast("Stack", NoStack())
+    assert await demo.run_demo(stack, keep=False, scenarios=scenarios) == code
     assert begun == played
 
 
