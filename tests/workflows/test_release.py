@@ -115,7 +115,7 @@ async def test_a_version_has_its_share_in_every_word_about_it(world: World) -> N
         first = len(world.log.events)
         done = await (await world.release({"a": []})).result()
         assert [one.weight for one in done.services] == [100]
-        told = [one for one in world.log.events[first:] if one.data.get("service")]
+        told = [one for one in world.log.events[first:] if "phase" in one.data]
         shares = [(one.data["phase"], one.data["weight"]) for one in told]
         assert {share for phase, share in shares if phase in {"holding", "finalized"}} == {100}
     assert EventType.CANARY_SHIFTED not in {one.type for one in told}
@@ -139,6 +139,7 @@ async def test_events_tell_the_whole_release_under_growing_ids(world: World) -> 
         EventType.CANARY_HOLDING,
         EventType.RELEASE_SOAKING,
         EventType.RELEASE_FINALIZING,
+        EventType.DECISION_MADE,
         EventType.CANARY_CHANGED,
         EventType.CANARY_FINALIZED,
         EventType.RELEASE_FINALIZED,
