@@ -60,7 +60,8 @@ coverage: install ## The same with coverage, which takes longer
 chaos: install ## Every fault on every release: table, and .cache/chaos.json (CHAOS_ARGS="--every 5")
 	$(call say,chaos: ingestion, rollback order, outages, and every kill point of four releases)
 	@$(PY) -m tests.chaos --json .cache/chaos.json $(CHAOS_ARGS)
-	$(call say,chaos: the long matrices of tests/workflows and the engine of production)
+	$(call say,chaos: the long matrices of contracts and workflows, and the engine of production)
+	@$(PY) -m pytest -m long tests/contract tests/kubernetes tests/unit
 	@$(PY) -m pytest -m long tests/workflows tests/engines
 	@$(PY) -m pytest -m "not long" --engine cluster $(ON_CLUSTER)
 

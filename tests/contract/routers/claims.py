@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from schemas.audience import AudienceBy
 from schemas.capabilities import Capabilities, Counting, Fence, can_do
 
@@ -27,6 +29,7 @@ EVERY = frozenset(
 )
 
 
+@functools.cache  # it tries every weight, and is asked at each test that is collected
 def claimed(can: Capabilities) -> frozenset[str]:
     """The claims, by name."""
     said = {

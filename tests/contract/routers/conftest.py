@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import httpx
 import pytest
@@ -61,6 +62,27 @@ from tests.contract.routers.subjects import (
     UnleashSubject,
 )
 from tests.contract.routers.wire import Instances
+
+_HERE: Final = Path(__file__).parent
+_SELDOM: Final = frozenset({"envoy-ads", "traefik-etcd", "unleash"})
+"""Routers that are another of the suite's but for how a route gets there, or that are slow."""
+_OF_THEM: Final = frozenset(
+    {
+        "test_a_late_attempt_puts_no_weight_back_after_a_rollback",
+        "test_a_rollback_overrules_a_change_by_hand",
+        "test_a_share_of_the_audience",
+        "test_a_step_over_a_change_by_hand_is_refused_and_says_what_was_found",
+        "test_a_version_that_was_put_takes_requests",
+        "test_a_write_that_is_not_newer_is_refused",
+        "test_after_apply_the_traffic_is_as_the_route_says",
+        "test_any_version_is_a_name_for_the_router",
+        "test_names_may_be_as_long_as_they_may_be",
+        "test_no_route_changes",
+        "test_of_two_writers_with_one_generation_exactly_one_wins",
+        "test_requests_are_counted_where_they_went",
+        "test_writers_of_two_services_do_not_disturb_each_other",
+    }
+)
 
 
 def _or_skip(find: Callable[[], Path]) -> Path:
@@ -397,6 +419,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 if ((claim is None or claim in claimed(can)) is wanted)
             ]
             metafunc.parametrize(fixture, names, indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of some routers `make test` asks what differs from the others, and `make chaos` all."""
+    for one in items:
+        callspec = getattr(one, "callspec", None)
+        asked = callspec.params.get("subject") if callspec is not None else None
+        name = one.name.partition("[")[0]
+        if one.path.parent == _HERE and asked in _SELDOM and name not in _OF_THEM:
+            one.add_marker(pytest.mark.long)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
