@@ -61,7 +61,8 @@ class ReleaseEvents:
     def _begin_anew(self) -> None:
         """After a reset: the numbers from here on may be given to other events already."""
         self._resets = resets()
-        self._sequence = max(self._sequence, int(workflow.now().timestamp()))
+        # In milliseconds: a run that is soon reset again has not told so many events meanwhile.
+        self._sequence = max(self._sequence, int(1000 * workflow.now().timestamp()))
         self._chain.begin_anew()
 
     @property
