@@ -197,10 +197,11 @@ def _sentence(kind: str, data: Mapping[str, Any]) -> str:
         return ""
     if word == "shifted":
         return f"{service} {data.get('version')} has {data.get('weight', 0):g} %"
-    waits = _after(data.get("waits_for")) if word in {"gated", "paused", "stuck"} else ""
+    waits = _after(data.get("waits_for")) if kind in _WAITS else ""
     return f"{service}: {_WORDS.get(word, word)}{waits or why}"
 
 
+_WAITS: Final = frozenset({EventType.CANARY_GATED, EventType.CANARY_PAUSED, EventType.CANARY_STUCK})
 _WORDS: Final = {"rollingback": "rolling back", "rolledback": "rolled back"}
 
 
