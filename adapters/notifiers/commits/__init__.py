@@ -16,7 +16,7 @@ from adapters.secrets import Secret
 
 if TYPE_CHECKING:
     from adapters.links import Links
-    from adapters.notifiers.commits.notifier import CommitNotifier
+    from adapters.notifiers.commits.notifier import CommitNotifier, Platform
 
 Repositories = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9._/*-]{1,200}$")], ...],
@@ -29,47 +29,57 @@ Repositories = Annotated[
 Url = Annotated[str, Field(pattern=r"^https?://[^\s?#@]+$", description="Address of its API.")]
 
 
-class GitHubConnection(Connection):
-    """GitHub's REST API."""
+class CommitConnection(Connection):
+    """The REST API of a platform that has commits."""
+
+    token: Secret
+    repositories: Repositories
+    deployments: bool = Field(
+        default=True, description="Whether deployments are kept up beside commit statuses."
+    )
+
+
+class GitHubConnection(CommitConnection):
+    """GitHub's REST API.
+
+    Its token is an app's or a person's, with the rights statuses and deployments: write.
+    """
 
     connection_kind: ClassVar[str] = "github"
 
-    token: Secret
-    """Of an app or a person, with the rights statuses and deployments: write."""
-    repositories: Repositories
     url: Url = "https://api.github.com"
-    deployments: bool = Field(
-        default=True, description="Whether deployments are kept up beside commit statuses."
-    )
 
 
-class GitLabConnection(Connection):
-    """GitLab's REST API."""
+class GitLabConnection(CommitConnection):
+    """GitLab's REST API.
+
+    Its token is a project's, a group's or a person's, with the scope api.
+    """
 
     connection_kind: ClassVar[str] = "gitlab"
 
-    token: Secret
-    """Of a project, a group or a person, with the scope api."""
-    repositories: Repositories
     url: Url = "https://gitlab.com/api/v4"
-    deployments: bool = Field(
-        default=True, description="Whether deployments are kept up beside commit statuses."
-    )
 
 
 def _github(name: str, connection: GitHubConnection, links: Links) -> CommitNotifier:
     from adapters.notifiers.commits.github import GitHub  # noqa: PLC0415 - only where it is wanted
-    from adapters.notifiers.commits.notifier import CommitNotifier  # noqa: PLC0415
 
     platform = GitHub(connection.url, deployments=connection.deployments)
-    return CommitNotifier(name, platform, connection.token, connection.repositories, links)
+    return _notifier(name, platform, connection, links)
 
 
 def _gitlab(name: str, connection: GitLabConnection, links: Links) -> CommitNotifier:
     from adapters.notifiers.commits.gitlab import GitLab  # noqa: PLC0415 - only where it is wanted
-    from adapters.notifiers.commits.notifier import CommitNotifier  # noqa: PLC0415
 
     platform = GitLab(connection.url, deployments=connection.deployments)
+    return _notifier(name, platform, connection, links)
+
+
+def _notifier(
+    name: str, platform: Platform, connection: CommitConnection, links: Links
+) -> CommitNotifier:
+    from adapters.notifiers.commits.notifier import CommitNotifier  # noqa: PLC0415 - the same
+
     return CommitNotifier(name, platform, connection.token, connection.repositories, links)
 
 
