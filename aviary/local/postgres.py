@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from aviary.local.process import die_with
 from aviary.local.unpacked import environment, unpacked
 
 _NOBODY: Final = 65_534
@@ -18,6 +19,8 @@ _PATIENCE_S: Final = 120
 
 class PostgresServer:
     """A server with an empty database `postgres`, in a folder of its own that goes with it.
+
+    It ends when this process does, however that ends; by `kill -9` the folder is left.
 
     Settings are for tests and demonstrations: whoever reaches the socket is let in, and nothing is
     kept after a power cut.
@@ -70,6 +73,9 @@ class PostgresServer:
             self._process = subprocess.Popen(  # noqa: S603 - postgres
                 [str(self.programs / "postgres"), *where],
                 env=self._env, cwd=self.folder, stdout=log, stderr=log, user=whom, group=whom,
+                stdin=subprocess.DEVNULL, start_new_session=True,
+                # At once, and without leaving its shared memory behind.
+                preexec_fn=die_with(os.getpid(), by=signal.SIGQUIT),  # noqa: PLW1509 - one syscall
             )  # fmt: skip
         ready = [str(self.programs / "pg_isready"), "-h", str(self.folder), "-t", str(_PATIENCE_S)]
         while subprocess.run(ready, env=self._env, check=False, capture_output=True).returncode:  # noqa: S603 - pg_isready

@@ -256,14 +256,22 @@ async def _asked(probe: Probe | None) -> str | None:
     return None
 
 
-def die_with(parent: int) -> Callable[[], None] | None:
-    """A hook for the child's side of the fork: die when the parent does."""
+def die_with(parent: int, *, by: signal.Signals = signal.SIGKILL) -> Callable[[], None] | None:
+    """A hook for the child's side of the fork: die when the parent does.
+
+    The kernel's parent is the thread that forks: one of an event loop's own threads is as good as
+    the main thread, one that ends earlier takes the child with it.
+
+    Args:
+        parent: process id.
+        by: what the child gets then; one that cleans up has to end by it.
+    """
     libc = _LIBC
     if libc is None:
         return None
 
     def hook() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        libc.prctl(_PR_SET_PDEATHSIG, by)
         if os.getppid() != parent:  # it died between the fork and the line above
             os._exit(1)
 

@@ -14,6 +14,7 @@ import httpx
 from aviary.local import npm
 from aviary.local.ports import LOOPBACK
 from aviary.local.postgres import PostgresServer
+from aviary.local.process import die_with
 
 PINS: Final = Path(__file__).parent
 ENVIRONMENT: Final = "development"
@@ -22,7 +23,6 @@ _USER: Final = "unleash"
 _READY_WITHIN_S: Final = 300.0
 _ASK_EVERY_S: Final = 0.1
 _ANSWERS_WITHIN_S: Final = 5.0
-_TAIL: Final = 2_000
 
 
 def program() -> Path:
@@ -36,6 +36,8 @@ def program() -> Path:
 
 class UnleashServer:
     """A server on a port of this machine, with an empty database.
+
+    Both end when this process does, however that ends.
 
     Args:
         folder: for its log.
@@ -68,7 +70,8 @@ class UnleashServer:
             self._process = subprocess.Popen(  # noqa: S603 - node
                 [npm.node(), str(self._program)],
                 env={**os.environ, **self._settings()}, stdout=log, stderr=log,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL, start_new_session=True,
+                preexec_fn=die_with(os.getpid()),  # noqa: PLW1509 - one system call
             )  # fmt: skip
         until = time.monotonic() + _READY_WITHIN_S
         while not self._is_ready():
