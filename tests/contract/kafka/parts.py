@@ -97,13 +97,13 @@ class Broker:
         async with self.sender() as sender:
             await sender.send(records)
 
-    async def read(self, topic: str, count: int) -> list[Any]:
+    async def read(self, topic: str, count: int, within: float = PATIENCE_S) -> list[Any]:
         """The first records of a topic, waiting until there are so many; without a group."""
         consumer = make_consumer(self.options, None)
         consumer.subscribe([topic])
         found: list[Any] = []
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(within):
                 await consumer.start()
                 while len(found) < count:
                     for records in (await consumer.getmany(timeout_ms=200)).values():
@@ -141,9 +141,11 @@ async def succeeds(call: Callable[[], Awaitable[None]]) -> bool:
     return True
 
 
-async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Ask again and again until it is so; fails with `what` after a minute."""
-    end = time.monotonic() + PATIENCE_S
+async def until(
+    condition: Callable[[], Awaitable[bool]], what: str, within: float = PATIENCE_S
+) -> None:
+    """Ask again and again until it is so; fails with `what` after so many seconds."""
+    end = time.monotonic() + within
     while not await condition():
         assert time.monotonic() < end, f"never happened: {what}"
         await asyncio.sleep(0.02)
