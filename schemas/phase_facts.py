@@ -16,6 +16,17 @@ Tone = Literal["good", "bad", "open", "none"]
 """How a phase is coloured where signs are: it is well, it is not, it goes on, nothing happened."""
 
 
+class Waiting(StrEnum):
+    """What the time in a phase passes with."""
+
+    WORK = "work"
+    """Something is done, or judged."""
+    PEOPLE = "people"
+    """It goes on only when a person has done something."""
+    OTHERS = "others"
+    """Other services or releases are waited for."""
+
+
 class Way(Enum):
     """Which way a phase leads."""
 
@@ -37,6 +48,10 @@ class Facts:
     way: Way
     closed: bool = False
     """Whether nothing more will happen."""
+    asks: bool = False
+    """Whether it goes on only when a person has done something."""
+    for_others: bool = False
+    """Whether it only waits for other services or releases."""
     verb: str = "is"
     """Before its name, in a sentence about now."""
     following: str = ""
@@ -73,8 +88,6 @@ class CanaryFacts(Facts):
     no_traffic: bool = False
     """Whether the router confirmed that the version has none, so that what it depends on may go
     back; always so once closed."""
-    asks: bool = False
-    """Whether it goes on only when a person has done something."""
     ends_by: str = ""
     """The command that is made for ending it."""
     ends_how: str = ""
@@ -120,6 +133,13 @@ class Phase(StrEnum):
     def closed(self) -> bool:
         """Whether nothing more will happen."""
         return self.about.closed
+
+    @property
+    def waiting(self) -> Waiting:
+        """What the time in it passes with."""
+        if self.about.asks:
+            return Waiting.PEOPLE
+        return Waiting.OTHERS if self.about.for_others else Waiting.WORK
 
     @property
     def untouched(self) -> bool:

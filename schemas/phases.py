@@ -28,6 +28,7 @@ class CanaryPhase(Phase):
         CanaryFacts(
             meaning="Not begun: a dependency in this release does not hold yet.",
             way=Way.UNTOUCHED,
+            for_others=True,
             tone="none",
             sign="…",
         ),
@@ -50,6 +51,7 @@ class CanaryPhase(Phase):
         CanaryFacts(
             meaning="Its instances are ready ahead of its turn; it has no traffic.",
             way=Way.FORWARD,
+            for_others=True,
             following=f"{{step}} {_BACK_BY_FAIL}",
             event=EventType.CANARY_PREPARED,
             moment=MomentKind.PREPARED,
@@ -138,6 +140,7 @@ class CanaryPhase(Phase):
         CanaryFacts(
             meaning="Keeps its weight until all services of its group have ended this step.",
             way=Way.FORWARD,
+            for_others=True,
             takes_slot=True,
             urgency=5,
             has_step=True,
@@ -169,6 +172,7 @@ class CanaryPhase(Phase):
         CanaryFacts(
             meaning="It has all requests, and waits for the rest of the release.",
             way=Way.FORWARD,
+            for_others=True,
             following=(
                 "once all services of the release hold, this version becomes stable; "
                 "an alert or the verdict FAIL takes the release back."
@@ -333,6 +337,7 @@ class ReleasePhase(Phase):
         ReleaseFacts(
             meaning="Waits until all its services are its own; nothing of it has begun.",
             way=Way.UNTOUCHED,
+            for_others=True,
             headline="is queued: nothing has begun",
             following="its turn; then {first}.",
             style="yellow",

@@ -19,6 +19,7 @@ def build_app() -> typer.Typer:
         catalogs,
         completion,
         deploy,
+        dora,
         envoys,
         judge,
         local,
@@ -52,6 +53,7 @@ def build_app() -> typer.Typer:
     builds.register(app)
     judge.register(app)
     audit.register(app)
+    dora.register(app)
     local.register(app)
     notices.register(app)
     pools.register(app)

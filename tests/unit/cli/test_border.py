@@ -166,6 +166,7 @@ ASKING = {
 OWN_INPUT = {
     "audit verify",
     "replay",
+    "dora",
     "plan",
     "validate",
     "import",
