@@ -7,6 +7,7 @@ These are settings for one machine and a demonstration. They are no advice for p
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import stat
 import sys
@@ -80,6 +81,24 @@ class Ports:
         }
 
 
+DEVELOPMENT_SERVER: Final[Mapping[str, str | int]] = {
+    # One shard, held to 20 reads a second and timers of a second: both too slow to watch.
+    "history.transferProcessorMaxPollRPS": 2000,
+    "history.timerProcessorMaxPollRPS": 2000,
+    "history.timerProcessorMaxTimeShift": "10ms",
+    # One node gains nothing by dividing a queue, and each part of it is looked after.
+    "matching.numTaskqueueReadPartitions": 1,
+    "matching.numTaskqueueWritePartitions": 1,
+}
+"""Run-time settings of Temporal's development server, by name."""
+
+
+def run_time_settings(settings: Mapping[str, str | int]) -> tuple[str, ...]:
+    """Words for Temporal's development server that give it run-time settings of these names."""
+    told = (f"{name}={json.dumps(value)}" for name, value in settings.items())
+    return tuple(word for one in told for word in ("--dynamic-config-value", one))
+
+
 def temporal(ports: Ports, folder: Path) -> ChildSpec:
     """Temporal's development server: UI, a database file, and no waiting for whole seconds."""
     argv = (
@@ -96,10 +115,7 @@ def temporal(ports: Ports, folder: Path) -> ChildSpec:
         # The default (rollback journal, fsync) makes alerts wait seconds for a busy disk.
         "--sqlite-pragma", "journal_mode=wal",
         "--sqlite-pragma", "synchronous=normal",
-        # One shard, held to 20 reads a second and timers of a second: both too slow to watch.
-        "--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000",
-        "--dynamic-config-value", "history.timerProcessorMaxPollRPS=2000",
-        "--dynamic-config-value", 'history.timerProcessorMaxTimeShift="10ms"',
+        *run_time_settings(DEVELOPMENT_SERVER),
     )  # fmt: skip
     return ChildSpec("temporal", argv, probe=probes.temporal(ports.temporal, NAMESPACE))
 

@@ -24,7 +24,7 @@ from adapters.metrics.batching import MARK
 from adapters.routers.envoy.router import EnvoyRouter
 from adapters.routers.envoy.routes import route_in, tags_in
 from aviary.audit.gather import Gathered
-from aviary.local.parts import envoy_program
+from aviary.local.parts import DEVELOPMENT_SERVER, envoy_program, run_time_settings
 from schemas import ids
 from schemas.route import Route
 from tests.chaos.server import temporal_server
@@ -43,9 +43,7 @@ _CALLED = re.compile(r"webhook-id: (\S+)", re.IGNORECASE)
 _LENGTH = re.compile(r"content-length: (\d+)", re.IGNORECASE)
 _TEMPORAL = [
     *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal"),
-    *("--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000"),
-    *("--dynamic-config-value", "history.timerProcessorMaxPollRPS=2000"),
-    *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="10ms"'),
+    *run_time_settings(DEVELOPMENT_SERVER),
 ]
 
 

@@ -24,32 +24,32 @@ from tests.engines.names import CLUSTER
 from tests.engines.places import open_folder
 
 TEMPORAL: Final = Path(sys.executable).parent / "temporal"
-_FLAG: Final = "--dynamic-config-value"
 
 
 @asynccontextmanager
-async def temporal(engine: str, settings: Mapping[str, str]) -> AsyncIterator[WorkflowEnvironment]:
+async def temporal(
+    engine: str, settings: Mapping[str, str | int]
+) -> AsyncIterator[WorkflowEnvironment]:
     """A Temporal with a namespace.
 
     Args:
         engine: which one.
-        settings: run-time settings of it, each as YAML has it: `"10ms"`.
+        settings: run-time settings of it, by name.
     """
     if engine == CLUSTER:
         async with _cluster(settings) as environment:
             yield environment
         return
-    words = [w for name, value in settings.items() for w in (_FLAG, f'{name}="{value}"')]
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(TEMPORAL),
         data_converter=DATA_CONVERTER,
-        dev_server_extra_args=words,
+        dev_server_extra_args=parts.run_time_settings(settings),
     ) as environment:
         yield environment
 
 
 @asynccontextmanager
-async def _cluster(settings: Mapping[str, str]) -> AsyncIterator[WorkflowEnvironment]:
+async def _cluster(settings: Mapping[str, str | int]) -> AsyncIterator[WorkflowEnvironment]:
     free = FreePorts()
     ports = parts.Ports.choose(free)
     with open_folder() as folder:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Final
 
 import pytest
 import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 
+from aviary.local.parts import DEVELOPMENT_SERVER, run_time_settings
 from tests.engines.server import TEMPORAL, temporal
 from tests.workflows.kit import World
 
 __all__ = ["FAST_TIMERS", "QUICK_TIMERS", "TEMPORAL"]
 
-# The server's defaults add up to a second to every timer.
-QUICK_TIMERS = {"history.timerProcessorMaxTimeShift": "10ms"}
-FAST_TIMERS = [
-    word
-    for name, value in QUICK_TIMERS.items()
-    for word in ("--dynamic-config-value", f'{name}="{value}"')
-]
+QUICK_TIMERS: Final = {
+    name: DEVELOPMENT_SERVER[name]
+    for name in (
+        "history.timerProcessorMaxTimeShift",  # by default up to a second is added to every timer
+        "matching.numTaskqueueReadPartitions",
+        "matching.numTaskqueueWritePartitions",
+    )
+}
+FAST_TIMERS: Final = run_time_settings(QUICK_TIMERS)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -21,6 +21,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from typer.testing import Result
 
 from aviary.cli import completion
+from aviary.local.parts import DEVELOPMENT_SERVER, run_time_settings
 from schemas import ids
 from tests.contract.cli.stand_in import BrokenRelease, StandInCanary, StandInRelease
 from tests.unit.cli.conftest import ROOT, Run
@@ -63,7 +64,9 @@ class Console:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def server() -> AsyncIterator[str]:
     env = await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(SERVER), data_converter=pydantic_data_converter
+        dev_server_existing_path=str(SERVER),
+        data_converter=pydantic_data_converter,
+        dev_server_extra_args=run_time_settings(DEVELOPMENT_SERVER),
     )
     async with env:
         yield env.client.service_client.config.target_host

@@ -26,6 +26,7 @@ from adapters.errors import Retryable
 from adapters.kafka import KafkaOptions, Outgoing, Sender, ensure_topics, make_consumer
 from adapters.kafka_batches import Record
 from aviary.bridge import run_bridge
+from aviary.local.parts import DEVELOPMENT_SERVER, run_time_settings
 from aviary.local.ports import FreePorts
 from aviary.settings import Settings
 from schemas import ids
@@ -158,6 +159,7 @@ async def temporal(port: int | None = None) -> AsyncIterator[WorkflowEnvironment
         port=port,
         data_converter=pydantic_data_converter,
         dev_server_log_level="error",
+        dev_server_extra_args=run_time_settings(DEVELOPMENT_SERVER),
     )
     async with env:
         yield env

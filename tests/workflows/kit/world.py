@@ -356,6 +356,7 @@ async def eventually(condition: Callable[[], Any], within: float = PATIENCE_S) -
     that took too long is done again.
     """
     refused: RPCError | None = None
+    pause_s = 0.02
     try:
         async with asyncio.timeout(within):
             while True:
@@ -367,7 +368,8 @@ async def eventually(condition: Callable[[], Any], within: float = PATIENCE_S) -
                     answer, refused = None, error
                 if answer:
                     return
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 1.4, 0.25)
     except TimeoutError:
         if refused is None:
             raise
