@@ -1,18 +1,22 @@
-"""What docs/contributing.md says of new adapters: applied to a copy of the code, it works."""
+"""What docs/contributing.md says of adapters and stages: done to a copy of the code, it works."""
 
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/contributing.md").read_text()
+from tests.contract.outside import outside
+from tests.guide import PAGE, changed, shown
+
+ROOT = PAGE.parents[1]
+IGNORED = "--ignore=ASYNC240,D102,INP001,S311,ARG002"
+"""Slow disks, docstrings, and what holds for an example of another package."""
 CODE = ("schemas", "workflows", "activities", "adapters", "analysis", "aviary")
-FILES = {"aviary/kinds.py": 2}
-"""The files that a new router changes, in the page's order, with the number of hunks."""
 
 USE = """
 import asyncio, httpx, sys
@@ -58,10 +62,6 @@ asyncio.run(main())
 """
 
 
-def _hunks() -> list[str]:
-    return re.findall(r"^```diff\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-
-
 def _apply(path: Path, hunk: str) -> None:
     lines = hunk.splitlines(keepends=True)
     before = "".join(line[1:] for line in lines if line[0] != "+")
@@ -71,23 +71,22 @@ def _apply(path: Path, hunk: str) -> None:
     path.write_text(text.replace(before, after))
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """The code with everything done to it that the page says."""
-    for name in CODE:
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
-    adapter, connection = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    (tmp_path / "adapters/routers/folder.py").write_text(adapter)
-    (tmp_path / "adapters/routers/gateway.py").write_text(connection)
-    pack, _ = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    (tmp_path / "adapters/packs/folder.yaml").write_text(pack)
-    hunks = iter(_hunks())
-    for name, count in FILES.items():
-        for _ in range(count):
-            _apply(tmp_path / name, next(hunks))
-    assert list(hunks) == []
-    return tmp_path
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The code with everything done to it that the page says, and the tests."""
+    copied = tmp_path_factory.mktemp("copy")
+    for name in (*CODE, "tests", "docs"):
+        shutil.copytree(ROOT / name, copied / name)
+    shutil.copy(ROOT / "pyproject.toml", copied)
+    for name, text in shown().items():
+        path = copied / name
+        assert not path.exists()
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    for name, hunks in changed():
+        for hunk in hunks:
+            _apply(copied / name, hunk)
+    return copied
 
 
 def _python(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -101,8 +100,8 @@ def _python(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_router_and_a_pack_added_as_described_work(copy: Path) -> None:
-    routes = copy / "routes"
+def test_a_router_and_a_pack_added_as_described_work(copy: Path, tmp_path: Path) -> None:
+    routes = tmp_path / "routes"
     routes.mkdir()
     done = _python(copy, "-c", USE, str(routes))
     assert done.stdout == "works\n", done.stderr
@@ -127,20 +126,77 @@ def test_the_described_connection_is_one(copy: Path) -> None:
     assert done.stdout == "gateway\n", done.stderr
 
 
-def test_the_described_router_is_linted_like_our_own(copy: Path) -> None:
-    shutil.copy(ROOT / "pyproject.toml", copy)
-    files = ["adapters/routers/folder.py", "adapters/routers/gateway.py", *FILES]
-    for command in (["check", "--ignore=ASYNC240,D102"], ["format", "--check", "--diff"]):
-        done = _python(copy, "-m", "ruff", *command, *files)
+def test_what_is_described_is_linted_like_our_own(copy: Path) -> None:
+    files = sorted({*shown(), *(name for name, _ in changed())})
+    python = [name for name in files if name.endswith(".py")]
+    assert len(python) >= 10
+    for command in (["check", IGNORED], ["format", "--check", "--diff"]):
+        done = _python(copy, "-m", "ruff", *command, *python)
         assert done.returncode == 0, done.stdout
+
+
+CALL = """
+from adapters.connections import Connection
+from adapters.hooks.line import LineConnection
+from aviary.catalogs import make_catalog
+from aviary.kinds import registry
+
+hook = {"name": "ask", "when": "before_canary", "call": {"kind": "line", "connection": "prod"}}
+prod = LineConnection(host="ops.example", port=7)
+document = {
+    "version": 1,
+    "defaults": {"router": {"kind": "memory"}, "metrics": []},
+    "services": {"ledger": {"hooks": [hook]}},
+}
+catalog = make_catalog(document, {"prod": prod})
+(found,) = catalog.resolve("ledger").hooks
+kind = registry().hooks.get(found.call.kind)
+made = kind.make(kind.options(), prod, None)
+print(type(made).__name__)
+"""
+
+
+def test_the_described_hook_is_one(copy: Path) -> None:
+    done = _python(copy, "-c", CALL)
+    assert done.stdout == "LineHook\n", done.stderr
+
+
+def test_a_package_runs_the_suite_with_its_own_subject(copy: Path) -> None:
+    subject = "our_package.testing:FolderSubject"
+    suite = [f"tests/contract/routers/test_{one}.py" for one in ("core", "counts", "claims")]
+    done = _pytest(copy, *suite, "--subject", subject)
+    assert done.returncode == 0, done.stdout
+    assert "outside: 1 of " in done.stdout
+    counted = re.search(r"(\d+) passed, (\d+) deselected", done.stdout)
+    assert counted is not None, done.stdout
+    passed, left = map(int, counted.groups())
+    assert passed >= 20
+    assert left < 10, "those of this repository's own subjects are not made at all"
+
+
+def test_a_subject_that_is_not_there_is_said_by_its_name(pytestconfig: pytest.Config) -> None:
+    for name in ("no_package:Subject", "tests.guide:Nobody", "x y"):
+        option = cast("Any", SimpleNamespace(getoption=lambda *_, name=name: name))
+        with pytest.raises(pytest.UsageError, match=f"--subject: got '{name}', expected module:c"):
+            outside(option)
+    assert outside(pytestconfig) is None
+
+
+def test_a_release_goes_through_the_described_stage_and_back(copy: Path) -> None:
+    done = _pytest(copy, "tests/workflows/test_mark.py")
+    assert done.returncode == 0, done.stdout
+
+
+def _pytest(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return _python(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments)
 
 
 def test_every_file_that_the_page_names_is_there() -> None:
     named = set(
         re.findall(
-            r"`((?:schemas|workflows|activities|adapters|analysis|aviary|tests)/[\w/.]+)`", PAGE
+            r"`((?:schemas|workflows|activities|adapters|analysis|aviary|tests)/[\w/.]+)`",
+            PAGE.read_text(),
         )
     )
-    new = {"adapters/routers/folder.py", "adapters/packs/folder.yaml"}
     assert len(named) > len(CODE)
-    assert [name for name in sorted(named - new) if not (ROOT / name).exists()] == []
+    assert [name for name in sorted(named - shown().keys()) if not (ROOT / name).exists()] == []

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -12,6 +12,7 @@ from aviary.local.docker import DockerError, DockerHost
 from tests.contract.deployers.docker_host import DockerSubject, build, docker_tools, host_folder
 from tests.contract.deployers.processes import ProcessSubject
 from tests.contract.deployers.subjects import NEW, OLD, RUNNERS, SUBJECTS, MemorySubject, Subject
+from tests.contract.outside import OUTSIDE, outside
 
 
 @pytest.fixture
@@ -45,7 +46,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test with every deployer that claims what its module is about."""
     if "subject" in metafunc.fixturenames:
         runs = getattr(metafunc.module, "CLAIM", "") == "runs"
-        metafunc.parametrize("subject", RUNNERS if runs else SUBJECTS, indirect=True)
+        names: Sequence[str] = RUNNERS if runs else SUBJECTS
+        if (named := outside(metafunc.config)) is not None:
+            names = (OUTSIDE,) if hasattr(named, "runner") or not runs else ()
+        metafunc.parametrize("subject", names, indirect=True)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from adapters.hooks.http.connection import HttpHookConnection
 from adapters.memory import MemoryHook
 from adapters.ports import HookCaller
 from schemas.hooks import HookAnswer, HookData, HookEvent, HookMoment, Said, call_id
+from tests.contract.hooks.example import Example
 from tests.contract.hooks.receiver import Receiver, receiving
 
 KEY = bytes(range(32))
@@ -130,8 +131,11 @@ async def subject(kind: str) -> AsyncIterator[Subject]:
                     yield member
                 finally:
                     await member.caller.aclose()
+        case "example":
+            async with Example().running() as example:
+                yield example
         case _:
             raise AssertionError(kind)
 
 
-KINDS = ("memory", "http")
+KINDS = ("memory", "http", "example")

@@ -11,12 +11,17 @@ from adapters.errors import Retryable
 from aviary.kinds import registry
 from schemas.hooks import RUN, HookAnswer, Said
 from tests.contract.hooks.subjects import KINDS, Subject, event, subject
+from tests.contract.outside import subject_of, with_members
 from tests.hostile import TEXTS
 
 
-@pytest.fixture(params=KINDS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    with_members(metafunc, KINDS)
+
+
+@pytest.fixture
 async def member(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
-    async with subject(request.param) as made:
+    async with subject_of(request, subject) as made:
         yield made
 
 

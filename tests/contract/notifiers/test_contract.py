@@ -11,15 +11,20 @@ from adapters.errors import Retryable
 from schemas.event_kinds import NoticeKind
 from schemas.notice import Notice
 from tests.contract.notifiers.subjects import KINDS, SECRET, Subject, subject
+from tests.contract.outside import subject_of, with_members
 from tests.hostile import MARKUP, TEXTS, harmless
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")  # Apprise's
 AT = datetime(2026, 1, 1, 10, tzinfo=UTC)
 
 
-@pytest.fixture(params=KINDS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    with_members(metafunc, KINDS)
+
+
+@pytest.fixture
 async def member(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
-    async with subject(request.param) as made:
+    async with subject_of(request, subject) as made:
         yield made
 
 

@@ -28,6 +28,7 @@ from aviary.local.debian import DebianError
 from aviary.local.npm import NpmError
 from aviary.local.parts import MissingPartError, caddy_program, envoy_program, traefik_program
 from schemas.route import AudienceBy
+from tests.contract.outside import OUTSIDE, outside
 from tests.contract.routers.claims import EVERY, claimed
 from tests.contract.routers.coarse import CoarseGateway
 from tests.contract.routers.live import LiveEnvoy, free_port
@@ -401,13 +402,15 @@ def stranger(request: pytest.FixtureRequest) -> Subject:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a module of the suite with the routers that claim what it is about (`CLAIM`)."""
     claim: str | None = getattr(metafunc.module, "CLAIM", None)
+    named = outside(metafunc.config)
+    subjects = SUBJECTS if named is None else {OUTSIDE: named.capabilities}
     for fixture, wanted in (("subject", True), ("stranger", False)):
         if fixture not in metafunc.fixturenames:
             continue
         if "by" in metafunc.fixturenames:
             pairs = [
                 (name, by)
-                for name, can in SUBJECTS.items()
+                for name, can in subjects.items()
                 for by in (FORCE if claim == "forced" else AudienceBy)
                 if (f"{claim} by {by}" in claimed(can)) is wanted
             ]
@@ -415,7 +418,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         else:
             names = [
                 name
-                for name, can in SUBJECTS.items()
+                for name, can in subjects.items()
                 if ((claim is None or claim in claimed(can)) is wanted)
             ]
             metafunc.parametrize(fixture, names, indirect=True)
@@ -434,8 +437,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Count what was not run, for it was not claimed."""
+    named = outside(terminalreporter.config)
+    subjects = SUBJECTS if named is None else {OUTSIDE: named.capabilities}
     terminalreporter.section("router contract: claims")
-    for name, can in SUBJECTS.items():
+    for name, can in subjects.items():
         without = ", ".join(sorted(EVERY - claimed(can))) or "nothing"
         counted = f"{len(claimed(can))} of {len(EVERY)}"
         terminalreporter.line(f"{name}: {counted}; refuses, and is not asked for: {without}")

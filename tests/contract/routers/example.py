@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from adapters.kinds import RouterKind
 from schemas.route import Route
+from tests.guide import load
 
-PAGE = Path(__file__).parents[3] / "docs/contributing.md"
-
-
-def _read() -> ModuleType:
-    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    (code,) = [block for block in blocks if "class FolderRouter" in block]
-    module = ModuleType("folder")
-    exec(compile(code, str(PAGE), "exec"), module.__dict__)
-    return module
-
-
-_PAGE = _read()
+_PAGE = load("adapters/routers/folder.py")
 FolderRouter: Callable[[str], Any] = _PAGE.FolderRouter
 FOLDER: RouterKind[Any, Any] = _PAGE.FOLDER
 
