@@ -14,6 +14,7 @@ from activities.announce import AnnounceActivities
 from activities.decided import DecidedActivities, went_final
 from activities.deploy import DeployActivities
 from activities.drift import DriftActivities, Known, Platforms
+from activities.flags import FlagActivities
 from activities.hooks import HookActivities, no_door
 from activities.lease import LeaseActivities, asks
 from activities.observe import ObserveActivities
@@ -93,6 +94,7 @@ def activity_set(client: Client, outside: Outside) -> ActivitySet:
             observe.see_back,
             standing.stand,
             standing.first,
+            FlagActivities(routers).look,
             DriftActivities(platforms, outside.catalog, plan_back, known).look,
         ],
         effects=[

@@ -290,6 +290,11 @@ class Capabilities(Model):
         "a sentinel reads.",
     )
     fence: Fence = Fence.READ_BACK
+    flags: bool = Field(
+        default=False,
+        exclude_if=lambda flags: not flags,
+        description="Whether it is a provider of feature flags: variants are its versions.",
+    )
     platform_errors: tuple[PlatformError, ...] = ()
 
     @property

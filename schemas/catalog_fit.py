@@ -28,6 +28,8 @@ from schemas.judging import (
 from schemas.mirroring import SIDE_BY_SIDE, MirrorTerms
 from schemas.needs import AFTERWARDS
 from schemas.promql import SAMPLES, fault
+from schemas.step_flags import unfit_flags, with_hint
+from schemas.strategy import Strategy
 
 Judged = Callable[[JudgeSpec, Sequence[MetricSpec]], Iterable[Finding]]
 """Looks at a judge and its metrics; its paths begin with `judge` or `metrics`."""
@@ -62,6 +64,7 @@ def check_fit(catalog: Catalog) -> Iterator[Finding]:
     yield from _beyond_routers(catalog)
     yield from _without_lanes(catalog)
     yield from _side_by_side(catalog)
+    yield from _unfit_flags(catalog)
     yield from _untold_routers(catalog)
     yield from _unfit_hooks(catalog)
     yield from _unmet_needs(catalog)
@@ -183,6 +186,40 @@ def _side_by_side(catalog: Catalog) -> Iterator[Finding]:
         if not spec.side_by_side and found is not None and (what := found.mixes_users):
             expected = SIDE_BY_SIDE.format(what=what)
             yield Finding(("services", name, "strategy"), strategy, expected)
+
+
+def _unfit_flags(catalog: Catalog) -> Iterator[Finding]:
+    """Give the flags of steps that are none, or not of the service that has the strategy."""
+    for name, spec in catalog.services.items():
+        strategy = spec.strategy or catalog.defaults.strategy
+        if (found := catalog.strategies.get(strategy)) is not None:
+            yield from check_flags(catalog, name, found, ("strategies", strategy))
+
+
+def check_flags(
+    catalog: Catalog, service: str, strategy: Strategy, path: Path = ()
+) -> Iterator[Finding]:
+    """Give the flags of a strategy's steps that are none, or not of a service.
+
+    Args:
+        catalog: that has both.
+        service: its name.
+        strategy: that it is released with.
+        path: of the strategy.
+    """
+    steps = [step.flags for step in strategy.steps]
+    if not any(steps) or not catalog.has_kinds:
+        return
+
+    def needs(name: str) -> tuple[str, ...]:
+        return catalog.services[name].depends_on
+
+    def is_flag(name: str) -> bool:
+        facts = catalog.facts(catalog.services[name])
+        return facts is not None and facts.capabilities.flags
+
+    for found in unfit_flags(service, steps, needs, is_flag, path):
+        yield with_hint(found, catalog.services)
 
 
 def _untold_routers(catalog: Catalog) -> Iterator[Finding]:

@@ -93,7 +93,7 @@ class MomentKind(StrEnum):
     PREFLIGHT = "preflight"
     """Alerts fired before the first request; their end is waited for."""
     CHECKING = "checking"
-    """A hook is asked whether it may go on."""
+    """A hook or a feature flag is asked whether it may go on."""
     SHIFTED = "shifted"
     """The router confirmed a weight for the canary."""
     BAKING = "baking"

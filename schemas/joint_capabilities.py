@@ -48,6 +48,7 @@ def joint(each: Sequence[Capabilities]) -> Capabilities:
         registers=all(one.registers for one in each),
         endpoints=all(one.endpoints for one in each),
         leases=all(one.leases for one in each),
+        flags=all(one.flags for one in each),
         fence=min((one.fence for one in each), key=_FENCES.index),
         platform_errors=tuple(
             dict.fromkeys(error for one in each for error in one.platform_errors)

@@ -74,13 +74,13 @@ class CanaryPhase(Phase):
     CHECKING = (
         "checking",
         CanaryFacts(
-            meaning="A hook is asked whether it may go on.",
+            meaning="A hook or a feature flag is asked whether it may go on.",
             way=Way.FORWARD,
             takes_slot=True,
             urgency=4,
             has_step=True,
             ends_by=SIGNAL_SKIP,
-            ends_how="goes on without the hook's answer",
+            ends_how="goes on without the answer",
             following=f"{{step}} {_BACK_BY_FAIL}",
             event=EventType.CANARY_CHECKING,
             moment=MomentKind.CHECKING,

@@ -43,7 +43,7 @@ from schemas.phases import ReleasePhase as ReleasePhase  # noqa: PLC0414
 from schemas.route import Route
 from schemas.router_spec import KindName, RouterSpec
 from schemas.sharing import FEW, share, unshare
-from schemas.stages import Stage
+from schemas.stages import FlagsStage, Stage
 from schemas.strategy import Strategy
 from schemas.verdict import Verdict
 
@@ -238,6 +238,17 @@ class ReleasePlan(Model):
     def groups(self) -> tuple[tuple[ServiceName, ...], ...]:
         """The groups of services that move in step, each once."""
         return tuple(dict.fromkeys(one.group for one in self.services.values() if one.group))
+
+    @property
+    def claims(self) -> tuple[ServiceName, ...]:
+        """What no other release may have meanwhile.
+
+        Its services, and the flags beside which they are judged.
+        """
+        stages = (stage for one in self.services.values() for stage in one.stages)
+        looks = (stage for stage in stages if isinstance(stage, FlagsStage))
+        flags = (one.flag for stage in looks for one in stage.flags)
+        return tuple(dict.fromkeys((*self.services, *flags)))
 
     @model_serializer(mode="wrap")
     def _write_small(

@@ -7,9 +7,10 @@ line in each of the two tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field
@@ -20,7 +21,9 @@ from schemas.base import Duration, Model, Percent, SomeDuration, SomePercent
 from schemas.hooks import Hook, HookMoment, OnNo, at
 from schemas.judging import RampSpec
 from schemas.mirroring import NO_TERMS, MirrorTerms
-from schemas.strategy import Bake, Gate, OnInconclusive, Strategy
+from schemas.router_spec import RouterSpec
+from schemas.step_flags import MOST_FLAGS, WantedFlag
+from schemas.strategy import Bake, FullStep, Gate, OnInconclusive, Strategy
 
 
 class When(StrEnum):
@@ -122,6 +125,38 @@ class RampStage(_Stage):
 
     kind: Literal["ramp"] = "ramp"
     spec: RampSpec
+    on_inconclusive: OnInconclusive = OnInconclusive.GATE
+
+
+class FlagsStage(_Stage):
+    """See that everybody has these variants of flags, before a step or once it was judged."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "flags",
+                    "step": 0,
+                    "flags": [
+                        {
+                            "flag": "new-checkout",
+                            "variant": "off",
+                            "router": {"kind": "flagd", "file": "/var/lib/aviary/flags.json"},
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+    when: ClassVar[When] = When.CHANGED
+
+    kind: Literal["flags"] = "flags"
+    flags: tuple[WantedFlag, ...] = Field(min_length=1, max_length=MOST_FLAGS)
+    judged: bool = Field(
+        default=False,
+        exclude_if=lambda judged: not judged,
+        description="Whether the step was judged by then.",
+    )
     on_inconclusive: OnInconclusive = OnInconclusive.GATE
 
 
@@ -275,6 +310,7 @@ Stage = Annotated[
     | HookStage
     | FirstDeploymentStage
     | RampStage
+    | FlagsStage
     | PreviewStage
     | MirrorStage
     | ShiftStage
@@ -295,6 +331,7 @@ KINDS: Final[dict[str, type[_Stage]]] = {
     "hook": HookStage,
     "first_deployment": FirstDeploymentStage,
     "ramp": RampStage,
+    "flags": FlagsStage,
     "preview": PreviewStage,
     "mirror": MirrorStage,
     "shift": ShiftStage,
@@ -317,6 +354,7 @@ def stages_of(  # noqa: PLR0913 - what a plan is made of
     deploys: bool = False,
     mirror: MirrorTerms = NO_TERMS,
     whom: Whom = Whom(),  # noqa: B008 - frozen
+    flags: Mapping[str, RouterSpec] = MappingProxyType({}),
     revert_within: timedelta = timedelta(0),
 ) -> tuple[Stage, ...]:
     """The stages of a strategy: what a canary with it does, when nothing goes wrong.
@@ -328,6 +366,7 @@ def stages_of(  # noqa: PLR0913 - what a plan is made of
         deploys: whether its versions are put up and taken down, and not by a pipeline.
         mirror: which copies its versions can take.
         whom: the audiences that the strategy names.
+        flags: the router of each feature flag that its steps name.
         revert_within: how long after its end an alert takes the release back, at least.
     """
     watched = strategy.watch or revert_within
@@ -338,7 +377,7 @@ def stages_of(  # noqa: PLR0913 - what a plan is made of
         *_asked(hooks, HookMoment.BEFORE_CANARY),
         FirstDeploymentStage(),
         *(_ramp(strategy, hooks) if strategy.ramp is not None else ()),
-        *_steps(strategy, last_point, hooks, _given(strategy, whom, mirror, regrow)),
+        *_steps(strategy, last_point, hooks, _given(strategy, whom, mirror, regrow), flags),
         *_asked(hooks, HookMoment.BEFORE_FINALIZE),
         HoldStage(),
         PromoteStage(),
@@ -357,7 +396,11 @@ def _ramp(strategy: Strategy, hooks: Sequence[Hook]) -> Iterator[Stage]:
 
 
 def _steps(
-    strategy: Strategy, last_point: int, hooks: Sequence[Hook], given: Sequence[Stage]
+    strategy: Strategy,
+    last_point: int,
+    hooks: Sequence[Hook],
+    given: Sequence[Stage],
+    flags: Mapping[str, RouterSpec],
 ) -> Iterator[Stage]:
     unsure, steps = strategy.on_inconclusive, strategy.full_steps
     baking = at(hooks, HookMoment.DURING_BAKE)
@@ -366,6 +409,8 @@ def _steps(
             yield InStepStage(step=index - 1, point=index)
         if strategy.ramp is None:
             yield from _asked(hooks, HookMoment.BEFORE_STEP, index)
+        wanted = _wanted(step, flags)
+        yield from _looked_at(wanted, index, unsure)
         yield given[index]
         asked: tuple[Hook, ...] = ()
         if step.bake.max:
@@ -378,6 +423,8 @@ def _steps(
                 hooks=baking,
             )
             asked = baking
+            if wanted:
+                yield FlagsStage(step=index, flags=wanted, judged=True, on_inconclusive=unsure)
         after = at(hooks, HookMoment.AFTER_STEP)
         yield from _stages(after, HookMoment.AFTER_STEP, index)
         in_doubt = (unsure is OnInconclusive.GATE and step.bake.max) or _gates((*asked, *after))
@@ -385,6 +432,23 @@ def _steps(
             yield GateStage(step=index, gate=step.gate)
     if last_point:
         yield InStepStage(step=len(steps) - 1, point=last_point)
+
+
+def _wanted(step: FullStep, flags: Mapping[str, RouterSpec]) -> tuple[WantedFlag, ...]:
+    return tuple(
+        WantedFlag(flag=name, variant=variant, router=flags[name])
+        for name, variant in step.flags.root.items()
+    )
+
+
+def _looked_at(
+    wanted: tuple[WantedFlag, ...], step: int, unsure: OnInconclusive
+) -> Iterator[Stage]:
+    """The look before a step, and the gate for a flag that is otherwise."""
+    if wanted:
+        yield FlagsStage(step=step, flags=wanted, on_inconclusive=unsure)
+        if unsure is OnInconclusive.GATE:
+            yield GateStage(step=step)
 
 
 def _given(

@@ -41,6 +41,7 @@ from schemas.hooks import Hooks
 from schemas.judging import RampSpec
 from schemas.lease import DEFAULT, Lease
 from schemas.mirroring import check_switch, check_unseen_first, mixes_users
+from schemas.step_flags import NO_FLAGS, StepFlags
 from schemas.sticky import Sticky
 
 _DURATION_SCHEMA: JsonSchemaValue = {
@@ -134,6 +135,12 @@ class Step(Model):
     )
     bake: Bake | None = Field(default=None, description="Left out: the strategy's.")
     gate: Annotated[Gate | None, BeforeValidator(_no_gate)] = None
+    flags: StepFlags = Field(
+        default=NO_FLAGS,
+        exclude_if=lambda flags: not flags,
+        description="Feature flags that depend on the service, and the variant that everybody has "
+        "while the step is judged: {new-checkout: off}.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -178,15 +185,21 @@ class FullStep(Model):
 
     audience: AudienceName | None = Field(default=None, exclude_if=_is_none)
     """Whom it is for; None: everybody."""
+    flags: StepFlags = Field(default=NO_FLAGS, exclude_if=lambda flags: not flags)
+    """Feature flags, and the variant that everybody has while it is judged."""
 
     @property
     def text(self) -> str:
-        """What the version gets, in a few words: `5 % of staff`, `copies of 25 %`, `preview`."""
+        """What the version gets, in a few words: `5 % of staff`, `copies of 25 %`, `preview`.
+
+        And with which flags: `5 % with new-checkout off`.
+        """
+        beside = f" with {self.flags.text}" if self.flags else ""
         if self.mirror is not None:
-            return f"copies of {self.mirror:g} %"
+            return f"copies of {self.mirror:g} %{beside}"
         if not self.weight:
-            return "preview"
-        return f"{self.weight:g} %{f' of {self.audience}' if self.audience else ''}"
+            return f"preview{beside}"
+        return f"{self.weight:g} %{f' of {self.audience}' if self.audience else ''}{beside}"
 
     @property
     def share(self) -> float:
@@ -362,6 +375,7 @@ class Strategy(Model):
                 gate=step.gate,
                 mirror=step.mirror,
                 audience=self.whom(step),
+                flags=step.flags,
             )
             for step in self.steps
         ]

@@ -162,7 +162,7 @@ class AdmissionClient:
         entry = Entry(
             release=self._plan.release,
             run=self._run,
-            services=tuple(self._plan.services),
+            services=self._plan.claims,
             policy=self._plan.admission,
             since=self._since,
             place=self._place,

@@ -30,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
         TAKE_DOWN_POLICY,
         Order,
     )
+    from activities.flags import LOOK_AT_FLAG, LOOK_AT_FLAG_POLICY, FlagLook
     from activities.hooks import CALL_HOOK, HOOK_POLICY
     from activities.judge import JUDGE, JudgeResult, judge_policy
     from activities.lease import KEEP_LEASE, KeepLease, lease_policy
@@ -91,6 +92,7 @@ class Call(StrEnum):
     SCALE = "scale"
     TAKE_DOWN = "take_down"
     KEEP_LEASE = "keep_lease"
+    LOOK_AT_FLAG = "look_at_flag"
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ CALLS: Final[Mapping[Call, CallSpec]] = {
         CALL_HOOK, HookAnswer, _fixed(HOOK_POLICY), waiting_queue, for_ever=False, writes=True
     ),
     Call.KEEP_LEASE: CallSpec(KEEP_LEASE, Route, _keeping, waiting_queue, for_ever=False),
+    Call.LOOK_AT_FLAG: CallSpec(LOOK_AT_FLAG, FlagLook, _fixed(LOOK_AT_FLAG_POLICY), judging_queue),
 }
 """The only place that says how a canary's activities are called."""
 

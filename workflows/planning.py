@@ -14,14 +14,15 @@ from schemas.audience_steps import Whom
 from schemas.capability_check import check_able
 from schemas.catalog import Catalog, ServiceSpec
 from schemas.catalog_check import listed, nearest
-from schemas.catalog_fit import NEEDS_METRICS, NEEDS_RATIO, built_in
+from schemas.catalog_fit import NEEDS_METRICS, NEEDS_RATIO, built_in, check_flags
 from schemas.deploy import DeployRequested, Images, ServiceVersion
 from schemas.graph import components, levels
 from schemas.judging import is_acting_ratio
 from schemas.mirroring import SIDE_BY_SIDE
 from schemas.release import ReleasePlan, ServicePlan
+from schemas.router_spec import RouterSpec
 from schemas.stages import stages_of
-from schemas.strategy import BUILT_IN
+from schemas.strategy import BUILT_IN, Strategy
 from workflows.deploy_planning import unfit_version, with_version
 
 ANY_ENVIRONMENT: Final = "default"
@@ -267,7 +268,8 @@ def _service_plan(
             audiences=resolved.audiences,
             lane=resolved.lane is not None,
         )
-        lacks = "; ".join(map(built_in, beyond))
+        unfit = check_flags(catalog, name, resolved.strategy)
+        lacks = "; ".join(map(built_in, (*beyond, *unfit)))
     if lacks:
         text = f"services.{name}: got strategy {resolved.strategy_name!r}, expected {lacks}"
         raise PlanError(PlanReason.UNFIT_STRATEGY, text)
@@ -288,6 +290,7 @@ def _service_plan(
             deploys=resolved.deploy is not None,
             mirror=resolved.mirror,
             whom=Whom(resolved.audiences, unlike(resolved)),
+            flags=_flag_routers(catalog, resolved.strategy),
             revert_within=resolved.alerts.revert_within,
         ),
         judge=resolved.judge,
@@ -299,3 +302,10 @@ def _service_plan(
         lane=resolved.lane,
     )
     return with_version(plan, asked)
+
+
+def _flag_routers(catalog: Catalog, strategy: Strategy) -> dict[str, RouterSpec]:
+    """The router of each flag that the steps name."""
+    names = dict.fromkeys(name for step in strategy.steps for name in step.flags.root)
+    found = {name: catalog.router(catalog.services[name]) for name in names}
+    return {name: router for name, router in found.items() if router is not None}

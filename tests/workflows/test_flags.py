@@ -1,4 +1,8 @@
-"""A flag in a release: it comes after the service that it needs, and is off before that moves."""
+"""Flags in releases.
+
+One comes after the service that it needs, and is off before that moves; and a version may be judged
+while its flag is off.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,13 @@ from temporalio.testing import WorkflowEnvironment
 from adapters.ports import Routing
 from adapters.routers.flagd import FLAGD
 from adapters.routers.flagd.router import FlagdRouter
-from schemas.release import ReleasePhase
+from schemas.ids import SIGNAL_APPROVE, SIGNAL_ROLLBACK, SIGNAL_SKIP
+from schemas.release import CanaryPhase, CauseKind, Command, ReleasePhase
 from schemas.route import Confirmation, Route
-from tests.workflows.kit import Release, World
+from tests.workflows.kit import Release, World, eventually
 
 SLOWLY = {"steps": [10, 25], "bake": "1m", "soak": "10m"}
+ANN = Command(by="ann")
 
 
 class WatchedFlag(FlagdRouter):
@@ -110,3 +116,126 @@ async def test_an_alert_on_the_service_turns_it_off_before_the_service_moves(
     assert beside == 100, "the service had not moved yet"
     assert (await world.router.read(world.service("checkout"))).weight == 0
     assert (_flag(file)["defaultVariant"], _flag(file)["targeting"]) == ("off", {})
+
+
+def turn(file: Path, variant: str) -> None:
+    """What a person does in the file."""
+    document = json.loads(file.read_text())
+    document["flags"]["new-checkout"] |= {"defaultVariant": variant, "targeting": {}}
+    file.write_text(json.dumps(document))
+
+
+async def dark(world: World, file: Path, *names: str, **strategy: Any) -> Release:
+    """A release of these, of which checkout is judged at 50 % while the flag is off."""
+    checkout, flag = world.service("checkout"), world.service("flag")
+    router = {"kind": "flagd", "file": str(file), "flag": "new-checkout"}
+    step = {"weight": 50, "bake": "1m", "flags": {flag: False}}
+    return await world.release(
+        {name: [] for name in names},
+        strategy=SLOWLY | {"soak": "0s"},
+        versions={"flag": "on"},
+        strategies={
+            "test": SLOWLY | {"soak": "0s"},
+            "dark": {"steps": [step, {"weight": 60, "bake": "1m"}], **strategy},
+        },
+        services={
+            checkout: {"strategy": "dark"},
+            flag: {"depends_on": [checkout], "router": router},
+        },
+    )
+
+
+async def test_a_version_is_judged_with_its_flag_off_which_then_grows(
+    world: World, flag: WatchedFlag, file: Path
+) -> None:
+    release = await dark(world, file, "checkout", "flag")
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    assert world.router.weights(world.service("checkout"))[:3] == [50, 60, 100]
+    assert [(route.weight, beside) for route, beside in flag.writes[:2]] == [(10, 100), (25, 100)]
+    assert _flag(file)["defaultVariant"] == "on"
+
+
+@pytest.mark.usefixtures("flag")
+async def test_a_flag_that_is_on_already_asks_a_person_before_any_request_is_moved(
+    world: World, file: Path
+) -> None:
+    turn(file, "on")
+    release = await dark(world, file, "checkout")
+    await release.until(checkout="gated")
+    assert await release.waits_for(
+        f"approval: flag {world.service('flag')} is not off for everybody: found on 100 %"
+    )
+    assert world.router.weights(world.service("checkout")) == []
+    await release.canary("checkout").execute_update(SIGNAL_APPROVE, ANN)
+    await eventually(lambda: _at(release, CanaryPhase.GATED, 50))
+    await release.canary("checkout").execute_update(SIGNAL_APPROVE, ANN)
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
+@pytest.mark.usefixtures("flag")
+async def test_a_flag_that_is_turned_on_while_the_version_is_judged_asks_a_person(
+    world: World, file: Path
+) -> None:
+    name = world.service("checkout")
+    world.judge.blocked.add((name, 50))
+    release = await dark(world, file, "checkout")
+    await release.until(checkout="baking")
+    turn(file, "on")
+    world.judge.blocked.clear()
+    await release.until(checkout="gated")
+    assert await release.waits_for("is not off for everybody: found on 100 %")
+    await release.handle.execute_update(SIGNAL_ROLLBACK, ANN)
+    assert (await release.result()).phase is ReleasePhase.ROLLED_BACK
+
+
+@pytest.mark.usefixtures("flag")
+async def test_where_nobody_is_to_be_asked_the_version_goes_back(world: World, file: Path) -> None:
+    turn(file, "on")
+    status = await (await dark(world, file, "checkout", on_inconclusive="roll_back")).result()
+    assert status.phase is ReleasePhase.ROLLED_BACK
+    assert status.cause is not None
+    assert status.cause.kind is CauseKind.VERDICT
+    assert "is not off for everybody" in status.cause.text
+    assert 50 not in world.router.weights(world.service("checkout"))
+
+
+@pytest.mark.usefixtures("flag")
+async def test_a_provider_that_can_t_be_asked_is_waited_for_until_a_person_skips_it(
+    world: World, file: Path
+) -> None:
+    there = file.read_text()
+    file.unlink()
+    release = await dark(world, file, "checkout")
+    await release.until(checkout="checking")
+    await eventually(lambda: release.waits_for(str(file)))
+    assert world.router.weights(world.service("checkout")) == []
+    await release.canary("checkout").execute_update(SIGNAL_SKIP, ANN)
+    await eventually(lambda: _at(release, CanaryPhase.CHECKING, 50))
+    file.write_text(there)
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
+async def test_another_release_of_the_flag_waits_meanwhile(
+    world: World, flag: WatchedFlag, file: Path
+) -> None:
+    name = world.service("checkout")
+    world.judge.blocked.add((name, 50))
+    release = await dark(world, file, "checkout")
+    await release.until(checkout="baking")
+    later = await dark(world, file, "flag")
+    await eventually(lambda: _queued(later))
+    assert flag.writes == []
+    world.judge.blocked.clear()
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    assert (await later.result()).phase is ReleasePhase.FINALIZED
+    assert _flag(file)["defaultVariant"] == "on"
+
+
+async def _at(release: Release, phase: CanaryPhase, weight: float) -> bool:
+    status = await release.canary_status("checkout")
+    return (status.phase, status.weight) == (phase, weight)
+
+
+async def _queued(release: Release) -> bool:
+    status = await release.status()
+    return status.phase is ReleasePhase.QUEUED and "flag" in status.waits_for

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 from temporalio import workflow
 
@@ -24,6 +25,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows.outcomes import DONE, INTERRUPTED, TOO_LONG, Done, Failed, Outcome, Stopped
     from workflows.stable_size import StableSize
     from workflows.traffic import Traffic
+
+
+SOON: Final = timedelta(seconds=5)
+"""A wait that ends within it is not judged in."""
 
 
 @dataclass
@@ -122,6 +127,21 @@ class Context:
                 return answer
             if until():
                 return None
+
+    async def watch_soon(self, until: Callable[[], bool]) -> Stopped | None:
+        """The same; what takes no longer than `SOON` costs no judge."""
+        if self.judging.watched and not until():
+            try:
+                await workflow.wait_condition(
+                    lambda: until() or self.stop() is not None,
+                    timeout=SOON,
+                    timeout_summary="until it is judged meanwhile",
+                )
+            except TimeoutError:
+                pass
+            else:
+                return None if until() else self.stop()
+        return None if until() else await self.watch(until)
 
     # --- what is said and written ---
 

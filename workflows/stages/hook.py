@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import timedelta
 from typing import Final
 
 from temporalio import workflow
@@ -16,12 +14,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows.asking import Answered
     from workflows.calls import Call
     from workflows.commands import CommandKind
-    from workflows.outcomes import DONE, Outcome, Stopped
+    from workflows.outcomes import DONE, Outcome
     from workflows.stages.context import Context, StageKind
 
 ENDS_BY: Final = (CommandKind.SKIP,)
-SOON: Final = timedelta(seconds=5)
-"""A hook that answers within it costs no judge."""
 _WORDS: Final = {
     HookMoment.BEFORE_CANARY: "before the canary",
     HookMoment.BEFORE_STEP: "before step",
@@ -46,29 +42,13 @@ async def do(context: Context, stage: HookStage) -> Outcome:
     def over() -> bool:
         return asking.done() or answers.skip
 
-    stopped = await _soon(context, over) or (None if over() else await context.watch(over))
-    if stopped is not None:
+    if (stopped := await context.watch_soon(over)) is not None:
         return stopped
     answered = await asking
     answers.skip = False
     if isinstance(answered, Answered):
         return context.hooks.heed(answered, answers.add_doubt) or DONE
     return answered or DONE
-
-
-async def _soon(context: Context, over: Callable[[], bool]) -> Stopped | None:
-    """Wait a while without a judge, where there is something to judge."""
-    if not context.judging.watched:
-        return None
-    try:
-        await workflow.wait_condition(
-            lambda: over() or context.stop() is not None,
-            timeout=SOON,
-            timeout_summary="until it is judged beside the hook",
-        )
-    except TimeoutError:
-        return None
-    return None if over() else context.stop()
 
 
 KIND: Final = StageKind(

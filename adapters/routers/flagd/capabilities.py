@@ -9,5 +9,6 @@ from schemas.capabilities import Capabilities, Fence, StickyBy, TotalGrid
 CAPABILITIES: Final = Capabilities(
     weights=TotalGrid(total=10_000),
     sticky=(StickyBy.TARGETING_KEY,),
+    flags=True,
     fence=Fence.LOCK,
 )
