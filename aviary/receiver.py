@@ -37,7 +37,7 @@ from schemas.rejection import Rejected, RejectReason
 _log = structlog.get_logger("aviary.webhook")
 MAX_BODY: Final = 32 * 1024 * 1024
 """Default of the largest body, in bytes: 10,000 alerts of 3 kB each."""
-_AT_ONCE: Final = 500
+_AT_ONCE: Final = 100
 """Records that are given to the producer before the event loop has its turn."""
 _SMALL: Final = 64 * 1024
 """A body that is read without a thread, in a millisecond or two."""
@@ -83,7 +83,7 @@ class WebhookOptions:
     build: str = ""
     """Of the process; `/readyz` names it."""
     patience_s: float = 5.0
-    """Seconds that Kafka may take; after that Alertmanager is told to come again."""
+    """Seconds that Kafka may take for each hundred alerts; after that all are to come again."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a failure
@@ -320,10 +320,12 @@ class Receiver:
         """
         refused: list[str] = []
         try:
-            async with asyncio.timeout(self._options.patience_s):
-                for first in range(0, len(records), _AT_ONCE):
+            for first in range(0, len(records), _AT_ONCE):
+                # As long for each part: all of it comes again after a time-out, and a Kafka that
+                # takes longer for the whole would never be given the end of it.
+                async with asyncio.timeout(self._options.patience_s):
                     refused += await self._send(records[first : first + _AT_ONCE])
-                    await asyncio.sleep(0)
+                await asyncio.sleep(0)
         except (Retryable, TimeoutError) as error:
             text = f"Kafka did not confirm within {self._options.patience_s} s: {error}"
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "kafka_away", text) from error

@@ -35,6 +35,7 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 PREPARED: Final = {"kubernetes": ((sys.executable, "-m", "aviary.local.kubernetes"),)}
 """What is done before the tests of a group: a build that takes longer than any test may."""
 _PYTEST: Final = (sys.executable, "-m", "pytest")
+_NO_BYTECODE: Final = "PYTHONDONTWRITEBYTECODE"
 _COVERAGE: Final = (sys.executable, "-m", "coverage")
 
 
@@ -104,8 +105,10 @@ def _is_coverage(word: str) -> bool:
 
 def _environment(group: str, folder: Path) -> dict[str, str]:
     first = FIRST_PORT + PORTS_EACH * list(GROUPS).index(group)
+    # Images of continuous integration forbid it, and then each of hundreds of processes compiles.
+    given = {name: value for name, value in os.environ.items() if name != _NO_BYTECODE}
     return {
-        **os.environ,
+        **given,
         "TMPDIR": str(folder / "tmp"),
         "COVERAGE_FILE": str(folder / "coverage"),
         RANGE: f"{first}-{first + PORTS_EACH - 1}",

@@ -119,6 +119,7 @@ async def test_ten_thousand_alerts_are_taken_while_health_answers(
             begun = time.monotonic()
             assert (await http.get(health, timeout=30)).status_code == 200
             slowest = max(slowest, time.monotonic() - begun)
+            await asyncio.sleep(0.1)  # health is asked by the second, and not as fast as it answers
         assert (sent.result().status_code, sent.result().json()) == (200, {"alerts": 10_000})
     assert slowest < 10  # it was as long as the whole, and minutes where names compared in pairs
     records = await broker.read(ids.TOPIC_ALERTS, 10_000)

@@ -153,6 +153,22 @@ async def test_503_when_kafka_takes_too_long() -> None:
     assert answer.status_code == 503
 
 
+async def test_a_kafka_that_is_slow_and_goes_on_is_given_all_of_it() -> None:
+    """All comes again after a 503, from its beginning: the end of it must have its time too."""
+
+    class Slow(FakeWriter):
+        async def send(self, records: Sequence[Outgoing]) -> None:
+            await asyncio.sleep(0.008 * len(records))
+            await super().send(records)
+
+    slow = Slow()
+    body = alert_value(*({"service": f"s{n}"} for n in range(500)))
+    async with _client(slow, max_body=1_000_000, patience_s=2) as http:
+        answer = await http.post("/alertmanager", content=body, headers=AUTHORIZED)
+    assert (answer.status_code, answer.json()) == (200, {"alerts": 500})
+    assert len(slow.written) == 500
+
+
 class Small(FakeWriter):
     """Kafka with a limit of its own."""
 
