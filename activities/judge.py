@@ -37,6 +37,7 @@ from schemas.base import Model, Percent, ServiceName, Version
 from schemas.capabilities import Capabilities
 from schemas.ids import STOPPED_SHORT
 from schemas.judging import JudgeSpec, MetricSpec, render
+from schemas.lane_counts import LaneCounts
 from schemas.outside import TEXT_MOST, cut
 from schemas.reading import (
     ArmReading,
@@ -122,6 +123,8 @@ class JudgeResult(Model):
     ramp: RampState | None = None
     evidence_series: dict[str, Any] | None = None
     """What was seen, for people (`schemas.evidence_series`); the next step has its own."""
+    lane: LaneCounts | None = Field(default=None, exclude_if=lambda one: one is None)
+    """What came with the lane; None where the service has none, or nobody counts it."""
 
 
 class JudgeActivities:
@@ -186,6 +189,7 @@ class JudgeActivities:
             evidence=judge.dump(),
             ramp=ramp,
             evidence_series=evidence_series.columns(seen, judge),
+            lane=heartbeat.lane,
         )
 
     @asynccontextmanager
@@ -425,14 +429,14 @@ def _until_end(request: JudgeRequest, now: datetime, pause: float) -> float:
 def _sample_ratio(request: JudgeRequest, routing: Routing) -> SampleRatioChecks:
     """A check of the share for each router of the service."""
     service, canary, weight = request.service, request.canary, request.weight
-    has_lane = request.route is not None and request.route.lane is not None
+    in_lane = request.route is not None and request.route.open_lane is not None
     checks = []
     for name, part in routing.each:
         crowd = _crowd(request, part.capabilities)
         if request.route is not None and request.route.sticky is not None:
             # Users are counted by what the router is set up for, and stay by something else.
             part = replace(part, users=None)  # noqa: PLW2901
-        check = SampleRatioCheck(part, service, canary, weight, crowd, at_least=has_lane)
+        check = SampleRatioCheck(part, service, canary, weight, crowd, in_lane=in_lane)
         checks.append(RouterCheck(name, check, request.weight_changed_at + SETTLE + part.late))
     return SampleRatioChecks(checks)
 

@@ -13,6 +13,7 @@ from temporalio import activity
 from activities.observe import SampleRatioChecks
 from analysis.boundaries import MOST_ODDS, LiveEvidence, overall
 from analysis.judge import Judge
+from schemas.lane_counts import LaneCounts
 from schemas.live import Live
 from schemas.strategy import Bake
 from schemas.verdict import Verdict
@@ -31,6 +32,8 @@ class Heartbeat:
             {name: one.metric.kind for name, one in judge.tracks.items()}
         )
         self._live: Live | None = None
+        self.lane: LaneCounts | None = None
+        """What came with the lane, so far as this attempt has counted."""
 
     def update(
         self,
@@ -45,6 +48,7 @@ class Heartbeat:
         metrics = self._live_evidence.metrics(verdict)
         near, onward = overall(self._judge, verdict, metrics)
         canary, total = sample_ratio.seen
+        self.lane = sample_ratio.lane(weight)
         self._live = Live(
             at=verdict.at,
             kind=verdict.kind,
@@ -60,6 +64,7 @@ class Heartbeat:
             to_fail=near,
             to_go_on=onward,
             metrics=metrics,
+            lane=self.lane,
         )
 
     def send(self, evidence: dict[str, Any]) -> None:

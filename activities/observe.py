@@ -23,6 +23,7 @@ from analysis.sample_ratio import (
     judge_sample_ratio,
 )
 from schemas.base import Duration, Model, ServiceName, Version
+from schemas.lane_counts import LaneCounts
 from schemas.router_spec import RouterSpec
 from schemas.verdict import SampleRatio
 
@@ -33,6 +34,8 @@ _WORSE: Final = (
     SampleRatio.MISMATCH,
 )
 """From the best to the worst; what one router has too few requests for, another may tell."""
+
+_LANE: Final = "lane"
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -106,7 +109,8 @@ class SampleRatioCheck:
         canary: its new version.
         weight: the canary's, in percent.
         crowd: what the users' own rates may explain, where the router does not count them.
-        at_least: whether it may have more than its weight: a lane sends requests there as well.
+        in_lane: whether the route has a lane. It sends requests to the canary as well, which may
+            have more than its weight then; what comes with it is counted.
     """
 
     def __init__(  # noqa: PLR0913 - what there is to compare
@@ -117,17 +121,19 @@ class SampleRatioCheck:
         weight: float,
         crowd: Crowd = ONE_BY_ONE,
         *,
-        at_least: bool = False,
+        in_lane: bool = False,
     ) -> None:
         self._counts = routing.counting()
         self._by_users = routing.users
+        self._lanes = routing.lanes if in_lane else None
         self._service = service
         self._canary = canary
         self._weight = weight
         self._crowd = crowd
-        self._at_least = at_least
+        self._in_lane = in_lane
         self._counter: Counter[str] | None = None
         self._users: Counter[tuple[str, str]] | None = None
+        self._lane: Counter[str] | None = None
 
     async def look(self) -> SampleRatio:
         """Take a reading; call first when the weight has had time to reach every request."""
@@ -137,18 +143,20 @@ class SampleRatioCheck:
             with terminal_errors(), may_come_back():
                 now = await self._counts.requests(self._service)
                 users = await self._by_user()
+                lane = await self._with_lane()
         except Retryable as error:
             activity.logger.warning(
                 "the router's counts can't be read", extra={"error": str(error)}
             )
             return SampleRatio.TOO_LITTLE
-        if self._counter is None or self._users is None:
-            self._counter, self._users = Counter(now), Counter(users)
+        if self._counter is None or self._users is None or self._lane is None:
+            self._counter, self._users, self._lane = Counter(now), Counter(users), Counter(lane)
         self._counter.add(now)
         self._users.add(users)
+        self._lane.add(lane)
         canary, total = self.seen
         crowd = self._crowd._replace(counted=self._buckets(self._users.counts))
-        return judge_sample_ratio(canary, total, self._weight, crowd=crowd, at_least=self._at_least)
+        return judge_sample_ratio(canary, total, self._weight, crowd=crowd, at_least=self._in_lane)
 
     async def _by_user(self) -> Mapping[tuple[str, str], int]:
         if self._by_users is None:
@@ -159,6 +167,11 @@ class SampleRatioCheck:
             for bucket, versions in buckets.items()
             for version, count in versions.items()
         }
+
+    async def _with_lane(self) -> Mapping[str, int]:
+        if self._lanes is None:
+            return {}
+        return {_LANE: await self._lanes.requests_in_lane(self._service)}
 
     def _buckets(self, counts: Mapping[tuple[str, str], int]) -> tuple[Bucket, ...]:
         totals: dict[str, int] = defaultdict(int)
@@ -173,6 +186,11 @@ class SampleRatioCheck:
         """Requests that started on the canary, and on any version, since the first reading."""
         counter = self._counter or Counter[str]({})
         return counter.of(self._canary), counter.total
+
+    @property
+    def came(self) -> int | None:
+        """Requests that came with the lane since the first reading; None: nobody counts them."""
+        return self._lane.of(_LANE) if self._lanes is not None and self._lane else None
 
     @property
     def one_sided(self) -> bool:
@@ -231,6 +249,8 @@ class SampleRatioChecks:
     def __init__(self, checks: Sequence[RouterCheck]) -> None:
         self._checks = checks
         self._found = checks[0]
+        self._began: datetime | None = None
+        self._until: datetime | None = None
 
     async def look(self, now: datetime) -> SampleRatio:
         """Take a reading of each that has settled; the worst of what they say."""
@@ -239,6 +259,8 @@ class SampleRatioChecks:
             return await each.check.look() if now >= each.settled else SampleRatio.TOO_LITTLE
 
         found = await asyncio.gather(*map(one, self._checks))
+        if self._counts_lane:
+            self._began, self._until = self._began or now, now
         worst = max(found, key=_WORSE.index)
         self._found = self._checks[found.index(worst)]
         return worst
@@ -248,6 +270,29 @@ class SampleRatioChecks:
         """Requests that started on the canary, and on any version, over all routers."""
         counts = [each.check.seen for each in self._checks]
         return sum(canary for canary, _ in counts), sum(total for _, total in counts)
+
+    @property
+    def _counts_lane(self) -> bool:
+        return all(each.check.came is not None for each in self._checks)
+
+    def lane(self, weight: float) -> LaneCounts | None:
+        """What came with the lane since the first reading; None where nobody counts it.
+
+        Args:
+            weight: of the canary, percent.
+        """
+        if self._began is None or self._until is None:
+            return None
+        canary, total = self.seen
+        came = sum(each.check.came or 0 for each in self._checks)
+        return LaneCounts(
+            began_at=self._began,
+            until=self._until,
+            weight=weight,
+            canary=canary,
+            stable=total - canary,
+            came=came,
+        )
 
     @property
     def one_sided(self) -> bool:

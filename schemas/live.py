@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field, ValidationError
 
 from schemas.base import Model, Percent
+from schemas.lane_counts import LaneCounts
 from schemas.verdict import Counts, VerdictKind
 
 BoundaryProgress = Annotated[float, Field(ge=0, le=1)]
@@ -83,6 +84,9 @@ class Live(Model):
         "has a bound, and only time decides.",
     )
     metrics: tuple[LiveMetric, ...] = ()
+    lane: LaneCounts | None = Field(
+        default=None, description="What came with the lane of the release; None: not counted."
+    )
 
     @classmethod
     def of(cls, value: Any) -> Self | None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from schemas.base import Model, Percent, Version
+from schemas.lane_counts import LaneCounts
 
 MEASURED_BYTES: Final = 16 * 1024
 """Of one bake's series as JSON; of one that is longer, only the length is told."""
@@ -29,6 +30,11 @@ class MeasuredBake(Model):
     )
     apart: bool = Field(
         default=False, description="Whether the requests were its own, beside those of users."
+    )
+    lane: LaneCounts | None = Field(
+        default=None,
+        exclude_if=lambda one: one is None,
+        description="How many came with the lane of the release; left out where nobody counts it.",
     )
 
 

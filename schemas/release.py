@@ -35,6 +35,7 @@ from schemas.hooks import AskedHook, Hook, HookAnswer, HookMoment
 from schemas.interning import interned
 from schemas.judging import JudgeSpec, MetricSpec
 from schemas.lane import LaneSpec
+from schemas.lane_counts import LaneSeen
 from schemas.measured import Measured
 from schemas.needs import Needs
 from schemas.outside import TEXT_MOST, Name, Text, cut
@@ -233,6 +234,19 @@ class ReleasePlan(Model):
         exclude_if=lambda release: release is None,
         description="The release that this one takes back; None: it is none that does.",
     )
+
+    @property
+    def in_front(self) -> dict[ServiceName, tuple[ServiceName, ...]]:
+        """Of each service that is part of the lane, the others of it that call it."""
+        members = {name: one for name, one in self.services.items() if one.lane is not None}
+        return {
+            name: tuple(
+                other
+                for other, plan in members.items()
+                if other != name and (name in plan.depends_on or name in plan.group)
+            )
+            for name in members
+        }
 
     @property
     def groups(self) -> tuple[tuple[ServiceName, ...], ...]:
@@ -569,6 +583,8 @@ class ServiceStatus(Model):
     cause: Cause | None = None
     watched_until: datetime | None = Field(default=None, exclude_if=lambda until: until is None)
     """Once it is finalized, how long an alert takes its release back."""
+    lane: LaneSeen | None = Field(default=None, exclude_if=lambda seen: seen is None)
+    """What is known of the release's lane there, from the bakes that have ended."""
 
     @property
     def gets(self) -> str:

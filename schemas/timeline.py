@@ -12,6 +12,7 @@ from schemas.base import Duration, Model, Percent, ReleaseId, ServiceName, Versi
 from schemas.chain import ChainEnd
 from schemas.decisions import Did
 from schemas.event_kinds import MomentKind
+from schemas.lane_counts import LaneCounts
 from schemas.live import Live
 from schemas.release import CanaryPhase, Cause, ReleasePhase, ReleasePlan, ServicePlan
 from schemas.verdict import Verdict
@@ -61,6 +62,9 @@ class Judging(Model):
     )
     live: Live | None = Field(
         default=None, description="While it goes on: what it has seen so far."
+    )
+    lane: LaneCounts | None = Field(
+        default=None, description="How many came with the lane; None where nobody counts it."
     )
 
 

@@ -127,8 +127,8 @@ class Judging:
         """Keep what it counted; where it counted nothing, there is nothing to keep."""
         if judging.cancelled() or judging.exception() is not None:
             return
-        series = judging.result().evidence_series
-        if series is not None:
+        series, lane = judging.result().evidence_series, judging.result().lane
+        if series is not None or lane is not None:
             self.untold.measure(
                 series,
                 at=workflow.now(),
@@ -136,6 +136,7 @@ class Judging:
                 weight=request.weight,
                 whom=whom,
                 apart=request.apart,
+                lane=lane,
             )
 
     @property

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from schemas.base import format_duration
 from schemas.catalog_check import many
 from schemas.ids import SIGNAL_APPROVE, SIGNAL_KEEP, SIGNAL_SKIP
+from schemas.lane import LaneSpec
 from schemas.release import (
     CanaryInput,
     CanaryPhase,
@@ -172,9 +173,19 @@ def _release_page(
     if following:
         lines.append(f"> **Next:** {following}")
     lines.append(table)
+    lines += _lane(status.services)
     if said:
         lines.append("**Said:** " + "; ".join(_cell(text) for text in said[-SAID:]))
     return "\n\n".join([*lines, *_release_words(status), _as_of(at, closed=status.phase.closed)])
+
+
+def _lane(services: Sequence[ServiceStatus]) -> list[str]:
+    """What is known of the release's lane: of few services, those first that requests left."""
+    seen = [(one.service, one.lane) for one in services if one.lane is not None]
+    seen.sort(key=lambda one: (-one[1].crossed_most, -one[1].lost))
+    said = "; ".join(f"{_cell(name)}: {_cell(one.text, _WIDTH * 3)}" for name, one in seen[:SAID])
+    left = f"; {len(seen) - SAID} more services" if len(seen) > SAID else ""
+    return [f"**Lane:** {said}{left}."] if seen else []
 
 
 def _headline(status: ReleaseStatus) -> str:
@@ -275,8 +286,14 @@ def canary_details(plan: ReleasePlan, service: str, run: str) -> str:
         needs += f"{_in_step(planned.group)} "
     return (
         f"In {_release_link(plan.release, run)}. {needs}"
-        f"Strategy {name}: {describe.steps(planned.strategy)}."
+        f"Strategy {name}: {describe.steps(planned.strategy)}.{_in_lane(planned.lane)}"
     )
+
+
+def _in_lane(lane: LaneSpec | None) -> str:
+    if lane is None:
+        return ""
+    return f" What meets it carries the release's lane ({lane.text}), and what carries it meets it."
 
 
 def release_details(plan: ReleasePlan) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 
 from schemas.fitting import fitted
+from schemas.lane_counts import WINDOWS_MOST, LaneCounts, LaneSeen, seen_of
+from schemas.measured import Measured
 from schemas.release import (
     REPORT_BYTES,
     CanaryOutcome,
@@ -32,6 +36,9 @@ class ServiceStates:
         self._order = tuple(service for stage in plan.stages for service in stage)
         self._reports: dict[str, CanaryReport] = {}
         self._watched_until: dict[str, datetime] = {}
+        self._lanes: dict[str, dict[datetime, LaneCounts]] = defaultdict(dict)
+        self._seen: dict[str, LaneSeen] = {}
+        self._in_front = plan.in_front
         self.depends_on = {name: plan.services[name].depends_on for name in self._order}
         self.groups = {name: plan.services[name].group for name in self._order}
         self.phases = dict.fromkeys(self._order, CanaryPhase.WAITING)
@@ -54,6 +61,7 @@ class ServiceStates:
             return False
         report = fitted(report, REPORT_BYTES)
         self._reports[report.service] = report
+        self._count(report.service, report.measured)
         self.verdict = report.verdict or self.verdict
         if not report.phase.closed:  # closed is the workflow's end, not its word
             self.phases[report.service] = report.phase
@@ -62,8 +70,18 @@ class ServiceStates:
     def close(self, service: str, outcome: CanaryOutcome) -> None:
         """A canary has ended."""
         self.phases[service] = outcome.phase
+        self._count(service, outcome.measured)
         if outcome.watched_until is not None:
             self._watched_until[service] = outcome.watched_until
+
+    def _count(self, service: str, measured: Sequence[Measured]) -> None:
+        """Keep what came with the lane, of bakes that may be told of several times."""
+        new = {one.lane.began_at: one.lane for one in measured if one.lane is not None}
+        if new:
+            known = {**self._lanes[service], **new}
+            self._lanes[service] = dict(sorted(known.items())[-WINDOWS_MOST:])
+            counts = {name: tuple(each.values()) for name, each in self._lanes.items()}
+            self._seen = seen_of(counts, self._in_front)
 
     def lost(self, service: str) -> None:
         """A canary was lost: it may have traffic, and a new run counts its reports from 0."""
@@ -113,6 +131,7 @@ class ServiceStates:
             "group": planned.group,
             "phase": phase,
             "watched_until": self._watched_until.get(service),
+            "lane": self._seen.get(service),
         }
         if report is None:
             return ServiceStatus.model_validate({**common, "waits_for": waits_for})

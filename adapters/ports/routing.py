@@ -136,6 +136,21 @@ class UserCounts(Protocol):
 
 
 @runtime_checkable
+class LaneRequests(Protocol):
+    """Knows, beside `RequestCounts`, how many requests came with the lane of a release."""
+
+    async def requests_in_lane(self, service: str) -> int:
+        """Requests so far that had the lane of the service's route as they came.
+
+        Of any lane that the service ever had, so that only a difference says something. They are
+        counted, and begin again, as those of `RequestCounts` do.
+
+        Raises:
+            Retryable: the router could not be asked.
+        """
+
+
+@runtime_checkable
 class Instances(Protocol):
     """Knows which instances are healthy."""
 
@@ -260,6 +275,7 @@ class Routing:
     capabilities: Capabilities
     counts: RequestCounts | None = None
     users: UserCounts | None = None
+    lanes: LaneRequests | None = None
     instances: Instances | None = None
     registrar: Registrar | None = None
     endpoints: EndpointWriter | None = None
@@ -320,6 +336,7 @@ class Routing:
         claims: tuple[tuple[Any, object, bool], ...] = (
             (RequestCounts, counting, counted),
             (UserCounts, member, can.users),
+            (LaneRequests, member, can.lanes),
             (Instances, member, can.instances),
             (Registrar, member, can.registers),
             (EndpointWriter, member, can.endpoints),
@@ -336,6 +353,7 @@ class Routing:
             capabilities=capabilities,
             counts=counting if counted and isinstance(counting, RequestCounts) else None,
             users=member if can.users and isinstance(member, UserCounts) else None,
+            lanes=member if can.lanes and isinstance(member, LaneRequests) else None,
             instances=member if can.instances and isinstance(member, Instances) else None,
             registrar=member if can.registers and isinstance(member, Registrar) else None,
             endpoints=member if can.endpoints and isinstance(member, EndpointWriter) else None,

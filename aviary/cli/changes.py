@@ -44,6 +44,8 @@ class Changes:
             verdict = at.verdict
             line = f"{name}: {verdict.kind}: {verdict.sentence}"
             yield from self._new(f"{service.service} verdict", line)
+        if service.lane is not None:
+            yield from self._new(f"{service.service} lane", f"{name}: {service.lane.text}")
         parts = [f"{name}: {at.phase.value} at {at.gets.replace(' %', '%')}"]
         if at.cause is not None and at.cause != look.status.cause:
             parts.append(at.cause.text)

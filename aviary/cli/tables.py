@@ -253,6 +253,8 @@ def told(service: ServiceStatus, canary: CanaryStatus | None) -> str:
         parts.append(f"waits for {source.waits_for}")
     if source.verdict is not None:
         parts.append(source.verdict.sentence)
+    if service.lane is not None:
+        parts.append(service.lane.text)
     if service.watched_until is not None:
         parts.append(f"watched until {service.watched_until:%Y-%m-%d %H:%M} UTC")
     return "; ".join(dict.fromkeys(parts))

@@ -187,6 +187,8 @@ class Tree:
             yield from self._told(lead, "why", at.cause.text, "red")
         if at.waits_for and not at.phase.closed:
             yield from self._told(lead, "waits for", at.waits_for, "")
+        if lane := _lane(service, sight.live):
+            yield from self._told(lead, "lane", lane, "dim")
         if at.verdict is not None and not at.phase.closed:
             yield from self._told(lead, "last", at.verdict.sentence, "dim")
 
@@ -231,6 +233,16 @@ class Tree:
 def _at(look: Look, service: ServiceStatus) -> CanaryStatus | ServiceStatus:
     """The canary's own word where it answers."""
     return look.canaries.get(service.service) or service
+
+
+def _lane(service: ServiceStatus, live: Live | None) -> str:
+    """What came with the release's lane: so far in this bake, and in those that have ended."""
+    texts = []
+    if live is not None and (now := live.lane) is not None:
+        texts.append(f"now {now.came:,} of {now.total:,} requests come with it")
+    if service.lane is not None:
+        texts.append(service.lane.text)
+    return "; ".join(texts)
 
 
 def may(look: Look) -> list[str]:

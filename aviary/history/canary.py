@@ -129,6 +129,7 @@ class CanaryReader:
                 bake_max=request.bake.max if request.bake else None,
                 verdict=Verdict.model_validate(result["verdict"]) if result else None,
                 evidence_series=result.get("evidence_series") if result else None,
+                lane=result.get("lane") if result else None,
             )
 
     # --- traffic ---

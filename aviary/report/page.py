@@ -17,6 +17,7 @@ from aviary.report.tables import (
     alerts_table,
     cause_text,
     judgings_table,
+    lane_table,
     services_table,
     timeline_table,
 )
@@ -129,6 +130,7 @@ def _facts(timeline: Timeline, now: datetime) -> Markup:
 
 def _contents(timeline: Timeline) -> Markup:
     links = [("#services", "Services"), ("#weights", "Weights"), ("#judging", "Judging")]
+    links += [("#lane", "Lane")] if lane_table(timeline) else []
     links += [("#alerts", "Alerts")] if alerts_table(timeline) else []
     links += [("#timeline", "Timeline"), ("#configuration", "Configuration")]
     items = [tag("li", tag("a", text, href=href)) for href, text in links]
@@ -139,11 +141,12 @@ def _contents(timeline: Timeline) -> Markup:
 
 
 def _sections(timeline: Timeline, figures: dict[str, Figure]) -> list[Child]:
-    alerts = alerts_table(timeline)
+    alerts, lane = alerts_table(timeline), lane_table(timeline)
     return [
         _section("services", "Services", draw(timeline), services_table(timeline)),
         _section("weights", "Weights over time", _weights(figures)),
         _section("judging", "Judging", _judging(timeline, figures)),
+        _section("lane", "Lane", lane) if lane else None,
         _section("alerts", "Alerts", alerts) if alerts else None,
         _section("timeline", "Timeline", timeline_table(timeline)),
         _section("configuration", "Configuration", configuration(timeline)),

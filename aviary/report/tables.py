@@ -22,6 +22,7 @@ from aviary.report.words import (
 from schemas.catalog_check import listed
 from schemas.event_kinds import MomentKind
 from schemas.judging import GaugeMetric, MetricSpec, ThresholdMetric
+from schemas.lane_counts import LaneCounts, seen_of
 from schemas.release import Cause, CauseKind
 from schemas.timeline import Judging, Moment, ServiceTimeline, Timeline
 from schemas.verdict import Counts, MetricEvidence, Verdict
@@ -46,6 +47,34 @@ def services_table(timeline: Timeline) -> Markup:
         )
     heads = ["Service", "Versions", "Outcome", "Weight", "Alerts", "Last verdict"]
     return table("Services, dependencies first; weight is what the canary has now", heads, rows)
+
+
+def lane_table(timeline: Timeline) -> Markup | None:
+    """What came with the release's lane at each of its services; None where nobody counted it."""
+    counts = {
+        name: [one for judging in service.judgings if (one := _lane_of(judging)) is not None]
+        for name, service in timeline.services.items()
+    }
+    rows = [
+        [
+            tag("a", name, href=f"#service-{name}"),
+            f"{one.came:,}",
+            f"{one.given:,}",
+            f"about {one.lost:,} from {listed(one.of)}" if one.lost else "none seen",
+            one.crossed or "none seen",
+        ]
+        for name, one in seen_of(counts, timeline.plan.in_front).items()
+    ]
+    if not rows:
+        return None
+    heads = ["Service", "Came with it", "Were given it", "Had lost it", "Crossed to stable"]
+    caption = "Requests and the lane of this release, while canaries were judged; what was lost "
+    caption += "and what crossed is worked out from how many calls a request in front causes"
+    return table(caption, heads, rows)
+
+
+def _lane_of(judging: Judging) -> LaneCounts | None:
+    return judging.lane or (judging.live.lane if judging.live is not None else None)
 
 
 def _in_step(name: str, group: Sequence[str]) -> Child:

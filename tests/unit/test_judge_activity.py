@@ -20,6 +20,7 @@ from adapters.ports import Routing
 from adapters.routers.memory.trial import TrialRouter
 from schemas.ids import STOPPED_SHORT
 from schemas.judging import GaugeMetric, HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
+from schemas.lane import LaneSpec
 from schemas.reading import Answer, Fault, Series
 from schemas.route import Route
 from schemas.router_spec import RouterSpec
@@ -541,3 +542,45 @@ async def test_a_share_that_nobody_changed_is_the_routers() -> None:
 async def test_a_change_that_is_known_is_not_blamed_on_the_router_either() -> None:
     verdict = await _by_hand(0.9, 90, overruled=True)
     assert verdict.kind is VerdictKind.PASS
+
+
+class InLane(Counting):
+    """A router that counts what comes with a lane: a tenth of the requests."""
+
+    async def requests_in_lane(self, service: str) -> int:
+        return int(20 * (self._shop.now - T0).total_seconds())
+
+
+@pytest.mark.parametrize(("lane", "kind"), [(True, VerdictKind.PASS), (False, VerdictKind.FAIL)])
+async def test_a_lane_may_bring_more_than_the_weight_and_is_counted(
+    *, lane: bool, kind: VerdictKind
+) -> None:
+    shop = Shop(share=0.5)
+    of = LaneSpec().of("shop-1", "0123456789abcdef") if lane else None
+    route = Route.split("payments", "1", "2", 5, generation=1, lane=of)
+    router = InLane(shop)
+    await router.apply(route)
+    drawn = router.routing.capabilities.model_copy(update={"sticky": ()})
+    routing = replace(router.routing, capabilities=drawn)
+    activities = JudgeActivities(
+        shop, lambda _: routing, _resolve, clock=shop.clock, sleep=shop.sleep
+    )
+    told: list[Any] = []
+    environment = ActivityEnvironment()
+    environment.on_heartbeat = lambda *given: told.extend(given[1:])
+    asked = _request(weight=5, route=route, bake=Bake(min=LONG.min, max=LONG.min))
+    result = await environment.run(activities.judge, asked)
+    assert result.verdict.kind is kind
+    if not lane:
+        assert result.lane is None
+        assert {one.lane for one in told} == {None}
+        return
+    assert result.lane is not None
+    seconds = result.lane.lasted.total_seconds()
+    assert seconds >= 10
+    # Nothing is held against the weight before it has reached every request.
+    assert result.lane.began_at >= T0 + timedelta(seconds=2)
+    assert result.lane.weight == 5
+    assert result.lane.canary == result.lane.stable == 100 * seconds
+    assert result.lane.came == 20 * seconds
+    assert told[-1].lane.weight == 5

@@ -15,6 +15,7 @@ import httpx
 
 from adapters.errors import Retryable
 from adapters.routers.envoy.clusters import endpoints_of
+from adapters.routers.envoy.lanes import LANE_STAT
 from adapters.routers.envoy.names import ROUTES_NAME, STAT_PREFIX, pool_name
 from adapters.routers.envoy.routes import route_in
 from adapters.routers.envoy.sampling import PREFIX
@@ -114,6 +115,11 @@ class EnvoyAdmin:
             if pool in of:
                 found.setdefault(bucket, {})[of[pool]] = count
         return found
+
+    async def requests_in_lane(self, service: str) -> int:
+        """How many requests came to a service with the lane of its release."""
+        pattern = rf"^vhost\.{re.escape(service)}\.route\.{LANE_STAT}\.upstream_rq_total$"
+        return sum((await self._counters(pattern)).values())
 
     async def instances(self, service: str, versions: frozenset[str]) -> dict[str, Health]:
         """How many instances of each version it knows, and how many it finds healthy.

@@ -175,6 +175,11 @@ class EnvoyRouter:
                 sums[bucket].update(counts)
         return sums
 
+    async def requests_in_lane(self, service: str) -> int:
+        """Requests so far that came with a lane, over all Envoys."""
+        asked = (admin.requests_in_lane(service) for admin in self._admins)
+        return sum(await asyncio.gather(*asked))
+
     async def instances(self, service: str) -> Mapping[str, Health] | None:
         """The instances of each pool, as the Envoy sees them that sees the fewest healthy."""
         versions = await asyncio.to_thread(self._file.versions, service)

@@ -104,6 +104,7 @@ class MemoryRouter:
         self._told: dict[str, dict[str, Endpoints]] = defaultdict(dict)
         self._renewals: Counter[str] = Counter()
         self._users: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+        self._in_lane: Counter[str] = Counter()
         self.copies: dict[str, Counter[str]] = defaultdict(Counter)
         """Requests that were copied, by service and version."""
 
@@ -153,7 +154,9 @@ class MemoryRouter:
             tier = next(one for one in route.tiers if _is_in(one.audience, asks))
             parts = self.capabilities.weights.nearest(tier.weight)
             by_hash = route.stable if _bucket(key, sum(parts)) < parts.stable else route.canary
-            version = route.canary if _is_on(route.open_lane, asks) else by_hash
+            on_lane = _is_on(route.open_lane, asks)
+            self._in_lane[service] += on_lane
+            version = route.canary if on_lane else by_hash
             if not tier.counted:
                 return version
         self._pools[service][version] += 1
@@ -271,6 +274,10 @@ class MemoryRouter:
     async def requests_by_user(self, service: str) -> Mapping[str, Mapping[str, int]]:
         """Requests that `requests` counts, by user and version."""
         return {user: dict(counts) for user, counts in self._users[service].items()}
+
+    async def requests_in_lane(self, service: str) -> int:
+        """Requests that `send` was given with the lane."""
+        return self._in_lane[service]
 
     async def requests(self, service: str) -> Mapping[str, int]:
         """Requests that `send` has counted per version."""

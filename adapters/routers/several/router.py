@@ -153,6 +153,12 @@ class SeveralRouters:
             for user, versions in users.items()
         }
 
+    async def requests_in_lane(self, service: str) -> int:
+        """What came with the lane, on all of them together."""
+        return sum(
+            await self._all(lambda part: in_all(part.routing.lanes).requests_in_lane(service))
+        )
+
     async def instances(self, service: str) -> Mapping[str, Health] | None:
         """Of each version as the router sees it that sees the fewest, of those that can tell."""
         knowing = [part for part in self._parts if part.routing.instances is not None]

@@ -7,10 +7,14 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 
+from activities.observe import RouterCheck, SampleRatioCheck, SampleRatioChecks
 from schemas.lane import Lane, LaneSpec
+from schemas.lane_counts import LaneCounts, seen_of
 from schemas.route import Route
 from tests.contract.routers.chain import Hops, linked
 from tests.contract.routers.routes import NEW, OLD, on_route
@@ -22,6 +26,7 @@ RUN = "0198c0de-0000-7000-8123-456789abcdef"
 LONG = 4
 """Services of the chain."""
 USER = "x-user-id"
+AT = datetime(2026, 1, 1, tzinfo=UTC)
 CALLERS = 8
 
 
@@ -126,7 +131,44 @@ async def _carried(subject: EnvoySubject, service: str) -> int:
     answer = await asyncio.to_thread(subject.envoy.ask, f"/stats?format=json&filter=^{name}$")
     found = {one["name"]: one["value"] for one in json.loads(answer)["stats"] if "name" in one}
     count: int = found[name]
+    assert count == await subject.router.requests_in_lane(service)
     return count
+
+
+@pytest.mark.parametrize("passes_on", [("baggage",), ()])
+async def test_what_is_told_to_have_crossed_is_what_did(
+    envoy_subject: EnvoySubject, passes_on: tuple[str, ...]
+) -> None:
+    weights = (60, 20, 20, 10)
+    async with chain(envoy_subject, LaneSpec(), *passes_on) as services:
+        await services.weigh(*weights)
+        checks = [
+            RouterCheck("", SampleRatioCheck(routing, one, NEW, weight, in_lane=True), AT)
+            for routing in [envoy_subject.routing]
+            for one, weight in zip(services.services, weights, strict=True)
+        ]
+        counting = [SampleRatioChecks([one]) for one in checks]
+        await asyncio.gather(*(one.look(AT) for one in counting))
+        met = await services.send(400)
+        await asyncio.gather(*(one.look(AT + timedelta(minutes=1)) for one in counting))
+        names = services.services
+        counts = {
+            name: [one.lane(weight)]
+            for name, one, weight in zip(names, counting, weights, strict=True)
+        }
+        in_front = {name: names[:at] for at, name in enumerate(names)}
+        told = seen_of(cast("dict[str, list[LaneCounts]]", counts), in_front)
+    assert told[names[0]].came == 0
+    assert told[names[0]].given == sum(count for path, count in met.items() if path[0] == "n")
+    if passes_on:
+        assert {one.lost for one in told.values()} == {0}
+        assert told[names[3]].came > 0.5 * 400
+        return
+    assert {one.came for one in told.values()} == {0}
+    second = sum(count for path, count in met.items() if path.startswith("no"))
+    assert told[names[1]].crossed_least == pytest.approx(second, abs=30)
+    assert told[names[1]].crossed_most > second - 30
+    assert told[names[1]].of == (names[0],)
 
 
 async def test_envoy_counts_what_comes_with_the_lane(envoy_subject: EnvoySubject) -> None:

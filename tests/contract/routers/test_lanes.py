@@ -87,6 +87,24 @@ async def test_the_lane_reaches_those_outside_of_the_audience_who_are_counted_ap
     assert (await subject.routing.counts.requests(service))[NEW] == len(SOME)
 
 
+async def test_what_comes_with_the_lane_is_counted_and_nothing_else(subject: Subject) -> None:
+    service = await on_stable(subject, OLD, NEW)
+    router, counted = subject.routing.router, subject.routing.lanes
+    assert counted is not None
+    await router.apply(_at(subject, service, 50, LaneSpec()))
+    member = LaneSpec().of("shop-1", RUN).member
+    before = await counted.requests_in_lane(service)
+    await subject.call(service, SOME)
+    await subject.call(service, SOME, _lane(LaneSpec(), f"x{member}"))
+    assert await counted.requests_in_lane(service) == before
+    await subject.call(service, SOME, _lane(LaneSpec(), member))
+    assert await counted.requests_in_lane(service) == before + len(SOME)
+    assert await counted.requests_in_lane("nobody") == 0
+    # They are users' requests, too: of each version, all are counted.
+    assert subject.routing.counts is not None
+    assert sum((await subject.routing.counts.requests(service)).values()) == 3 * len(SOME)
+
+
 async def test_who_asks_for_stable_gets_it_in_the_lane_too(subject: Subject) -> None:
     service = await on_stable(subject, OLD, NEW)
     await subject.routing.router.apply(_at(subject, service, 50, LaneSpec()))

@@ -98,3 +98,19 @@ def test_another_run_of_the_same_release_has_another_lane(
     mine, theirs = LaneSpec().of(release, run), LaneSpec().of(release, other)
     same = run.replace("-", "")[-16:] == other.replace("-", "")[-16:]
     assert mine.is_in(theirs.member) is same
+
+
+@pytest.mark.parametrize(
+    "value", ["x=NAME", "aviary-lane=shopx1.0123456789abcdef", "aviary-lane", "NAME", "a=b;NAME"]
+)
+def test_what_only_looks_like_the_lane_is_another(value: str) -> None:
+    lane = LaneSpec().of("shop.1", "0123456789abcdef")
+    value = value.replace("NAME", lane.name)
+    regex = carried(lane)["string_match"]["safe_regex"]["regex"]
+    assert not lane.is_in(value)
+    assert not re.fullmatch(regex, value)
+
+
+def test_the_lane_has_the_half_of_a_run_s_id_that_is_drawn_by_chance() -> None:
+    run = "0198c0de-0000-7000-8123-456789abcdef"
+    assert LaneSpec().of("r", run).name == "r.8123456789abcdef"

@@ -14,6 +14,7 @@ from activities.judge import JUDGE, JudgeRequest, JudgeResult
 from activities.ramp import BEGIN_RAMP, BeginRamp, RampState
 from activities.report_delivery import ReportSender
 from schemas.ids import STOPPED_SHORT
+from schemas.lane_counts import LaneCounts
 from schemas.verdict import Reason, Verdict, VerdictKind
 
 FOREIGN = "somebody else changed its route"
@@ -33,6 +34,8 @@ class ScriptedJudge:
         """Why it can't judge, after it has seen something."""
         self.series: dict[str, Any] | None = None
         """What it counted in each bake."""
+        self.lanes: dict[tuple[str, float], LaneCounts] = {}
+        """What came with the lane, by service and weight."""
         self.requests: list[JudgeRequest] = []
         self.ramp_weights: list[float] = []
 
@@ -101,4 +104,5 @@ class ScriptedJudge:
             evidence={"steps": steps + 1},
             ramp=ramp,
             evidence_series=self.series,
+            lane=self.lanes.get((request.service, request.weight)),
         )
