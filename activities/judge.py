@@ -1,9 +1,9 @@
 """Judge: one long activity for each bake, or for as long as a canary is watched.
 
-It reads the metrics once per interval, or at the pace of the traffic where that is allowed, keeps
-its evidence in heartbeats, and returns as soon as the evidence is enough. Another attempt goes on
-from the last heartbeat; cancelled, it hands back the evidence so far, which the next step starts
-from.
+It reads the metrics once per interval, or at the pace of the traffic where that is allowed, asks
+the router itself beside that where it shows what it counts, keeps its evidence in heartbeats, and
+returns as soon as the evidence is enough. Another attempt goes on from the last heartbeat;
+cancelled, it hands back the evidence so far, which the next step starts from.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from temporalio.exceptions import ApplicationError
 from activities.clock import server_now
 from activities.live import Heartbeat
 from activities.observe import RouterCheck, SampleRatioCheck, SampleRatioChecks
+from activities.own_counts import Arms, OwnCounts, countable, whichever_first
 from activities.policy import Policy, forever, may_come_back, terminal_errors
 from activities.ramp import RampState, Resolve, counted, next_state
 from activities.report_delivery import PendingReport, SendReport, send_nothing
@@ -61,6 +62,8 @@ _ODD = frozenset({SampleRatio.MISMATCH, SampleRatio.EXPLAINED})
 """Of a share of requests that may be somebody else's doing."""
 _PAIR = 2
 """Readings that make an interval: an attempt that resumes after the bake's end takes as many."""
+_WHOLE: Final = 100.0
+"""Percent, at which there is no stable to compare with."""
 _NEVER = timedelta.max
 """A bake that only a failure or a cancellation ends."""
 
@@ -166,7 +169,9 @@ class JudgeActivities:
         """Judge until the evidence is enough, the bake is over, or the activity is cancelled."""
         metrics = tuple(self._resolve(request.spec, metric) for metric in request.metrics)
         with _terminal_evidence():
-            judge = _judge(request, metrics)
+            routing = self._router_for(request.router)
+            own = countable(routing, request.spec, request.metrics, metrics)
+            judge = _judge(request, metrics, own)
             seen = _evidence_series(judge)
         heartbeat = Heartbeat(judge)
         # As it was scheduled, which may have been by another version of us.
@@ -174,7 +179,7 @@ class JudgeActivities:
         heartbeats = self._heartbeats(lambda: heartbeat.send(_kept(judge, seen)), lost)
         async with self._send_report(request.report), heartbeats:
             try:
-                verdict = await self._watch(judge, seen, heartbeat, request, metrics)
+                verdict = await self._first_verdict(judge, seen, heartbeat, request, metrics)
             except asyncio.CancelledError:
                 if activity.is_worker_shutdown():
                     raise _stopped_short("this worker ends", judge, seen) from None
@@ -225,7 +230,7 @@ class JudgeActivities:
             weights=routing.capabilities.weights,
         )
 
-    async def _watch(
+    async def _first_verdict(
         self,
         judge: Judge,
         seen: evidence_series.EvidenceSeries,
@@ -233,9 +238,55 @@ class JudgeActivities:
         request: JudgeRequest,
         metrics: tuple[MetricSpec, ...],
     ) -> Verdict:
+        """By the metrics source; a FAIL also by what the router itself counts, if that is first."""
+        sample_ratio = _sample_ratio(request, self._router_for(request.router))
+        watching = self._watch(judge, seen, heartbeat, sample_ratio, request, metrics)
+        if not (judge.ask_router and (request.apart or 0 < request.weight < _WHOLE)):
+            return await watching
+
+        async def failed() -> Verdict:
+            now = self._clock()
+            seen.add(evidence_series.look(judge, now.timestamp()))
+            return await self._by_share(_verdict(judge, request, now), sample_ratio, request)
+
+        return await whichever_first(watching, self._ask_router(judge, request, metrics), failed)
+
+    async def _ask_router(
+        self, judge: Judge, request: JudgeRequest, metrics: tuple[MetricSpec, ...]
+    ) -> bool:
+        """Judge by the router's own counts; whether the canary has failed by them."""
+        counters = self._router_for(request.router).counters
+        if counters is None:  # it was, when the evidence began
+            return False
+        while True:
+            try:
+                canary, stable = await self._both_located(request)
+                break
+            except Retryable:
+                await self._sleep(request.spec.interval.total_seconds())
+        arms = Arms(
+            service=request.service,
+            canary=canary,
+            stable=stable,
+            weight=request.weight,
+            weight_changed_at=request.weight_changed_at,
+        )
+        spec, shared = request.spec, self._shared_heartbeat
+        own = OwnCounts(counters, judge, metrics, arms, spec, shared, self._clock, self._sleep)
+        with _terminal_evidence():
+            return await own.until_failed()
+
+    async def _watch(  # noqa: PLR0913, PLR0917 - what one reading changes
+        self,
+        judge: Judge,
+        seen: evidence_series.EvidenceSeries,
+        heartbeat: Heartbeat,
+        sample_ratio: SampleRatioChecks,
+        request: JudgeRequest,
+        metrics: tuple[MetricSpec, ...],
+    ) -> Verdict:
         pace = ReadingPace(request.spec, judge)
         quick = tuple(metric for metric in metrics if metric.name in pace.quick)
-        sample_ratio = _sample_ratio(request, self._router_for(request.router))
         readings = 0
         while True:
             now = self._clock()
@@ -253,11 +304,9 @@ class JudgeActivities:
             for fault in judge.faults.values():
                 self._missed(fault)
             seen.add(evidence_series.look(judge, now.timestamp()))
-            if not (request.overruled or request.mixed):
-                found = await sample_ratio.look(now)
-                if found in _ODD and (change := await self._changed(request)):
-                    return _foreign(verdict, change)
-                verdict = _with_sample_ratio(verdict, found, sample_ratio, request)
+            verdict = await self._by_share(verdict, sample_ratio, request)
+            if verdict.reason is Reason.FOREIGN_CHANGE:
+                return verdict
             heartbeat.update(
                 verdict,
                 sample_ratio,
@@ -271,6 +320,17 @@ class JudgeActivities:
             if verdict.final and not resumed_late:
                 return verdict
             await self._rest(pause, request)
+
+    async def _by_share(
+        self, verdict: Verdict, sample_ratio: SampleRatioChecks, request: JudgeRequest
+    ) -> Verdict:
+        """The verdict, held against the share of requests, and against who has changed it."""
+        if request.overruled or request.mixed:
+            return verdict
+        found = await sample_ratio.look(verdict.at)
+        if found in _ODD and (change := await self._changed(request)):
+            return _foreign(verdict, change)
+        return _with_sample_ratio(verdict, found, sample_ratio, request)
 
     async def _rest(self, pause: float, request: JudgeRequest) -> None:
         """Wait until the next reading, or until the bake may end."""
@@ -294,7 +354,7 @@ class JudgeActivities:
         lax = request.spec.accept_warnings
         readings: Sequence[ArmReading | Gap]
         try:
-            arms = [await self._located(request, one) for one in (request.canary, request.stable)]
+            arms = await self._both_located(request)
         except Retryable as error:
             gap = self._gap(request.service, Gap(fault=fault_of(error), detail=shown(str(error))))
             readings = [gap] * (2 * len(metrics))
@@ -312,6 +372,10 @@ class JudgeActivities:
                 for metric, (canary, stable) in zip(metrics, pairs, strict=True)
             },
         )
+
+    async def _both_located(self, request: JudgeRequest) -> list[dict[str, str]]:
+        """What the queries of canary and stable are filled in with."""
+        return [await self._located(request, one) for one in (request.canary, request.stable)]
 
     async def _located(self, request: JudgeRequest, version: str) -> dict[str, str]:
         """What the queries of one arm are filled in with."""
@@ -370,8 +434,16 @@ def _terminal_evidence() -> Iterator[None]:
         raise ApplicationError(str(error), type="UnusableEvidence", non_retryable=True) from error
 
 
-def _judge(request: JudgeRequest, metrics: tuple[MetricSpec, ...]) -> Judge:
-    """A judge with the newest evidence: of an earlier attempt, else of an earlier step."""
+def _judge(request: JudgeRequest, metrics: tuple[MetricSpec, ...], own: frozenset[str]) -> Judge:
+    """A judge with the newest evidence: of an earlier attempt, else of an earlier step.
+
+    Who is asked for which metric stays as it was when the evidence began: alpha is split by it.
+
+    Args:
+        request: what is judged.
+        metrics: with their PromQL.
+        own: those that the router counts as well, where the evidence begins now.
+    """
     details = activity.info().heartbeat_details
     evidence = details[0] if details else request.evidence
     subject = f"{request.service} {request.canary}"
@@ -380,7 +452,7 @@ def _judge(request: JudgeRequest, metrics: tuple[MetricSpec, ...]) -> Judge:
         cluster = bound_cluster(request.ramp.spec, spec)
         spec = spec.model_copy(update={"bound_cluster": cluster})
     if evidence is None:
-        return Judge(spec, metrics, subject=subject)
+        return Judge(spec, metrics, subject=subject, ask_router=own)
     return Judge.load(spec, metrics, evidence, subject=subject)
 
 

@@ -50,6 +50,11 @@ class SharedHeartbeat:
             self._judges -= 1
 
     @property
+    def judges(self) -> int:
+        """How many there are."""
+        return self._judges
+
+    @property
     def at_leisure(self) -> bool:
         """Whether each judge may send one for each reading as well."""
         return self._judges <= _RATE * _FASTEST_S

@@ -216,7 +216,7 @@ def _sight(track: Any) -> Sight:
     bound = track.test.upper()
     return Sight(
         tuple(track.test.seen()),
-        _odds(track.test.e_value) if isinstance(track.test, SequentialTest) else None,
+        _odds(track.e_value) if isinstance(track.test, SequentialTest) else None,
         None if bound is None else _short(bound, 4),
     )
 

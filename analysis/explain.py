@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from analysis.tracks import Track, WatchTrack
 from schemas.judging import Direction, GaugeMetric, HistogramMetric
-from schemas.verdict import Counts, MetricEvidence
+from schemas.verdict import Counts, MetricEvidence, RouterEvidence, Source
 
 _MINUTE = 60.0
 _HOUR = 3600.0
@@ -29,10 +30,9 @@ def evidence(track: Track | WatchTrack, threshold: float, exposure: float = 1.0)
     else:
         totals = track.test.totals()
         canary, stable = _counts(totals.bad_c, totals.n_c), _counts(totals.bad_b, totals.n_b)
-        e_value, tolerance, note = track.test.e_value, track.test.tolerance, track.reader.note
+        e_value, tolerance, note = track.e_value, track.test.tolerance, track.reader.note
         upper = track.test.upper()
-        if isinstance(track.metric, HistogramMetric) and track.reader.edges:
-            edge = track.reader.edges[min(track.test.telling(), len(track.reader.edges) - 1)]
+        edge = _edge(track, track.test.telling(), track.reader.edges)
     return MetricEvidence(
         name=track.metric.name,
         canary=canary,
@@ -46,10 +46,65 @@ def evidence(track: Track | WatchTrack, threshold: float, exposure: float = 1.0)
         until=moment(track.until),
         passed_at=moment(track.passed_at),
         dry_run=track.metric.dry_run,
-        edge=None if edge is None or math.isnan(edge) else edge,
+        edge=edge,
         note=note,
         fault=track.fault,
+        router=_by_router(track) if isinstance(track, Track) else None,
     )
+
+
+def _by_router(track: Track) -> RouterEvidence | None:
+    own = track.own
+    if own is None:
+        return None
+    totals = own.test.totals()
+    return RouterEvidence(
+        canary=_counts(totals.bad_c, totals.n_c),
+        stable=_counts(totals.bad_b, totals.n_b),
+        e_value=own.test.e_value,
+        intervals=own.intervals,
+        since=moment(own.since),
+        until=moment(own.until),
+        edge=_edge(track, own.test.telling(), own.reader.edges),
+        note=own.reader.note,
+    )
+
+
+def _edge(track: Track, telling: int, edges: Sequence[float]) -> float | None:
+    """The edge that a histogram's counts are of."""
+    if not isinstance(track.metric, HistogramMetric) or not edges:
+        return None
+    edge = edges[min(telling, len(edges) - 1)]
+    return None if math.isnan(edge) else edge
+
+
+def as_router_saw(track: Track, numbers: MetricEvidence) -> MetricEvidence:
+    """The numbers of one metric with what the router counted in place of the metrics source."""
+    own = _by_router(track)
+    if own is None:
+        return numbers
+    same = ("canary", "stable", "intervals", "since", "until", "edge")
+    return numbers.model_copy(update={name: getattr(own, name) for name in same})
+
+
+def sources(source: Source | None, numbers: MetricEvidence) -> str:
+    """Whose counts they were, and what the other source had shown by then; empty where one is."""
+    own = numbers.router
+    if source is None or own is None:
+        return ""
+    if source is Source.ROUTER:
+        return f", by the router's own counts; {_other('the metrics source', numbers)}"
+    return f", by the metrics source; {_other('the router', own)}"
+
+
+def _other(who: str, seen: MetricEvidence | RouterEvidence) -> str:
+    """What a source that did not decide had seen: it confirms, or was not that far."""
+    canary = seen.canary
+    if seen.until is None or canary.total <= 0:
+        return f"{who} had shown no requests yet" + (f" ({seen.note})" if seen.note else "")
+    worse = (canary.rate or 0.0) > (seen.stable.rate or 0.0)
+    said = "which confirms it" if worse else "which does not show it yet"
+    return f"{who} had {canary.bad:,.0f} of {canary.total:,.0f} by {clock(seen.until)}, {said}"
 
 
 def _counts(bad: float, total: float) -> Counts:
@@ -139,6 +194,7 @@ def span(seconds: float) -> str:
     return f"{seconds / _HOUR:.1f} h"
 
 
-def clock(seconds: float) -> str:
+def clock(at: float | datetime) -> str:
     """A time of day, in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S")
+    time = at if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)
+    return time.strftime("%H:%M:%S")

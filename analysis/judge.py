@@ -15,7 +15,8 @@ from analysis import explain, kayenta
 from analysis.evalues import Tally
 from analysis.evidence import SequentialTest, merge_state
 from analysis.limits import LimitTest
-from analysis.tracks import PointTest, Track, WatchTrack, make_track
+from analysis.own_counts import SHARE, OwnCounts
+from analysis.tracks import MetricTest, PointTest, Track, WatchTrack, make_track
 from schemas.judging import (
     GaugeMetric,
     JudgeSpec,
@@ -25,7 +26,7 @@ from schemas.judging import (
     is_acting_ratio,
 )
 from schemas.reading import Fault, MetricReading, Snapshot
-from schemas.verdict import MetricEvidence, Reason, Verdict, VerdictKind
+from schemas.verdict import MetricEvidence, Reason, Source, Verdict, VerdictKind
 
 _STATE_VERSION = 1
 _DEAF_AFTER = 3
@@ -41,6 +42,8 @@ class Failure(NamedTuple):
     metric: str
     intervals: int | None = None
     """With bad requests, until then; None: not counted by this method."""
+    source: Source | None = None
+    """Whose counts; None: there was but one."""
 
 
 class Judge:
@@ -50,13 +53,20 @@ class Judge:
         spec: the method and its settings.
         metrics: what to judge by; none of them means by time alone.
         subject: how sentences call the canary, such as "payments 2.0.1".
+        ask_router: names of the ratios and histograms that the router itself counts as well.
 
     Raises:
         ValueError: two metrics of one name, or a critical metric that does not exist.
+        TypeError: a metric that no router counts.
     """
 
     def __init__(
-        self, spec: JudgeSpec, metrics: Sequence[MetricSpec], *, subject: str = "the canary"
+        self,
+        spec: JudgeSpec,
+        metrics: Sequence[MetricSpec],
+        *,
+        subject: str = "the canary",
+        ask_router: Collection[str] = (),
     ) -> None:
         names = [metric.name for metric in metrics]
         if len(set(names)) != len(names):
@@ -69,8 +79,14 @@ class Judge:
         self._tracks = {one.name: make_track(one, spec, len(metrics)) for one in metrics}
         self._acting = [t for t in self._tracks.values() if not t.metric.dry_run]
         self._counted = [t for t in self._acting if isinstance(t, Track)]
+        for name in ask_router:
+            track = self._tracks[name]
+            if not isinstance(track, Track):
+                raise TypeError(f"metric {name}: a router does not count it")
+            track.ask_router()
         self._weight = math.fsum(track.metric.weight for track in self._counted)
         self._last_at: float | None = None
+        self._router_at: float | None = None
         self._warm_at: float | None = None
         self._heard_at: float | None = None
         self._score: float | None = None
@@ -89,11 +105,30 @@ class Judge:
 
     @property
     def e_value(self) -> float:
-        """Odds against the canary being good, over all metrics that are acted upon."""
+        """Odds against the canary being good, over all metrics that are acted upon.
+
+        Where the router is asked as well, by whoever has seen more, each times its part of alpha.
+        """
         if not self._counted:
             return 1.0
         weighted = (t.metric.weight * t.test.e_value for t in self._counted)
-        return math.fsum(weighted) / self._weight
+        odds = math.fsum(weighted) / self._weight
+        own = self._by_router
+        if not own:
+            return odds
+        by_router = math.fsum(t.metric.weight * counts.test.e_value for t, counts in own)
+        by_router /= math.fsum(track.metric.weight for track, _ in own)
+        return max(SHARE * by_router, (1.0 - SHARE) * odds)
+
+    @property
+    def ask_router(self) -> frozenset[str]:
+        """The metrics that the router itself counts as well."""
+        tracks = self._tracks.items()
+        return frozenset(n for n, t in tracks if isinstance(t, Track) and t.own is not None)
+
+    @property
+    def _by_router(self) -> list[tuple[Track, OwnCounts]]:
+        return [(t, t.own) for t in self._counted if t.own is not None]
 
     @property
     def seen(self) -> bool:
@@ -137,10 +172,7 @@ class Judge:
         if self._last_at is not None and at <= self._last_at:
             return
         self._last_at = at
-        changed = snapshot.weight_changed_at.timestamp()
-        if self._warm_at is None:
-            self._warm_at = changed + self._spec.warmup.total_seconds()
-        not_before = max(changed, self._warm_at)
+        not_before = self._not_before(snapshot)
         missing = MetricReading(canary=None, stable=None)
         for name, track in self._tracks.items():
             if only is not None and name not in only:
@@ -155,6 +187,33 @@ class Judge:
         if all(track.heard for track in self._acting):
             self._heard_at = at
         self._decide(at)
+
+    def observe_router(self, snapshot: Snapshot) -> None:
+        """Take one reading of the router's own counts; one that is not newer is ignored.
+
+        Args:
+            snapshot: what was read; a metric that the router is not asked for is left out.
+
+        Raises:
+            ValueError: buckets without the label le.
+        """
+        at = snapshot.at.timestamp()
+        if self._router_at is not None and at <= self._router_at:
+            return
+        self._router_at = at
+        not_before = self._not_before(snapshot)
+        for name, reading in snapshot.metrics.items():
+            track = self._tracks[name]
+            if isinstance(track, Track) and track.own is not None:
+                track.own.take(reading, at, not_before)
+        self._decide(at, Source.ROUTER)
+
+    def _not_before(self, snapshot: Snapshot) -> float:
+        """When an interval may begin: after the change of weight, and after the warm-up."""
+        changed = snapshot.weight_changed_at.timestamp()
+        if self._warm_at is None:
+            self._warm_at = changed + self._spec.warmup.total_seconds()
+        return max(changed, self._warm_at)
 
     def observe_counts(self, counts: Mapping[str, Tally], start: float, end: float) -> None:
         """Take one interval that is counted already.
@@ -203,23 +262,31 @@ class Judge:
             and all(bound is not False for bound in bounds)
         )
 
-    def _decide(self, at: float) -> None:
+    def _decide(self, at: float, source: Source = Source.METRICS) -> None:
         for track in self._tracks.values():
             broken = track.test.broken if isinstance(track, Track) else track.watch.broken
-            odds = track.test.e_value if isinstance(track, Track) else 1.0
+            odds = track.e_value if isinstance(track, Track) else 1.0
             if track.passed_at is None and (broken or odds >= self._threshold):
                 track.passed_at = at
             if broken and not track.metric.dry_run and self.failure is None:
                 self.failure = Failure(at, Reason.OVER_LIMIT, track.metric.name)
         if self.failure is None and self.e_value >= self._threshold:
-            worst = max(self._counted, key=lambda t: t.metric.weight * t.test.e_value)
-            limit = not isinstance(worst.metric, GaugeMetric) and worst.metric.slo is not None
-            reason = Reason.OVER_LIMIT if limit else Reason.WORSE_THAN_STABLE
-            test = worst.test
-            told = test.telling_intervals() if isinstance(test, SequentialTest) else None
-            self.failure = Failure(at, reason, worst.metric.name, told)
+            self.failure = self._failure(at, source)
         if self._spec.method is Method.KAYENTA:
             self._decide_by_kayenta(at)
+
+    def _failure(self, at: float, source: Source) -> Failure:
+        """What the canary failed by, when the odds of this source have just passed."""
+        own = self._by_router
+        tests: dict[str, tuple[Track, MetricTest]]
+        tests = {track.metric.name: (track, track.test) for track in self._counted}
+        if own and source is Source.ROUTER:
+            tests = {track.metric.name: (track, counts.test) for track, counts in own}
+        worst, test = max(tests.values(), key=lambda one: one[0].metric.weight * one[1].e_value)
+        limit = not isinstance(worst.metric, GaugeMetric) and worst.metric.slo is not None
+        reason = Reason.OVER_LIMIT if limit else Reason.WORSE_THAN_STABLE
+        told = test.telling_intervals() if isinstance(test, SequentialTest) else None
+        return Failure(at, reason, worst.metric.name, told, source if own else None)
 
     def _decide_by_kayenta(self, at: float) -> None:
         tests = [(t, t.test) for t in self._counted if isinstance(t.test, PointTest)]
@@ -276,6 +343,7 @@ class Judge:
             at=now,
             final=final,
             decided_at=explain.moment(failed_at),
+            decided_by=self.failure.source if failed_at is not None and self.failure else None,
         )
 
     def _deaf(self, now: float) -> bool:
@@ -356,14 +424,17 @@ class Judge:
             limit, worst = explain.plain(track.metric.limit), explain.plain(shown.canary.rate)
             side = f"{failure.metric} of {self._subject} is {worst}"
             return f"{side}; the limit is {limit}, passed at {time}"
-        observed = explain.comparison(self._subject, track, shown)
+        by_router = failure.source is Source.ROUTER
+        counted = explain.as_router_saw(track, shown) if by_router else shown
+        observed = explain.comparison(self._subject, track, counted)
         if failure.reason is Reason.KAYENTA_SCORE:
             return f"{observed}; Kayenta's score was {self._score} at {time}"
         if not isinstance(track.test, SequentialTest):
             return f"{observed}; it broke its limit at {time}"
         together = " over all metrics" if len(self._counted) > 1 else ""
         passed = f"the odds against chance{together} passed {self._threshold:g}:1 at {time}"
-        return f"{observed}; {passed}{explain.pace(failure.intervals, shown)}"
+        why = f"{observed}; {passed}{explain.pace(failure.intervals, counted)}"
+        return f"{why}{explain.sources(failure.source, shown)}"
 
     def dump(self) -> dict[str, Any]:
         """The state as plain data, for JSON: what a retried attempt goes on from."""
@@ -371,7 +442,7 @@ class Judge:
         return {
             "state": _STATE_VERSION,
             "method": self._spec.method.value,
-            "times": [self._last_at, self._warm_at, self._heard_at],
+            "times": [self._last_at, self._warm_at, self._heard_at, self._router_at],
             "kayenta": [self._score, self._points],
             "failure": None if failure is None else list(failure),
             "tracks": {name: track.dump() for name, track in self._tracks.items()},
@@ -398,11 +469,13 @@ class Judge:
                 f"expected {_STATE_VERSION}, {spec.method.value}"
             )
         judge._last_at, judge._warm_at, *heard = state["times"]
-        judge._heard_at = heard[0] if heard else None  # a state of an earlier version has none
+        # A state of an earlier version has less.
+        judge._heard_at, judge._router_at = (*heard, None, None)[:2]
         judge._score, judge._points = state["kayenta"]
         if state["failure"] is not None:
-            at, reason, metric, told = state["failure"]
-            judge.failure = Failure(at, Reason(reason), metric, told)
+            at, reason, metric, told, *source = state["failure"]
+            by = Source(source[0]) if source and source[0] else None
+            judge.failure = Failure(at, Reason(reason), metric, told, by)
         for name, track in judge._tracks.items():
             track.restore(merge_state(state["tracks"], name))
         return judge

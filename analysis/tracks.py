@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, Protocol
 
 from analysis.evalues import Tally
@@ -12,6 +13,7 @@ from analysis.faults import gap_note
 from analysis.intervals import CounterReader, GaugeReader, Timing
 from analysis.kayenta import KayentaMetric, Result, classify
 from analysis.limits import LimitTest, LimitWatch
+from analysis.own_counts import SHARE, OwnCounts
 from analysis.whole import Lack, Limits, most_series
 from schemas.judging import (
     Direction,
@@ -173,10 +175,35 @@ class Track:
             if isinstance(metric, GaugeMetric)
             else CounterReader(_with_edges(metric, spec), timing)
         )
+        self.own: OwnCounts | None = None
+        """What the router itself counted; None: it is not asked."""
         self.intervals = 0
         self.since: float | None = None
         self.until: float | None = None
         self.passed_at: float | None = None
+        self._spec = spec
+
+    def ask_router(self) -> None:
+        """Have the router's own counts as well, from the beginning: later is no beginning.
+
+        Raises:
+            TypeError: such a metric has none.
+        """
+        if isinstance(self.metric, GaugeMetric) or not isinstance(self.test, SequentialTest):
+            raise TypeError(f"metric {self.metric.name}: a router does not count it")
+        plan = _plan(self.metric, self._spec)
+        looks = _looks(self._spec, self._spec.router_interval)
+        seconds = self._spec.interval.total_seconds(), self._spec.warmup.total_seconds()
+        # One group: what befalls one instance of the canary shows at all proxies at once.
+        reader = CounterReader(self.metric, Timing(*seconds, 1))
+        self.own = OwnCounts(reader, SequentialTest(plan._replace(looks=looks, tolerance=None)))
+
+    @property
+    def e_value(self) -> float:
+        """Odds against the canary being good, from this metric alone: by whoever saw more."""
+        if self.own is None:
+            return self.test.e_value
+        return max(SHARE * self.own.test.e_value, (1.0 - SHARE) * self.test.e_value)
 
     @property
     def heard(self) -> bool:
@@ -201,6 +228,7 @@ class Track:
             "times": [self.intervals, self.since, self.until, self.passed_at],
             "ingestion": self.reader.dump(),
             "test": self.test.dump(),
+            **({} if self.own is None else {"router": self.own.dump()}),
         }
 
     def restore(self, state: Any) -> None:
@@ -208,6 +236,10 @@ class Track:
         self.intervals, self.since, self.until, self.passed_at = state["times"]
         self.reader.restore(state["ingestion"])
         self.test.restore(state["test"])
+        if "router" in state:
+            self.ask_router()
+        if self.own is not None:
+            self.own.restore(state["router"])
 
 
 class WatchTrack:
@@ -268,6 +300,12 @@ def make_track(metric: MetricSpec, spec: JudgeSpec, metrics: int = 1) -> Track |
     return Track(metric, spec, most_series(metrics))
 
 
+def is_sequential(metric: MetricSpec, spec: JudgeSpec) -> bool:
+    """Whether requests are counted, and tested at each interval: more intervals tell more."""
+    counted = isinstance(metric, RatioMetric | HistogramMetric)
+    return counted and spec.method not in {Method.THRESHOLD, Method.KAYENTA}
+
+
 def _test(metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec) -> MetricTest:
     if spec.method is Method.THRESHOLD:
         return LimitTest(spec.threshold, _limit(metric, spec))
@@ -303,7 +341,7 @@ def _plan(metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec) 
         margin=margin,
         delta=delta,
         cluster=cluster,
-        looks=_looks(spec),
+        looks=_looks(spec, spec.fastest),
         beta=spec.beta,
         bound_cluster=bound_cluster,
         tolerance=tolerance,
@@ -313,9 +351,9 @@ def _plan(metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec) 
     )
 
 
-def _looks(spec: JudgeSpec) -> int:
+def _looks(spec: JudgeSpec, pace: timedelta | None) -> int:
     """Readings in which a regression may begin: as much time, whatever the pace."""
-    return round(spec.looks * (spec.interval / (spec.fastest or spec.interval)))
+    return round(spec.looks * max(spec.interval / (pace or spec.interval), 1.0))
 
 
 def _limit(metric: RatioMetric | HistogramMetric | GaugeMetric, spec: JudgeSpec) -> float | None:

@@ -277,6 +277,11 @@ class Capabilities(Model):
     users: bool = Field(
         default=False, description="Whether requests, or a sample, are counted by user."
     )
+    counters: tuple[str, ...] = Field(
+        default=(),
+        description="Names of the raw counters that it shows itself, at once, as its metrics have "
+        "them: a canary is judged by them as well as by the metrics source.",
+    )
     instances: bool = Field(default=False, description="Whether it knows healthy instances.")
     registers: bool = Field(
         default=False, description="Whether it can give a service its first route."

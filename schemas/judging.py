@@ -400,6 +400,12 @@ class JudgeSpec(Model):
         description="Shortest time between two readings of what counts requests, where there is "
         "traffic: as long as one burst of errors may last, from 100ms. Left out: the interval.",
     )
+    router_interval: SomeDuration | None = Field(
+        default=timedelta(milliseconds=250),
+        description="How often the counts of the router itself are read, where it shows them, "
+        "beside the metrics: as long as one burst of errors may last, from 100ms; null: never.",
+        json_schema_extra={"default": "250ms"},
+    )
     warmup: Duration = Field(
         default=timedelta(0), description="Left out after the canary's start and each pod's."
     )
@@ -435,6 +441,15 @@ class JudgeSpec(Model):
             raise ValueError(
                 f"fastest: got {format_duration(self.fastest)}, expected from "
                 f"{format_duration(_FASTEST)} to the interval ({format_duration(self.interval)})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _router_interval_within_bounds(self) -> Self:
+        if self.router_interval is not None and self.router_interval < _FASTEST:
+            raise ValueError(
+                f"router_interval: got {format_duration(self.router_interval)}, "
+                f"expected null, or {format_duration(_FASTEST)} or more"
             )
         return self
 

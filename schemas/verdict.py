@@ -52,6 +52,15 @@ class Reason(StrEnum):
     """INCONCLUSIVE: Kayenta's score is between marginal and pass."""
 
 
+class Source(StrEnum):
+    """Who counted the requests, where there are two."""
+
+    ROUTER = "router"
+    """The router itself, asked at a pace of its own."""
+    METRICS = "metrics"
+    """The metrics source."""
+
+
 class Counts(Model):
     """What was seen of one arm."""
 
@@ -60,13 +69,32 @@ class Counts(Model):
     rate: float | None = Field(description="bad / total; None without any.")
 
 
+class RouterEvidence(Model):
+    """The same requests, as the router itself counted them."""
+
+    canary: Counts
+    stable: Counts
+    e_value: float = Field(ge=0, description="Odds against chance by these counts alone.")
+    intervals: int = Field(ge=0, description="Readings with new requests.")
+    since: datetime | None = Field(description="Start of the first interval judged.")
+    until: datetime | None = Field(description="End of the last interval judged.")
+    edge: float | None = Field(
+        default=None, description="Histogram: the edge, in seconds, that the counts are of."
+    )
+    note: Text = Field(default="", description="What kept the last reading from being evidence.")
+
+
 class MetricEvidence(Model):
     """The evidence of one metric."""
 
     name: str
     canary: Counts
     stable: Counts
-    e_value: float = Field(ge=0, description="Odds against chance so far; 1 is no evidence.")
+    e_value: float = Field(
+        ge=0,
+        description="Odds against chance so far; 1 is no evidence. Where the router is asked as "
+        "well, of whoever saw more, times its part of alpha.",
+    )
     threshold: float = Field(
         description="The odds that fail the canary: 1/alpha, over all metrics."
     )
@@ -91,6 +119,12 @@ class MetricEvidence(Model):
     fault: Fault | None = Field(
         default=None, description="Its kind, where the last reading was no evidence."
     )
+    router: RouterEvidence | None = Field(
+        default=None,
+        description="What the router itself counted, where it is asked as well; the rest is by the "
+        "metrics source.",
+        exclude_if=lambda router: router is None,
+    )
 
 
 class Verdict(Model):
@@ -106,6 +140,11 @@ class Verdict(Model):
     )
     decided_at: datetime | None = Field(
         default=None, description="When a FAIL was reached, which may be before `at`."
+    )
+    decided_by: Source | None = Field(
+        default=None,
+        description="Whose counts a FAIL was reached by, where the router is asked as well.",
+        exclude_if=lambda source: source is None,
     )
 
 

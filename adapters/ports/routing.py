@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 from adapters.errors import ForeignChange
 from schemas.capabilities import Capabilities, Counting
 from schemas.deployment import Endpoint, Endpoints
+from schemas.reading import Series
 from schemas.route import Confirmation, Health, Route
 
 
@@ -151,6 +152,23 @@ class LaneRequests(Protocol):
 
 
 @runtime_checkable
+class OwnCounters(Protocol):
+    """Shows, beside `RequestCounts`, its own raw counters as the metrics source would."""
+
+    async def counters(self, service: str) -> Sequence[Series]:
+        """Every raw series of the versions of a service, as of now.
+
+        With the names and labels that the router's metrics have, `__name__` among them, and with
+        `instance` for what the metrics source calls so. Counters only grow, until the router
+        restarts; what it has not counted yet may be absent. Only those that the capabilities
+        name have to be there.
+
+        Raises:
+            Retryable: the router could not be asked, or gave no sound answer.
+        """
+
+
+@runtime_checkable
 class Instances(Protocol):
     """Knows which instances are healthy."""
 
@@ -276,6 +294,7 @@ class Routing:
     counts: RequestCounts | None = None
     users: UserCounts | None = None
     lanes: LaneRequests | None = None
+    counters: OwnCounters | None = None
     instances: Instances | None = None
     registrar: Registrar | None = None
     endpoints: EndpointWriter | None = None
@@ -337,6 +356,7 @@ class Routing:
             (RequestCounts, counting, counted),
             (UserCounts, member, can.users),
             (LaneRequests, member, can.lanes),
+            (OwnCounters, member, bool(can.counters)),
             (Instances, member, can.instances),
             (Registrar, member, can.registers),
             (EndpointWriter, member, can.endpoints),
@@ -354,6 +374,7 @@ class Routing:
             counts=counting if counted and isinstance(counting, RequestCounts) else None,
             users=member if can.users and isinstance(member, UserCounts) else None,
             lanes=member if can.lanes and isinstance(member, LaneRequests) else None,
+            counters=member if can.counters and isinstance(member, OwnCounters) else None,
             instances=member if can.instances and isinstance(member, Instances) else None,
             registrar=member if can.registers and isinstance(member, Registrar) else None,
             endpoints=member if can.endpoints and isinstance(member, EndpointWriter) else None,

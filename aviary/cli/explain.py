@@ -16,7 +16,7 @@ from schemas.event_kinds import MomentKind
 from schemas.live import Live
 from schemas.outside import one_line
 from schemas.timeline import Moment, ServiceTimeline, Timeline
-from schemas.verdict import MetricEvidence, VerdictKind
+from schemas.verdict import MetricEvidence, RouterEvidence, VerdictKind
 
 _TIME = 10
 _WHO = 20
@@ -233,8 +233,21 @@ def _evidence(metric: MetricEvidence, kind: str) -> str:
     if metric.upper_bound is not None:
         text += f"; at most {percent(max(metric.upper_bound, 0.0))} extra"
         text += f", {percent(metric.tolerance)} will do" if metric.tolerance is not None else ""
+    if metric.router is not None and metric.router.canary.total > 0:
+        text += f"; the router itself counted {_counted(metric.router)}"
     text += f"; {metric.note}" if metric.note else ""
     return text + (" (not acted upon)" if metric.dry_run else "")
+
+
+def _counted(router: RouterEvidence) -> str:
+    """`5.2 % against 0.3 % (1,100 and 21,000 requests in 40 readings)`."""
+    canary, stable = router.canary, router.stable
+    rates = percent(canary.rate)
+    counts = f"{canary.total:,.0f}"
+    if stable.total > 0:
+        rates += f" against {percent(stable.rate)}"
+        counts += f" and {stable.total:,.0f}"
+    return f"{rates} ({counts} requests in {router.intervals:,} readings)"
 
 
 def _live(live: Live) -> str:

@@ -54,8 +54,10 @@ UNSAID: Final = frozenset(
     {
         "apart",
         "audience_terms",
+        "counters",
         "endpoints",
         "fence",
+        "flags",
         "instances",
         "leases",
         "pinned",

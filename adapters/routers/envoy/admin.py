@@ -14,14 +14,19 @@ from typing import Any
 import httpx
 
 from adapters.errors import Retryable
+from adapters.exposition import read_exposition
 from adapters.routers.envoy.clusters import endpoints_of
 from adapters.routers.envoy.lanes import LANE_STAT
 from adapters.routers.envoy.names import ROUTES_NAME, STAT_PREFIX, pool_name
 from adapters.routers.envoy.routes import route_in
 from adapters.routers.envoy.sampling import PREFIX
+from schemas.reading import Series
 from schemas.route import Health, Route
 
 _HTTP_OK = 200
+_SHOWN = "(rq_(completed|.xx|time|retry|timeout|rx_reset)|cx_(total|connect_fail))"
+"""What the pack `envoy` asks for, as Envoy calls it. Short: its patterns are limited."""
+_MOST_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,18 @@ class EnvoyAdmin:
         names = {v: f"cluster.{pool_name(service, v)}.upstream_rq_total" for v in versions}
         return {version: counters.get(name, 0) for version, name in names.items()}
 
+    async def counters(self, service: str) -> list[Series]:
+        """Its raw counters of each pool of a service, as it shows them to Prometheus.
+
+        The label `instance` is this Envoy's address.
+        """
+        query = {"filter": rf"^cluster\.{re.escape(service)}@[^.]+\.upstream_{_SHOWN}$"}
+        content = await self._content("stats/prometheus", query)
+        try:
+            return read_exposition(content, {"instance": self._url.netloc.decode()})
+        except ValueError as error:
+            raise Retryable(f"Envoy at {self.name}: /stats/prometheus: {error}") from error
+
     async def requests_by_user(
         self, service: str, versions: frozenset[str]
     ) -> dict[str, dict[str, int]]:
@@ -144,6 +161,24 @@ class EnvoyAdmin:
         answer = await self._get("stats", {"format": "json", "type": kind, "filter": pattern})
         stats = answer.get("stats", [])
         return {stat["name"]: int(stat["value"]) for stat in stats if "name" in stat}
+
+    async def _content(self, path: str, query: Mapping[str, str]) -> bytes:
+        """An answer that is not JSON, of bounded length."""
+        content = bytearray()
+        try:
+            async with self._client.stream(
+                "GET", self._url.join(f"/{path}"), params=query, timeout=self._within
+            ) as answer:
+                async for chunk in answer.aiter_bytes():
+                    content += chunk
+                    if len(content) > _MOST_BYTES:
+                        text = f"/{path} answered more than {_MOST_BYTES:,} bytes"
+                        raise Retryable(f"Envoy at {self.name}: {text}")
+        except httpx.HTTPError as error:
+            raise Retryable(f"Envoy at {self.name}: {type(error).__name__}") from None
+        if answer.status_code != _HTTP_OK:
+            raise Retryable(f"Envoy at {self.name}: /{path} answered {answer.status_code}")
+        return bytes(content)
 
     async def _get(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
         url = self._url.join(f"/{path}")

@@ -19,6 +19,18 @@ from schemas.sticky import StickyChoice
 WEIGHTS: Final = TotalGrid(total=10_000)
 """The total of a split: 0.01 percent is one part. It never changes, or users would move."""
 
+COUNTERS: Final = (
+    "envoy_cluster_upstream_rq_completed",
+    "envoy_cluster_upstream_rq_xx",
+    "envoy_cluster_upstream_rq_time_bucket",
+    "envoy_cluster_upstream_rq_retry",
+    "envoy_cluster_upstream_rq_timeout",
+    "envoy_cluster_upstream_rq_rx_reset",
+    "envoy_cluster_upstream_cx_total",
+    "envoy_cluster_upstream_cx_connect_fail",
+)
+"""Those that the pack `envoy` asks for."""
+
 _OF_REQUEST: Final = (AudienceBy.PATH, AudienceBy.HOST)
 
 CAPABILITIES: Final = Capabilities(
@@ -43,6 +55,7 @@ CAPABILITIES: Final = Capabilities(
     mirror_mark=True,
     counts=Counting.ROUTER,
     users=True,
+    counters=COUNTERS,
     instances=True,
     registers=True,
     endpoints=True,

@@ -31,6 +31,7 @@ from adapters.routers.envoy.routes import Domains, clusters_of, local_domains
 from adapters.routers.fence import change_in, check_able, overtaken
 from adapters.routers.lease_folder import LeaseFolder
 from schemas.deployment import Endpoint, Endpoints
+from schemas.reading import Series
 from schemas.route import Confirmation, Health, Route
 
 
@@ -179,6 +180,11 @@ class EnvoyRouter:
         """Requests so far that came with a lane, over all Envoys."""
         asked = (admin.requests_in_lane(service) for admin in self._admins)
         return sum(await asyncio.gather(*asked))
+
+    async def counters(self, service: str) -> Sequence[Series]:
+        """The raw counters of a service's pools, of each Envoy (see the port)."""
+        asked = (admin.counters(service) for admin in self._admins)
+        return [series for one in await asyncio.gather(*asked) for series in one]
 
     async def instances(self, service: str) -> Mapping[str, Health] | None:
         """The instances of each pool, as the Envoy sees them that sees the fewest healthy."""

@@ -52,6 +52,7 @@ class Cloud:
         ({"counts": Counting.METRICS}, "RequestCounts"),
         ({"users": True}, "UserCounts"),
         ({"instances": True}, "Instances"),
+        ({"counters": ("rq",)}, "OwnCounters"),
         ({"registers": True}, "Registrar"),
     ],
 )
