@@ -24,6 +24,8 @@ BATCH_MOST: Final = 512 * 1024 * 1024
 """Bytes that are decompressed of one batch; the rest of it is given as it is."""
 RECORDS_MOST: Final = 100_000
 """Records that are read of one batch; the rest of it is given as it is."""
+HEADERS_MOST: Final = 1000
+"""Headers of a record that is read; two bytes each, a record could have millions."""
 KEPT: Final = 256 * 1024
 """Bytes of the value, of the key and of the headers of a larger record that are given."""
 
@@ -37,6 +39,8 @@ _APPENDED: Final = 0x08
 _TRANSACTIONAL: Final = 0x10
 _CONTROL: Final = 0x20
 _VARINT_BITS: Final = 63
+_HEADER_OBJECTS: Final = 150
+"""Bytes that a header takes beside those of its name and value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class Record:
     @property
     def size(self) -> int:
         """Bytes that it has in memory, about."""
-        headers = sum(len(key) + len(value or b"") for key, value in self.headers)
+        headers = sum(_HEADER_OBJECTS + len(key) + len(value or b"") for key, value in self.headers)
         return len(self.key or b"") + len(self.value or b"") + headers
 
 
@@ -449,8 +453,8 @@ class _Cursor:
     def headers(self) -> tuple[tuple[tuple[str, bytes | None], ...], bytes | None]:
         """The headers, and the first name that is not UTF-8; such names are spelt out."""
         count = self.varint()
-        if count < 0:
-            raise ValueError(f"{count} headers")
+        if not 0 <= count <= HEADERS_MOST:
+            raise ValueError(f"{count} headers, and at most {HEADERS_MOST} are read")
         found: list[tuple[str, bytes | None]] = []
         misspelt: bytes | None = None
         for _ in range(count):

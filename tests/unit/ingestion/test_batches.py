@@ -214,6 +214,19 @@ def test_aborted_transactions_and_marks_are_no_records() -> None:
     assert positions(all_of_it, aborted=((7, 0),)) == 6
 
 
+def test_more_headers_than_are_read_leave_their_record_as_it_is() -> None:
+    """Two bytes each: 4 MiB, from 17 kB on the wire, would be two million of them."""
+    most = kafka_batches.HEADERS_MOST
+    many: Given = (b"k", b"v" * 9, [("", None)] * (most + 1))
+    first, bad, last = read(batch([(b"k", b"v", [("", None)] * most), many, FEW[0]], GZIP))
+    assert (first.fault, len(first.headers), last.fault) == (None, most, None)
+    assert first.size > most * 100, "each is an object, whatever is in it"
+    assert bad.fault is not None
+    assert (bad.fault.reason, bad.fault.holds, bad.headers) == ("unreadable", "record", ())
+    assert b"v" * 9 in (bad.value or b"")
+    assert f"{most + 1} headers, and at most {most} are read" in bad.fault.text
+
+
 def test_more_records_than_are_read_leave_the_rest_as_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
