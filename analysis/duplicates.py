@@ -9,7 +9,8 @@ Three cases:
 - *Named*: the catalog says which labels tell replicas apart (`judge.replica_labels`). Of each
   instance the series of one replica count, of the same one for as long as it is there.
 - *Certain*: two series of one target differ in nothing but how they were scraped (`job`, a label of
-  replicas). They are refused: which of them is right is not ours to guess.
+  replicas), or in labels that only one of two jobs has. They are refused: which of them is right is
+  not ours to guess.
 - *Suspected*: two values of some other label have the same series of the same target throughout,
   and those stand and move alike. That may be a pair, and may be two halves of a service with evenly
   spread requests. So nothing is refused or left out: such evidence counts once instead of twice,
@@ -21,6 +22,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import Final, NamedTuple
 
 from schemas.reading import Series, shown
@@ -36,6 +38,10 @@ _OF_REQUESTS: Final = re.compile(
     r"le|quantile|__name__|pod|instance|verb|classification|.*(code|status|method|path|route|handler|uri).*"
 )
 """Labels that are never a replica's, however alike the requests are: instances take turns."""
+_ENDPOINT: Final = re.compile(r":\d{1,5}$")
+"""How an instance ends that is an address, and no name that somebody gave to a machine."""
+_MOST_JOBS: Final = 8
+"""Jobs that are held against each other; one target is in two, or in three."""
 _MOST_SHOWN: Final = 3
 _LARGE: Final = 100.0
 """Requests in which they do, at least: small numbers are alike by chance."""
@@ -83,10 +89,31 @@ def certain(series: Iterable[Series], replica_labels: Sequence[str] | None = Non
             groups[_all(one, left_out)].append(one.labels)
     copies = [group for group in groups.values() if len(group) > 1 and _differ(group)]
     if not copies:
-        return None
+        return _by_two_jobs(found)
     label = _differ(copies[0])
     values = sorted({shown(labels.get(label, "")) for group in copies for labels in group})
     return Copies(shown(label), tuple(values), len(copies))
+
+
+def _by_two_jobs(found: Sequence[Series]) -> Copies | None:
+    """Series of one address under two jobs, each of which gives its targets labels of its own.
+
+    What the target itself says is then the same in both, as far as both have it.
+    """
+    jobs: dict[str, list[Mapping[str, str]]] = defaultdict(list)
+    for one in found:
+        if "job" in one.labels and _ENDPOINT.search(one.labels.get("instance", "")):
+            jobs[one.labels["job"]].append(one.labels)
+    for first, second in combinations(sorted(jobs)[:_MOST_JOBS], 2):
+        names = [frozenset[str]().union(*jobs[job]) for job in (first, second)]
+        both = (names[0] & names[1]) - _BESIDE_IT - {"job"}
+        once, again = (
+            {frozenset((n, labels[n]) for n in both if n in labels) for labels in jobs[job]}
+            for job in (first, second)
+        )
+        if once & again:
+            return Copies("job", (shown(first), shown(second)), len(once & again))
+    return None
 
 
 def _hard(labels: Mapping[str, str]) -> frozenset[str]:

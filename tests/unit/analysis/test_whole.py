@@ -201,6 +201,14 @@ TWICE = {
         {"job": "shop/checkout", "instance": "x:80", "endpoint": "http", "container": "app"},
         {"job": "checkout", "instance": "x:80", "endpoint": "web", "service": "checkout"},
     ),
+    "annotations and a service monitor": (
+        {"job": "kubernetes-pods", "instance": "x:80", "kubernetes_pod_name": "c", "app": "shop"},
+        {"job": "checkout", "instance": "x:80", "namespace": "shop", "service": "checkout"},
+    ),
+    "a job that says more": (
+        {"job": "static", "instance": "x:80"},
+        {"job": "discovered", "instance": "x:80", "zone": "b"},
+    ),
     "nothing": ({}, {}),
     "three": ({"replica": "a"}, {"replica": "b"}, {"replica": "c"}),
 }
@@ -226,6 +234,12 @@ def test_what_is_scraped_twice_is_refused_and_named(name: str) -> None:
         ({"service": "a", "instance": "x:80"}, {"service": "b", "instance": "x:80"}),
         ({"replica": "1", "instance": "x:80"}, {"replica": "2", "instance": "y:80"}),
         ({"replicaset": "c-1", "instance": "x:80"}, {"replicaset": "c-2", "instance": "x:80"}),
+        ({"job": "a", "instance": "x:80", "path": "/"}, {"job": "b", "instance": "x:90"}),
+        ({"job": "a", "instance": "node1", "app": "a"}, {"job": "b", "instance": "node1"}),
+        (
+            {"job": "a", "instance": "x:80", "handler": "a", "zone": "b"},
+            {"job": "b", "instance": "x:80", "handler": "b"},
+        ),
     ],
 )
 def test_what_differs_in_itself_is_counted(labels: tuple[dict[str, str], ...]) -> None:
