@@ -10,7 +10,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from schemas.deployment import ImageName
 
-_PURL: Final = re.compile(r"pkg:[^@?#]+(@(?P<version>[^@?#]+))?(\?(?P<qualifiers>[^#]*))?(#.*)?")
+# The version follows the last @: names of npm begin with one, which few writers escape.
+_PURL: Final = re.compile(
+    r"(?i:pkg):[^?#]+?(@(?P<version>[^@/?#]+))?(\?(?P<qualifiers>[^#]*))?(#.*)?"
+)
 _IMAGE: Final[TypeAdapter[str]] = TypeAdapter(ImageName)
 
 
@@ -29,7 +32,7 @@ def image_of(purl: str) -> str | None:
     By digest where it has one. None where it names no image, or no repository.
     """
     version, tag, repository = _parts(purl)
-    if not repository or not purl.startswith("pkg:oci/"):
+    if not repository or not purl.lower().startswith("pkg:oci/"):
         return None
     name = repository.removeprefix("https://").rstrip("/")
     image = f"{name}@{version}" if ":" in version else f"{name}:{version or tag}"

@@ -2,7 +2,8 @@
 
 A label of Kubernetes takes 63 characters, letters, digits and `. _ -` alone, and ends with a letter
 or a digit. So `v1.3.0+build.7` is `1.3.0_build.7` there, a long version is cut, and a digest is
-`sha256-4f53…`. What is compared here is what is meant, and never the case: `RC1` is not `rc1`.
+`sha256-4f53…`, or as many of its digits as some tool shows. What is compared here is what is meant,
+and never the case: `RC1` is not `rc1`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ LABEL_MOST: Final = 63
 _NOT_AT_THE_END: Final = "._-"
 _PREFIX: Final = re.compile(r"v(?=[0-9])", re.IGNORECASE)
 _DIGEST: Final = re.compile(r"(sha(?:256|512))[:_-](?=[0-9a-f]{32})")
+_WHOLE_DIGEST: Final = re.compile(r"sha(?:256|512):([0-9a-f]{64,128})")
+_OF_A_DIGEST: Final = re.compile(r"(?:sha(?:256|512)[:_-])?([0-9a-f]{12,128})")
+"""As much of one as tools show, with its algorithm or without: twelve digits or more."""
 _LONG_DIGEST: Final = re.compile(r"(sha(?:256|512):[0-9a-f]{12})[0-9a-f]+")
 _NOT_IN_A_LABEL: Final = re.compile(r"[+:]")
 
@@ -30,6 +34,9 @@ def same_version(label: str, version: str) -> bool:
     """
     if label == version or _plain(label) == _plain(version):
         return True
+    if digest := _WHOLE_DIGEST.fullmatch(version):
+        part = _OF_A_DIGEST.fullmatch(label)
+        return part is not None and digest[1].startswith(part[1])
     said = _in_a_label(label)
     return len(label) <= LABEL_MOST and said in _cut_forms(version)
 

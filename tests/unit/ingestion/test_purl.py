@@ -37,6 +37,14 @@ ESCAPED = DIGEST.replace(":", "%3A")
         ("pkg:npm/checkout@1.4.2?repository_url=registry.example/checkout", "1.4.2", None),
         ("pkg:oci/checkout@1.4.2?repository_url=not%20one", "1.4.2", None),
         ("checkout:1.4.2", "", None),
+        ("PKG:npm/@shop/checkout@1.4.2", "1.4.2", None),
+        ("pkg:npm/@shop/checkout", "", None),
+        ("pkg:npm/%40shop/checkout@1.4.2#src@2", "1.4.2", None),
+        (
+            f"pkg:OCI/checkout@{ESCAPED}?repository_url=registry.example/checkout",
+            DIGEST,
+            f"registry.example/checkout@{DIGEST}",
+        ),
     ],
 )
 def test_a_package_url_is_read(purl: str, version: str, image: str | None) -> None:

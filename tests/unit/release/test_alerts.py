@@ -106,6 +106,10 @@ def test_a_malformed_alert_hides_none_of_its_batch() -> None:
         ("1.0.0+" + "b" * 56 + "-" + "c", "1.0.0_" + "b" * 56),
         (f"sha256:{'ab' * 32}", f"sha256-{'ab' * 28}"),
         (f"sha256:{'ab' * 32}", f"sha256_{'ab' * 32}"),
+        (f"sha256:{'ab' * 32}", "ab" * 32),
+        (f"sha256:{'ab' * 32}", ("ab" * 32)[:63]),
+        (f"sha256:{'ab' * 32}", "ab" * 6),
+        (f"sha512:{'ab' * 64}", f"sha512-{'ab' * 6}"),
     ],
 )
 def test_a_version_is_the_canarys_however_a_label_spells_it(released: str, label: str) -> None:
@@ -124,6 +128,9 @@ def test_a_version_is_the_canarys_however_a_label_spells_it(released: str, label
         ("v2.0.0+" + "a" * 80, "v2.0.0_" + "a" * 79 + "b"),
         ("endor", "vendor"),
         (f"sha256:{'ab' * 32}", f"sha256-{'ac' * 28}"),
+        (f"sha256:{'ab' * 32}", "ac" * 6),
+        (f"sha256:{'ab' * 32}", "ab" * 5),
+        ("abababababab.1", "abababababab"),
     ],
 )
 def test_another_version_pauses_and_says_which_label_said_what(released: str, label: str) -> None:
