@@ -29,6 +29,8 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _DURATION_TEXT = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 _LONGEST = timedelta(days=366)
+_LONGEST_TEXT = 100
+"""Characters of a duration that is read."""
 _PERCENT_TEXT = r"^(100(\.0{1,2})?|[0-9]{1,2}(\.[0-9]{1,2})?)%$"
 _SOME = r"^(?=.*[1-9])"
 """Before a pattern of a number: it is not zero."""
@@ -121,7 +123,12 @@ def parse_duration(value: Any) -> timedelta:
     """
     if isinstance(value, timedelta):
         seconds = value.total_seconds()
-    elif isinstance(value, str) and re.fullmatch(_DURATION_TEXT.strip("^$"), value):
+    # The length first: for each pair of a text of a megabyte, the match would keep its state.
+    elif (
+        isinstance(value, str)
+        and len(value) <= _LONGEST_TEXT
+        and re.fullmatch(_DURATION_TEXT.strip("^$"), value)
+    ):
         seconds = sum(float(n) * _UNITS[unit] for n, unit in _DURATION.findall(value))
     else:
         raise ValueError("expected a duration such as 90s, 5m, 1h30m or 250ms")

@@ -12,7 +12,7 @@ whatever is in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -92,10 +92,13 @@ class Document:
             place = inner
         return place.line if isinstance(place, Place) else place
 
-    def complain(self, complaint: Complaint) -> None:
-        """Keep a complaint, or count it where there are many already."""
+    def complain(self, make: Callable[[], Complaint]) -> None:
+        """Keep a complaint, or count it, without making it, where there are many already.
+
+        To make one costs as much as its place is deep.
+        """
         if len(self.complaints) < MOST_COMPLAINTS:
-            self.complaints.append(complaint)
+            self.complaints.append(make())
         else:
             self.more += 1
 
@@ -345,16 +348,17 @@ class _Reader:
             raise self._fault("a key that is not text", event)
         self._not_too_wide(frame, 1, event)
         if not isinstance(key, str):
-            written = getattr(event, "value", str(key))
-            expected = f"text: YAML reads {written} as {yaml_word(key)}, put it in quotes"
-            self.document.complain(Complaint(line, frame.path, key, expected))
+            read, written = key, getattr(event, "value", str(key))
+            expected = f"text: YAML reads {written} as {yaml_word(read)}, put it in quotes"
+            self.document.complain(lambda: Complaint(line, frame.path, read, expected))
             key = written
         if key in frame.data:
             first = frame.place.of(key)
             at = first.line if isinstance(first, Place) else first
             expected = f"each key once, this one is on line {at} already"
-            path = (*frame.path, key)
-            self.document.complain(Complaint(line, path, key, expected, quotes=False))
+            self.document.complain(
+                lambda: Complaint(line, (*frame.path, key), key, expected, quotes=False)
+            )
         elif key != _MERGE:
             frame.place.within[key] = line
         frame.key = key

@@ -75,6 +75,7 @@ BOMBS: dict[str, Callable[[], str]] = {
         + "".join(f"  s{n}: *a\n" for n in range(19_000))
     ),
     "keys twice": lambda: HEAD + "services:\n" + "  a:\n" * (MEGABYTE // 5),
+    "keys twice, far down": lambda: "{a: " * 900 + "{" + "a: b, " * 150_000,
     "keys that are numbers": lambda: HEAD + "services: {" + "1: ," * (MEGABYTE // 4) + "}\n",
     "unknown fields": lambda: (
         HEAD
@@ -100,6 +101,9 @@ BOMBS: dict[str, Callable[[], str]] = {
     ),
     "a long cycle": lambda: (
         HEAD + "cycles: refuse\nservices:\n" + _lines("  s{0}: {{depends_on: [s{1}]}}\n")
+    ),
+    "a long duration": lambda: (
+        HEAD + "strategies: {s: {steps: [50], bake: " + "1h" * (MEGABYTE // 2 - 100) + "}}\n"
     ),
     "a long number": lambda: "version: " + "1" * MEGABYTE,
     "a long name": lambda: HEAD + "services: {a: {strategy: " + "x" * MEGABYTE + "}}\n",
