@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -282,6 +283,10 @@ def _no_unknown_variables(environment: Mapping[str, str]) -> None:
         raise SettingsError(f"{', '.join(unknown)}: there is no such setting{hint}")
 
 
+_MAY_HIDE: Final = re.compile("[?#%\uff20]|//[^/[]*:(?![0-9])")
+"""In a value that is not written as it should be: queries, escapes, a port that is none."""
+
+
 def _shown(problem: object) -> str:
     """The wrong value, unless it is one that must stay secret."""
     assert isinstance(problem, dict)  # noqa: S101 - narrows pydantic's typed dict
@@ -289,6 +294,6 @@ def _shown(problem: object) -> str:
     words = ("token", "key", "password", "secret", "channels")
     secret = any(word in name for word in words) and not name.endswith("_file")
     shown = hide_user(repr(problem.get("input")))
-    # What is not written as an address may have a user all the same.
-    known = shown.count("@") == shown.count("(hidden)@")
+    # What is not written as an address may have a user all the same, or a secret behind it.
+    known = shown.count("@") == shown.count("(hidden)@") and not _MAY_HIDE.search(shown)
     return shown if known and not secret else "(hidden)"

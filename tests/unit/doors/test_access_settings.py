@@ -115,6 +115,16 @@ CLOUD = {"temporal_tls": True}
         ({"temporal_address": f"u:{SECRET}@t:7233"}, "TEMPORAL_ADDRESS", "(hidden)"),
         ({"kafka_bootstrap": f"u:{SECRET}@k:9092"}, "KAFKA_BOOTSTRAP", "(hidden)"),
         ({"report_url": f"u:{SECRET}@r"}, "REPORT_URL", "(hidden)"),
+        *(
+            ({name: value}, name.upper(), "(hidden)")
+            for name in ("temporal_address", "kafka_bootstrap", "report_url", "temporal_ui_url")
+            for value in (f"http://p:9090?token={SECRET}", f"http://p:9090#{SECRET}")
+        ),
+        *(
+            ({name: value}, name.upper(), "(hidden)")
+            for name in ("temporal_address", "kafka_bootstrap")
+            for value in (f"http://u:{SECRET}", f"u:{SECRET}%40p", f"u:{SECRET}\uff20p:1")
+        ),
     ],
 )
 def test_what_does_not_fit_names_its_setting_and_no_secret(
