@@ -23,17 +23,18 @@ _OF_SERVICES = {phase.value for phase in CanaryPhase if phase.about.asks}
 MEANT: Final = {
     word: meant
     for meant, words in {
-        ("rollback",): "abort stop cancel kill terminate end",
-        ("rollback", "revert"): "undo back restore",
-        ("approve", "skip"): "promote advance",
-        ("approve",): "ok confirm accept allow open",
-        ("resume",): "continue unpause go",
+        ("rollback",): "abort stop cancel kill terminate end halt quit reject deny fail rm",
+        ("rollback", "revert"): "undo back restore delete remove",
+        ("approve", "skip"): "promote advance finish complete full finalize finalise force",
+        ("approve",): "ok yes confirm accept allow open",
+        ("resume",): "continue unpause go proceed unfreeze unhold unsuspend",
         ("pause",): "hold freeze suspend",
-        ("skip",): "next",
-        ("start",): "deploy create run new",
-        ("list",): "ls releases",
-        ("status",): "show get describe info",
-        ("watch",): "follow tail",
+        ("skip",): "next step",
+        ("start",): "deploy create run new apply submit trigger launch begin rollout",
+        ("start", "revert"): "retry restart rerun redo",
+        ("list",): "ls ps releases pending",
+        ("status",): "show get describe info inspect stat",
+        ("watch",): "follow tail wait",
         ("explain",): "history why log logs events",
     }.items()
     for word in words.split()
