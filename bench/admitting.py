@@ -7,7 +7,7 @@ that its turn has come, by the server's own times.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -40,7 +40,12 @@ _AT_ONCE: Final = 8
 """Releases that are being started at the same time."""
 _LAST: Final = 20
 _CALM_S: Final = 10.0
-_WITHIN_S: Final = 3600.0
+QUEUE_WITHIN_S: Final = 600.0
+"""For each size: the line is as long as it has become by then, and the figure says so."""
+_TELL_WITHIN_S: Final = 60.0
+"""From the last start to the word that all of them wait, where the time is over otherwise."""
+PROBES_WITHIN_S: Final = 300.0
+"""For the probes of each size: fewer of them count, at least one."""
 
 
 def described() -> dict[str, Any]:
@@ -66,27 +71,40 @@ class Admitting:
         handle = await testbed.begin(self._testbed, "holder", {BUSY: "2"})
         await testbed.until(handle, _baking)
 
-    async def queue(self, size: int) -> None:
-        """Start releases of the busy service until so many wait."""
-        starting = asyncio.Semaphore(_AT_ONCE)
+    async def queue(self, size: int, within_s: float = QUEUE_WITHIN_S) -> int:
+        """Start releases of the busy service until so many wait, or until the time is over.
 
-        async def one(number: int) -> None:
-            async with starting:
+        Returns:
+            How many wait.
+        """
+        ends = _time() + within_s
+        names = iter(range(self._queued, size))
+
+        async def some() -> None:
+            while _time() <= ends and (number := next(names, None)) is not None:
                 await testbed.begin(self._testbed, f"queued-{number}", {BUSY: str(number + 3)})
+                self._queued += 1
 
-        await asyncio.gather(*(one(number) for number in range(self._queued, size)))
-        self._queued = size
+        await asyncio.gather(*(some() for _ in range(_AT_ONCE)))
+        waiting = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(max(ends, _time() + _TELL_WITHIN_S)):
+                async for waiting in self._waiting():
+                    if waiting >= self._queued:
+                        await self._settled(self._queued)
+                        break
+        return waiting
+
+    async def _waiting(self) -> AsyncIterator[int]:
+        """How many the admission says that wait, once a second."""
         admission = self._testbed.client.get_workflow_handle(
             ids.admission_workflow_id(testbed.QUEUE)
         )
-        async with asyncio.timeout(_WITHIN_S):
-            while True:
-                with suppress(RPCError):  # its worker is busy
-                    state = await admission.query(ids.QUERY_STATUS, result_type=AdmissionState)
-                    if state.wait >= size:
-                        break
-                await asyncio.sleep(1)
-        await self._settled(size)
+        while True:
+            with suppress(RPCError):  # its worker is busy
+                state = await admission.query(ids.QUERY_STATUS, result_type=AdmissionState)
+                yield state.wait
+            await asyncio.sleep(1)
 
     async def _settled(self, size: int) -> None:
         """Wait until the last of them know that they wait: the flood itself is over then."""
@@ -96,13 +114,22 @@ class Admitting:
             await testbed.until(handle, lambda status: bool(status.waits_for), every=0.5)
         await asyncio.sleep(_CALM_S)
 
-    async def probes(self, name: str) -> list[float]:
+    async def probes(self, name: str, within_s: float = PROBES_WITHIN_S) -> list[float]:
         """Milliseconds until releases of free services were admitted, one after the other."""
-        found = []
+        ends = _time() + within_s
+        found: list[float] = []
         for number in range(PROBES):
+            if found and _time() > ends:
+                break
             release = f"{name}-{number}"
             handle = await testbed.begin(self._testbed, release, {f"free-{number}": name})
-            await handle.result()
+            try:
+                async with asyncio.timeout(within_s):
+                    await handle.result()
+            except TimeoutError:
+                if not found:
+                    raise
+                break
             found.append(await self._took(handle.id))
         return found
 
@@ -121,8 +148,19 @@ class Admitting:
         return bool(answer.answered is Answered.ADMITTED)
 
 
+def _time() -> float:
+    return asyncio.get_running_loop().time()
+
+
 def _baking(status: ReleaseStatus) -> bool:
     return all(one.phase is CanaryPhase.BAKING for one in status.services)
+
+
+def _note(size: int, waiting: int) -> str:
+    """What the figure's name promises and the run did not give."""
+    if waiting >= size:
+        return ""
+    return f"with {waiting:,} queued: no more in {QUEUE_WITHIN_S:.0f} s"
 
 
 async def measure(folder: Path, *, long: bool) -> list[Figure]:
@@ -136,6 +174,7 @@ async def measure(folder: Path, *, long: bool) -> list[Figure]:
         floor = await admitting.probes("empty")
         figures = []
         for size in sizes:
-            await admitting.queue(size)
-            figures.append(ADMITTED[size].figure(await admitting.probes(f"at-{size}"), floor))
+            waiting = await admitting.queue(size)
+            took = await admitting.probes(f"at-{size}")
+            figures.append(ADMITTED[size].figure(took, floor, note=_note(size, waiting)))
         return figures
