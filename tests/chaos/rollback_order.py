@@ -167,7 +167,8 @@ async def roll_back_all(world: Haunted, mode: Mode, *, back: bool, stride: int =
         world: new, and working.
         mode: what goes wrong.
         back: whether the release is sent back once it holds.
-        stride: of every so many calls one is taken, another for each mode.
+        stride: of every so many calls one is taken, another for each mode; and with more than one
+            each mode has its share of the stages.
     """
     gate = asyncio.Semaphore(AT_ONCE)
 
@@ -193,14 +194,16 @@ async def roll_back_all(world: Haunted, mode: Mode, *, back: bool, stride: int =
     nodes = list(_nodes(world.faults, mode, "none", CALLED | OPEN_ENDED))
     work: list[tuple[Node, str | None]] = [(node, None) for node in nodes]
     known = {node.activity for node in nodes}
-    for stage in unmet(world.stages["none"]):
+    turn = list(Mode).index(mode)
+    stages = unmet(world.stages["none"])
+    for stage in stages if stride == 1 else stages[turn :: len(Mode)]:
         run = f"with-{stage.replace('_', '-')}"
         rows.append(await one(run, None, stage))
         own = {CALLS[call].activity for call in STAGES[stage].calls}
         # What no other release calls, or all of it.
         chosen = _nodes(world.faults, mode, run, own - known or own)
         work += [(node, stage) for node in chosen]
-    work = work[list(Mode).index(mode) % stride :: stride]
+    work = work[turn % stride :: stride]
     faulty = (one(f"n{number}", node, stage) for number, (node, stage) in enumerate(work))
     return [*rows, *await asyncio.gather(*faulty)]
 

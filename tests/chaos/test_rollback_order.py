@@ -12,7 +12,7 @@ from tests.chaos.faults import Mode
 from tests.chaos.rollback_order import Haunted, roll_back_all
 from tests.chaos.rows import table
 
-STRIDE = 1 if os.environ.get("CHAOS_ALL") else 16
+STRIDE = 1 if os.environ.get("CHAOS_ALL") else 24
 """Of every so many calls one is taken, another for each mode; `make chaos` takes all."""
 
 
@@ -29,5 +29,5 @@ async def test_a_fault_at_any_call_leaves_no_service_half_way(
     world: Haunted, back: bool, mode: Mode
 ) -> None:
     rows = await roll_back_all(world, mode, back=back, stride=STRIDE)
-    assert len(rows) > 16 // STRIDE
+    assert rows
     assert all(row.good for row in rows), f"\n{table(rows)}"

@@ -13,6 +13,7 @@ from adapters.routers.alb.router import Pace as AlbPace
 from adapters.routers.caddy.router import Pace as CaddyPace
 from adapters.routers.envoy.fleet import EnvoyFleet
 from adapters.routers.envoy.router import EnvoyRouter
+from adapters.routers.envoy.router import Pace as EnvoyPace
 from adapters.routers.gateway_api import GATEWAY_API
 from adapters.routers.haproxy.router import HaproxyRouter
 from adapters.routers.istio import ISTIO
@@ -65,6 +66,7 @@ from tests.contract.routers.subjects import (
 from tests.contract.routers.wire import Instances
 
 _HERE: Final = Path(__file__).parent
+PATIENT_ENVOY: Final = EnvoyPace(confirm_within=20.0, endpoints_within=20.0, answer_within=5.0)
 _SELDOM: Final = frozenset({"envoy-ads", "traefik-etcd", "unleash"})
 """Routers that are another of the suite's but for how a route gets there, or that are slow."""
 _OF_THEM: Final = frozenset(
@@ -230,7 +232,9 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def envoy_subject(envoy: LiveEnvoy, client: httpx.AsyncClient) -> EnvoySubject:
-    router = EnvoyRouter(envoy.fleet.directory, [envoy.admin_url], client=client)
+    router = EnvoyRouter(
+        envoy.fleet.directory, [envoy.admin_url], client=client, pace=PATIENT_ENVOY
+    )
     return EnvoySubject(envoy, router)
 
 
@@ -255,7 +259,9 @@ def ads_envoy(
 
 @pytest.fixture(name="envoy-ads_subject")
 def envoy_ads_subject(ads_envoy: AdsEnvoy, client: httpx.AsyncClient) -> EnvoySubject:
-    router = EnvoyRouter(ads_envoy.fleet.directory, [ads_envoy.admin_url], client=client)
+    router = EnvoyRouter(
+        ads_envoy.fleet.directory, [ads_envoy.admin_url], client=client, pace=PATIENT_ENVOY
+    )
     return EnvoySubject(ads_envoy, router)
 
 
