@@ -20,7 +20,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.clock import server_now
-from activities.live import Heartbeat
+from activities.live import Heartbeat, ShowLive, show_nobody
 from activities.observe import RouterCheck, SampleRatioCheck, SampleRatioChecks
 from activities.own_counts import Arms, OwnCounts, countable, whichever_first
 from activities.policy import Policy, forever, may_come_back, terminal_errors
@@ -39,6 +39,7 @@ from schemas.capabilities import Capabilities
 from schemas.ids import STOPPED_SHORT
 from schemas.judging import JudgeSpec, MetricSpec, render
 from schemas.lane_counts import LaneCounts
+from schemas.live import Live
 from schemas.outside import TEXT_MOST, cut
 from schemas.reading import (
     ArmReading,
@@ -142,6 +143,7 @@ class JudgeActivities:
         sleep: waits that many seconds.
         shared_heartbeat: paces the heartbeats of all judges of this process.
         missed: told of each reading of a metric that was no evidence, and why.
+        show_live: shows what a judge sees while it judges.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - each is one thing that judging needs
@@ -154,6 +156,7 @@ class JudgeActivities:
         sleep: Sleep = asyncio.sleep,
         shared_heartbeat: SharedHeartbeat | None = None,
         missed: Callable[[Fault], None] = _untold,
+        show_live: ShowLive = show_nobody,
     ) -> None:
         self._source = source
         self._router_for = router_for
@@ -163,17 +166,22 @@ class JudgeActivities:
         self._sleep = sleep
         self._shared_heartbeat = shared_heartbeat or SharedHeartbeat()
         self._missed = missed
+        self._show_live = show_live
 
     @activity.defn(name=JUDGE)
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         """Judge until the evidence is enough, the bake is over, or the activity is cancelled."""
+        with self._show_live(request.service) as shown:
+            return await self._judge(request, shown)
+
+    async def _judge(self, request: JudgeRequest, shown: Callable[[Live], None]) -> JudgeResult:
         metrics = tuple(self._resolve(request.spec, metric) for metric in request.metrics)
         with _terminal_evidence():
             routing = self._router_for(request.router)
             own = countable(routing, request.spec, request.metrics, metrics)
             judge = _judge(request, metrics, own)
             seen = _evidence_series(judge)
-        heartbeat = Heartbeat(judge)
+        heartbeat = Heartbeat(judge, shown)
         # As it was scheduled, which may have been by another version of us.
         lost = activity.info().heartbeat_timeout or lost_after(request.spec.interval)
         heartbeats = self._heartbeats(lambda: heartbeat.send(_kept(judge, seen)), lost)

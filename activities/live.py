@@ -5,6 +5,8 @@ Heartbeats are in no history, and are read without a worker: `aviary release wat
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -18,16 +20,26 @@ from schemas.live import Live
 from schemas.strategy import Bake
 from schemas.verdict import Verdict
 
+ShowLive = Callable[[str], AbstractContextManager[Callable[[Live], None]]]
+"""Given a service, shows what its judge sees for as long as it judges, and nothing after."""
+
+
+def show_nobody(service: str) -> AbstractContextManager[Callable[[Live], None]]:  # noqa: ARG001 - nobody's
+    """Nobody is shown anything."""
+    return nullcontext(lambda _: None)
+
 
 class Heartbeat:
     """The heartbeat of one judging: evidence that another attempt resumes from, and a live view.
 
     Args:
         judge: whose evidence it is.
+        shown: told of the live view as it changes.
     """
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: Judge, shown: Callable[[Live], None]) -> None:
         self._judge = judge
+        self._shown = shown
         self._live_evidence = LiveEvidence(
             {name: one.metric.kind for name, one in judge.tracks.items()}
         )
@@ -66,6 +78,7 @@ class Heartbeat:
             metrics=metrics,
             lane=self.lane,
         )
+        self._shown(self._live)
 
     def send(self, evidence: dict[str, Any]) -> None:
         """Send both; before the first reading only the evidence."""

@@ -43,6 +43,7 @@ from aviary.report.folder import ReportFolder
 from aviary.routers import Metrics, join, make_router
 from aviary.schedules import is_running
 from aviary.settings import Settings
+from aviary.telemetry.judging import JudgeMetrics
 from aviary.telemetry.ports import (
     MeasuredLog,
     MeasuredRouter,
@@ -147,7 +148,12 @@ async def wire(
         sender.start()
         stack.push_async_callback(sender.close)
         judge = JudgeActivities(
-            metrics, routers, packs.resolve, ReportSender(client), missed=counts.missed
+            metrics,
+            routers,
+            packs.resolve,
+            ReportSender(client),
+            missed=counts.missed,
+            show_live=JudgeMetrics(registry).judging,
         )
         catalog = LateCatalog(settings.catalog, registry, connections)
         outside = Outside(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,10 +16,6 @@ from schemas.catalog_check import many
 
 if TYPE_CHECKING:
     from aviary.numbers.dora import Dora, Span
-
-_COUNTS: Final = b"dev.aviary.evidence."
-"""The longest events, which tell of nothing that is measured here."""
-_BEGINNING: Final = 200
 
 
 def register(app: typer.Typer) -> None:
@@ -43,8 +39,7 @@ def dora(  # noqa: PLR0913, PLR0917 - one argument per option
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Deployment frequency, lead time, change failure rate and time to restore."""
-    from aviary.audit.links import event_in  # noqa: PLC0415 - keeps --help fast
-    from aviary.numbers.dora import measure  # noqa: PLC0415
+    from aviary.numbers.dora import measure  # noqa: PLC0415 - keeps --help fast
     from aviary.numbers.told import Told  # noqa: PLC0415
     from schemas.base import ServiceName  # noqa: PLC0415
 
@@ -57,11 +52,7 @@ def dora(  # noqa: PLR0913, PLR0917 - one argument per option
     def take(value: bytes | None, _where: str) -> None:
         nonlocal taken
         taken += 1
-        if value is not None and _COUNTS in value[:_BEGINNING]:
-            return
-        event = event_in(value)
-        if event is not None:
-            told.take(event)
+        told.take_record(value)
 
     read(files or [], take, topic=topic or not files)
     if told.oldest is None:
@@ -97,7 +88,7 @@ def _data(found: Dora, forgotten: int) -> dict[str, Any]:
         "time_spent": {
             "seconds": {one.value: found.spent_on(one) for one in Waiting},
             "phases": [
-                {"phase": one.phase.value, "with": one.waiting.value, "seconds": one.seconds}
+                {"phase": one.phase.value, "spent_on": one.waiting.value, "seconds": one.seconds}
                 for one in found.spent
             ],
         },

@@ -1,4 +1,4 @@
-"""`aviary worker|bridge|webhook|serve|sentinel`: long-running processes until SIGTERM or SIGINT."""
+"""`aviary worker|bridge|webhook|serve|sentinel|exporter`: processes until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
     app.command()(webhook)
     app.command()(serve)
     app.command()(sentinel)
+    app.command()(exporter)
 
 
 def worker(address: AddressOption = None, namespace: NamespaceOption = None) -> None:
@@ -84,6 +85,13 @@ def sentinel(catalog: CatalogOption = None) -> None:
     from aviary.sentinel.run import run_sentinel  # noqa: PLC0415
 
     run_process([run_sentinel], settings_of(catalog), "sentinel")
+
+
+def exporter() -> None:
+    """Show numbers about releases to Prometheus, from aviary.events; needs Kafka alone."""
+    from aviary.numbers.run import run_exporter  # noqa: PLC0415
+
+    run_process([run_exporter], settings_of(None), "exporter")
 
 
 def settings_of(

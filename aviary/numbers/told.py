@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from aviary.audit.links import event_in
 from schemas.commit import committed_at
 from schemas.outside import NAME_MOST, cut
 from schemas.phases import CanaryPhase, ReleasePhase
@@ -21,6 +22,9 @@ RELEASES_MOST: Final = 50_000
 """Releases that are kept; of more, the oldest are forgotten."""
 SERVICES_MOST: Final = 10_000
 """Services of one release: what a deploy event can have."""
+_COUNTS: Final = b'"dev.aviary.evidence.'
+"""In the longest events, which tell of nothing that is measured here."""
+_BEGINNING: Final = 200
 _CANARY: Final = "dev.aviary.canary."
 _PHASES: Final = {phase.value: phase for phase in CanaryPhase}
 _RELEASE: Final = {phase.about.event.value: phase for phase in ReleasePhase}
@@ -55,6 +59,8 @@ class ToldRelease:
     environment: str
     asked_at: datetime
     """Of its first event."""
+    told_at: datetime
+    """Of its last one."""
     committed_at: datetime | None = None
     """As the label `commit_time` of its deploy event says."""
     phase: ReleasePhase | None = None
@@ -106,6 +112,13 @@ class Told:
         """Releases that there was no room for."""
         self._most = most
 
+    def take_record(self, value: bytes | None) -> tuple[Left, ...]:
+        """Take a record of `aviary.events`, or a line of a file; see `take`."""
+        if value is None or _COUNTS in value[:_BEGINNING]:
+            return ()
+        event = event_in(value)
+        return () if event is None else self.take(event)
+
     def take(self, event: Mapping[str, Any]) -> tuple[Left, ...]:
         """Take an event; what is of no use is passed.
 
@@ -124,6 +137,7 @@ class Told:
             release.ended_at = None
         if release.ended_at is not None:
             return ()
+        release.told_at = max(release.told_at, at)
         if kind in _RELEASE:
             return _take_release(release, _RELEASE[kind], data, at)
         return _take_service(release, data, at)
@@ -152,7 +166,7 @@ class Told:
                 self.forgotten += 1
             environment = data.get("environment")
             place = cut(environment, NAME_MOST) if isinstance(environment, str) else ""
-            known = self.releases[name] = ToldRelease(name, place, at)
+            known = self.releases[name] = ToldRelease(name, place, at, at)
         return known
 
 

@@ -70,7 +70,7 @@ def test_images_are_pinned(services: dict[str, Any]) -> None:
 
 
 def test_what_runs_on_is_watched_and_restarted(services: dict[str, Any]) -> None:
-    image_has_its_own = {"aviary-worker", "aviary-bridge", "aviary-sentinel"}
+    image_has_its_own = {"aviary-worker", "aviary-bridge", "aviary-sentinel", "aviary-exporter"}
     without_state_or_traffic = {"temporal-ui"}
     for name, service in services.items():
         if service["restart"].startswith("on-failure"):

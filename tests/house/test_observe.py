@@ -13,7 +13,9 @@ from prometheus_client.registry import Collector
 
 from aviary.bridge.metrics import BridgeMetrics
 from aviary.local import debian
+from aviary.numbers.run import Exporter
 from aviary.sentinel.metrics import SentinelMetrics
+from aviary.telemetry.judging import JudgeMetrics
 from aviary.telemetry.ports import WorkerMetrics
 from aviary.webhook_metrics import WebhookMetrics
 
@@ -122,9 +124,11 @@ def names(registry: Collector) -> set[str]:
 def test_dashboard_and_alerts_ask_for_metrics_that_there_are() -> None:
     registry = CollectorRegistry()
     WorkerMetrics(registry)
+    JudgeMetrics(registry)
     BridgeMetrics(registry)
     WebhookMetrics(registry)
     SentinelMetrics(registry)
+    Exporter(registry).show()
     families = {metric.name for metric in registry.collect()}
     there = names(registry) | ELSEWHERE | families | {f"{one}_total" for one in families}
     there |= {f"{one}_{end}" for one in families for end in ("bucket", "count", "sum")}
@@ -140,6 +144,8 @@ def test_dashboard_and_alerts_ask_for_metrics_that_there_are() -> None:
 def test_every_metric_is_described() -> None:
     registry = CollectorRegistry()
     WorkerMetrics(registry)
+    JudgeMetrics(registry)
     SentinelMetrics(registry)
+    Exporter(registry).show()
     for metric in registry.collect():
         assert f"`{metric.name}" in OBSERVE, metric.name

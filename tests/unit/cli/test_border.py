@@ -190,6 +190,7 @@ OWN_INPUT = {
     "webhook",
     "serve",
     "sentinel",
+    "exporter",
     "token new",
     "deploy",  # what its server says: tests/unit/pipeline
     "watch kubernetes",
