@@ -1,8 +1,10 @@
-"""Whether a flag is evaluated as its route says, whatever its provider: by counting users. Pure."""
+"""Whether a flag is evaluated as its route says, whatever its provider: by counting users."""
 
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
 from typing import Final
 
 from adapters.errors import Retryable
@@ -10,6 +12,8 @@ from schemas.route import Route
 
 USERS: Final = 10_000
 """Made-up users who are evaluated after a write."""
+EVALUATED_WITHIN: Final = 1.0
+"""Seconds after which fewer of them are enough."""
 _DEVIATIONS: Final = 5.0
 """Of the binomial distribution; one evaluation of 2 million is outside by chance."""
 
@@ -17,6 +21,32 @@ _DEVIATIONS: Final = 5.0
 def user(number: int) -> str:
     """The name of a made-up user."""
     return f"aviary-{number}"
+
+
+def sample(
+    has: Callable[[int], bool],
+    users: int,
+    within: float = EVALUATED_WITHIN,
+    clock: Callable[[], float] = time.monotonic,
+) -> tuple[set[int], int]:
+    """Made-up users who have a variant, and of how many.
+
+    A write is not held up by its check on a machine that is busy: least of all a rollback.
+
+    Args:
+        has: whether a user has it.
+        users: to evaluate.
+        within: seconds after which a tenth of them is enough.
+        clock: seconds that only grow.
+    """
+    chosen: set[int] = set()
+    until, least = clock() + within, users // 10
+    for number in range(users):
+        if has(number):
+            chosen.add(number)
+        if number + 1 >= least and clock() > until:
+            return chosen, number + 1
+    return chosen, users
 
 
 def check_share(service: str, variant: str, weight: float, chosen: int, users: int) -> None:

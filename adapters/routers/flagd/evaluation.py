@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from openfeature.contrib.tools.flagd.core import FlagdCore
@@ -11,6 +11,7 @@ from openfeature.exception import OpenFeatureError
 from openfeature.flag_evaluation import FlagResolutionDetails
 
 from adapters.errors import Retryable
+from adapters.routers.flag_shares import sample
 from adapters.routers.flag_shares import user as made_up
 
 
@@ -52,15 +53,21 @@ class Evaluation:
         return str(details.variant)
 
     def with_variant(
-        self, key: str, variants: Mapping[str, Any], variant: str, users: int
+        self, key: str, variants: Mapping[str, Any], variant: str, users: Iterable[int]
     ) -> set[int]:
-        """Those of so many made-up users who get a variant."""
+        """Those of some made-up users who get a variant."""
+        has = self._has(key, variants, variant)
+        return {number for number in users if has(number)}
+
+    def sample(
+        self, key: str, variants: Mapping[str, Any], variant: str, users: int
+    ) -> tuple[set[int], int]:
+        """Those who get a variant, and of how many made-up users (`flag_shares.sample`)."""
+        return sample(self._has(key, variants, variant), users)
+
+    def _has(self, key: str, variants: Mapping[str, Any], variant: str) -> Callable[[int], bool]:
         value = variants[variant]
-        return {
-            number
-            for number in range(users)
-            if self.variant(key, value, made_up(number)) == variant
-        }
+        return lambda number: self.variant(key, value, made_up(number)) == variant
 
     def _resolver(self, value: object) -> Callable[..., FlagResolutionDetails[Any]]:
         core = self._core

@@ -151,11 +151,12 @@ class FlagdRouter:
             raise Retryable(f"{route.service}: another writer was in {self._file} at the same time")
         canary, weight = looked_at(route)
         key, variants = there.key, there.variants
-        now = Evaluation(text).with_variant(key, variants, canary, self._users)
-        check_share(route.service, canary, weight, len(now), self._users)
+        now, looked = Evaluation(text).sample(key, variants, canary, self._users)
+        check_share(route.service, canary, weight, len(now), looked)
         earlier = _applied(written, route.service)
         if earlier is not None and grows(earlier, route) and canary in written.variants:
-            had = Evaluation(before).with_variant(key, written.variants, canary, self._users)
+            others = [number for number in range(looked) if number not in now]
+            had = Evaluation(before).with_variant(key, written.variants, canary, others)
             check_kept(route, had, now)
 
     def _read(self) -> tuple[str, dict[str, Any]]:

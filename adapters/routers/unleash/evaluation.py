@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from yggdrasil_engine.engine import UnleashEngine, YggdrasilError
 
 from adapters.errors import Retryable
+from adapters.routers.flag_shares import EVALUATED_WITHIN, sample
 from adapters.routers.flag_shares import user as made_up
 from adapters.routers.unleash.definitions import OFF, ON
 
@@ -60,23 +60,11 @@ class Evaluation:
         """Those of some made-up users who get a variant."""
         return {number for number in users if self.variant(flag, made_up(number)) == variant}
 
-    def sample(self, flag: str, variant: str, users: int, within: float) -> tuple[set[int], int]:
-        """Those who get a variant, and of how many made-up users.
-
-        Args:
-            flag: its name.
-            variant: that is looked for.
-            users: to evaluate.
-            within: seconds after which a tenth of them is enough.
-        """
-        chosen: set[int] = set()
-        until, least = time.monotonic() + within, users // 10
-        for number in range(users):
-            if self.variant(flag, made_up(number)) == variant:
-                chosen.add(number)
-            if number >= least and time.monotonic() > until:
-                return chosen, number + 1
-        return chosen, users
+    def sample(
+        self, flag: str, variant: str, users: int, within: float = EVALUATED_WITHIN
+    ) -> tuple[set[int], int]:
+        """Those who get a variant, and of how many made-up users (`flag_shares.sample`)."""
+        return sample(lambda number: self.variant(flag, made_up(number)) == variant, users, within)
 
     def found(self, flag: str, users: int) -> dict[str, int]:
         """How many of so many made-up users get each variant."""

@@ -32,7 +32,6 @@ from schemas.route import Confirmation, Route
 
 # An attempt to write has 5 s in all; another one after it finds the write done, and goes on.
 _SERVED_WITHIN: Final = 2.5
-_EVALUATED_WITHIN: Final = 1.0
 _ASK_EVERY: Final = 0.1
 _FEW: Final = 1000
 """Users who are enough where all of them shall get the same."""
@@ -245,7 +244,7 @@ class UnleashRouter:
     def _check_users(self, route: Route, before: Flag, now: Evaluation) -> None:
         version, weight = looked_at(route)
         name = variant_name(version)
-        chosen, looked = now.sample(before.name, name, self._users, _EVALUATED_WITHIN)
+        chosen, looked = now.sample(before.name, name, self._users)
         check_share(route.service, version, weight, len(chosen), looked)
         earlier = _applied(before, route.service)
         if earlier is not None and earlier.weight and grows(earlier, route):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.errors import ForeignChange, Retryable, Terminal, UnknownRoute, Unsupported
-from adapters.routers.flag_shares import USERS, check_kept, check_share
+from adapters.routers.flag_shares import USERS, check_kept, check_share, sample
 from adapters.routers.flagd.definitions import Definition, serving
 from adapters.routers.flagd.evaluation import Evaluation
 from adapters.routers.flagd.router import FlagdRouter
@@ -63,7 +64,7 @@ async def test_so_many_of_ten_thousand_users_get_it_as_the_weight_says(
     confirmation = await router.apply(on(weight), over=await router.read("new-checkout"))
     assert confirmation.mark == "new-checkout/1"
     evaluation = Evaluation(file.read_text())
-    chosen = evaluation.with_variant("new-checkout", FLAG["variants"], "on", USERS)
+    chosen = evaluation.with_variant("new-checkout", FLAG["variants"], "on", range(USERS))
     check_share("new-checkout", "on", weight, len(chosen), USERS)
 
 
@@ -233,7 +234,7 @@ def test_who_has_it_keeps_it_while_it_grows(hundredths: list[int]) -> None:
     for share in sorted(hundredths):
         definition = Definition("f", FLAG).with_route(on(share / 100))
         evaluation = Evaluation(json.dumps({"flags": {"f": definition}}))
-        now = evaluation.with_variant("f", FLAG["variants"], "on", 100)
+        now = evaluation.with_variant("f", FLAG["variants"], "on", range(100))
         assert had <= now
         had = now
 
@@ -245,3 +246,14 @@ def test_a_route_is_read_as_it_was_written(share: int, generation: int, team: st
     read = Definition("f", json.loads(json.dumps(flag)))
     assert read.route("new-checkout") == route
     assert read.served == serving(route)
+
+
+@given(st.integers(1, 300), st.floats(0, 50), st.sets(st.integers(0, 300)))
+def test_a_busy_machine_evaluates_fewer_users_but_a_tenth(
+    users: int, within: float, having: set[int]
+) -> None:
+    seconds = count()
+    chosen, looked = sample(having.__contains__, users, within, lambda: float(next(seconds)))
+    assert chosen == {number for number in having if number < looked}
+    assert min(users, max(users // 10, 1)) <= looked <= users
+    assert looked == users or looked >= within

@@ -119,7 +119,7 @@ def test_on_a_busy_machine_a_tenth_of_the_users_is_enough() -> None:
     flag = written(on(50), flag_of(ours()))
     evaluation = Evaluation([flag.definition(flag.evaluated)])
     chosen, looked = evaluation.sample(FLAG, "on", 1_000, within=0)
-    assert looked == 101
+    assert looked == 100
     assert chosen == evaluation.with_variant(FLAG, "on", range(looked))
     assert evaluation.sample(FLAG, "on", 100, within=60)[1] == 100
 
