@@ -14,6 +14,7 @@ from typing import Any
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
+from adapters.routers.flagd.router import FlagdRouter
 from aviary.audit.verify import verify
 from schemas import ids
 from schemas.release import CanaryPhase, ReleasePhase, ReleaseStatus
@@ -167,7 +168,9 @@ async def _invariants(
         for one in status.services
         if one.phase not in allowed
     ]
-    broken += [f"canary/{name} still runs" for name in await _open_canaries(slot)]
+    broken += [f"canary/{name} still runs" for name in await _open_canaries(running)]
+    if running.has_flag:
+        broken += await _flag(slot, "on" if forward else "off")
     if running.deploys:
         broken += [*slot.wrong, *await _instances(running)]
         await slot.pools()
@@ -219,10 +222,19 @@ async def _runs(handle: WorkflowHandle[Any, Any]) -> bool:
         return False
 
 
-async def _open_canaries(slot: Slot) -> list[str]:
+async def _flag(slot: Slot, variant: str) -> list[str]:
+    """What users have of the flag otherwise than this variant."""
+    route = await FlagdRouter(slot.flags, slot.flag).read(slot.flag)
+    definition = json.loads(slot.flags.read_text())["flags"][slot.flag]
+    found = (route.stable, route.canary, definition["defaultVariant"], definition["targeting"])
+    expected: tuple[object, ...] = (variant, None, variant, {})
+    return [] if found == expected else [f"{slot.flag}: {found}, expected {expected}"]
+
+
+async def _open_canaries(running: Running) -> list[str]:
     found = []
-    for name, service in slot.services.items():
-        if await _runs(slot.client.get_workflow_handle(ids.canary_workflow_id(service))):
+    for name, service in running.names.items():
+        if await _runs(running.slot.client.get_workflow_handle(ids.canary_workflow_id(service))):
             found.append(name)
     return found
 

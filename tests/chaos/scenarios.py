@@ -35,7 +35,7 @@ from schemas.stages import stages_of
 from schemas.strategy import Strategy
 from schemas.waits import asks_people, ends
 from tests.chaos.points import RELEASE
-from tests.chaos.testbed import VERSIONS, Slot
+from tests.chaos.testbed import FLAG, VERSIONS, Slot
 from tests.workflows.kit.world import NEED_DEPLOYER
 from tests.workflows.stage_examples import unmet, with_stage
 from workflows.planning import plan_release
@@ -94,6 +94,14 @@ _BY_THEMSELVES = (
         alert_on="ledger",
         alert_when=("payments", "holding"),
     ),
+    Scenario(
+        "alert below a flag",
+        ReleasePhase.ROLLED_BACK,
+        soak="10m",
+        alert_on="ledger",
+        alert_when=(FLAG, "holding"),
+        stage="flags",
+    ),
     Scenario("with retire", ReleasePhase.FINALIZED, stage="retire"),
     Scenario(
         "with deploy",
@@ -111,7 +119,7 @@ SCENARIOS = (
         if kind not in {*NOT_HERE, *NEED_DEPLOYER}
     ),
 )
-"""Six, and one for each kind of stage that none of those comes to."""
+"""Seven, and one for each kind of stage that none of those comes to."""
 
 
 class Running:
@@ -123,6 +131,8 @@ class Running:
         self.id = f"{scenario.name.replace(' ', '-')}-{uuid4().hex[:8]}"
         self.versions = versions
         """Before, by service."""
+        self.names = slot.services | ({FLAG: slot.flag} if self.has_flag else {})
+        """By the name in the scenario."""
         self.histories: dict[str, list[str]] = {RELEASE: []}
         """Types of the events seen so far: of the release, and of each canary."""
         self.grown = asyncio.Condition()
@@ -140,6 +150,11 @@ class Running:
         """Whether its versions are put up by a deployer."""
         return self.scenario.stage in NEED_DEPLOYER
 
+    @property
+    def has_flag(self) -> bool:
+        """Whether it turns a feature flag on, beside which its first service is judged."""
+        return self.scenario.stage == "flags"
+
     async def begin(self) -> None:
         """Start the release, and follow it."""
         self.slot.begin_looking()
@@ -147,6 +162,9 @@ class Running:
             {"service": self.slot.services[name], "version": other(version)}
             for name, version in self.versions.items()
         ]
+        if self.has_flag:
+            self.slot.new_flag()
+            services.append({"flag": self.slot.flag, "to": "on"})
         deploy = DeployRequested.model_validate({"release": self.id, "services": services})
         plan = self._planned(deploy)
         if self.scenario.bad is not None:
@@ -164,7 +182,7 @@ class Running:
     def _planned(self, deploy: DeployRequested) -> ReleasePlan:
         """What is released; with the stage that the scenario asks for."""
         plan, stage = plan_release(self._catalog(), deploy), self.scenario.stage
-        if stage is None:
+        if stage is None or self.has_flag:
             return plan
         if stage in NEED_DEPLOYER:
             return plan.model_copy(
@@ -217,7 +235,19 @@ class Running:
                 names["payments"]: {"strategy": "payments", "depends_on": [names["ledger"]]},
             },
         }
-        return make_catalog(document)
+        return make_catalog(self._with_flag(document) if self.has_flag else document)
+
+    def _with_flag(self, document: dict[str, Any]) -> dict[str, Any]:
+        flag, bake = self.slot.flag, self.scenario.bakes[0]
+        dark = {"weight": 50, "bake": bake, "flags": {flag: "off"}}
+        document["strategies"]["ledger"]["steps"] = [dark]
+        document["strategies"][FLAG] = {"steps": [50], "bake": bake}
+        document["services"][flag] = {
+            "strategy": FLAG,
+            "depends_on": [self.slot.services["payments"]],
+            "router": {"kind": "flagd", "file": str(self.slot.flags)},
+        }
+        return document
 
     def _follow(self, history: str, workflow: str, run: str | None) -> None:
         if history not in self._followed:
@@ -252,7 +282,7 @@ class Running:
 
     def _short(self, workflow: str) -> str:
         service = workflow.removeprefix("canary/")
-        return next(name for name, full in self.slot.services.items() if full == service)
+        return next(name for name, full in self.names.items() if full == service)
 
     async def _heard(self, event: HistoryEvent) -> None:
         """A canary has told its release where it is."""
@@ -272,7 +302,7 @@ class Running:
         if self._alerted or alert_on is None:
             return
         service, phase = self.scenario.alert_when
-        if (report.service, report.phase) != (self.slot.services[service], phase):
+        if (report.service, report.phase) != (self.names[service], phase):
             return
         self._alerted = True
         alert = Alert(

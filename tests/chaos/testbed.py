@@ -35,6 +35,8 @@ from tests.contract.routers.wire import Caller, Instances
 ROOT = Path(__file__).parents[2]
 SERVICES = ("ledger", "payments")
 VERSIONS = ("a", "b")
+FLAG = "flag"
+"""A feature flag that some releases turn on, as scenarios call it."""
 SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 _LOOK_S = 0.02
 _QUERY = re.compile(r'harm\{service="([^"]+)",version="([^"]+)"\}')
@@ -239,7 +241,7 @@ class Testbed:
 
 
 class Slot:
-    """A namespace, two services and one worker."""
+    """A namespace, two services, a feature flag and one worker."""
 
     def __init__(self, testbed: Testbed, name: str, client: Client) -> None:
         self.testbed = testbed
@@ -248,6 +250,8 @@ class Slot:
         self.folder = testbed.folder / name
         self.folder.mkdir()
         self.services = {service: f"{service}-{name}" for service in SERVICES}
+        self.flag = f"{FLAG}-{name}"
+        self.flags = self.folder / "flags.json"
         self.order = self.folder / "order.json"
         self.calls = self.folder / "calls.txt"
         self.worker = 0
@@ -276,6 +280,11 @@ class Slot:
             "ports": self.testbed.ports,
         }
         self.worker = await self.testbed.fork(order)
+
+    def new_flag(self) -> None:
+        """Have a flag that is off for everybody, and that no release has had."""
+        flag = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "off"}
+        self.flags.write_text(json.dumps({"flags": {self.flag: flag}}))
 
     async def pools(self) -> None:
         """Give each version its pool again: what a pipeline would have put up for the next run."""
