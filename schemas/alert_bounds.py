@@ -97,8 +97,11 @@ _Name = Annotated[str, AfterValidator(partial(cut_whole, most=NAME_MOST))]
 Fingerprint = Annotated[_Name, Field(min_length=1)]
 Labels = Annotated[dict[str, str], AfterValidator(_cut_labels)]
 Annotations = Annotated[dict[str, str], AfterValidator(_cut_annotations)]
+# Hidden before it is cut: the word for what is hidden may be longer.
 GeneratorUrl = Annotated[
-    str, AfterValidator(partial(cut_whole, most=TEXT_MOST)), AfterValidator(hide_user)
+    str, AfterValidator(hide_user), AfterValidator(partial(cut_whole, most=TEXT_MOST))
 ]
-ExternalUrl = Annotated[_Name, AfterValidator(hide_user)]
+ExternalUrl = Annotated[
+    str, AfterValidator(hide_user), AfterValidator(partial(cut_whole, most=NAME_MOST))
+]
 """Repeated in the record of each alert of a notification, and so the shortest."""

@@ -22,11 +22,17 @@ TEXT_MOST: Final = 2000
 """Longest text from outside (a summary, a reason, an error), in characters."""
 
 _DIGEST: Final = 16
-# Up to the last @ before the path: a password may have one, too.
-_USER: Final = re.compile(r"//[^/\s'\"]*@")
+# Up to the last @ before the path: a password may have one, too. Or, behind a user and what is no
+# port, up to the first: few people escape what a password has of an address's own signs.
+_USER: Final = re.compile(r"//(?:[^/\s'\"]*|[^/\s@:\[]+:(?!\d+(?:[/?#'\",)\]]|$))[^\s@]{0,200})@")
+_QUERY: Final = re.compile(r"(?<=[?&;#])([\w-]{1,40})=([^&;#\s'\"]+)")
 # Controls, formats (bidirectional overrides among them), halves of surrogate pairs, and the two
 # separators that some readers take for the end of a line.
 _ACTING: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+# Letters and signs that nobody sees, and selectors that no font knows: text hides in them.
+_UNSEEN: Final = frozenset(map(chr, (0x115F, 0x1160, 0x2800, 0x3164, 0xFFA0))) | frozenset(
+    map(chr, range(0xE0100, 0xE01F0))
+)
 _KEPT_FORMATS: Final = {"\u200d"}  # the joiner within emoji and some scripts, which acts on nothing
 
 _SECRET: Final = re.compile(
@@ -78,8 +84,14 @@ def visible(text: str, *, lines: bool = False) -> str:
 
 
 def hide_user(text: str) -> str:
-    """The text with user and password of every address in it hidden."""
-    return _USER.sub("//(hidden)@", text) if "@" in text else text
+    """The text with user, password, and secrets of the query of every address in it hidden."""
+    if "@" in text:
+        text = _USER.sub("//(hidden)@", text)
+    return _QUERY.sub(_unless_secret, text) if "=" in text else text
+
+
+def _unless_secret(pair: re.Match[str]) -> str:
+    return f"{pair[1]}=(hidden)" if is_secret(pair[1]) else pair[0]
 
 
 def is_secret(name: str) -> bool:
@@ -124,6 +136,6 @@ def in_json(text: str) -> str:
 def _spelt(character: str, *, lines: bool) -> str:
     if character in _KEPT_FORMATS or (lines and character in "\n\t"):
         return character
-    if unicodedata.category(character) not in _ACTING:
+    if unicodedata.category(character) not in _ACTING and character not in _UNSEEN:
         return character
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -80,6 +80,14 @@ def test_labels_that_decide_are_left_out_last() -> None:
     assert labels["…"].startswith("4938 more of 5001, sha256 of all ")
 
 
+def test_an_address_whose_user_is_hidden_is_within_its_bound_as_well() -> None:
+    long = "https://u@h/" + "x" * 5000
+    alert = _alert(generatorURL=long[:2000])
+    alert = Alert.model_validate(alert.model_dump() | {"external_url": long[:200]})
+    assert (len(alert.generator_url), len(alert.external_url)) == (2000, 200)
+    assert Alert.model_validate(alert.model_dump()) == alert
+
+
 def test_the_record_of_an_alert_does_not_repeat_what_the_notification_shares() -> None:
     """9,000 alerts in 1 MB, beside 60 kB each of shared fields, made 540 MB of records."""
     shared = dict.fromkeys(("externalURL", "groupKey", "receiver"), "s" * 60000)
