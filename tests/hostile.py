@@ -24,7 +24,7 @@ from typing import (
     get_type_hints,
 )
 
-from pydantic import AwareDatetime, BaseModel, JsonValue
+from pydantic import AwareDatetime, BaseModel, JsonValue, RootModel
 
 AT = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 FORGED = "FORGED 12:00:00 all is well"
@@ -68,6 +68,8 @@ def every(kind: type[_M], text: str, /, **over: Any) -> _M:
         over: fields that are to have another value.
     """
     hints = get_type_hints(kind, include_extras=True)
+    if issubclass(kind, RootModel):  # whose own hint is that of every other of them
+        hints["root"] = kind.model_fields["root"].annotation
     names = kind.model_fields if issubclass(kind, BaseModel) else _names(kind)
     values = {name: over[name] if name in over else _value(hints[name], text) for name in names}
     if issubclass(kind, BaseModel):
