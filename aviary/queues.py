@@ -22,6 +22,7 @@ from workflows.guard import GuardInterceptor
 from workflows.hook import HookWorkflow
 from workflows.release import ReleaseWorkflow
 from workflows.retire import RetireWorkflow
+from workflows.stale import StaleWorkflow
 from workflows.watch import WatchWorkflow
 
 Activity = Callable[..., Any]
@@ -47,6 +48,7 @@ WORKFLOWS: Sequence[type] = (
     ContractWorkflow,
     RetireWorkflow,
     WatchWorkflow,
+    StaleWorkflow,
 )
 STICKY_TIMEOUT = timedelta(seconds=1)
 """A killed worker's cached runs move on after this (the SDK's default is 10 s)."""

@@ -33,6 +33,7 @@ from schemas.audience_spec import (
 from schemas.base import (
     Model,
     ServiceName,
+    SomeDuration,
 )
 from schemas.capabilities import Capabilities
 from schemas.catalog_check import (
@@ -79,6 +80,10 @@ class ServiceSpec(Model):
     lane: bool = Field(
         default=True,
         description="Whether it is part of its releases' lanes, where the catalog has `lanes`.",
+    )
+    stale_after: SomeDuration | None = Field(
+        default=None,
+        description="Of a feature flag: how long it is fully on until somebody is told, once.",
     )
     needs: Needs = Field(
         default_factory=dict,
@@ -160,6 +165,8 @@ class ResolvedService(Model):
     """Of the metrics of its router's kind."""
     lane: LaneSpec | None = None
     """None: it is in no lane."""
+    stale_after: SomeDuration | None = None
+    """Of a flag; None: nobody is told how long it is on."""
 
 
 def _no_bool(value: Any) -> Any:
@@ -372,4 +379,5 @@ class Catalog(Model):
             audiences=self.audiences_of(found),
             pack=facts.pack,
             lane=self.lane(spec),
+            stale_after=spec.stale_after,
         )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from schemas.audience_spec import EVERYBODY, MOST_NAMED, AudienceError
+from schemas.base import format_duration
 from schemas.capabilities import Capabilities
 from schemas.capability_check import check_able, check_lane, unseen
 from schemas.catalog import Catalog, ServiceSpec
@@ -189,8 +190,12 @@ def _side_by_side(catalog: Catalog) -> Iterator[Finding]:
 
 
 def _unfit_flags(catalog: Catalog) -> Iterator[Finding]:
-    """Give the flags of steps that are none, or not of the service that has the strategy."""
+    """Give the flags of steps that are none, or not of the service, and what only flags have."""
     for name, spec in catalog.services.items():
+        facts = catalog.facts(spec)
+        if spec.stale_after is not None and facts is not None and not facts.capabilities.flags:
+            at, value = ("services", name, "stale_after"), format_duration(spec.stale_after)
+            yield Finding(at, value, f"none: {name} is no feature flag")
         strategy = spec.strategy or catalog.defaults.strategy
         if (found := catalog.strategies.get(strategy)) is not None:
             yield from check_flags(catalog, name, found, ("strategies", strategy))

@@ -66,6 +66,8 @@ class NoticeKind(StrEnum):
     FINISHED = "finished"
     DRIFT = "drift"
     """A canary with traffic, or a version, that nobody looked after; it is being taken back."""
+    STALE = "stale"
+    """A feature flag has been fully on for longer than its catalog says."""
 
     @property
     def ends(self) -> bool:

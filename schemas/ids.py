@@ -13,6 +13,7 @@ HOOK_WORKFLOW: Final = "aviary.hook"
 CONTRACT_WORKFLOW: Final = "aviary.contract"
 RETIRE_WORKFLOW: Final = "aviary.retire"
 WATCH_WORKFLOW: Final = "aviary.watch"
+STALE_WORKFLOW: Final = "aviary.stale"
 
 STOPPED_SHORT: Final = "JudgeStoppedShort"
 """Type of a judge's failure whose first detail is what it has seen, as that of a heartbeat is."""
@@ -36,6 +37,8 @@ SIGNAL_BEGIN: Final = "begin"
 """To a canary that was begun ahead of its turn, from its release: its turn has come."""
 SIGNAL_RETIRE: Final = "retire"
 """To a retirement that waits already: a newer order, `schemas.retiring.RetireInput`."""
+SIGNAL_STALE: Final = "stale"
+"""To a wait until a flag is stale: what it is now, `schemas.stale_flag.StaleInput`."""
 SIGNAL_WATCH: Final = "watch"
 """To a watch that goes on: a newer version to watch, `schemas.watching.WatchInput`."""
 SIGNAL_ORDER_ROLLBACK: Final = "order_rollback"
@@ -89,7 +92,17 @@ NO_CELL: Final = Cell()
 CELL_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 DRIFT: Final = "aviary-drift"
 """Id of the schedule of drift checks, and the beginning of their ids."""
-KINDS: Final = ("release", "canary", "admission", "hook", "contract", "retire", "watch", DRIFT)
+KINDS: Final = (
+    "release",
+    "canary",
+    "admission",
+    "hook",
+    "contract",
+    "retire",
+    "watch",
+    "stale",
+    DRIFT,
+)
 """What may follow a cell in an id; none of them is a cell's name."""
 _IN_A_CELL: Final = re.compile(rf"([a-z0-9-]+)/(?:(?:{'|'.join(KINDS[:-1])})/|{DRIFT})")
 
@@ -128,6 +141,11 @@ def retire_workflow_id(service: str, version: str, cell: Cell = NO_CELL) -> str:
 def watch_workflow_id(service: str, cell: Cell = NO_CELL) -> str:
     """The workflow id of what watches a service's stable version: the address of late alerts."""
     return f"{cell}watch/{service}"
+
+
+def stale_workflow_id(flag: str, cell: Cell = NO_CELL) -> str:
+    """The workflow id of what waits until a feature flag has been fully on for too long."""
+    return f"{cell}stale/{flag}"
 
 
 def admission_workflow_id(prefix: str, cell: Cell = NO_CELL) -> str:

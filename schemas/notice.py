@@ -40,6 +40,7 @@ SEVERITIES: Final[Mapping[NoticeKind, Severity]] = MappingProxyType(
         NoticeKind.STUCK: Severity.FAILURE,
         NoticeKind.FINISHED: Severity.SUCCESS,
         NoticeKind.DRIFT: Severity.WARNING,
+        NoticeKind.STALE: Severity.INFO,
     }
 )
 """The severity of each kind."""
@@ -53,6 +54,7 @@ _WORDS: Final[Mapping[NoticeKind, str]] = MappingProxyType(
         NoticeKind.STUCK: "is stuck",
         NoticeKind.FINISHED: "finished",
         NoticeKind.DRIFT: "was left behind",
+        NoticeKind.STALE: "is stale",
     }
 )
 

@@ -304,6 +304,15 @@ class WatchStage(_Stage):
     )
 
 
+class StaleStage(_Stage):
+    """Have somebody told once everybody has had the flag's variant for so long."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"kind": "stale", "after": "30d"}]})
+
+    kind: Literal["stale"] = "stale"
+    after: SomeDuration
+
+
 Stage = Annotated[
     DeployStage
     | PreflightStage
@@ -320,7 +329,8 @@ Stage = Annotated[
     | HoldStage
     | PromoteStage
     | RetireStage
-    | WatchStage,
+    | WatchStage
+    | StaleStage,
     Field(discriminator="kind"),
 ]
 """One thing that a canary does; `kind` says which."""
@@ -342,6 +352,7 @@ KINDS: Final[dict[str, type[_Stage]]] = {
     "promote": PromoteStage,
     "retire": RetireStage,
     "watch": WatchStage,
+    "stale": StaleStage,
 }
 """Every kind, in the order in which a canary comes to it."""
 
@@ -356,6 +367,7 @@ def stages_of(  # noqa: PLR0913 - what a plan is made of
     whom: Whom = Whom(),  # noqa: B008 - frozen
     flags: Mapping[str, RouterSpec] = MappingProxyType({}),
     revert_within: timedelta = timedelta(0),
+    stale_after: timedelta | None = None,
 ) -> tuple[Stage, ...]:
     """The stages of a strategy: what a canary with it does, when nothing goes wrong.
 
@@ -368,6 +380,7 @@ def stages_of(  # noqa: PLR0913 - what a plan is made of
         whom: the audiences that the strategy names.
         flags: the router of each feature flag that its steps name.
         revert_within: how long after its end an alert takes the release back, at least.
+        stale_after: how long a flag is fully on until somebody is told; None: nobody is.
     """
     watched = strategy.watch or revert_within
     regrow = strategy.regrow_within if strategy.shrink_stable and deploys else None
@@ -383,6 +396,7 @@ def stages_of(  # noqa: PLR0913 - what a plan is made of
         PromoteStage(),
         *((RetireStage(),) if deploys else ()),
         *((WatchStage(lasts=strategy.watch, alerts=revert_within),) if watched else ()),
+        *((StaleStage(after=stale_after),) if stale_after is not None else ()),
     )
 
 

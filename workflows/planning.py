@@ -292,6 +292,7 @@ def _service_plan(
             whom=Whom(resolved.audiences, unlike(resolved)),
             flags=_flag_routers(catalog, resolved.strategy),
             revert_within=resolved.alerts.revert_within,
+            stale_after=resolved.stale_after,
         ),
         judge=resolved.judge,
         metrics=metrics or (),

@@ -6,22 +6,27 @@ while its flag is off.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import Client
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
 from adapters.ports import Routing
 from adapters.routers.flagd import FLAGD
 from adapters.routers.flagd.router import FlagdRouter
-from schemas.ids import SIGNAL_APPROVE, SIGNAL_ROLLBACK, SIGNAL_SKIP
+from schemas.event_kinds import NoticeKind
+from schemas.ids import SIGNAL_APPROVE, SIGNAL_ROLLBACK, SIGNAL_SKIP, stale_workflow_id
 from schemas.release import CanaryPhase, CauseKind, Command, ReleasePhase
 from schemas.route import Confirmation, Route
+from schemas.stale_flag import StaleEnded
 from tests.workflows.kit import Release, World, eventually
+from tests.workflows.kit.world import PATIENCE_S
 
 SLOWLY = {"steps": [10, 25], "bake": "1m", "soak": "10m"}
 ANN = Command(by="ann")
@@ -239,3 +244,72 @@ async def _at(release: Release, phase: CanaryPhase, weight: float) -> bool:
 async def _queued(release: Release) -> bool:
     status = await release.status()
     return status.phase is ReleasePhase.QUEUED and "flag" in status.waits_for
+
+
+async def turned(world: World, file: Path, variant: str, stale_after: str) -> None:
+    """A release of the flag alone, to its end."""
+    flag = world.service("flag")
+    router = {"kind": "flagd", "file": str(file), "flag": "new-checkout"}
+    release = await world.release(
+        {"flag": []},
+        strategy={"steps": [50], "bake": "0s"},
+        versions={"flag": variant},
+        services={flag: {"router": router, "stale_after": stale_after}},
+    )
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+
+
+async def stale_end(world: World) -> StaleEnded:
+    handle = world.client.get_workflow_handle(
+        stale_workflow_id(world.service("flag")), result_type=StaleEnded
+    )
+    return await asyncio.wait_for(handle.result(), PATIENCE_S)
+
+
+def told_of(world: World) -> list[str]:
+    return [one.text for one in world.notifier.notices if one.kind is NoticeKind.STALE]
+
+
+async def test_a_flag_that_stays_on_is_told_once_also_by_workers_that_came_later(
+    server: WorkflowEnvironment, file: Path
+) -> None:
+    world = FlagWorld(server.client, file)
+    async with world.working():
+        await turned(world, file, "on", "3s")
+    assert told_of(world) == [], "no worker is there"
+    async with world.working():
+        ended = await stale_end(world)
+        assert ended.told
+        (text,) = told_of(world)
+        assert f"flag {world.service('flag')} is on for everybody since " in text
+        await turned(world, file, "on", "1ms")
+        assert len(told_of(world)) == 1, "nothing has changed since"
+
+
+@pytest.mark.usefixtures("flag")
+async def test_a_flag_that_is_turned_off_again_is_not_told(world: World, file: Path) -> None:
+    await turned(world, file, "on", "1h")
+    await turned(world, file, "off", "1h")
+    assert await stale_end(world) == StaleEnded(told=False, text=f"{world.service('flag')} is off")
+    assert told_of(world) == []
+
+
+@pytest.mark.usefixtures("flag")
+async def test_a_flag_that_somebody_else_turned_off_is_told_once_it_is_on_again(
+    world: World, file: Path
+) -> None:
+    await turned(world, file, "on", "2s")
+    on = file.read_text()
+    turn(file, "off")
+    handle = world.client.get_workflow_handle(stale_workflow_id(world.service("flag")))
+    await eventually(lambda: _looked(handle))
+    assert told_of(world) == []
+    file.write_text(on)
+    assert (await stale_end(world)).told
+    assert len(told_of(world)) == 1
+
+
+async def _looked(handle: WorkflowHandle[Any, Any]) -> bool:
+    """Whether the flag was looked at, and is waited for again."""
+    kinds = [one.event_type async for one in handle.fetch_history_events()]
+    return kinds.count(EventType.EVENT_TYPE_TIMER_STARTED) > 1

@@ -26,6 +26,7 @@ from workflows.stages import (
     ramp,
     retire,
     shift,
+    stale,
     watch,
 )
 from workflows.stages.context import StageKind
@@ -47,5 +48,6 @@ STAGES: Final[Mapping[str, StageKind]] = {
     "promote": promote.KIND,
     "retire": retire.KIND,
     "watch": watch.KIND,
+    "stale": stale.KIND,
 }
 """Every kind of `schemas.stages.KINDS`, and how it is done."""

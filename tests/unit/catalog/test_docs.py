@@ -43,4 +43,5 @@ def test_defaults_know_what_services_know() -> None:
         "mirror",
         "needs",
         "side_by_side",
+        "stale_after",
     }

@@ -146,3 +146,12 @@ def test_a_deploy_event_s_strategy_is_held_against_each_service() -> None:
         plan(text(), "ledger", strategy="dark")
     with pytest.raises(PlanError, match=r"services\.new-checkout: got strategy 'dark', expected "):
         plan(text(), "checkout", "new-checkout", strategy="dark")
+
+
+def test_only_a_flag_becomes_stale() -> None:
+    found = plan(
+        text().replace("depends_on: [cart]", "stale_after: 30d, depends_on: [cart]"), "new-checkout"
+    )
+    assert [one.kind for one in found.services["new-checkout"].stages][-1] == "stale"
+    with pytest.raises(CatalogError, match="stale_after: got '720h', expected none: ledger is no"):
+        parse(text(ledger="stale_after: 30d"))

@@ -14,6 +14,7 @@ from schemas.notice import SEVERITIES, Notice, NoticeRule, Severity, channels_fo
 
 AT = datetime(2026, 1, 1, 10, tzinfo=UTC)
 SHOP = ("ledger", "checkout")
+MERELY_TOLD = {NoticeKind.STARTED, NoticeKind.STALE}
 
 
 def notice(kind: NoticeKind = NoticeKind.STARTED, service: str | None = None) -> Notice:
@@ -28,6 +29,7 @@ def rule(**fields: object) -> NoticeRule:
     ("kind", "severity"),
     [
         (NoticeKind.STARTED, Severity.INFO),
+        (NoticeKind.STALE, Severity.INFO),
         (NoticeKind.FINISHED, Severity.SUCCESS),
         (NoticeKind.WAITING, Severity.WARNING),
         (NoticeKind.ROLLING_BACK, Severity.WARNING),
@@ -45,8 +47,8 @@ def test_a_kind_has_its_severity(kind: NoticeKind, severity: Severity) -> None:
     ("at_least", "told"),
     [
         (Severity.INFO, set(NoticeKind)),
-        (Severity.SUCCESS, set(NoticeKind) - {NoticeKind.STARTED}),
-        (Severity.WARNING, set(NoticeKind) - {NoticeKind.STARTED, NoticeKind.FINISHED}),
+        (Severity.SUCCESS, set(NoticeKind) - MERELY_TOLD),
+        (Severity.WARNING, set(NoticeKind) - MERELY_TOLD - {NoticeKind.FINISHED}),
         (Severity.FAILURE, {NoticeKind.ROLLED_BACK, NoticeKind.STUCK}),
     ],
 )
