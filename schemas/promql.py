@@ -182,6 +182,19 @@ def _joined(node: Any) -> Any | None:
     return node.rhs if card == promql_parser.VectorMatchCardinality.OneToMany else None
 
 
+def _offsets(node: Any) -> frozenset[Any]:
+    """Of all selectors in what keeps counters raw."""
+    name = type(node).__name__
+    if name == "VectorSelector":
+        return frozenset({node.offset})
+    if name == "MatrixSelector":
+        return _offsets(node.vector_selector)
+    if name == "BinaryExpr":
+        return _offsets(node.lhs) | _offsets(node.rhs)
+    inner = node.expr if name == "ParenExpr" else node.args[0] if name == "Call" else None
+    return frozenset() if inner is None else _offsets(inner)
+
+
 def _not_raw_sides(node: Any) -> str | None:
     """Counters of the same instances may be added, taken apart and put beside each other."""
     operator = str(node.op)
@@ -193,4 +206,7 @@ def _not_raw_sides(node: Any) -> str | None:
         return f"operator {operator}"
     if _kind(node.lhs) != "vector" or _kind(node.rhs) != "vector":
         return f"operator {operator} with a number"
-    return _not_raw(node.lhs) or _not_raw(node.rhs)
+    found = _not_raw(node.lhs) or _not_raw(node.rhs)
+    if found is None and operator == "-" and _offsets(node.lhs) != _offsets(node.rhs):
+        return "a difference of two times"
+    return found

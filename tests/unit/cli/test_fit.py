@@ -73,6 +73,8 @@ WRONG = [
     (own("rate(x[5m] anchored)"), "for what is newer than Prometheus 2.45"),
     (own("increase(x[5m] smoothed)"), "for what is newer than Prometheus 2.45"),
     (own("sum(rate(x[5m]))"), "expected raw series, got sum()"),
+    (own("x - x offset 5m"), "expected raw series, got a difference of two times"),
+    (own("x - last_over_time(x[1m] offset 5m)"), "raw series, got a difference of two times"),
     (own("sum by (pod) (x)", "histogram"), "expected raw series, got sum()"),
     (
         own("histogram_quantile(0.9, x)", "histogram"),
