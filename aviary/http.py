@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from starlette.requests import ClientDisconnect
 
 from adapters.errors import Retryable
+from aviary.handshakes import over_tls
 from aviary.http_limits import BACKLOG, Limits, limited, open_files
 from schemas.files import mark_of
 
@@ -179,9 +180,10 @@ async def serve(  # noqa: PLR0913 - its parts
         OSError: a file of `tls` is not what it should be.
     """
     host, port = taken.getsockname()[:2]
+    protocol = limited((limits or Limits()).within(open_files()))
     config = uvicorn.Config(
         app,
-        http=limited((limits or Limits()).within(open_files())),
+        http=protocol,
         ws="none",
         backlog=BACKLOG,
         log_config=None,
@@ -195,12 +197,16 @@ async def serve(  # noqa: PLR0913 - its parts
     except OSError:
         taken.close()
         raise
+    context = config.ssl
+    if context is not None:
+        made: Any = over_tls(protocol, context)
+        config.http_protocol_class, config.ssl = made, None
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[taken]), name=f"http-{name}")
     stopping = asyncio.create_task(stop.wait(), name=f"stop-{name}")
     renewing = (
-        asyncio.create_task(_renewed(tls, config.ssl), name=f"tls-{name}")
-        if tls is not None and config.ssl is not None
+        asyncio.create_task(_renewed(tls, context), name=f"tls-{name}")
+        if tls is not None and context is not None
         else None
     )
     _log.info("listening", server=name, host=host, port=port, tls=tls is not None)

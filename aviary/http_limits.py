@@ -39,7 +39,8 @@ class Limits:
     """Connections at the same time, at least 1; beyond, the one that has been sending its head for
     longest is closed, or the newest where all others are being answered."""
     head_s: float = 10.0
-    """Seconds from the first chance to send a request line to the end of its headers."""
+    """Seconds from the first chance to send a request line to the end of its headers; before that,
+    seconds for a TLS handshake."""
     body_s: float = 30.0
     """Seconds for the body after that."""
     answer_s: float = 60.0
@@ -66,6 +67,7 @@ def open_files() -> int:
 class Closed(StrEnum):
     """Why the server closed a connection by itself."""
 
+    HANDSHAKE = "its TLS handshake took too long"
     HEAD = "its head took too long"
     BODY = "its body took too long"
     ANSWER = "its answer was not taken in time"
@@ -105,9 +107,12 @@ class LimitedProtocol(HttpToolsProtocol):
     """Heads and bodies that were complete so far."""
     _head_bytes = 0
     silent_since = 0.0
+    handshaken: Callable[[], None] = staticmethod(lambda: None)
+    """Called once there is a connection to read from: where it speaks TLS, after the handshake."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, and begin to wait for its first head."""
+        self.handshaken()
         super().connection_made(transport)
         self.silent_since = self.loop.time()
         if len(self.connections) > self.limits.connections:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import trustme
 from fastapi import Request
 
-from aviary.http import add_health, listen, make_app, serve
+from aviary.http import ServerTls, add_health, listen, make_app, serve
 from aviary.http_limits import ENOUGH_FILES, SPARE_FILES, Closed, Limits, Tally, open_files
 from aviary.telemetry.registry import new_registry
 
@@ -24,7 +28,7 @@ Connect = Callable[..., Awaitable[Wire]]
 
 
 @asynccontextmanager
-async def server(limits: Limits) -> AsyncIterator[Connect]:
+async def server(limits: Limits, tls: ServerTls | None = None) -> AsyncIterator[Connect]:
     """Connects to a server with these limits, and sends what it is given."""
 
     async def ready() -> None:
@@ -44,11 +48,11 @@ async def server(limits: Limits) -> AsyncIterator[Connect]:
     taken = listen("127.0.0.1", 0)
     port = taken.getsockname()[1]
     stop = asyncio.Event()
-    serving = asyncio.create_task(serve(app, taken, stop, name="test", limits=limits))
+    serving = asyncio.create_task(serve(app, taken, stop, name="test", limits=limits, tls=tls))
     wires: list[Wire] = []
 
-    async def connect(sent: bytes = b"") -> Wire:
-        wire = await asyncio.open_connection("127.0.0.1", port)
+    async def connect(sent: bytes = b"", trusting: ssl.SSLContext | None = None) -> Wire:
+        wire = await asyncio.open_connection("127.0.0.1", port, ssl=trusting)
         wires.append(wire)
         wire[1].write(sent)
         await wire[1].drain()
@@ -175,6 +179,42 @@ async def test_many_silent_connections_leave_the_process_its_files() -> None:
         wires = [await connect(b"G") for _ in range(most * 5)]
         assert await status(await connect(GET)) == 200
         assert sum([not reader.at_eof() for reader, _ in wires]) <= most
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> tuple[ServerTls, ssl.SSLContext]:
+    """What a server shows, and what its callers trust."""
+    authority = trustme.CA()
+    made = authority.issue_cert("127.0.0.1")
+    made.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return ServerTls(tmp_path / "server.pem"), context
+
+
+@pytest.mark.parametrize("begun", [b"", b"\x16\x03\x01\x02\x00\x01\x00"], ids=["none", "a part"])
+async def test_a_handshake_that_does_not_end_is_closed(
+    tls: tuple[ServerTls, ssl.SSLContext], begun: bytes
+) -> None:
+    shown, trusting = tls
+    async with server(replace(CALM, head_s=0.5), shown) as connect:
+        assert await closed(await connect(begun)) == b""
+    async with server(replace(CALM, head_s=5.0), shown) as connect:
+        asked = await connect(GET, trusting)
+        assert await status(asked) == 200
+
+
+async def test_many_who_begin_no_handshake_leave_the_process_its_files(
+    tls: tuple[ServerTls, ssl.SSLContext],
+) -> None:
+    shown, trusting = tls
+    most = CALM.connections
+    async with server(CALM, shown) as connect:
+        silent = [await connect() for _ in range(most * 5)]
+        assert await closed(silent[0]) == b""
+        assert await status(await connect(GET, trusting)) == 200
+        assert sum([not reader.at_eof() for reader, _ in silent]) <= most
+        assert [await status(await connect(GET, trusting)) for _ in range(3)] == [200, 200, 200]
 
 
 def test_connections_fit_the_files_that_a_process_may_have() -> None:
