@@ -99,7 +99,7 @@ class Acceptor:
             Outcome.DEAD_LETTER if n in hopeless else next(left) for n in range(len(records))
         ]
         for record, outcome in zip(records, outcomes, strict=True):
-            self._metrics.done(record.topic, outcome, self._clock() - record.timestamp / 1000)
+            self._metrics.done(record.topic, outcome, self._age(record))
         return outcomes
 
     async def give_up(self, record: Any, error: Exception) -> None:
@@ -110,9 +110,11 @@ class Acceptor:
         """
         text = f"given up because of a fault: {type(error).__name__}: {error}"
         await self._dead_letters.keep([(record, Rejected(RejectReason.FAULT, text))])
-        self._metrics.done(
-            record.topic, Outcome.DEAD_LETTER, self._clock() - record.timestamp / 1000
-        )
+        self._metrics.done(record.topic, Outcome.DEAD_LETTER, self._age(record))
+
+    def _age(self, record: Any) -> float:
+        """Seconds since its timestamp; 0 where it has none."""
+        return self._clock() - record.timestamp / 1000 if record.timestamp >= 0 else 0.0
 
     def close(self) -> None:
         """Begin nothing more."""

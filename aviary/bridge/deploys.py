@@ -23,6 +23,8 @@ _FEW: Final = 20
 _SMALL: Final = 300
 """Services of a release, and of the catalog, that are planned without a thread: in a millisecond,
 or a few where a name is wrong and the nearest is looked for."""
+_NO_TIMESTAMP: Final = -1
+"""What Kafka keeps of a record whose producer gave it no time."""
 _SHORT: Final = 16 * 1024
 """Bytes of an event that is read without a thread: in a few milliseconds."""
 
@@ -71,7 +73,7 @@ class Deploys:
             Rejected: it can never be acted upon.
         """
         event, digest = await self._read(record)
-        at = _time(event, record)
+        at = _time(event, record, self._clock())
         if self._is_stale(at):
             now = self._clock()
             await self._publisher.publish([stale_deploy(event, at, now, self._max_age_s)])
@@ -104,14 +106,16 @@ def _event(record: Any) -> tuple[DeployEvent, str]:
     return event, event.deploy.digest()
 
 
-def _time(event: DeployEvent, record: Any) -> datetime:
-    """When the event says that it was, or else when Kafka got it.
+def _time(event: DeployEvent, record: Any, now: float) -> datetime:
+    """When the event says that it was, or else when Kafka got it; now, where neither is known.
 
     Raises:
         Rejected: neither is a time.
     """
     if event.time is not None:
         return event.time
+    if record.timestamp == _NO_TIMESTAMP:
+        return datetime.fromtimestamp(now, UTC)
     try:
         return datetime.fromtimestamp(record.timestamp / 1000, UTC)
     except (ValueError, OverflowError, OSError) as error:

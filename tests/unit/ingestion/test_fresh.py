@@ -111,3 +111,9 @@ async def test_a_stale_event_is_recorded_once(setup: Setup) -> None:
 async def test_without_a_time_the_records_own_counts(setup: Setup) -> None:
     setup.now = 1_000 + 86_401
     assert await setup.accept(Record(deploy_value(), timestamp=1_000_000)) is Outcome.STALE
+
+
+async def test_an_event_whose_producer_told_no_time_at_all_is_new(setup: Setup) -> None:
+    """Kafka keeps -1 then, which is no second of 1969."""
+    setup.now = 2e9
+    assert await setup.accept(Record(deploy_value(), timestamp=-1)) is Outcome.STARTED
