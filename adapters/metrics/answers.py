@@ -23,6 +23,7 @@ _MOST_LABELS: Final = 200
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|Inf)|NaN")
 _OTHER_TYPES: Final = frozenset({"matrix", "scalar", "string"})
 _MOST_DIGITS: Final = 400
+_WARNING_HEADERS: Final = ("m3-results-limited", "warning")
 _INFO: Final = "PromQL info:"
 _LEFT_OUT: Final = ("PromQL info: ignored ", "PromQL info: incompatible sample types")
 """Remarks that are called infos, and yet say that samples were left out of the result."""
@@ -62,7 +63,8 @@ def read_answer(
     if len(rows) > MOST_SERIES:
         text = f"{address}: the answer has {len(rows):,} series, more than {MOST_SERIES:,}"
         raise Unanswered(text, Fault.TOO_LARGE)
-    return Answer((_series(row, address) for row in rows), warned_of(document))
+    warned = warned_of(document) or _limited(headers)
+    return Answer((_series(row, address) for row in rows), warned)
 
 
 def _document(headers: Mapping[str, str], body: bytes, address: str) -> dict[str, Any]:
@@ -153,6 +155,12 @@ def warned_of(document: Mapping[str, Any]) -> str:
         warned.append(str(document["error"]))
     more = f" (and {len(warned) - 1} more)" if len(warned) > 1 else ""
     return shown(warned[0]) + more if warned else ""
+
+
+def _limited(headers: Mapping[str, str]) -> str:
+    """What the head of an answer warns of: M3 names limits there, and a cache that it is old."""
+    found = next((name for name in _WARNING_HEADERS if headers.get(name)), None)
+    return "" if found is None else shown(f"{found}: {headers[found]}")
 
 
 def _remarks(found: Any) -> Iterator[str]:

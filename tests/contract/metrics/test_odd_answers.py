@@ -146,6 +146,21 @@ HARMLESS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize(
+    "head",
+    ["M3-Results-Limited: max_fetch_series_limit_applied", 'Warning: 110 - "Response is Stale"'],
+)
+async def test_a_warning_in_the_head_of_an_answer_counts_as_well(head: str) -> None:
+    talk = odd.answer(odd.envelope(GOOD), "200 OK", "Content-Type: application/json", head)
+    with odd.server(talk) as address:
+        prometheus = PrometheusMetrics(address)
+        try:
+            told = partial_of(await prometheus.query("up", AT))
+        finally:
+            prometheus.close()
+    assert told.lower() == head.lower()
+
+
 @pytest.mark.parametrize("name", REMARKS)
 @pytest.mark.parametrize("batched", [False, True])
 async def test_an_answer_that_may_lack_something_says_so(name: str, *, batched: bool) -> None:
