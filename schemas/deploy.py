@@ -90,6 +90,10 @@ class ServiceVersion(Model):
     )
 
 
+class NamedFlag(ServiceVersion):
+    """The same, where the event called it a feature flag: the catalog's entry has to be one."""
+
+
 class FlagVariant(Model):
     """One feature flag and the variant that it shall have; the same as a service and a version."""
 
@@ -105,7 +109,7 @@ def _of_flag(value: Any) -> Any:
         flag = FlagVariant.model_validate(value)
     except ValidationError as error:
         raise ValueError(explain(error)) from None
-    return ServiceVersion(service=flag.flag, version=flag.to)
+    return NamedFlag(service=flag.flag, version=flag.to)
 
 
 ServiceOrFlag = Annotated[

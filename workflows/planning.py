@@ -15,7 +15,7 @@ from schemas.capability_check import check_able
 from schemas.catalog import Catalog, ServiceSpec
 from schemas.catalog_check import listed, nearest
 from schemas.catalog_fit import NEEDS_METRICS, NEEDS_RATIO, built_in, check_flags
-from schemas.deploy import DeployRequested, Images, ServiceVersion
+from schemas.deploy import DeployRequested, Images, NamedFlag, ServiceVersion
 from schemas.graph import components, levels
 from schemas.judging import is_acting_ratio
 from schemas.mirroring import SIDE_BY_SIDE
@@ -144,6 +144,14 @@ def _versions(catalog: Catalog, deploy: DeployRequested) -> dict[str, ServiceVer
         hint = nearest(unknown[0], catalog.services)
         text = f"services: got {_listed(unknown)}, expected services of the catalog{hint}"
         raise PlanError(PlanReason.UNKNOWN_SERVICE, text)
+    for name, item in versions.items():
+        facts = catalog.facts(catalog.services[name])
+        if isinstance(item, NamedFlag) and facts is not None and not facts.capabilities.flags:
+            text = (
+                f"services.{name}: got a flag, expected a service and its version: the router of "
+                f"{name} is no provider of feature flags"
+            )
+            raise PlanError(PlanReason.UNKNOWN_SERVICE, text)
     return versions
 
 

@@ -155,3 +155,15 @@ def test_only_a_flag_becomes_stale() -> None:
     assert [one.kind for one in found.services["new-checkout"].stages][-1] == "stale"
     with pytest.raises(CatalogError, match="stale_after: got '720h', expected none: ledger is no"):
         parse(text(ledger="stale_after: 30d"))
+
+
+def test_what_an_event_calls_a_flag_has_to_be_one() -> None:
+    flag = {"release": "r", "services": [{"flag": "new-checkout", "to": "off"}]}
+    planned = plan_release(parse(text()), DeployRequested.model_validate(flag))
+    assert planned.services["new-checkout"].version == "off"
+    service = {"release": "r", "services": [{"flag": "ledger", "to": "2"}]}
+    asked = DeployRequested.model_validate(service)
+    with pytest.raises(PlanError, match=r"services\.ledger: got a flag, expected a service"):
+        plan_release(parse(text()), asked)
+    plain = {"release": "r", "services": [{"service": "ledger", "version": "2"}]}
+    assert asked.digest() == DeployRequested.model_validate(plain).digest()
