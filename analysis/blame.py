@@ -62,6 +62,12 @@ _ALONG: Final = 0.8
 """Chance that failures follow the weight; else they begin some time after it, and stay."""
 _DELAYS: Final = ((30.0, 0.6), (240.0, 0.4))
 """Mean seconds of such a time, and how likely each is."""
+_LEAST_POINTS: Final = 3
+"""Before, after, and one more."""
+_NEAR, _NEAR_S = 24, 15.0
+_FAR, _FAR_S = 16, 90.0
+LOOK_BACK_S: Final = (_NEAR - 1) * _NEAR_S + _FAR * _FAR_S
+"""How long before now the first reading is."""
 _SHORTLY: Final = 60.0
 _LEAST_ADDED: Final = 0.01
 _MOST_SAID: Final = 12.0
@@ -128,7 +134,8 @@ class Evidence:
     preceded: float | None
     """Seconds from its last greater weight to the symptom; None: it had none before."""
     own: tuple[float, float] | None
-    """Share of its own requests that fail, and of stable's; None: unknown."""
+    """Share of its own requests that fail since the symptom began, and of stable's; None:
+    unknown."""
 
 
 @dataclass(frozen=True)
@@ -176,14 +183,10 @@ def rank(
         depends_on: the call graph: per service, the services that it calls.
     """
     points = symptom.points
-    if len(points) < 3 or sum(one.bad for one in points) <= 0:  # noqa: PLR2004 - before, after, more
+    if strength(points) < _LEAST_SYMPTOM:
         return Ranking(symptom.service, None)
-    tempered = spread(points)
-    anytime = at_each_time(points, tempered)
-    anyhow, onset = mean_of(anytime), points[anytime.index(max(anytime))].at
-    flat = constant(points)
-    if anyhow - flat / tempered < _LEAST_SYMPTOM:
-        return Ranking(symptom.service, None)
+    anytime = at_each_time(points, spread(points))
+    onset = points[anytime.index(max(anytime))].at
     related = relations(symptom.service, depends_on)
     known = [one for one in suspects if one.service in related and one.exposures]
     ways = [_ways(points, one.exposures) for one in known]
@@ -322,7 +325,7 @@ def _weigh(
         compared=compared,
         fit=fit,
         preceded=_preceded(suspect.exposures, whole.onset),
-        own=_own_rates(suspect),
+        own=_own_rates(suspect, whole.onset),
     )
     return _Weighed(follows + own, evidence)
 
@@ -394,12 +397,30 @@ def _sums(points: Sequence[Point]) -> tuple[float, float]:
     return sum(one.bad for one in points), sum(one.total for one in points)
 
 
-def _own_rates(suspect: Suspect) -> tuple[float, float] | None:
-    bad_c, n_c = _sums(suspect.canary)
-    bad_b, n_b = _sums(suspect.stable)
+def _own_rates(suspect: Suspect, onset: float) -> tuple[float, float] | None:
+    bad_c, n_c = _sums([one for one in suspect.canary if one.at > onset])
+    bad_b, n_b = _sums([one for one in suspect.stable if one.at > onset])
     return (bad_c / n_c, bad_b / n_b) if n_c > 0 and n_b > 0 else None
 
 
 def _preceded(exposures: Sequence[Exposure], onset: float) -> float | None:
     before = [at for at in _rises(exposures) if at <= onset]
     return onset - before[-1] if before else None
+
+
+def looked_at(now: float) -> list[float]:
+    """The times of the readings that a ranking is made of, in seconds since the epoch.
+
+    Close together shortly before `now`, where a symptom begins, and further apart before that.
+    """
+    near = [now - _NEAR_S * index for index in range(_NEAR)]
+    far = [near[-1] - _FAR_S * (index + 1) for index in range(_FAR)]
+    return sorted(near + far)
+
+
+def strength(points: Sequence[Point]) -> float:
+    """How clearly failures rise, in nats; of several metrics the one that shows a symptom best."""
+    if len(points) < _LEAST_POINTS or sum(one.bad for one in points) <= 0:
+        return 0.0
+    tempered = spread(points)
+    return mean_of(at_each_time(points, tempered)) - constant(points) / tempered

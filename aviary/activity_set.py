@@ -11,9 +11,11 @@ from temporalio.client import Client
 
 from activities.admission import AdmissionActivities
 from activities.announce import AnnounceActivities
+from activities.blame import BlameActivities, TemporalCanaries
 from activities.decided import DecidedActivities, went_final
 from activities.deploy import DeployActivities
 from activities.drift import DriftActivities, Known, Platforms
+from activities.failures import FailureReader
 from activities.flags import FlagActivities
 from activities.hooks import HookActivities, no_door
 from activities.lease import LeaseActivities, asks
@@ -61,6 +63,8 @@ class Outside:
     judge: Activity
     """The activity that judges a bake."""
     begin_ramp: Activity
+    failures: FailureReader | None = None
+    """Reads what failed; None: nobody is blamed by it."""
     deployers: Callable[[DeploySpec], Deployer] | None = None
     """None: versions are put up by the pipeline alone."""
     with_door: Callable[[HookEvent], HookEvent] = no_door
@@ -85,6 +89,7 @@ def activity_set(client: Client, outside: Outside) -> ActivitySet:
     platforms = Platforms(routers, deployers)
     known = Known(outside.runs, partial(went_final, client))
     admission = AdmissionActivities(client)
+    blame = BlameActivities(TemporalCanaries(client), outside.catalog, outside.failures)
     deploy = DeployActivities(routers, deployers, ReportSender(client).deliver)
     return ActivitySet(
         routers=[traffic.read, traffic.apply, standing.register],
@@ -107,6 +112,7 @@ def activity_set(client: Client, outside: Outside) -> ActivitySet:
             ReportActivities(outside.reports).write,
             DecidedActivities(client).decided,
             RevertActivities(partial(take_back, client)).revert,
+            blame.blame,
         ],
         waiting=[
             admission.wait_for_end,

@@ -13,6 +13,7 @@ import httpx
 from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 
+from activities.failures import ReadFailures
 from activities.judge import JudgeActivities
 from activities.ramp import RampActivities
 from activities.report_delivery import ReportSender
@@ -168,6 +169,7 @@ async def wire(
             runs=partial(is_running, client),
             judge=judge.judge,
             begin_ramp=RampActivities(metrics, routers, packs.resolve).begin,
+            failures=ReadFailures(metrics, routers, packs.resolve),
             with_door=with_door(settings),
             cdevents=settings.cdevents_version if settings.cdevents else None,
         )

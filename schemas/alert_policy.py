@@ -61,6 +61,12 @@ class AlertPolicy(Model):
         default=DependentsAlerts.PAUSE,
         description="For an alert on a service that depends on this one: at most this.",
     )
+    blame_within: Duration = Field(
+        default=timedelta(seconds=2),
+        le=timedelta(seconds=30),
+        description="How long an alert that would roll back waits to be told whose doing it is, "
+        "where releases of other services along the calls could be it; 0s: it never asks.",
+    )
     revert_within: Duration = Field(
         default=timedelta(0),
         exclude_if=lambda length: not length,

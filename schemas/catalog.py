@@ -238,6 +238,7 @@ class Catalog(Model):
 
     _kinds: RouterKinds | None = PrivateAttr(default=None)
     _deployers: DeployerKinds | None = PrivateAttr(default=None)
+    _called: frozenset[str] | None = PrivateAttr(default=None)
     _audiences: dict[str, NamedAudience] = PrivateAttr(default_factory=dict)
     _judges: dict[tuple[int, str], JudgeSpec] = PrivateAttr(default_factory=dict)
 
@@ -340,6 +341,14 @@ class Catalog(Model):
         if key not in self._judges:
             self._judges[key] = judge.model_copy(update={"pack": facts.pack})
         return self._judges[key]
+
+    @property
+    def called(self) -> frozenset[str]:
+        """The services that another one depends on."""
+        if self._called is None:
+            specs = self.services.values()
+            self._called = frozenset(one for spec in specs for one in spec.depends_on)
+        return self._called
 
     def resolve(self, service: str, strategy: str | None = None) -> ResolvedService:
         """Fill in what a service leaves out.

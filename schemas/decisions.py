@@ -99,3 +99,9 @@ class DecisionRecord(Model):
     by: Name = Field(default="", description="Who, for a command.")
     identity: Name = Field(default="", description="Of the alert, as the canary remembers it.")
     text: Sentence = Field(default="", description="One sentence, with the deciding reason.")
+    ranked: tuple[Sentence, ...] = Field(
+        default=(),
+        exclude_if=lambda ranked: not ranked,
+        description="Where several releases could be it: each with what speaks for and against "
+        "it, the likeliest first.",
+    )

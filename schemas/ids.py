@@ -27,6 +27,8 @@ SIGNAL_ALERT: Final = "alert"
 """To a canary, from the bridge: an `schemas.alert.Alert` about its service."""
 SIGNAL_ALERTS: Final = "alerts"
 """To a canary, from the bridge: a list of up to 100 alerts, as `SIGNAL_ALERT` takes one."""
+SIGNAL_ACCUSED: Final = "accused"
+"""To a canary or a watch, from another release's canary: a `schemas.blame.Accusation`."""
 SIGNAL_REPORT: Final = "canary_report"
 """To a release, from its canary: a `schemas.release.CanaryReport`."""
 SIGNAL_FINALIZE: Final = "finalize"
@@ -71,6 +73,8 @@ RESETS: Final = "aviary_resets"
 """The function that a worker lends to its workflows: how often this run was reset so far."""
 QUERY_STATUS: Final = "status"
 """On a release: `ReleaseStatus`; on a canary: `CanaryStatus`."""
+QUERY_EXPOSED: Final = "exposed"
+"""On a canary: `schemas.blame.Exposed`."""
 
 
 @dataclass(frozen=True)

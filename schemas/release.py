@@ -24,6 +24,7 @@ from schemas.admission import AdmissionPolicy
 from schemas.alert import Alert
 from schemas.alert_policy import AlertPolicy
 from schemas.base import Duration, Model, Percent, ReleaseId, ServiceName, Version
+from schemas.blame import Exposed, WeightChange
 from schemas.capabilities import Capabilities
 from schemas.causes import CauseKind as CauseKind  # noqa: PLC0414
 from schemas.chain import ChainEnd
@@ -173,6 +174,12 @@ class ServicePlan(Model):
         default=None, description="As the deploy event says; None: as the recipe says."
     )
     config: Config = Field(default_factory=dict, description="As the deploy event says.")
+    has_neighbours: bool = Field(
+        default=False,
+        exclude_if=lambda has: not has,
+        description="Whether the catalog has services that it calls, or that call it: an alert "
+        "about it may be the doing of their releases.",
+    )
     takes_back: Version | None = Field(
         default=None,
         exclude_if=lambda version: version is None,
@@ -397,6 +404,11 @@ class CanaryState(Model):
     first: bool = False
     began_at: datetime | None
     confirmed_at: datetime | None
+    exposure: tuple[WeightChange, ...] = ()
+    victim_of: tuple[Name, ...] = Field(
+        default=(), description="Alerts that it pauses for, and goes on after."
+    )
+    victim_pause: Text | None = Field(default=None, description="What that pause says.")
     evidence: dict[str, Any] | None
     ramp: dict[str, Any] | None
     ramp_began: datetime | None
@@ -544,6 +556,11 @@ class CanaryOutcome(Model):
         default=None,
         exclude_if=lambda until: until is None,
         description="How long an alert takes the release back; None: it does not.",
+    )
+    exposed: Exposed | None = Field(
+        default=None,
+        exclude_if=lambda exposed: exposed is None,
+        description="Which weights it had, and when; None: none.",
     )
     decisions: tuple[DecisionRecord, ...] = Field(
         default=(), description="What it heard, and what each did, oldest first; the newest 20."

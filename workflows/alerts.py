@@ -44,6 +44,11 @@ class Decision:
     action: AlertAction
     text: str
     """What happened, for a person; with the deciding reason where it is less than a rollback."""
+    what: str = ""
+    """What happened, and no more."""
+    blamable: bool = False
+    """Whether it is for evidence to say that it rolls back: its severity would, and nothing says
+    otherwise but that it may be about another service's release."""
 
 
 def decide(
@@ -70,28 +75,30 @@ def decide(
     severity = alert.labels.get(policy.severity_label, "")
     action = policy.severities.get(severity, policy.otherwise)
     label = policy.severity_label
+    blamable = action is AlertAction.ROLLBACK
     why = f"its {label} is {cut(severity, NAME_MOST)!r}" if severity else f"it has no {label}"
-    for most, reason in _limits(alert, plan, began_at, stable):
+    for most, reason, by_evidence in _limits(alert, plan, began_at, stable):
+        blamable = blamable and (most is AlertAction.ROLLBACK or by_evidence)
         if _STRENGTH.index(most) < _STRENGTH.index(action):
             action, why = most, reason
-    if action is AlertAction.ROLLBACK:
-        return Decision(action, what)
-    return Decision(action, _weaker(what, action, why))
+    text = what if action is AlertAction.ROLLBACK else _weaker(what, action, why)
+    return Decision(action, text, what, blamable)
 
 
 def _limits(
     alert: Alert, plan: ServicePlan, began_at: datetime, stable: str | None
-) -> Iterator[tuple[AlertAction, str]]:
-    """What the alert does at most, and why."""
+) -> Iterator[tuple[AlertAction, str, bool]]:
+    """What the alert does at most, why, and whether evidence may have it do more."""
     policy = plan.alerts
     dependent = dependent_of(alert, plan)
     if dependent is not None:
         most = policy.dependents_alerts
-        yield _AT_MOST[most], f"dependents_alerts is {most.value!r}"
+        pauses = most is DependentsAlerts.PAUSE
+        yield _AT_MOST[most], f"dependents_alerts is {most.value!r}", pauses
     else:
         other = _other_version(alert, plan, stable)
         if other:
-            yield policy.not_canary, other
+            yield policy.not_canary, other, False
     if alert.starts_at < began_at:
         yield (
             policy.not_canary,
@@ -99,6 +106,7 @@ def _limits(
                 f"it began at {_time(alert.starts_at)}, before {plan.version} had traffic "
                 f"({_time(began_at)})"
             ),
+            False,
         )
 
 

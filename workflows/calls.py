@@ -17,6 +17,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
+    from activities.blame import BLAME, AskBlame, blame_policy
     from activities.decided import DECIDED, DECIDED_POLICY, Decided
     from activities.deploy import (
         COUNT,
@@ -49,6 +50,7 @@ with workflow.unsafe.imports_passed_through():
         Standing,
     )
     from activities.traffic import APPLY, READ, traffic_policy
+    from schemas.blame import Blame
     from schemas.deployment import WantedVersion
     from schemas.hooks import HookAnswer
     from schemas.ids import deploying_queue, effects_queue, judging_queue, waiting_queue
@@ -93,6 +95,7 @@ class Call(StrEnum):
     TAKE_DOWN = "take_down"
     KEEP_LEASE = "keep_lease"
     LOOK_AT_FLAG = "look_at_flag"
+    BLAME = "blame"
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,10 @@ def _keeping(request: KeepLease, _: ServicePlan, __: Tuning) -> Policy:
     return lease_policy(request.lease)
 
 
+def _blaming(request: AskBlame, _: ServicePlan, __: Tuning) -> Policy:
+    return blame_policy(request.within)
+
+
 def _fixed(policy: Policy) -> Callable[[Any, ServicePlan, Tuning], Policy]:
     return lambda _, __, ___: policy
 
@@ -180,6 +187,7 @@ CALLS: Final[Mapping[Call, CallSpec]] = {
     Call.CALL_HOOK: CallSpec(
         CALL_HOOK, HookAnswer, _fixed(HOOK_POLICY), waiting_queue, for_ever=False, writes=True
     ),
+    Call.BLAME: CallSpec(BLAME, Blame, _blaming, effects_queue, for_ever=False),
     Call.KEEP_LEASE: CallSpec(KEEP_LEASE, Route, _keeping, waiting_queue, for_ever=False),
     Call.LOOK_AT_FLAG: CallSpec(LOOK_AT_FLAG, FlagLook, _fixed(LOOK_AT_FLAG_POLICY), judging_queue),
 }

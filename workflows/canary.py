@@ -14,15 +14,18 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.ramp import RampState
-    from schemas.alert import Alert
+    from schemas.alert import Alert, AlertStatus
     from schemas.alert_policy import AlertAction
+    from schemas.blame import Accusation, Exposed
     from schemas.decisions import OUTCOME_MOST, DecisionRecord, Did, Heard
     from schemas.fitting import fitted
     from schemas.hooks import HookMoment, LateAnswer, NotTaken, Untaken
     from schemas.ids import (
         CANARY_WORKFLOW,
+        QUERY_EXPOSED,
         QUERY_STATUS,
         REFUSED,
+        SIGNAL_ACCUSED,
         SIGNAL_ALERT,
         SIGNAL_ALERTS,
         SIGNAL_BEGIN,
@@ -47,7 +50,8 @@ with workflow.unsafe.imports_passed_through():
     )
     from schemas.route import Route
     from workflows import describe
-    from workflows.alerts import SeenAlerts, alerts_in, decide
+    from workflows.alerts import Decision, SeenAlerts, alerts_in, decide
+    from workflows.blaming import BlameEvents, Blaming
     from workflows.calls import Calls
     from workflows.canary_plan import (
         Action,
@@ -119,6 +123,14 @@ class CanaryWorkflow(Commands):
         )
         self._hooks = Hooks(
             start, self._reporter.steps, self._traffic, self._instances, calls, self._decisions
+        )
+        self._blaming = Blaming(
+            start.release,
+            plan,
+            calls,
+            self._decisions,
+            BlameEvents(self._act, self._blamed, self._spared, self._goes_on),
+            resume,
         )
         self._lease = Lease(start.release, plan, self._traffic, calls, self._lost)
         self._told_back = False
@@ -206,7 +218,8 @@ class CanaryWorkflow(Commands):
 
     def _all_is_said(self) -> bool:
         """No message is lost: for one that comes too late the server refuses the run's end."""
-        return self._reports.all_delivered and workflow.all_handlers_finished()
+        heard = workflow.all_handlers_finished() and not self._blaming.asking
+        return self._reports.all_delivered and heard
 
     def _end(self, end: End) -> None:
         if end.phase is CanaryPhase.FINALIZED and self._traffic.first:
@@ -236,6 +249,7 @@ class CanaryWorkflow(Commands):
             version=self._traffic.stable,
             before=self._instances.before,
             watched_until=self._reporter.watched_until,
+            exposed=self._exposed() if self._traffic.exposure else None,
             decisions=self._decisions.records[-OUTCOME_MOST:],
             measured=self._judging.untold.measured,
         )
@@ -281,6 +295,9 @@ class CanaryWorkflow(Commands):
             first=traffic.first,
             began_at=traffic.began_at,
             confirmed_at=traffic.confirmed_at,
+            exposure=traffic.exposure,
+            victim_of=tuple(self._blaming.victim_of),
+            victim_pause=self._blaming.victim_pause,
             evidence=judging.evidence,
             ramp=ramp.model_dump(mode="json") if ramp else None,
             ramp_began=judging.ramp_began,
@@ -349,18 +366,57 @@ class CanaryWorkflow(Commands):
             "alert",
             extra={"alert": alert.name, "action": decided.action, "why": decided.text},
         )
-        name, identity = alert.name, cut(alert.identity, NAME_MOST)
-        if decided.action is AlertAction.ROLLBACK:
-            cause = self._cause(CauseKind.ALERT, decided.text, alert=fitted(alert, ALERT_BYTES))
-            self._in_trouble(cause, name=name, identity=identity)
-            return
-        did = Did.RECORDED
-        if decided.action is AlertAction.PAUSE:
-            did = Did.KNOWN if self._decisions.now().pause is not None else Did.PAUSED
-        self._note(Heard.ALERT, did, decided.text, name=name, identity=identity)
-        if did is Did.PAUSED:
-            self._decisions.pause(decided.text)
+        if alert.status is AlertStatus.RESOLVED:
+            self._blaming.ended(alert)
+        if self._blaming.take(alert, decided):
             self._reporter.tell()
+        else:
+            self._act(alert, decided)
+
+    def _act(self, alert: Alert, decided: Decision) -> None:
+        """Do what the catalog says, whoever's doing it is."""
+        match decided.action:
+            case AlertAction.ROLLBACK:
+                self._blamed(alert, decided.text)
+            case AlertAction.PAUSE:
+                self._spared(alert, decided.text)
+            case AlertAction.RECORD:
+                self._note(Heard.ALERT, Did.RECORDED, decided.text, **_of(alert))
+
+    def _blamed(self, alert: Alert, text: str, ranked: tuple[str, ...] = ()) -> None:
+        """Go back for an alert."""
+        cause = self._cause(CauseKind.ALERT, text, alert=fitted(alert, ALERT_BYTES))
+        if self._decisions.trouble(cause, ranked=ranked, **_of(alert)) is Did.TOLD:
+            self._reporter.tell()
+
+    def _spared(self, alert: Alert, text: str, ranked: tuple[str, ...] = ()) -> None:
+        """Pause for an alert."""
+        pause = self._decisions.now().pause
+        paused = pause is None or pause in self._blaming.pauses
+        did = Did.PAUSED if paused else Did.KNOWN
+        self._note(Heard.ALERT, did, text, ranked=ranked, **_of(alert))
+        if paused:
+            self._decisions.pause(text)
+            self._reporter.tell()
+
+    def _goes_on(self, text: str) -> None:
+        """The alert that it paused for, as a victim, has ended."""
+        self._note(Heard.ALERT, Did.RESUMED, text)
+        self._decisions.pause(None)
+        self._reporter.tell()
+
+    @workflow.signal(
+        name=SIGNAL_ACCUSED,
+        description="Not for people: from another release's canary, that this one is the culprit.",
+    )
+    def accused(self, about: Accusation | None = None) -> None:
+        """Go back for an alert on another service, whose canary found out whose doing it is."""
+        asks = self._plan.alerts.blame_within.total_seconds() > 0
+        if about is None or about.release != self._start.release or not asks:
+            return
+        if self._traffic.began_at is not None:
+            text = f"alert {about.alert.name}: {about.text} (found out by {about.service})"
+            self._blamed(about.alert, text)
 
     @workflow.signal(
         name=SIGNAL_ORDER_ROLLBACK, description="Not for people: from the release, roll back now."
@@ -441,6 +497,23 @@ class CanaryWorkflow(Commands):
             hooks=self._hooks.asked,
         )
 
+    @workflow.query(
+        name=QUERY_EXPOSED, description="Which weights the version had, and when. No input."
+    )
+    def exposed(self, _: Any = None) -> Exposed:
+        """For whoever looks for a culprit."""
+        return self._exposed()
+
+    def _exposed(self) -> Exposed:
+        traffic = self._traffic
+        return Exposed(
+            release=self._start.release,
+            service=self._plan.service,
+            version=self._plan.version,
+            before=traffic.before,
+            changes=traffic.exposure,
+        )
+
     def _refusal(self, kind: CommandKind, _: Command) -> str | None:
         reporter = self._reporter
         where = describe.phase(reporter.phase, reporter.step, reporter.steps)
@@ -502,9 +575,14 @@ class CanaryWorkflow(Commands):
     def _cause(self, kind: CauseKind, text: str, **more: Any) -> Cause:
         return Cause(kind=kind, service=self._plan.service, text=text, at=workflow.now(), **more)
 
-    def _note(self, heard: Heard, did: Did, text: str, **more: str) -> None:
+    def _note(self, heard: Heard, did: Did, text: str, **more: Any) -> None:
         record = DecisionRecord(at=workflow.now(), heard=heard, did=did, text=text, **more)
         self._decisions.note(record)
 
     def _note_failure(self, text: str) -> None:
         self._reporter.note_failure(text)
+
+
+def _of(alert: Alert) -> dict[str, Any]:
+    """What a record says of an alert."""
+    return {"name": alert.name, "identity": cut(alert.identity, NAME_MOST)}

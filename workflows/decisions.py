@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
+from typing import Any
 
 from temporalio import workflow
 
@@ -132,10 +133,25 @@ class Decisions:
 
     # --- what was heard ---
 
-    def trouble(self, cause: Cause, *, name: str = "", identity: str = "") -> Did:
+    def trouble(
+        self,
+        cause: Cause,
+        *,
+        name: str = "",
+        identity: str = "",
+        ranked: tuple[str, ...] = (),
+    ) -> Did:
         """A cause to go back, other than the release's order."""
         self._state, did = canary_plan.trouble(self.now(), cause)
-        self._note(heard_as(cause.kind), did, cause.text, name=name, by=cause.by, identity=identity)
+        self._note(
+            heard_as(cause.kind),
+            did,
+            cause.text,
+            name=name,
+            by=cause.by,
+            identity=identity,
+            ranked=ranked,
+        )
         return did
 
     def ordered_back(self, cause: Cause) -> None:
@@ -192,5 +208,5 @@ class Decisions:
         number = self._records[-1].number + 1 if self._records else 0
         self._records.append(record.model_copy(update={"number": number}))
 
-    def _note(self, heard: Heard, did: Did, text: str, **more: str) -> None:
+    def _note(self, heard: Heard, did: Did, text: str, **more: Any) -> None:
         self.note(DecisionRecord(at=workflow.now(), heard=heard, did=did, text=text, **more))

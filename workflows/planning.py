@@ -309,6 +309,7 @@ def _service_plan(
         deploy=resolved.deploy,
         needs=resolved.needs,
         lane=resolved.lane,
+        has_neighbours=bool(resolved.depends_on) or name in catalog.called,
     )
     return with_version(plan, asked)
 

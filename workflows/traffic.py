@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.standing import RegisterRoute
     from activities.traffic import ApplyRoute, ReadRoute
     from adapters.errors import ForeignChange, HalfWritten, StaleGeneration
+    from schemas.blame import CHANGES_MOST, WeightChange
     from schemas.lane import Lane
     from schemas.mirroring import MirrorTerms
     from schemas.release import CanaryState, CauseKind, ServicePlan, Tuning
@@ -76,6 +77,8 @@ class Traffic:
         """When the first share of requests was sent to the canary."""
         self.confirmed_at: datetime | None = None
         """When the router confirmed the last write."""
+        self.exposure: tuple[WeightChange, ...] = ()
+        """Its weights, and since when it has each, oldest first."""
 
     def take_over(self, state: CanaryState) -> None:
         """Go on where an earlier run of this canary was."""
@@ -88,6 +91,7 @@ class Traffic:
         self.first = state.first
         self.began_at = state.began_at
         self.confirmed_at = state.confirmed_at
+        self.exposure = state.exposure
 
     @property
     def stable(self) -> str | None:
@@ -134,6 +138,7 @@ class Traffic:
             return answer
         self.route = route = answer
         self.first = self.unchanged
+        self._expose(100.0 if self.first else 0.0, self.began_at)
         self.before = None if self.first else route.stable
         return await self._insist(self._claimed, "confirm its first route", stop)
 
@@ -181,6 +186,7 @@ class Traffic:
         """A sentinel gave stable everything: nothing is left to be written."""
         self.route = route
         self.weight, self.apart, self.whom, self.unlike = 0.0, False, "", ""
+        self._expose(0.0, workflow.now())
 
     async def _as_taken_back(self, refused: Failed) -> Failed:
         """Why a newer route is there: where a sentinel wrote it, in its words."""
@@ -377,6 +383,7 @@ class Traffic:
         self, route: Route, summary: str, stop: Stop, over: Route | None = None
     ) -> Stopped | None:
         request = ApplyRoute(router=self._plan.router, route=route, over=over)
+        sent = workflow.now()
         answer = await self._calls.make(Call.APPLY_ROUTE, request, summary, stop=stop)
         if isinstance(answer, Stopped):
             return answer
@@ -385,4 +392,10 @@ class Traffic:
         self.apart = False
         if route.canary is None:
             self.whom = self.unlike = ""
+        self._expose(100.0 if route.stable == self._plan.version else route.weight, sent)
         return None
+
+    def _expose(self, weight: float, since: datetime) -> None:
+        """Remember a weight, which whoever looks for a culprit asks for."""
+        if weight != (self.exposure[-1].weight if self.exposure else 0.0):
+            self.exposure = (*self.exposure, WeightChange(at=since, weight=weight))[-CHANGES_MOST:]

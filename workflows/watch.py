@@ -18,15 +18,18 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.announce import NOTIFY, NOTIFY_POLICY
+    from activities.blame import BLAME, AskBlame, blame_policy
     from activities.judge import JUDGE, JudgeRequest, JudgeResult, judge_policy
     from activities.revert import REVERT, REVERT_POLICY, Revert
     from schemas.alert import Alert
     from schemas.alert_policy import AlertAction
     from schemas.audience_judging import by_limits, limits_of
     from schemas.base import format_duration
+    from schemas.blame import Accusation, Blame
     from schemas.event_kinds import NoticeKind
     from schemas.ids import (
         QUERY_STATUS,
+        SIGNAL_ACCUSED,
         SIGNAL_ALERT,
         SIGNAL_ALERTS,
         SIGNAL_WATCH,
@@ -40,7 +43,8 @@ with workflow.unsafe.imports_passed_through():
     from schemas.verdict import VerdictKind
     from schemas.watching import Reverted, Watched, WatchInput
     from workflows import describe
-    from workflows.alerts import SeenAlerts, alerts_in, decide
+    from workflows.alerts import Decision, SeenAlerts, alerts_in, decide
+    from workflows.blaming import accuse, may_ask, symptom_of
 
 _OVER = frozenset({ObstacleKind.NEWER, ObstacleKind.REVERTED, ObstacleKind.WENT_BACK})
 """What stands in the way for good: there is nothing left to watch."""
@@ -57,6 +61,7 @@ class WatchWorkflow:
         self._because: str | None = None
         self._untold: list[str] = []
         self._text = ""
+        self._asking: set[asyncio.Task[None]] = set()
         self._judging: workflow.ActivityHandle[JudgeResult] | None = None
 
     @workflow.run
@@ -100,7 +105,7 @@ class WatchWorkflow:
                     self._order is not order
                     or bool(self._untold)
                     or self._because is not None
-                    or workflow.info().is_continue_as_new_suggested()
+                    or (not self._asking and workflow.info().is_continue_as_new_suggested())
                 ),
                 timeout=left,
                 timeout_summary=f"{_named(order)} is watched",
@@ -239,13 +244,71 @@ class WatchWorkflow:
         if not self._seen.is_new(alert):
             return
         decided = decide(alert, order.plan, began_at=order.began_at, stable=order.before)
-        after = describe.rounded(workflow.now() - order.stable_at)
+        if may_ask(decided, order.plan) and not self._asking:
+            task = asyncio.create_task(self._see_to(alert, decided, order))
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+        else:
+            self._act(decided, order)
+
+    def _act(self, decided: Decision, order: WatchInput) -> None:
+        """Do what the catalog says, whoever's doing it is."""
         if decided.action is AlertAction.ROLLBACK:
-            self._because = (
-                self._because or f"{decided.text}, {format_duration(after)} after it was stable"
-            )
+            self._blamed(decided.text, order)
         elif decided.action is AlertAction.PAUSE:
             self._untold.append(decided.text)
+
+    def _blamed(self, text: str, order: WatchInput) -> None:
+        after = describe.rounded(workflow.now() - order.stable_at)
+        told = f"{cut(text, TEXT_MOST - 100)}, {format_duration(after)} after it was stable"
+        self._because = self._because or told
+
+    async def _see_to(self, alert: Alert, decided: Decision, order: WatchInput) -> None:
+        """Ask whose doing an alert is, where releases of other services could be it."""
+        blame = await self._ask(alert, order)
+        if self._order is not order:
+            return
+        if blame is None or blame.alone or not blame.known:
+            self._act(decided, order)
+        elif blame.culprit == order.release:
+            self._blamed(f"{decided.what}; {blame.text}", order)
+        elif blame.culprit is None:
+            self._untold.append(f"{decided.what}; {blame.text}")
+        elif not await accuse(blame, alert, order.plan.service):
+            self._untold.append(f"{decided.what}; {blame.text}; nobody of it is there to be told")
+
+    async def _ask(self, alert: Alert, order: WatchInput) -> Blame | None:
+        """None where there is no answer in time."""
+        within = order.plan.alerts.blame_within
+        symptom = symptom_of(alert, order.plan)
+        try:
+            return await workflow.execute_activity(
+                BLAME,
+                AskBlame(
+                    release=order.release, symptom=symptom, within=within, since=alert.starts_at
+                ),
+                result_type=Blame,
+                task_queue=effects_queue(workflow.info().task_queue),
+                summary=f"{symptom} alerts: whose doing is it?",
+                **blame_policy(within).options,
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            workflow.logger.warning("nobody is blamed", extra={"error": str(error.cause)})
+            return None
+
+    @workflow.signal(
+        name=SIGNAL_ACCUSED,
+        description="Not for people: from another release's canary, that this one is the culprit.",
+    )
+    def accused(self, about: Accusation | None = None) -> None:
+        """Take the release back for an alert on another service."""
+        order = self._order
+        asks = order.plan.alerts.blame_within > timedelta(0)
+        if about is not None and about.release == order.release and asks:
+            found = f"alert {about.alert.name}: {about.text} (found out by {about.service})"
+            self._blamed(found, order)
 
     @workflow.query(name=QUERY_STATUS, description="What is watched, and until when. No input.")
     def status(self, _: Any = None) -> str:

@@ -11,7 +11,7 @@ from activities.judge import JUDGE, JudgeRequest
 from activities.preflight import PREFLIGHT
 from activities.ramp import BEGIN_RAMP
 from activities.traffic import APPLY, READ
-from aviary.history.decided import RecordedDecisions, consequence
+from aviary.history.decided import RecordedDecisions, consequence, recorded_text
 from aviary.history.events import Call, Ended, Event, RecordedEvents, dicts_in, first
 from aviary.history.said import command_of, external
 from schemas.alert import Alert
@@ -240,7 +240,7 @@ class CanaryReader:
         """
         record = self.decided.of_alert(alert)
         if record is not None:
-            text = record.text + consequence(record.did)
+            text = recorded_text(record)
             yield self._moment(event.at, MomentKind.ALERT, text, alert=alert, did=record.did)
         elif not self.decided.is_whole(event):
             text = f"alert {alert.name} came for {self._plan.service}{consequence(None)}"

@@ -43,6 +43,12 @@ def consequence(did: Did | None) -> str:
     return f": {_WORDS[did]}" if did in _WORDS else ""
 
 
+def recorded_text(record: DecisionRecord) -> str:
+    """What was decided, as it was recorded; with all suspects, where there were several."""
+    suspects = "; ".join(f"{at}. {one}" for at, one in enumerate(record.ranked, start=1))
+    return record.text + consequence(record.did) + (f" [{suspects}]" if suspects else "")
+
+
 class RecordedDecisions:
     """The record of one run of a canary or release, from wherever its history has some of it.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from aviary.history.decided import consequence
+from aviary.history.decided import recorded_text
 from aviary.history.said import KINDS
 from schemas.base import format_duration
 from schemas.decisions import DecisionRecord, Heard
@@ -52,7 +52,7 @@ def decisions_told(plan: ServicePlan, records: Iterable[DecisionRecord]) -> Iter
         kind = _HEARD.get(one.heard) or KINDS.get(one.name if one.heard is Heard.COMMAND else "")
         if kind is not None:
             about = "" if one.heard is Heard.ALERT else f"{plan.service}: "
-            text = about + one.text + consequence(one.did)
+            text = about + recorded_text(one)
             yield Moment(
                 at=one.at, kind=kind, service=plan.service, text=text, by=one.by, did=one.did
             )

@@ -55,6 +55,7 @@ from schemas.release import (
 from schemas.router_spec import RouterSpec
 from schemas.stages import Stage
 from tests.catalogs import make
+from tests.workflows.kit.failures import ScriptedFailures
 from tests.workflows.kit.hook import ScriptedHook
 from tests.workflows.kit.judge import ScriptedJudge
 from tests.workflows.kit.router import RecordingRouter
@@ -124,6 +125,7 @@ class World:
         self.platform = self.router.platform = MemoryPlatform()
         self.deployer = MemoryDeployer(self.platform)
         self.judge = ScriptedJudge(client)
+        self.failures = ScriptedFailures()
         self.log = MemoryEventLog()
         self.notifier = MemoryNotifier()
         self.alerts = MemoryAlertSource()
@@ -150,6 +152,7 @@ class World:
             runs=self.runs,
             judge=self.judge.judge,
             begin_ramp=self.judge.begin_ramp,
+            failures=self.failures,
             with_door=self.with_door,
             heals_within=self.heals_within,
         )

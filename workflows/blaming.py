@@ -1,0 +1,254 @@
+"""Alerts that may be the doing of several releases: whose, asked soon, or not waited for.
+
+What is asked stands in no way: the answer comes within the time that the catalog allows, or the
+alert does what it would have done without. Meanwhile the canary goes no further.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from temporalio import workflow
+from temporalio.exceptions import FailureError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.blame import AskBlame
+    from schemas.alert import Alert
+    from schemas.blame import Accusation, Blame
+    from schemas.ids import SIGNAL_ACCUSED, canary_workflow_id, watch_workflow_id
+    from schemas.outside import NAME_MOST, TEXT_MOST, cut
+    from schemas.release import CanaryState, ServicePlan
+    from workflows.alerts import Decision, dependent_of
+    from workflows.calls import Call, Calls, failure_of, never, until_done
+    from workflows.cell import here
+    from workflows.decisions import Decisions
+
+AGAIN: Final = (timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=4))
+"""After an answer by which it pauses, when it is asked again, as long as the alert lasts."""
+_STAYS: Final = timedelta(minutes=1)
+"""How long an answer is one for other alerts on the same service."""
+_AT_ONCE: Final = 4
+"""Questions that are under way; further alerts do what they do without an answer."""
+_REMEMBERED: Final = 20
+
+
+def symptom_of(alert: Alert, plan: ServicePlan) -> str:
+    """The service that an alert is about."""
+    return dependent_of(alert, plan) or plan.service
+
+
+def may_ask(decided: Decision, plan: ServicePlan) -> bool:
+    """Whether evidence about other releases may change what an alert does."""
+    return decided.blamable and plan.has_neighbours and plan.alerts.blame_within > timedelta(0)
+
+
+def told(blame: Blame) -> tuple[str, ...]:
+    """The ranked releases, each in a sentence with its chance."""
+    return tuple(f"{one.release}, {100 * one.chance:.3g} %: {one.text}" for one in blame.ranked)
+
+
+@dataclass(frozen=True)
+class BlameEvents:
+    """What a canary does with an answer."""
+
+    as_decided: Callable[[Alert, Decision], None]
+    """What the alert does without one."""
+    back: Callable[[Alert, str, tuple[str, ...]], None]
+    """It is the culprit."""
+    pause: Callable[[Alert, str, tuple[str, ...]], None]
+    """It is not, or nobody knows."""
+    resume: Callable[[str], None]
+    """The symptom has ended, of which it was a victim."""
+
+
+class Blaming:
+    """What one canary asks of the alerts that it hears, and what became of each.
+
+    Args:
+        release: its own.
+        plan: of its service.
+        calls: makes the calls.
+        decisions: whether it is paused, and why.
+        events: what is done with an answer.
+        resume: of the run before.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the canary's parts
+        self,
+        release: str,
+        plan: ServicePlan,
+        calls: Calls,
+        decisions: Decisions,
+        events: BlameEvents,
+        resume: CanaryState | None,
+    ) -> None:
+        self._release = release
+        self._plan = plan
+        self._calls = calls
+        self._decisions = decisions
+        self._events = events
+        self._asked: dict[str, asyncio.Task[Blame | None]] = {}
+        """Questions that are under way, by the service that alerts."""
+        self._known: dict[str, tuple[datetime, Blame]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended: dict[str, None] = {}
+        self._looks: str | None = None
+        """What a pause says while an answer is waited for."""
+        self.victim_of = dict.fromkeys(resume.victim_of if resume else ())
+        """Alerts that it pauses for, and goes on after."""
+        self.victim_pause = resume.victim_pause if resume else None
+        """What that pause says."""
+
+    @property
+    def pauses(self) -> tuple[str, ...]:
+        """What pauses of its own say, which a newer one may replace."""
+        return tuple(one for one in (self._looks, self.victim_pause) if one is not None)
+
+    @property
+    def asking(self) -> bool:
+        """Whether an answer is waited for."""
+        return bool(self._asked)
+
+    def take(self, alert: Alert, decided: Decision) -> bool:
+        """Ask whose doing an alert is; False where it does what it does without an answer."""
+        symptom = symptom_of(alert, self._plan)
+        busy = symptom not in self._asked and len(self._asked) >= _AT_ONCE
+        if not may_ask(decided, self._plan) or busy:
+            return False
+        if self._decisions.now().pause is None:
+            self._looks = cut(f"{decided.what}: it is looked into whose doing it is", TEXT_MOST)
+            self._decisions.pause(self._looks)
+        task = asyncio.create_task(self._see_to(alert, decided, symptom))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return True
+
+    def ended(self, alert: Alert) -> None:
+        """An alert has ended: a victim of it goes on."""
+        occurrence = cut(alert.occurrence, NAME_MOST)
+        self._ended[occurrence] = None
+        while len(self._ended) > _REMEMBERED:
+            del self._ended[next(iter(self._ended))]
+        if occurrence not in self.victim_of:
+            return
+        del self.victim_of[occurrence]
+        pause = self._decisions.now().pause
+        if not self.victim_of and pause is not None and pause == self.victim_pause:
+            self.victim_pause = None
+            self._events.resume(f"alert {alert.name} ended, of which it was a victim: it goes on")
+
+    # --- one alert ---
+
+    async def _see_to(self, alert: Alert, decided: Decision, symptom: str) -> None:
+        blame = await self._answer(alert, symptom)
+        if blame is None or blame.alone or not blame.known:
+            self._events.as_decided(alert, decided)
+            return
+        occurrence = cut(alert.occurrence, NAME_MOST)
+        for pause in AGAIN:
+            if await self._settled(alert, decided, blame, occurrence):
+                return
+            await workflow.sleep(pause, summary=f"alert {cut(alert.name, NAME_MOST)} lasts")
+            if occurrence in self._ended or not self._pauses_for_blame:
+                return
+            blame = await self._answer(alert, symptom) or blame
+        await self._settled(alert, decided, blame, occurrence)
+
+    async def _settled(
+        self, alert: Alert, decided: Decision, blame: Blame, occurrence: str
+    ) -> bool:
+        """Do what an answer means; whether that was the last word."""
+        if blame.culprit == self._release:
+            self._events.back(alert, _text(decided, blame.text), told(blame))
+            return True
+        if blame.culprit is None:
+            text = _text(decided, f"it pauses: {blame.text}; a person decides")
+            self._pause(alert, text, blame)
+            return False
+        if occurrence in self._ended:
+            return True
+        told_it = await accuse(blame, alert, self._plan.service)
+        to_do = f"goes on when alert {alert.name} ends"
+        if not told_it:
+            to_do += f" (`aviary release revert {blame.culprit}` takes the culprit back)"
+        self.victim_of[occurrence] = None
+        text = _text(decided, f"it pauses as a victim, and {to_do}; {blame.text}")
+        self._pause(alert, text, blame)
+        return False
+
+    def _pause(self, alert: Alert, text: str, blame: Blame) -> None:
+        """Say so once, however often the answer is the same."""
+        if self._decisions.now().pause != text:
+            self._events.pause(alert, text, told(blame))
+        self.victim_pause = text
+
+    @property
+    def _pauses_for_blame(self) -> bool:
+        state = self._decisions.now()
+        return state.cause is None and state.pause is not None and state.pause == self.victim_pause
+
+    # --- answers ---
+
+    async def _answer(self, alert: Alert, symptom: str) -> Blame | None:
+        """Of the last minute, or asked now, together with others; None: there is none in time."""
+        at, known = self._known.get(symptom, (None, None))
+        if at is not None and workflow.now() - at < _STAYS:
+            return known
+        task = self._asked.get(symptom)
+        if task is None:
+            task = self._asked[symptom] = asyncio.create_task(self._ask(alert, symptom))
+        return await asyncio.shield(task)
+
+    async def _ask(self, alert: Alert, symptom: str) -> Blame | None:
+        within = self._plan.alerts.blame_within
+        request = AskBlame(
+            release=self._release, symptom=symptom, within=within, since=alert.starts_at
+        )
+        handle = self._calls.start(Call.BLAME, request, f"{symptom} alerts: whose doing is it?")
+        await until_done(handle, never)
+        del self._asked[symptom]
+        error = failure_of(handle)
+        if error is not None:
+            workflow.logger.warning("nobody is blamed", extra={"error": str(error.cause)})
+            return None
+        blame: Blame = handle.result()
+        if not blame.alone:
+            self._known[symptom] = (workflow.now(), blame)
+        return blame
+
+
+def _text(decided: Decision, more: str) -> str:
+    return cut(f"{decided.what}; {more}", TEXT_MOST)
+
+
+async def accuse(blame: Blame, alert: Alert, service: str) -> bool:
+    """Tell the culprit, which may not hear of this alert; whether any of it is there to be told.
+
+    Args:
+        blame: with a culprit.
+        alert: the symptom.
+        service: whose canary or watch found it out.
+    """
+    ranked = next((one for one in blame.ranked if one.release == blame.culprit), None)
+    if ranked is None:
+        return False
+    about = Accusation(release=ranked.release, service=service, alert=alert, text=blame.text)
+    told_it = False
+    for each in ranked.services:
+        for workflow_id in (canary_workflow_id(each, here()), watch_workflow_id(each, here())):
+            told_it = told_it or await _heard(workflow_id, about)
+    return told_it
+
+
+async def _heard(workflow_id: str, about: Accusation) -> bool:
+    """Whether a workflow that runs was told."""
+    try:
+        handle = workflow.get_external_workflow_handle(workflow_id)
+        await handle.signal(SIGNAL_ACCUSED, about)
+    except FailureError:
+        return False
+    return True
