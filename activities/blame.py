@@ -65,7 +65,9 @@ class AskBlame(Model):
     """Ask whose doing a symptom is."""
 
     release: ReleaseId
-    """Who asks: where no other release is a suspect, nothing is judged."""
+    """Who asks."""
+    even_alone: bool = False
+    """Whether to judge where no other release is a suspect: it alone, or nobody's doing."""
     symptom: ServiceName
     """The service that alerts."""
     within: timedelta
@@ -115,7 +117,8 @@ class BlameActivities:
             catalog = self._catalog()
             graph = {name: spec.depends_on for name, spec in catalog.services.items()}
             exposed = await self._exposed(request.symptom, graph, now)
-            if all(one.release == request.release for one in exposed):
+            others = any(one.release != request.release for one in exposed)
+            if not others and not (request.even_alone and exposed):
                 return Blame(alone=True)
             if self._failures is None:
                 return Blame(known=False, text="there are no metrics to read")

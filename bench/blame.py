@@ -12,24 +12,26 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from analysis.blame import Ranking, Suspect, Symptom, rank, relations
+from analysis.blame import Ranking, Suspect, Symptom, looked_at, rank, relations
 from analysis.rises import Exposure, Point
-from bench.incidents import STEP_S, STEPS, Graph, Incident, generated, incident, public
+from bench.incidents import STEP_S, STEPS, Floats, Graph, Incident, generated, incident, public
 
 AT_ONCE: Final = (1, 3, 10)
 _FOR: Final = 2
 """Intervals for which a rule is true before it alerts."""
 _OVER: Final = 4
 """Intervals that a rule looks at."""
-_LOOKS: Final = (0, 4, 8, 16, 32)
-"""Intervals after the first alert at which it is judged, as long as it is not clear."""
-_BEFORE: Final = 80
-"""Intervals of data that are looked at."""
+_LOOKS: Final = (0, 4, 12, 28)
+"""Intervals after the first alert at which it is judged, as a canary does: at once, and again
+after one, three and seven minutes, as long as it is not clear."""
+_ALERTS: Final = 4
+"""Alerts that are acted upon, of those that come."""
 
 
 @dataclass
@@ -105,7 +107,7 @@ def alerts(found: Incident) -> list[tuple[int, str]]:
 
 def judged(found: Incident, service: str, now: int) -> Ranking:
     """What is made of an alert of a service at a time."""
-    since = max(now - _BEFORE, 0)
+    bounds = sorted({max(round(at / STEP_S), 0) for at in looked_at(min(now, STEPS) * STEP_S)})
     suspects = [
         Suspect(
             release=f"r{change.release}",
@@ -114,26 +116,24 @@ def judged(found: Incident, service: str, now: int) -> Ranking:
             exposures=tuple(
                 Exposure(at * STEP_S, weight) for at, weight in change.changes if at < now
             ),
-            canary=_points(
-                found.own_bad[change.service], found.own_total[change.service], since, now
-            ),
+            canary=_points(found.own_bad[change.service], found.own_total[change.service], bounds),
             stable=_points(
                 found.bad[change.service] - found.own_bad[change.service],
                 found.total[change.service] - found.own_total[change.service],
-                since,
-                now,
+                bounds,
             ),
         )
         for change in found.changes
     ]
-    symptom = Symptom(service, _points(found.bad[service], found.total[service], since, now))
+    symptom = Symptom(service, _points(found.bad[service], found.total[service], bounds))
     return rank(symptom, suspects, found.graph)
 
 
-def _points(bad: Any, total: Any, since: int, now: int) -> tuple[Point, ...]:
+def _points(bad: Floats, total: Floats, bounds: Sequence[int]) -> tuple[Point, ...]:
+    """What an activity reads: the same times, and what was counted between each two of them."""
     return tuple(
-        Point((index + 1) * STEP_S, float(bad[index]), float(total[index]))
-        for index in range(since, min(now, STEPS))
+        Point(until * STEP_S, float(bad[since:until].sum()), float(total[since:until].sum()))
+        for since, until in pairwise(bounds)
     )
 
 
@@ -153,7 +153,7 @@ def decide(found: Incident, tally: Tally) -> None:
             one.release in running(found, at) and one.service in relations(service, found.graph)
             for one in found.changes
         )
-    ]
+    ][:_ALERTS]
     if not near:
         tally.silent += 1
         return
@@ -179,6 +179,18 @@ def decide(found: Incident, tally: Tally) -> None:
     _blame(found, near, culprit, tally)
 
 
+def alone(found: Incident, near: Sequence[tuple[int, str]], now: int) -> set[int]:
+    """Releases that are the only ones along the calls of their own service that alerts."""
+    back = set()
+    for at, service in near:
+        related = relations(service, found.graph)
+        here = running(found, now)
+        there = [one for one in found.changes if one.service in related and one.release in here]
+        if at <= now and len({one.release for one in there}) == 1:
+            back |= {one.release for one in there if one.service == service}
+    return back
+
+
 def _blame(
     found: Incident, near: Sequence[tuple[int, str]], culprit: int | None, tally: Tally
 ) -> None:
@@ -191,6 +203,7 @@ def _blame(
         rankings = [judged(found, service, now) for at, service in near if at <= now]
         last = rankings or last
         taken = {int(one.culprit.release[1:]) for one in rankings if one.culprit is not None}
+        taken |= alone(found, near, now)
         if taken:
             tally.blamed.note(culprit, taken)
             tally.first += look == 0

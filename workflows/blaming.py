@@ -46,6 +46,22 @@ def may_ask(decided: Decision, plan: ServicePlan) -> bool:
     return decided.blamable and plan.has_neighbours and plan.alerts.blame_within > timedelta(0)
 
 
+def question(release: str, alert: Alert, plan: ServicePlan) -> AskBlame:
+    """What is asked for an alert.
+
+    A release whose own service alerts, and that is alone, goes back at once. One that is only
+    called by what alerts would pause: there it is worth asking whether it is its doing at all.
+    """
+    symptom = symptom_of(alert, plan)
+    return AskBlame(
+        release=release,
+        even_alone=symptom != plan.service,
+        symptom=symptom,
+        within=plan.alerts.blame_within,
+        since=alert.starts_at,
+    )
+
+
 def told(blame: Blame) -> tuple[str, ...]:
     """The ranked releases, each in a sentence with its chance."""
     return tuple(f"{one.release}, {100 * one.chance:.3g} %: {one.text}" for one in blame.ranked)
@@ -204,10 +220,7 @@ class Blaming:
         return await asyncio.shield(task)
 
     async def _ask(self, alert: Alert, symptom: str) -> Blame | None:
-        within = self._plan.alerts.blame_within
-        request = AskBlame(
-            release=self._release, symptom=symptom, within=within, since=alert.starts_at
-        )
+        request = question(self._release, alert, self._plan)
         handle = self._calls.start(Call.BLAME, request, f"{symptom} alerts: whose doing is it?")
         await until_done(handle, never)
         del self._asked[symptom]

@@ -568,7 +568,7 @@ class CanaryWorkflow(Commands):
     def _ignored(self, kind: CommandKind, command: Command, why: str) -> None:
         self._note(Heard.COMMAND, Did.RECORDED, why, name=kind, by=command.by)
 
-    def _in_trouble(self, cause: Cause, **of: str) -> None:
+    def _in_trouble(self, cause: Cause, **of: Any) -> None:
         if self._decisions.trouble(cause, **of) is Did.TOLD:
             self._reporter.tell()
 

@@ -18,7 +18,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.announce import NOTIFY, NOTIFY_POLICY
-    from activities.blame import BLAME, AskBlame, blame_policy
+    from activities.blame import BLAME, blame_policy
     from activities.judge import JUDGE, JudgeRequest, JudgeResult, judge_policy
     from activities.revert import REVERT, REVERT_POLICY, Revert
     from schemas.alert import Alert
@@ -44,7 +44,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.watching import Reverted, Watched, WatchInput
     from workflows import describe
     from workflows.alerts import Decision, SeenAlerts, alerts_in, decide
-    from workflows.blaming import accuse, may_ask, symptom_of
+    from workflows.blaming import accuse, may_ask, question
 
 _OVER = frozenset({ObstacleKind.NEWER, ObstacleKind.REVERTED, ObstacleKind.WENT_BACK})
 """What stands in the way for good: there is nothing left to watch."""
@@ -279,24 +279,22 @@ class WatchWorkflow:
 
     async def _ask(self, alert: Alert, order: WatchInput) -> Blame | None:
         """None where there is no answer in time."""
-        within = order.plan.alerts.blame_within
-        symptom = symptom_of(alert, order.plan)
+        request = question(order.release, alert, order.plan)
         try:
-            return await workflow.execute_activity(
+            blame: Blame = await workflow.execute_activity(
                 BLAME,
-                AskBlame(
-                    release=order.release, symptom=symptom, within=within, since=alert.starts_at
-                ),
+                request,
                 result_type=Blame,
                 task_queue=effects_queue(workflow.info().task_queue),
-                summary=f"{symptom} alerts: whose doing is it?",
-                **blame_policy(within).options,
+                summary=f"{request.symptom} alerts: whose doing is it?",
+                **blame_policy(request.within).options,
             )
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
             workflow.logger.warning("nobody is blamed", extra={"error": str(error.cause)})
             return None
+        return blame
 
     @workflow.signal(
         name=SIGNAL_ACCUSED,

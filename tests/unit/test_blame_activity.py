@@ -94,7 +94,7 @@ def exposed(release: str, service: str, at: datetime) -> Exposed:
 
 WEB = exposed("r-web", "web", NOW - timedelta(minutes=20))
 LEDGER = exposed("r-ledger", "ledger", BEGAN)
-VICTIMS = {"web:1": 0.05, "web:2": 0.05, "ledger:2": 0.5}
+VICTIMS = {"web:0": 0.05, "web:1": 0.05, "web:2": 0.05, "ledger:2": 0.5}
 
 
 def catalog(kind: str = "ratio") -> Any:
@@ -109,7 +109,9 @@ def catalog(kind: str = "ratio") -> Any:
 
 def asks(canaries: KnownCanaries, source: Counters | None, kind: str = "ratio") -> BlameActivities:
     router = RecordingRouter()
-    failures = source and ReadFailures(source, lambda _: router.routing, lambda _, metric: metric)
+    failures = None
+    if source is not None:
+        failures = ReadFailures(source, lambda _: router.routing, lambda _, metric: metric)
     return BlameActivities(canaries, lambda: catalog(kind), failures, clock=lambda: NOW)
 
 
@@ -137,6 +139,14 @@ async def test_where_no_other_release_is_along_the_calls_nothing_is_read() -> No
     unseen = LEDGER.model_copy(update={"changes": ()})
     assert (await asks(KnownCanaries(WEB, unseen), source).blame(about())).alone
     assert source.asked == []
+
+
+async def test_one_that_is_alone_is_judged_where_only_what_calls_it_alerts() -> None:
+    """It would pause: evidence says that it goes back."""
+    alone = about(release="r-ledger").model_copy(update={"even_alone": True})
+    found = await asks(KnownCanaries(LEDGER), Counters("ratio", VICTIMS)).blame(alone)
+    assert (found.alone, found.culprit) == (False, "r-ledger")
+    assert (await asks(KnownCanaries(), Counters("ratio", VICTIMS)).blame(alone)).alone
 
 
 async def test_an_answer_that_would_lack_a_suspect_is_none() -> None:
