@@ -24,19 +24,19 @@ async def test_the_how_to_releases_a_service_in_perl(tmp_path: Path) -> None:
     (hello / "hello.pl").write_text(here.block("accept", language="perl"))
     (hello / "catalog.yaml").write_text(here.block("hello.pl", language="yaml"))
     async with here.stack():
-        settings, ask = here.block("curl").splitlines()
+        *settings, ask = here.block("curl").splitlines()
         if shutil.which("curl"):
-            assert await here.run(settings, ask.replace("curl", "curl -s")) == (
+            assert await here.run(*settings, ask.replace("curl", "curl -s")) == (
                 0,
                 "hello from 1.0.0\n",
             )
-        code, output = await here.run(settings, here.block("release start first"))
+        code, output = await here.run(*settings, here.block("release start first"))
         assert code == 0, output
         assert "hello 2.0.0" in output
-        code, output = await here.run(settings, here.block("release start second"))
+        code, output = await here.run(*settings, here.block("release start second"))
         assert code == WENT_BACK, output
         explain = "python -m aviary release explain second"
         assert f"`{explain}`" in here.page
-        code, output = await here.run(settings, explain)
+        code, output = await here.run(*settings, explain)
         assert code == 0, output
         assert "hello 3.0.0" in output
