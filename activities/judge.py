@@ -30,6 +30,7 @@ from activities.shared_heartbeat import SharedHeartbeat, lost_after
 from adapters.errors import AdapterError, ForeignChange, Retryable, fault_of
 from adapters.ports import MetricsSource, Routing
 from analysis import evidence_series
+from analysis.ab_judge import AbJudge
 from analysis.judge import Judge
 from analysis.pace import ReadingPace
 from analysis.ramp import bound_cluster
@@ -115,6 +116,8 @@ class JudgeRequest(Model):
     mixed: bool = False
     """Requests of those whom the weight is not for are counted with the others: no share of
     requests is held against it then."""
+    compare: str = Field(default="", exclude_if=lambda name: not name)
+    """Of an A/B test: the metric that decides which version is better; empty: it is none."""
     overruled: bool = False
     """Somebody else's change is known and stands: no share of requests is held against a weight."""
 
@@ -459,9 +462,14 @@ def _judge(request: JudgeRequest, metrics: tuple[MetricSpec, ...], own: frozense
     if request.ramp is not None:
         cluster = bound_cluster(request.ramp.spec, spec)
         spec = spec.model_copy(update={"bound_cluster": cluster})
+    kind = AbJudge if request.compare in {one.name for one in metrics} else Judge
     if evidence is None:
-        return Judge(spec, metrics, subject=subject, ask_router=own)
-    return Judge.load(spec, metrics, evidence, subject=subject)
+        judge = kind(spec, metrics, subject=subject, ask_router=own)
+    else:
+        judge = kind.load(spec, metrics, evidence, subject=subject)
+    if isinstance(judge, AbJudge):
+        judge.compare(request.compare, (request.stable, request.canary), evidence)
+    return judge
 
 
 def _evidence_series(judge: Judge) -> evidence_series.EvidenceSeries:

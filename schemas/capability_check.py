@@ -58,7 +58,8 @@ def check_able(  # noqa: PLR0913 - what it may ask for
         expected = f"off: with the router {router} a canary can have no lease"
         yield Finding((*path, "lease"), format_duration(strategy.lease), expected)
     yield from _check_audiences(strategy, can, router, path, audiences)
-    for index, step in enumerate(strategy.steps):
+    yield from _check_ab(strategy, can, router, path)
+    for index, step in enumerate(strategy.given_steps):
         at = (*path, "steps", index)
         if step.weight is not None:
             whom = audiences.get(strategy.whom(step) or "")
@@ -134,6 +135,15 @@ def _check_sticky(
     yield Finding((*path, "sticky"), strategy.sticky.by.value, expected)
 
 
+def _check_ab(strategy: Strategy, can: Capabilities, router: str, path: Path) -> Iterator[Finding]:
+    """Give an A/B test on a router that draws each request anew: no user has one version then."""
+    if strategy.ab is not None and strategy.sticky is None and not can.sticky:
+        expected = f"steps: the router {router} keeps no user on a version"
+        if can.sticky_choices:
+            expected = f"sticky ({', '.join(can.sticky_choices)}), so that a user has one version"
+        yield Finding((*path, "ab"), "an A/B test", expected)
+
+
 def _check_weight(
     written: float, whom: NamedAudience | None, can: Capabilities, router: str, path: Path
 ) -> Iterator[Finding]:
@@ -181,7 +191,7 @@ def _check_audiences(
     audiences: Mapping[str, NamedAudience],
 ) -> Iterator[Finding]:
     seen: set[str] = set()
-    for index, step in enumerate(strategy.steps):
+    for index, step in enumerate(strategy.given_steps):
         name = strategy.whom(step)
         if name is None or name not in audiences or name in seen:
             continue
@@ -191,7 +201,7 @@ def _check_audiences(
             yield Finding(at, name, f"one that the router {router} can tell: {lacks}")
     if can.audience_terms.kept or not audiences:
         return
-    for index, reach in enumerate(strategy.reaches(audiences)[: len(strategy.steps)]):
+    for index, reach in enumerate(strategy.reaches(audiences)[: len(strategy.given_steps)]):
         if reach.kept:
             expected = (
                 f"steps of one audience, and then 100 for everybody: the router {router} can't "

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from schemas.ab import ab_lacks
 from schemas.audience_spec import EVERYBODY, MOST_NAMED, AudienceError
 from schemas.base import format_duration
 from schemas.capabilities import Capabilities
@@ -75,12 +76,21 @@ def check_fit(catalog: Catalog) -> Iterator[Finding]:
         found, metrics = catalog.strategy(strategy), catalog.metrics(spec)
         if found is None:
             continue
-        if found.ramp is not None and not any(map(is_acting_ratio, metrics or ())):
-            yield Finding(("services", name, "strategy"), strategy, NEEDS_RATIO)
+        if lacks := lacks_metrics(found, catalog.judge(spec), metrics):
+            yield Finding(("services", name, "strategy"), strategy, lacks)
         elif metrics is None and found.bakes and (router := catalog.router(spec)):
             unjudged.setdefault(router.text, []).append(name)
     if catalog.has_kinds:
         yield from _without_metrics(catalog, unjudged)
+
+
+def lacks_metrics(
+    strategy: Strategy, judge: JudgeSpec, metrics: Sequence[MetricSpec] | None
+) -> str:
+    """What a strategy wants of the metrics of a service, and they are not; empty: nothing."""
+    if strategy.ramp is not None and not any(map(is_acting_ratio, metrics or ())):
+        return NEEDS_RATIO
+    return "" if strategy.ab is None else "; ".join(ab_lacks(strategy.ab, judge, metrics))
 
 
 def _unfit_audiences(catalog: Catalog) -> Iterator[Finding]:

@@ -510,6 +510,12 @@ class CanaryReport(Model):
     ends_by: tuple[str, ...] = Field(
         default=(), description="Commands that end what it waits for, where only some would."
     )
+    picks: tuple[Version, ...] = Field(
+        default=(),
+        exclude_if=lambda picks: not picks,
+        description="Versions of which a person is to pick one, the old one first: the end of an "
+        "A/B test. Empty: there is none to be picked.",
+    )
     decisions: tuple[DecisionRecord, ...] = Field(
         default=(), description="The newest of what it heard, and what each did, oldest first."
     )
@@ -596,6 +602,8 @@ class ServiceStatus(Model):
     paused: bool = False
     """Its canary goes no further until resumed, whatever it does meanwhile."""
     ends_by: tuple[str, ...] = ()
+    picks: tuple[Version, ...] = Field(default=(), exclude_if=lambda picks: not picks)
+    """Versions of which a person is to pick one, the old one first; empty: none."""
     verdict: Verdict | None = None
     cause: Cause | None = None
     watched_until: datetime | None = Field(default=None, exclude_if=lambda until: until is None)

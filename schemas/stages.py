@@ -241,6 +241,12 @@ class BakeStage(_Stage):
     )
     on_inconclusive: OnInconclusive = OnInconclusive.GATE
     hooks: tuple[Hook, ...] = Field(default=(), description="Called as it begins.")
+    compare: str = Field(
+        default="",
+        exclude_if=lambda name: not name,
+        description="Of an A/B test: the metric that decides which version is better, and so may "
+        "end the bake. Empty: it is none.",
+    )
 
 
 class GateStage(_Stage):
@@ -255,6 +261,12 @@ class GateStage(_Stage):
     gate: Gate | None = Field(
         default=None,
         description="The strategy's question; None: only where a bake or a hook left a doubt.",
+    )
+    picks: bool = Field(
+        default=False,
+        exclude_if=lambda picks: not picks,
+        description="Whether a person picks the winner of an A/B test there: approve is the new "
+        "version, rollback the other one.",
     )
 
 
@@ -417,6 +429,7 @@ def _steps(
     flags: Mapping[str, RouterSpec],
 ) -> Iterator[Stage]:
     unsure, steps = strategy.on_inconclusive, strategy.full_steps
+    compare = "" if strategy.ab is None else strategy.ab.metric
     baking = at(hooks, HookMoment.DURING_BAKE)
     for index, step in enumerate(steps):
         if last_point and index:
@@ -435,6 +448,7 @@ def _steps(
                 next_weight=following,
                 on_inconclusive=unsure,
                 hooks=baking,
+                compare=compare,
             )
             asked = baking
             if wanted:
@@ -443,7 +457,8 @@ def _steps(
         yield from _stages(after, HookMoment.AFTER_STEP, index)
         in_doubt = (unsure is OnInconclusive.GATE and step.bake.max) or _gates((*asked, *after))
         if step.gate is not None or in_doubt:
-            yield GateStage(step=index, gate=step.gate)
+            picks = bool(compare) and step.gate is not None
+            yield GateStage(step=index, gate=step.gate, picks=picks)
     if last_point:
         yield InStepStage(step=len(steps) - 1, point=last_point)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from schemas.ab import HALF, AbSpec
 from schemas.audience_spec import (
     EVERYBODY,
     AudienceName,
@@ -34,6 +35,8 @@ from schemas.base import (
     parse_duration,
 )
 from schemas.catalog_check import (
+    MISSING,
+    Finding,
     check_weights,
     refuse,
 )
@@ -214,6 +217,8 @@ class Shape(StrEnum):
     """More and more of them, beside the old version."""
     BLUE_GREEN = "blue_green"
     """None of them until one switch of all."""
+    AB = "ab"
+    """Half of them for some time; then a person picks the version that gets all."""
 
 
 class OnInconclusive(StrEnum):
@@ -230,7 +235,13 @@ class Strategy(Model):
     shape: Shape = Field(
         default=Shape.CANARY,
         exclude_if=lambda shape: shape is Shape.CANARY,
-        description="blue_green: no user gets the version before all do, in one switch.",
+        description="blue_green: no user gets the version before all do, in one switch. ab: half "
+        "of them get it for some time, and a person picks the winner.",
+    )
+    ab: AbSpec | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="With shape ab, instead of steps: what decides, and how long.",
     )
     steps: tuple[Step, ...] = Field(
         default=(), max_length=100, description="Weights must grow; a last step of 100 is implied."
@@ -289,16 +300,34 @@ class Strategy(Model):
             "oneOf": [
                 {
                     "required": ["steps"],
-                    "properties": {"steps": {"minItems": 1}, "ramp": {"type": "null"}},
+                    "properties": {
+                        "steps": {"minItems": 1},
+                        "ramp": {"type": "null"},
+                        "ab": {"type": "null"},
+                    },
                 },
                 {
                     "required": ["ramp"],
-                    "properties": {"steps": {"maxItems": 0}, "ramp": {"type": "object"}},
+                    "properties": {
+                        "steps": {"maxItems": 0},
+                        "ramp": {"type": "object"},
+                        "ab": {"type": "null"},
+                    },
                 },
                 {
                     "required": ["shape"],
                     "properties": {
                         "shape": {"const": "blue_green"},
+                        "steps": {"maxItems": 0},
+                        "ramp": {"type": "null"},
+                        "ab": {"type": "null"},
+                    },
+                },
+                {
+                    "required": ["shape", "ab"],
+                    "properties": {
+                        "shape": {"const": "ab"},
+                        "ab": {"type": "object"},
                         "steps": {"maxItems": 0},
                         "ramp": {"type": "null"},
                     },
@@ -317,13 +346,40 @@ class Strategy(Model):
                 "Strategy",
                 check_switch(weights, audiences, ramps=ramps, shrinks=self.shrink_stable),
             )
+        elif self.shape is Shape.AB:
+            refuse("Strategy", self._unlike_a_test())
         elif bool(self.steps) == (self.ramp is not None):
             raise ValueError("expected either steps or ramp, and not both")
         if self.audience is not None and (self.ramp is not None or self.switches):
             raise ValueError("audience: expected steps: a ramp, or a switch, is for everybody")
         if self.shrink_stable and self.ramp is not None:
             raise ValueError("shrink_stable: expected steps: a ramp may give weight back")
+        if self.ab is not None and self.shape is not Shape.AB:
+            raise ValueError("ab: expected with shape: ab")
         return self
+
+    def _unlike_a_test(self) -> Iterator[Finding]:
+        """Give what does not go with an A/B test."""
+        if self.ab is None:
+            yield Finding(("ab",), MISSING, "metric and lasts, which shape ab goes by")
+        if self.steps:
+            yield Finding(("steps",), "steps", "none with shape ab: half of the users, then all")
+        if self.ramp is not None:
+            yield Finding(("ramp",), "a ramp", "none with shape ab: half of the users, then all")
+        if self.on_inconclusive is not OnInconclusive.GATE:
+            expected = "gate with shape ab: a person picks the winner"
+            yield Finding(("on_inconclusive",), self.on_inconclusive.value, expected)
+        if self.sticky is not None and self.sticky.nothing:
+            expected = "user, session or address with shape ab: each user has one version"
+            yield Finding(("sticky",), "nothing", expected)
+
+    @property
+    def given_steps(self) -> tuple[Step, ...]:
+        """The steps as they are written; of an A/B test what it stands for."""
+        if self.ab is None:
+            return self.steps
+        bake = Bake(min=self.ab.at_least, max=self.ab.lasts)
+        return (Step(weight=HALF, bake=bake, gate=Gate()),)
 
     @model_validator(mode="after")
     def _weights_grow(self) -> Self:
@@ -354,13 +410,14 @@ class Strategy(Model):
     @property
     def mixes_users(self) -> str:
         """What puts users on two versions at once, in words; empty: nothing does."""
-        weights = [one.weight for one in self.steps]
-        return mixes_users(weights, list(map(self.whom, self.steps)), ramps=self.ramp is not None)
+        steps = self.given_steps
+        weights = [one.weight for one in steps]
+        return mixes_users(weights, list(map(self.whom, steps)), ramps=self.ramp is not None)
 
     @property
     def bakes(self) -> bool:
         """Whether a weight is held for some time, in which it is judged."""
-        return any((step.bake or self.bake).max > timedelta(0) for step in self.steps)
+        return any((step.bake or self.bake).max > timedelta(0) for step in self.given_steps)
 
     @property
     def full_steps(self) -> tuple[FullStep, ...]:
@@ -377,7 +434,7 @@ class Strategy(Model):
                 audience=self.whom(step),
                 flags=step.flags,
             )
-            for step in self.steps
+            for step in self.given_steps
         ]
         if self.switches and (not steps or steps[0].weight):
             steps.insert(0, FullStep(weight=0.0, bake=Bake(max=timedelta(0))))

@@ -48,6 +48,12 @@ class Reason(StrEnum):
     """INCONCLUSIVE: somebody else has changed the route, so that the weight is not the canary's."""
     NOT_JUDGED = "not_judged"
     """INCONCLUSIVE: the judge itself never said anything: it failed, hung, or had no worker."""
+    BETTER = "better"
+    """PASS: an A/B test has shown that the new version is better by its metric."""
+    WORSE = "worse"
+    """INCONCLUSIVE: an A/B test has shown that the new version is worse; a person decides."""
+    NO_DIFFERENCE = "no_difference"
+    """INCONCLUSIVE: an A/B test has ended without showing a difference."""
     KAYENTA_MARGINAL = "kayenta_marginal"
     """INCONCLUSIVE: Kayenta's score is between marginal and pass."""
 

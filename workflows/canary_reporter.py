@@ -12,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.outside import cut
     from schemas.phase_facts import RUNNING
     from schemas.release import CanaryInput, CanaryPhase, CanaryReport
-    from schemas.stages import point_at, steps_in
+    from schemas.stages import GateStage, Stage, point_at, steps_in
     from workflows import describe, pages
     from workflows.attributes import Attributes
     from workflows.commands import CommandKind
@@ -133,6 +133,7 @@ class CanaryReporter:
             paused=state.pause is not None,
             point=point_at(state.stages, state.at),
             ends_by=self.ends_by,
+            picks=self._picks(state.stages[state.at]),
             decisions=self._judging.untold.decisions(self._decisions.records),
             measured=self._judging.untold.measured,
             at=workflow.now(),
@@ -147,6 +148,12 @@ class CanaryReporter:
         known, self._failure = self._failure, text
         if text and text != known:
             self.tell()
+
+    def _picks(self, stage: Stage) -> tuple[str, ...]:
+        """The versions of which a person is to pick one."""
+        asks = isinstance(stage, GateStage) and stage.picks and self.phase is CanaryPhase.GATED
+        stable = self._traffic.stable
+        return (stable, self._start.plan.version) if asks and stable is not None else ()
 
     def _awaited(self, pause: str | None) -> str:
         """What it waits for now, why in vain so far, and a pause that it has not come to yet."""

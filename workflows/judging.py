@@ -83,7 +83,13 @@ class Judging:
         self.untold = Untold()
 
     async def judge(
-        self, bake: Bake | None, stops: Stops, *, exposure: float = 1.0, overruled: bool = False
+        self,
+        bake: Bake | None,
+        stops: Stops,
+        *,
+        exposure: float = 1.0,
+        overruled: bool = False,
+        compare: str = "",
     ) -> Verdict | Stopped | None:
         """Judge the weight that is confirmed now, for a bake, or without one until told.
 
@@ -92,6 +98,7 @@ class Judging:
             stops: what ends it before its time.
             exposure: share of requests, 0 to 1, that the canary gets next.
             overruled: somebody else's change of the route is known, and stands.
+            compare: of an A/B test, the metric that decides; empty: it is none.
 
         Returns:
             The verdict; what stopped it, FAIL among them; None when what it waited for has come.
@@ -99,6 +106,7 @@ class Judging:
         if not self.watched:
             return await self._let_time_pass(bake, stops)
         request = self._request(bake, exposure, overruled=overruled)
+        request = request.model_copy(update={"compare": compare})
         self.report = None
         what = _summary(f"{self._plan.service} at {self._traffic.portion.text}", bake)
         for retry in rounds(self._calls.policy(Call.JUDGE, request).retry):

@@ -76,6 +76,9 @@ def canary(start: CanaryInput, report: CanaryReport, parent: str = "") -> str:
         lines.append("**Paused:** it goes no further than this weight.")
     if report.waits_for:
         lines.append(f"**Waits for** {_cell(report.waits_for, _WIDTH * 3)}.")
+    if report.picks:
+        old, new = map(_cell, report.picks)
+        lines.append(f"**Pick the winner:** `approve` is {new}, `rollback` is {old}.")
     if report.cause is not None:
         verb = "Went" if report.phase.closed else "Goes"
         lines.append(f"**{verb} back because** {_because(report.cause)}")

@@ -9,15 +9,15 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
+from schemas.ab import compared
 from schemas.audience_judging import unlike
 from schemas.audience_steps import Whom
 from schemas.capability_check import check_able
-from schemas.catalog import Catalog, ServiceSpec
+from schemas.catalog import Catalog, ResolvedService, ServiceSpec
 from schemas.catalog_check import listed, nearest
-from schemas.catalog_fit import NEEDS_METRICS, NEEDS_RATIO, built_in, check_flags
+from schemas.catalog_fit import NEEDS_METRICS, built_in, check_flags, lacks_metrics
 from schemas.deploy import DeployRequested, Images, NamedFlag, ServiceVersion
 from schemas.graph import components, levels
-from schemas.judging import is_acting_ratio
 from schemas.mirroring import SIDE_BY_SIDE
 from schemas.release import ReleasePlan, ServicePlan
 from schemas.router_spec import RouterSpec
@@ -253,31 +253,34 @@ def _with_points(
     return {name: replace(place, last_point=last[place.group]) for name, place in places.items()}
 
 
+def _lacks(catalog: Catalog, name: str, resolved: ResolvedService) -> str:
+    """What a strategy asks for and its service does not have; empty: nothing."""
+    strategy, metrics = resolved.strategy, resolved.metrics
+    if lacks := lacks_metrics(strategy, resolved.judge, metrics):
+        return lacks
+    if metrics is None and strategy.bakes:
+        return NEEDS_METRICS.format(kind=resolved.router.text)
+    if not resolved.side_by_side and (what := strategy.mixes_users):
+        return SIDE_BY_SIDE.format(what=what)
+    beyond = check_able(
+        strategy,
+        resolved.capabilities,
+        resolved.router.text,
+        terms=resolved.mirror,
+        audiences=resolved.audiences,
+        lane=resolved.lane is not None,
+    )
+    unfit = check_flags(catalog, name, strategy)
+    return "; ".join(map(built_in, (*beyond, *unfit)))
+
+
 def _service_plan(
     catalog: Catalog, asked: ServiceVersion, place: _Place, strategy: str | None
 ) -> ServicePlan:
     name = asked.service
     resolved = catalog.resolve(name, strategy)
     metrics = resolved.metrics
-    lacks = ""
-    if resolved.strategy.ramp is not None and not any(map(is_acting_ratio, metrics or ())):
-        lacks = NEEDS_RATIO
-    elif metrics is None and resolved.strategy.bakes:
-        lacks = NEEDS_METRICS.format(kind=resolved.router.text)
-    elif not resolved.side_by_side and (what := resolved.strategy.mixes_users):
-        lacks = SIDE_BY_SIDE.format(what=what)
-    else:
-        can, kind = resolved.capabilities, resolved.router.text
-        beyond = check_able(
-            resolved.strategy,
-            can,
-            kind,
-            terms=resolved.mirror,
-            audiences=resolved.audiences,
-            lane=resolved.lane is not None,
-        )
-        unfit = check_flags(catalog, name, resolved.strategy)
-        lacks = "; ".join(map(built_in, (*beyond, *unfit)))
+    lacks = _lacks(catalog, name, resolved)
     if lacks:
         text = f"services.{name}: got strategy {resolved.strategy_name!r}, expected {lacks}"
         raise PlanError(PlanReason.UNFIT_STRATEGY, text)
@@ -303,7 +306,7 @@ def _service_plan(
             stale_after=resolved.stale_after,
         ),
         judge=resolved.judge,
-        metrics=metrics or (),
+        metrics=compared(resolved.strategy.ab, metrics or ()),
         alerts=resolved.alerts,
         service_labels=catalog.alert_labels.service,
         deploy=resolved.deploy,

@@ -37,7 +37,7 @@ _WAIT_MOST = 1000
 """Of what is waited for, in a notice, in characters: the commands must have room."""
 _TOLD = ("phase", "weight", "step", "stable", "verdict", "cause", "paused")
 """What an event must tell when it changes; the rest is words for people."""
-_NOT_TOLD = {"depends_on", "group", "ends_by", "watched_until", "lane"}
+_NOT_TOLD = {"depends_on", "group", "ends_by", "picks", "watched_until", "lane"}
 """Of a service's status, what no event of a canary has."""
 
 
@@ -224,7 +224,7 @@ class ReleaseEvents:
 
 
 def _state(report: CanaryReport) -> dict[str, Any]:
-    words = {"sequence", "point", "at", "ends_by", "decisions", "measured"}
+    words = {"sequence", "point", "at", "ends_by", "picks", "decisions", "measured"}
     data = report.model_dump(mode="json", exclude=words)
     return data | {"weight": report.phase.weight(report.weight)}
 

@@ -147,6 +147,7 @@ class ServiceStates:
                 "waits_for": "" if phase.closed else report.waits_for,
                 "paused": report.paused and not phase.closed,
                 "ends_by": () if phase.closed else report.ends_by,
+                "picks": () if phase.closed else report.picks,
                 "verdict": report.verdict,
                 "cause": report.cause,
             }

@@ -22,6 +22,7 @@ from aviary.cli.options import (
     NoColorOption,
     duration,
 )
+from aviary.cli.picking import pick
 from aviary.cli.reaching import (
     ReleaseArgument,
     RunningArgument,
@@ -93,6 +94,7 @@ def register(app: typer.Typer) -> None:
     release.command()(_command("rollback", "Take the whole release back."))
     meaning = "Rather than go back to a version that is down: leave --service on its new one."
     release.command()(_command("keep", meaning))
+    release.command()(pick)
     release.command()(revert)
     release.command()(answer)
     app.add_typer(release, name="release")

@@ -77,7 +77,8 @@ def print_plan(plan: ReleasePlan) -> None:
     groups = [f"In step, as they need each other: {listed(group)}." for group in plan.groups]
     needs = [line for one in plan.services.values() for line in needs_of(one)]
     audiences = [line for one in plan.services.values() for line in audiences_of(one)]
-    told = (*groups, *audiences, *lane_of(plan), *needs, judged, first)
+    tests = [line for one in plan.services.values() for line in ab_of(one)]
+    told = (*groups, *tests, *audiences, *lane_of(plan), *needs, judged, first)
     notes = [plain(note, "dim") for note in told if note]
     show(plain(title, "bold"), table, *notes)
 
@@ -88,6 +89,19 @@ def audiences_of(service: ServicePlan) -> Iterator[str]:
         if isinstance(stage, ShiftStage) and stage.adds:
             judged = f"; judged by limits only: {stage.unlike}" if stage.unlike else ""
             yield f"{service.service}, step {(stage.step or 0) + 1}: {stage.adds}{judged}."
+
+
+def ab_of(service: ServicePlan) -> Iterator[str]:
+    """What an A/B test compares, how long, and who decides: a sentence, or none."""
+    ab = service.strategy.ab
+    if ab is not None:
+        whom = service.strategy.audience or "the users"
+        least = f", {format_duration(ab.at_least)} at least" if ab.at_least else ""
+        yield (
+            f"A/B test of {service.service} by {ab.metric}: half of {whom} get "
+            f"{short(service.version)} for {format_duration(ab.lasts)}, or until a difference is "
+            f"shown{least}; then a person picks the winner."
+        )
 
 
 def lane_of(plan: ReleasePlan) -> Iterator[str]:

@@ -19,7 +19,14 @@ from adapters.errors import Retryable, Terminal, Unanswered, UnknownRoute
 from adapters.ports import Routing
 from adapters.routers.memory.trial import TrialRouter
 from schemas.ids import STOPPED_SHORT
-from schemas.judging import GaugeMetric, HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
+from schemas.judging import (
+    Direction,
+    GaugeMetric,
+    HistogramMetric,
+    JudgeSpec,
+    MetricSpec,
+    RatioMetric,
+)
 from schemas.lane import LaneSpec
 from schemas.reading import Answer, Fault, Series
 from schemas.route import Route
@@ -584,3 +591,43 @@ async def test_a_lane_may_bring_more_than_the_weight_and_is_counted(
     assert result.lane.canary == result.lane.stable == 100 * seconds
     assert result.lane.came == 20 * seconds
     assert told[-1].lane.weight == 5
+
+
+@pytest.mark.parametrize(
+    ("bad", "direction", "kind", "reason", "took"),
+    [
+        (0.3, Direction.LOWER_IS_BAD, VerdictKind.PASS, Reason.BETTER, 60),
+        (0.3, Direction.HIGHER_IS_BAD, VerdictKind.INCONCLUSIVE, Reason.WORSE, 60),
+        (0.0, Direction.HIGHER_IS_BAD, VerdictKind.INCONCLUSIVE, Reason.NO_DIFFERENCE, 120),
+    ],
+)
+async def test_an_ab_test_ends_as_a_difference_is_shown_or_its_time_is_over(
+    bad: float, direction: Direction, kind: VerdictKind, reason: Reason, took: float
+) -> None:
+    shop = Shop(bad=bad)
+    declared = ERRORS.model_copy(update={"direction": direction, "dry_run": True})
+    bake = Bake(min=timedelta(seconds=60), max=timedelta(seconds=120))
+    asked = _request(declared, bake=bake, compare="errors")
+    told: list[Any] = []
+    environment = ActivityEnvironment()
+    environment.on_heartbeat = lambda *given: told.append(given)
+    result = await _judge(shop, asked, environment)
+    assert (result.verdict.kind, result.verdict.reason) == (kind, reason)
+    assert result.verdict.final
+    assert (shop.now - T0).total_seconds() == pytest.approx(took, abs=1)
+    assert " on 2 and " in result.verdict.sentence
+    live = [given[1] for given in told if len(given) > 1]
+    assert {one.kind for one in live[:-1]} == {VerdictKind.INCONCLUSIVE}
+    # Another attempt goes on from the same odds.
+    again = await _judge(shop, asked.model_copy(update={"evidence": result.evidence}))
+    assert again.verdict.reason is reason
+
+
+async def test_an_ab_test_is_failed_by_another_metric() -> None:
+    declared = ERRORS.model_copy(update={"name": "orders", "dry_run": True})
+    asked = _request(bake=LONG, compare="orders", metrics=(declared, ERRORS))
+    result = await _judge(Shop(bad=0.5), asked)
+    assert (result.verdict.kind, result.verdict.reason) == (
+        VerdictKind.FAIL,
+        Reason.WORSE_THAN_STABLE,
+    )

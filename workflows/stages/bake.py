@@ -10,7 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.hooks import HookMoment
     from schemas.release import CanaryPhase
     from schemas.stages import BakeStage
-    from schemas.verdict import VerdictKind
+    from schemas.verdict import Verdict, VerdictKind
     from workflows.calls import Call
     from workflows.commands import CommandKind
     from workflows.hooks import Beside
@@ -36,6 +36,7 @@ async def do(context: Context, stage: BakeStage) -> Outcome:
         stage.bake,
         lambda: context.answers.skip or beside.failed is not None,
         exposure=stage.next_weight / 100,
+        compare=stage.compare,
     )
     context.judging.made_by = ()
     if isinstance(verdict, Stopped):
@@ -49,7 +50,14 @@ async def do(context: Context, stage: BakeStage) -> Outcome:
     context.answers.doubt = None
     for doubt in doubts:
         context.answers.add_doubt(doubt)
-    if verdict is not None and verdict.kind is VerdictKind.INCONCLUSIVE:
+    return DONE if verdict is None else _judged(context, stage, verdict)
+
+
+def _judged(context: Context, stage: BakeStage, verdict: Verdict) -> Outcome:
+    """What follows from a verdict that is no FAIL; whoever picks a winner is told of any."""
+    if stage.compare:
+        context.answers.add_doubt(verdict.sentence)
+    elif verdict.kind is VerdictKind.INCONCLUSIVE:
         return context.undecided(verdict, stage.on_inconclusive)
     return DONE
 

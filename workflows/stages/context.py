@@ -102,7 +102,12 @@ class Context:
         return await self.calls.make(call, request, summary, stop=self.stop, unless=unless)
 
     async def judge(
-        self, bake: Bake | None, until: Callable[[], bool], *, exposure: float = 1.0
+        self,
+        bake: Bake | None,
+        until: Callable[[], bool],
+        *,
+        exposure: float = 1.0,
+        compare: str = "",
     ) -> Verdict | Stopped | None:
         """Judge, as `Judging.judge` does.
 
@@ -111,7 +116,9 @@ class Context:
         """
         stops = Stops(stop=self.stop, halt=self.halt, until=until)
         known = self.answers.overrule
-        answer = await self.judging.judge(bake, stops, exposure=exposure, overruled=known)
+        answer = await self.judging.judge(
+            bake, stops, exposure=exposure, overruled=known, compare=compare
+        )
         if not isinstance(answer, Verdict) or answer.reason is not Reason.FOREIGN_CHANGE:
             return answer
         self.answers.overrule = True
