@@ -14,6 +14,8 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
+from schemas.capabilities import Capabilities
+
 T = TypeVar("T")
 
 OUTSIDE: Final = "outside"
@@ -43,6 +45,18 @@ def outside(config: pytest.Config) -> Any | None:
     except (ImportError, AttributeError, ValueError) as error:
         message = f"--subject: got {name!r}, expected module:class: {error}"
         raise pytest.UsageError(message) from error
+
+
+def capabilities_of(named: Any) -> Capabilities:
+    """What the router of a subject that was named claims.
+
+    Raises:
+        pytest.UsageError: it does not say.
+    """
+    can = getattr(named, "capabilities", None)
+    if not isinstance(can, Capabilities):
+        raise pytest.UsageError(f"--subject: {named!r} has no capabilities, expected its router's")
+    return can
 
 
 def subject_of(

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.contract.outside import outside
+from tests.contract.outside import capabilities_of, outside
 from tests.guide import PAGE, changed, shown
 
 ROOT = PAGE.parents[1]
@@ -180,6 +180,8 @@ def test_a_subject_that_is_not_there_is_said_by_its_name(pytestconfig: pytest.Co
         with pytest.raises(pytest.UsageError, match=f"--subject: got '{name}', expected module:c"):
             outside(option)
     assert outside(pytestconfig) is None
+    with pytest.raises(pytest.UsageError, match="has no capabilities"):
+        capabilities_of(Path)
 
 
 def test_a_release_goes_through_the_described_stage_and_back(copy: Path) -> None:

@@ -29,7 +29,7 @@ from aviary.local.debian import DebianError
 from aviary.local.npm import NpmError
 from aviary.local.parts import MissingPartError, caddy_program, envoy_program, traefik_program
 from schemas.route import AudienceBy
-from tests.contract.outside import OUTSIDE, outside
+from tests.contract.outside import OUTSIDE, capabilities_of, outside
 from tests.contract.routers.claims import EVERY, claimed
 from tests.contract.routers.coarse import CoarseGateway
 from tests.contract.routers.live import LiveEnvoy, free_port
@@ -409,7 +409,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a module of the suite with the routers that claim what it is about (`CLAIM`)."""
     claim: str | None = getattr(metafunc.module, "CLAIM", None)
     named = outside(metafunc.config)
-    subjects = SUBJECTS if named is None else {OUTSIDE: named.capabilities}
+    subjects = SUBJECTS if named is None else {OUTSIDE: capabilities_of(named)}
     for fixture, wanted in (("subject", True), ("stranger", False)):
         if fixture not in metafunc.fixturenames:
             continue
@@ -444,7 +444,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Count what was not run, for it was not claimed."""
     named = outside(terminalreporter.config)
-    subjects = SUBJECTS if named is None else {OUTSIDE: named.capabilities}
+    subjects = SUBJECTS if named is None else {OUTSIDE: capabilities_of(named)}
     terminalreporter.section("router contract: claims")
     for name, can in subjects.items():
         without = ", ".join(sorted(EVERY - claimed(can))) or "nothing"
