@@ -42,6 +42,8 @@ const time = (at) => {
 };
 const number = (value) => value === null || value === undefined ? '-' :
   Number(value).toLocaleString(undefined, {maximumSignificantDigits: 3});
+const gets = (one) => one.copied ? `copies of ${number(one.copied)} %` :
+  `${number(one.weight)} %${one.whom ? ` of ${one.whom}` : ''}`;
 const say = (text, bad = false) => {
   if (told.textContent === plain(text)) return;
   told.textContent = plain(text);
@@ -234,10 +236,10 @@ const drawGraph = (services) => {
       const box = boxes.get(one.service);
       if (!box) continue;
       const [sign, words, tone] = PHASES.canary[one.phase] || ['·', one.phase, 'none'];
-      const text = `${sign} ${words}, ${number(one.weight)} %`;
+      const text = plain(`${sign} ${words}, ${gets(one)}`);
       if (box.state.textContent === text) continue;
       box.state.textContent = text;
-      box.title.textContent = plain(`${one.service}: ${words}, ${number(one.weight)} %`);
+      box.title.textContent = plain(`${one.service}: ${words}, ${gets(one)}`);
       box.node.setAttribute('class', `node ${tone}`);
     }
   }};
@@ -289,7 +291,7 @@ const sample = (series, live) => {
 const event = (one) => {
   const data = one.data || {}, words = String(one.type || '').split('.').slice(-3, -1).join(' ');
   const verdict = data.verdict && data.verdict.sentence, cause = data.cause && data.cause.text;
-  const weight = typeof data.weight === 'number' && data.weight ? `${number(data.weight)} %` : '';
+  const weight = typeof data.weight === 'number' && data.weight ? gets(data) : '';
   const more = [weight, verdict, cause, data.text, data.waits_for && `waits for ${data.waits_for}`];
   return tag('li', {}, time(one.time), ' ', tag('b', {}, tag('bdi', {}, one.subject)), ` ${words}`,
     ...[...new Set(more.filter(Boolean))].map((text) => tag('bdi', {}, `; ${text}`)));
@@ -302,7 +304,7 @@ const serviceRow = (one) => tag('tr', {id: `service-${one.service}`},
   tag('td', {}, tag('bdi', {}, `${one.stable || '?'} → ${one.version}`)),
   tag('td', {}, badge('canary', one.phase)),
   tag('td', {}, tag('meter', {min: 0, max: 100, value: one.weight, 'aria-label': 'weight'}),
-    ` ${number(one.weight)} %`),
+    ` ${gets(one)}`),
   tag('td', {}, one.step === null ? '-' : `${one.step + 1}/${one.steps}`),
   tag('td', {}, tag('bdi', {}, told_of(one))));
 const key = () => [...crypto.getRandomValues(new Uint8Array(16))]

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from rich.console import Console, Group
 
 from aviary.cli.bars import ASCII, UNICODE, bar, folded, glyphs_for
+from aviary.cli.changes import Changes
+from aviary.cli.tables import status_view
 from aviary.cli.tree import Look, Tree, may
 from schemas.release import CanaryPhase, ReleasePhase, ReleaseStatus
 from tests.unit.cli import looks
@@ -201,3 +203,17 @@ def test_folded_texts_fit(text: str, width: int, most: int) -> None:
 def test_a_bake_that_is_over_is_full() -> None:
     late = Tree(80).lines(looks.running(), looks.NOW + timedelta(hours=1))
     assert "100 %  5m of 5m" in the([line.plain for line in late], "bake")
+
+
+def test_a_weight_says_whose_requests_it_is_a_share_of() -> None:
+    look = looks.running()
+    services = tuple(one.model_copy(update={"whom": "staff"}) for one in look.status.services)
+    status = look.status.model_copy(update={"services": services})
+    (tree,) = [line for line in drawn(Look(status), 120) if "checkout 1.4.2  baking" in line]
+    assert "baking  25 % of staff  step 2 of 4" in tree
+    assert any("at 25% of staff" in line for line in Changes().of(Look(status)))
+    console = Console(width=200, no_color=True)
+    with console.capture() as captured:
+        console.print(status_view(status, {}))
+    (row,) = [line for line in captured.get().splitlines() if line.startswith("checkout")]
+    assert "25% of staff" in row
