@@ -51,7 +51,8 @@ def pick(  # noqa: PLR0913 - one parameter an option
         why = f"picked {version}" + (f": {reason}" if reason else "")
         # Of the loser the whole release goes back: it is one set of versions.
         of = found if word == SIGNAL_APPROVE else None
-        command = Command(by=by or login(), reason=why, service=of)
+        # As the release names it, which holds it against its own.
+        command = Command(by=by or login(), reason=why).model_copy(update={"service": of})
         return found, await releases.command(word, release, command, timedelta(seconds=timeout))
 
     found, answer = with_releases(temporal_settings(address, namespace), run)
@@ -86,7 +87,7 @@ def picked(
     if len(asking) > 1:
         text = f"--service: expected one of {listed(asking)}, each a decision of its own"
         raise CommandError(ExitCode.BAD_INPUT, text)
-    ((name, (old, new)),) = asking.items()
+    ((name, (old, *_, new)),) = asking.items()
     if version not in {old, new}:
         text = f"VERSION: got {version}, expected one of {old} (old) and {new} (new)"
         raise CommandError(ExitCode.BAD_INPUT, text)

@@ -57,7 +57,8 @@ def canary_of(text: str) -> CanaryStatus:
     other = every(Cause, text, text=f"{text} too")
     waits = {"id": "msg_0", "moment": HookMoment.BEFORE_CANARY, "answer": None, "over": ""}
     hooks = (every(AskedHook, text, **waits),)
-    return every(CanaryStatus, text, phase=CanaryPhase.BAKING, step=0, cause=other, hooks=hooks)
+    place = {"phase": CanaryPhase.BAKING, "step": 0, "picks": ("1", "2")}
+    return every(CanaryStatus, text, cause=other, hooks=hooks, **place)
 
 
 def look_of(text: str, phase: ReleasePhase) -> Look:
@@ -157,6 +158,7 @@ ASKING = {
     "release skip": ("release", "skip", "r"),
     "release rollback": ("release", "rollback", "r"),
     "release keep": ("release", "keep", "r"),
+    "release pick": ("release", "pick", "r", "2"),
     "release revert": ("release", "revert", "r", "--yes"),
     "release answer": ("release", "answer", "r", "yes"),
     "report": ("report", "r"),
