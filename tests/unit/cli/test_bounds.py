@@ -92,6 +92,13 @@ BOMBS: dict[str, Callable[[], str]] = {
         + "services:\n"
         + _lines("  service-number-{0}: {{depends_on: [service-nunber-{0}]}}\n", 14_000)
     ),
+    "unknown names by an alias": lambda: (
+        HEAD
+        + "services:\n  s: {depends_on: &d ["
+        + ", ".join(f"t{n}" for n in range(19_000))
+        + "]}\n"
+        + "".join(f"  t{n}: {{depends_on: *d}}\n" for n in range(40))
+    ),
     "unknown strategies": lambda: (
         HEAD
         + "strategies:\n"
