@@ -72,7 +72,7 @@ def test_json_is_a_catalog_too() -> None:
             (
                 "5: services.a.depend_on: got 'depend_on', expected one of the fields alerts, "
                 "depends_on, deploy, hooks, judge, lane, metrics, mirror, needs, router, "
-                "side_by_side, strategy; "
+                "side_by_side, stale_after, …; "
                 "did you mean 'depends_on'?"
             ),
         ),
