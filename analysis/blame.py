@@ -55,7 +55,7 @@ _LAGS: Final = (
 """Seconds from a weight to its effect as it is counted, and how likely each is."""
 _IN_PROPORTION: Final = 0.6
 """Chance that failures are in proportion to the weight; else they begin at some weight."""
-_OTHERS: Final = 0.1
+_OTHERS: Final = 0.2
 """Chance, before any data, that none of the releases has to do with it."""
 _LEAST_CHANCE: Final = 0.01
 _ALONG: Final = 0.8

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -27,9 +27,9 @@ _FOR: Final = 2
 """Intervals for which a rule is true before it alerts."""
 _OVER: Final = 4
 """Intervals that a rule looks at."""
-_LOOKS: Final = (0, 4, 12, 28)
-"""Intervals after the first alert at which it is judged, as a canary does: at once, and again
-after one, three and seven minutes, as long as it is not clear."""
+_LOOKS: Final = (0, 4)
+"""Intervals after the first alert at which it is judged, as a canary does: at once, and a minute
+later where it was not clear."""
 _ALERTS: Final = 4
 """Alerts that are acted upon, of those that come."""
 
@@ -70,9 +70,13 @@ class Score:
 class Tally:
     """Of all incidents with so many releases at once."""
 
+    looks: int = len(_LOOKS)
+    """How often it is judged, at most."""
     incidents: int = 0
     silent: int = 0
     """Incidents without an alert."""
+    single: int = 0
+    """Incidents of whose alerts none could be the doing of more than one release; not scored."""
     blamed: Score = field(default_factory=Score)
     alerting: Score = field(default_factory=Score)
     everything: Score = field(default_factory=Score)
@@ -142,7 +146,7 @@ def running(found: Incident, now: int) -> set[int]:
     return {change.release for change in found.changes if change.changes[0][0] < now}
 
 
-def decide(found: Incident, tally: Tally) -> None:
+def decide(found: Incident, tally: Tally, at_once: int) -> None:
     """One incident, decided in each way."""
     tally.incidents += 1
     fired = alerts(found)
@@ -156,6 +160,9 @@ def decide(found: Incident, tally: Tally) -> None:
     ][:_ALERTS]
     if not near:
         tally.silent += 1
+        return
+    if at_once > 1 and not any(len(related(found, *one)) > 1 for one in near):
+        tally.single += 1
         return
     start = near[0][0]
     culprit = found.culprit
@@ -179,15 +186,21 @@ def decide(found: Incident, tally: Tally) -> None:
     _blame(found, near, culprit, tally)
 
 
+def related(found: Incident, now: int, service: str) -> set[int]:
+    """Releases that a symptom of a service can be the doing of."""
+    along = relations(service, found.graph)
+    here = running(found, now)
+    return {one.release for one in found.changes if one.service in along and one.release in here}
+
+
 def alone(found: Incident, near: Sequence[tuple[int, str]], now: int) -> set[int]:
     """Releases that are the only ones along the calls of their own service that alerts."""
     back = set()
     for at, service in near:
-        related = relations(service, found.graph)
-        here = running(found, now)
-        there = [one for one in found.changes if one.service in related and one.release in here]
-        if at <= now and len({one.release for one in there}) == 1:
-            back |= {one.release for one in there if one.service == service}
+        there = related(found, at, service)
+        if at <= now and len(there) == 1:
+            own = {one.release for one in found.changes if one.service == service}
+            back |= there & own
     return back
 
 
@@ -196,7 +209,7 @@ def _blame(
 ) -> None:
     start = near[0][0]
     last: list[Ranking] = []
-    for look in _LOOKS:
+    for look in _LOOKS[: tally.looks]:
         now = start + look
         if now > STEPS:
             break
@@ -210,8 +223,9 @@ def _blame(
             tally.waited.append(look * STEP_S)
             if culprit is not None and culprit not in taken:
                 tally.missed[found.fault] += 1
-            for _ in taken - {culprit}:
-                tally.wrong[found.fault] += 1
+            for one in taken - {culprit}:
+                why = ", without another suspect" if one in alone(found, near, now) else ""
+                tally.wrong[f"{found.fault}{why}"] += 1
             return
     tally.blamed.note(culprit, ())
     tally.asked += 1
@@ -222,15 +236,21 @@ def _blame(
         )
 
 
-def measure(graphs: dict[str, Graph], runs: int, seed: int) -> dict[int, Tally]:
+def measure(
+    graphs: dict[str, Graph],
+    runs: int,
+    seed: int,
+    numbers: Sequence[int] = AT_ONCE,
+    looks: int = len(_LOOKS),
+) -> dict[int, Tally]:
     """So many incidents for each graph and number of releases."""
-    tallies: dict[int, Tally] = defaultdict(Tally)
-    for at_once in AT_ONCE:
+    tallies: dict[int, Tally] = {number: Tally(looks=looks) for number in numbers}
+    for at_once in numbers:
         for place, (name, graph) in enumerate(graphs.items()):
             rng = np.random.default_rng((seed, at_once, place))
             for _ in range(runs):
                 own = generated(rng) if name == "generated" else graph
-                decide(incident(rng, own, at_once), tallies[at_once])
+                decide(incident(rng, own, at_once), tallies[at_once], at_once)
     return tallies
 
 
@@ -247,7 +267,7 @@ def lines(tallies: dict[int, Tally]) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for at_once, one in tallies.items():
-        alerted = one.incidents - one.silent
+        alerted = one.incidents - one.silent - one.single
         told.append(
             f"| {at_once} | {alerted:,} | {one.blamed.precision:.1%} | {one.blamed.recall:.1%} "
             f"| {one.first / max(alerted, 1):.0%} | {one.asked / max(alerted, 1):.1%} "
@@ -261,6 +281,8 @@ def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=60, help="incidents for each graph")
+    parser.add_argument("--at-once", type=int, nargs="*", default=AT_ONCE)
+    parser.add_argument("--looks", type=int, default=len(_LOOKS), help="how often, at most")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", help="one graph, by its name")
     parser.add_argument("--details", action="store_true", help="which faults were missed")
@@ -270,7 +292,7 @@ def main() -> None:
     if options.only:
         graphs = {options.only: graphs[options.only]}
     began = time.perf_counter()
-    tallies = measure(graphs, options.runs, options.seed)
+    tallies = measure(graphs, options.runs, options.seed, options.at_once, options.looks)
     print("\n".join(lines(tallies)))
     if options.details:
         for at_once, one in tallies.items():

@@ -27,8 +27,9 @@ with workflow.unsafe.imports_passed_through():
     from workflows.cell import here
     from workflows.decisions import Decisions
 
-AGAIN: Final = (timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=4))
-"""After an answer by which it pauses, when it is asked again, as long as the alert lasts."""
+AGAIN: Final = (timedelta(minutes=1),)
+"""After an answer by which it pauses, when it is asked again, as long as the alert lasts. What
+later answers are worth is not measured."""
 _STAYS: Final = timedelta(minutes=1)
 """How long an answer is one for other alerts on the same service."""
 _AT_ONCE: Final = 4
