@@ -77,8 +77,11 @@ def canary(start: CanaryInput, report: CanaryReport, parent: str = "") -> str:
     if report.waits_for:
         lines.append(f"**Waits for** {_cell(report.waits_for, _WIDTH * 3)}.")
     if report.picks:
-        old, new = map(_cell, report.picks)
-        lines.append(f"**Pick the winner:** `approve` is {new}, `rollback` is {old}.")
+        picked = (
+            f"`{'approve' if one == plan.version else 'rollback'}` is {_cell(one)}"
+            for one in reversed(report.picks)
+        )
+        lines.append(f"**Pick the winner:** {', '.join(picked)}.")
     if report.cause is not None:
         verb = "Went" if report.phase.closed else "Goes"
         lines.append(f"**{verb} back because** {_because(report.cause)}")
@@ -296,7 +299,8 @@ def canary_details(plan: ReleasePlan, service: str, run: str) -> str:
 def _in_lane(lane: LaneSpec | None) -> str:
     if lane is None:
         return ""
-    return f" What meets it carries the release's lane ({lane.text}), and what carries it meets it."
+    said = _cell(lane.text)
+    return f" What meets it carries the release's lane ({said}), and what carries it meets it."
 
 
 def release_details(plan: ReleasePlan) -> str:

@@ -166,6 +166,30 @@ async def test_somebody_who_writes_all_the_time_stops_nothing(
     assert "example.com/times" in labels.said(found), "what others write stays"
 
 
+async def test_a_deployment_that_is_written_as_it_is_deleted_goes(
+    proxy: Between, far: KubernetesDeployer, subject: KubernetesSubject
+) -> None:
+    """Its controller counts pods in it until the last moment."""
+    await put_up(far, subject.wanted("counted", NEW, 1))
+    name, written, deletions = labels.name_of("counted", NEW), asyncio.Event(), asyncio.Event()
+
+    def hold(request: Request) -> asyncio.Event | None:
+        if (request.verb, request.resource) != ("delete", "deployments") or deletions.is_set():
+            return None
+        deletions.set()
+        return written
+
+    async def write() -> None:
+        await deletions.wait()
+        said = {"metadata": {"annotations": {"example.com/counted": "0"}}}
+        await subject.client.patch(DEPLOYMENTS, name, said, subject.namespace)
+        written.set()
+
+    proxy.hold = hold
+    await asyncio.gather(write(), far.take_down("counted", NEW, 2, free))
+    assert await subject.client.get(DEPLOYMENTS, name, subject.namespace) is None
+
+
 async def test_a_deployment_that_is_deleted_under_us_is_made_again(
     subject: KubernetesSubject, far: KubernetesDeployer
 ) -> None:

@@ -156,23 +156,31 @@ class KubernetesDeployer:
 
     async def _prune(self, service: str) -> None:
         """Delete Deployments that were taken down, but for the newest."""
-        namespace = await self._client.namespace()
         down = [one for one in await self._sight.deployments(service) if _is_down(one)]
         down.sort(key=lambda one: labels.number(one, labels.GENERATION), reverse=True)
         most = labels.number(down[0], labels.KEEP) if down else 0
         for one in down[most:]:
-            about = one["metadata"]
+            if await self._deleted(one):
+                await self._beside.remove(*labels.whose(one))
+
+    async def _deleted(self, deployment: Json) -> bool:
+        """Delete one that was taken down; False where it was put up again meanwhile."""
+        found: Json | None = deployment
+        name, uid = deployment["metadata"]["name"], deployment["metadata"]["uid"]
+        namespace = await self._client.namespace()
+        for _ in range(_TRIES):
+            if found is None:
+                return True
+            if found["metadata"]["uid"] != uid or not _is_down(found):
+                return False
+            version = found["metadata"]["resourceVersion"]
             try:
-                await self._client.delete(
-                    DEPLOYMENTS,
-                    about["name"],
-                    namespace,
-                    uid=about["uid"],
-                    version=about["resourceVersion"],
-                )
-            except Conflicted:
-                continue  # it was put up again, or is looked at by the next
-            await self._beside.remove(*labels.whose(one))
+                await self._client.delete(DEPLOYMENTS, name, namespace, uid=uid, version=version)
+            except Conflicted:  # its controller counts pods in it
+                found = await self._client.get(DEPLOYMENTS, name, namespace)
+            else:
+                return True
+        return False  # the next to take one down looks at it again
 
 
 def _by_version(things: Iterable[Json]) -> defaultdict[tuple[str, str], list[Json]]:

@@ -19,7 +19,7 @@ import itertools
 import json
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ import httpx
 from adapters.errors import AdapterError
 from adapters.kubernetes.client import KubernetesClient
 from adapters.kubernetes.connection import KubernetesConnection
+from adapters.kubernetes.errors import Conflicted, Missing
 from adapters.kubernetes.resources import EVENTS, NODES, PODS, Json
 from aviary.local.kubernetes.container import Container
 from aviary.local.kubernetes.http import Pages
@@ -117,15 +118,15 @@ class Node:
         if about.get("deletionTimestamp"):
             if known is not None and known.task is not None:
                 known.task.cancel()
-            self._start(about["uid"], known, self._ended(pod, known))
+            self._start(about["uid"], known, lambda: self._ended(pod, known))
         elif known is None:
             container = (
                 f"{about['namespace']}/{about['name']}/{pod['spec']['containers'][0]['name']}"
             )
-            known = self._pods[about["uid"]] = _Pod(next(self._addresses), container)
-            self._start(about["uid"], known, self._lives(pod, known))
+            new = self._pods[about["uid"]] = _Pod(next(self._addresses), container)
+            self._start(about["uid"], new, lambda: self._lives(pod, new))
 
-    def _start(self, uid: str, known: _Pod | None, work: Any) -> None:
+    def _start(self, uid: str, known: _Pod | None, work: Callable[[], Awaitable[None]]) -> None:
         if known is None:
             known = self._pods[uid] = _Pod("", "")
         known.task = asyncio.ensure_future(_insist(work))
@@ -180,9 +181,12 @@ class Node:
         target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
         body = {"apiVersion": "v1", "kind": "Binding", "target": target}
         body["metadata"] = {"name": about["name"], "namespace": about["namespace"]}
-        await self._client.create(PODS, body, about["namespace"], "binding")
+        with contextlib.suppress(Conflicted):  # it is bound: an answer was lost
+            await self._client.create(PODS, body, about["namespace"], "binding")
 
     async def _serve(self, pod: Json, known: _Pod) -> None:
+        if known.pages:
+            return
         if pod["spec"]["containers"][0].get("command"):
             known.pages.append(await Container.start(pod, known.address))
             return
@@ -286,11 +290,16 @@ class Node:
         await self._client.create(EVENTS, body, about["namespace"])
 
 
-async def _insist(work: Any) -> None:
-    try:
-        await work
-    except AdapterError as error:
-        _say(str(error))  # the pod has gone, or changed; the watch tells
+async def _insist(work: Callable[[], Awaitable[None]]) -> None:
+    """As a kubelet does: again until it is done, or the pod has gone."""
+    while True:
+        try:
+            return await work()
+        except Missing:
+            return None
+        except AdapterError as error:
+            _say(str(error))
+            await asyncio.sleep(_AGAIN_S)
 
 
 async def _gone(flag: Path) -> None:
