@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Self
 
+from tests.contract.routers.wire import hang_up
+
 _HEAD_END = b"\r\n\r\n"
 
 
@@ -63,13 +65,9 @@ class Link:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await hang_up([self._server], self._tasks)
         if self._onward is not None:
             await self._onward.aclose()
-        await asyncio.sleep(0)  # their transports are let go in the loop's next turn
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import Final, Self
+
+_TURNS: Final = 5
+"""Of the event loop, until a connection that it has just taken has a task that was begun."""
 
 
 @dataclass(frozen=True)
@@ -172,12 +175,24 @@ class Instances:
         return port
 
     async def _stop(self) -> None:
-        for server in self._servers.values():
-            server.close()
-        for task in list(self._connections):
+        await hang_up(self._servers.values(), self._connections)
+
+
+async def hang_up(servers: Iterable[asyncio.Server], tasks: Collection[asyncio.Task[None]]) -> None:
+    """End servers of the running loop, with the tasks that serve their connections.
+
+    Args:
+        servers: that take no more from now on.
+        tasks: those that there are; one of a connection that was just taken adds itself.
+    """
+    for server in servers:
+        server.close()
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+        for task in list(tasks):
             task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-        await asyncio.sleep(0)  # their transports are let go in the loop's next turn
+        await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0)
 
 
 def shares(versions: Mapping[str, str]) -> Mapping[str, float]:
@@ -277,11 +292,7 @@ class Recorder:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # their transports are let go in the loop's next turn
+        await hang_up([self._server], self._tasks)
 
     async def until(self, count: int) -> None:
         """Wait until it has got so many requests."""
