@@ -401,10 +401,9 @@ class JudgeSpec(Model):
         "traffic: as long as one burst of errors may last, from 100ms. Left out: the interval.",
     )
     router_interval: SomeDuration | None = Field(
-        default=timedelta(milliseconds=250),
+        default=None,
         description="How often the counts of the router itself are read, where it shows them, "
-        "beside the metrics: as long as one burst of errors may last, from 100ms; null: never.",
-        json_schema_extra={"default": "250ms"},
+        "beside the metrics: as long as one burst of errors may last, from 100ms. Left out: never.",
     )
     warmup: Duration = Field(
         default=timedelta(0), description="Left out after the canary's start and each pod's."

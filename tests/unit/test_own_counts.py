@@ -26,7 +26,9 @@ from tests.catalogs import MEMORY
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 ERRORS = RatioMetric(name="errors")
 FILLED = {"query": None, "bad": 'bad{pool="{{pool}}"}', "total": 'total{pool="{{pool}}"}'}
-SPEC = JudgeSpec(interval=timedelta(seconds=4), tolerance=0.2)
+SPEC = JudgeSpec(
+    interval=timedelta(seconds=4), tolerance=0.2, router_interval=timedelta(milliseconds=250)
+)
 BAKE = Bake(min=timedelta(seconds=40), max=timedelta(seconds=60))
 NAMES = ("bad", "total")
 

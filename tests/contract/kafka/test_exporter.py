@@ -100,7 +100,11 @@ async def test_it_shows_all_that_is_kept_and_goes_on_with_what_comes(broker: Bro
         await until(shows_all, "what came is shown")
         spent = await exporter.values("aviary_phase_seconds_sum")
         assert (spent["gated", "people"], spent["baking", "work"]) == (7.0, 30.0)
-        assert (await exporter.values("aviary_ready")) == {("exporter",): 1.0}
+
+        async def says_so() -> bool:
+            return await exporter.values("aviary_ready") == {("exporter",): 1.0}
+
+        await until(says_so, "it says that it is ready")
 
 
 async def test_while_kafka_is_away_no_canary_is_shown(broker: Broker) -> None:

@@ -22,7 +22,7 @@ from schemas.verdict import Reason, Source, Verdict, VerdictKind
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 ERRORS = RatioMetric(name="errors", bad="bad", total="total")
-SPEC = JudgeSpec(interval=timedelta(seconds=1))
+SPEC = JudgeSpec(interval=timedelta(seconds=1), router_interval=timedelta(milliseconds=250))
 LONG = timedelta(hours=1)
 
 
