@@ -530,6 +530,12 @@ class CanaryWorkflow(Commands):
         """Whether there is a reason to go back; while holding, its release says when."""
         return self._decisions.now().cause is not None
 
+    @property
+    def goes_back_for_alert(self) -> bool:
+        """Whether that reason is an alert."""
+        cause = self._decisions.now().cause
+        return cause is not None and cause.kind is CauseKind.ALERT
+
     def _obey(self, kind: CommandKind, command: Command) -> str:
         said = describe.command(kind, command)
         service = self._plan.service

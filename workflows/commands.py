@@ -57,6 +57,10 @@ class MayGoBack(Protocol):
     def goes_back(self) -> bool:
         """Whether there is a reason to go back."""
 
+    @property
+    def goes_back_for_alert(self) -> bool:
+        """Whether that reason is an alert."""
+
 
 class Commands(ABC):
     """Handlers of the six commands; the workflow says what it refuses and what it does."""
@@ -65,6 +69,11 @@ class Commands(ABC):
     @abstractmethod
     def goes_back(self) -> bool:
         """Whether there is a reason to go back."""
+
+    @property
+    @abstractmethod
+    def goes_back_for_alert(self) -> bool:
+        """Whether that reason is an alert."""
 
     @abstractmethod
     def _refusal(self, kind: CommandKind, command: Command) -> str | None:

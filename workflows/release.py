@@ -403,6 +403,11 @@ class ReleaseWorkflow(Commands):
         """Whether there is a reason to go back."""
         return self._cause is not None
 
+    @property
+    def goes_back_for_alert(self) -> bool:
+        """Whether that reason is an alert."""
+        return self._cause is not None and self._cause.kind is CauseKind.ALERT
+
     def _ignored(self, kind: CommandKind, command: Command, why: str) -> None:
         self._decisions.ignored(kind, command, why)
 

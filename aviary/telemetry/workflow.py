@@ -51,6 +51,7 @@ from aviary.telemetry.subject import subject_of
 from schemas.ids import (
     ADMISSION_WORKFLOW,
     SIGNAL_ADMISSION,
+    SIGNAL_ALERT,
     SIGNAL_ASK,
     SIGNAL_LEAVE,
     SIGNAL_REPORT,
@@ -139,6 +140,8 @@ class _Run:
         self.own = self._begin(info.workflow_type, externs[_FLAGS])
         self.turned: _Headers | None = None
         """The carrier of what made this workflow go back."""
+        self.heard: _Headers | None = None
+        """That of the newest alert that is thought about: it may make it go back later."""
 
     def _begin(self, kind: str, root_flags: Any) -> _Headers:
         """The run's own place: below what started it, or at the root of a trace.
@@ -156,6 +159,8 @@ class _Run:
 
     def carrier(self) -> _Headers:
         """What goes on to whatever is started now."""
+        if self.turned is None and self.heard is not None and _goes_back(alert=True):
+            self.turn(self.heard)
         return _here.get() or self.turned or self.own
 
     def tell_of(self, args: Any) -> None:
@@ -288,6 +293,8 @@ class _Inbound(WorkflowInboundInterceptor):
         await super().handle_signal(input)
         if not before and _goes_back():
             self.run.turn(self.run.receive(name, theirs) if quiet else carrier)
+        elif not before and input.signal == SIGNAL_ALERT:
+            self.run.heard = carrier
 
     async def handle_update_handler(self, input: HandleUpdateInput) -> Any:  # noqa: A002
         name = f"HandleUpdate:{input.update}"
@@ -300,10 +307,10 @@ class _Inbound(WorkflowInboundInterceptor):
         return result
 
 
-def _goes_back() -> bool:
-    """Whether the workflow has a reason to go back."""
+def _goes_back(*, alert: bool = False) -> bool:
+    """Whether the workflow has a reason to go back; or an alert as its reason."""
     here = workflow.instance()
-    return isinstance(here, MayGoBack) and here.goes_back
+    return isinstance(here, MayGoBack) and (here.goes_back_for_alert if alert else here.goes_back)
 
 
 class _Outbound(WorkflowOutboundInterceptor):
