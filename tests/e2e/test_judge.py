@@ -85,7 +85,9 @@ async def _the_past_says_the_same(shop: Stack, stable: str, canary: str, began: 
         sys.executable, "-m", "aviary", "judge", "--prometheus", shop.settings[
             "AVIARY_PROMETHEUS_URL"], "--service", "recommendations", "--stable", stable,
         "--canary", canary, "--from", began.isoformat(),
-        "--to", now.isoformat(), "--tolerance", "0.002", "--step", "1s", "--watch",
+        # Its seconds are others than those of the judge, which stopped as soon as it was sure.
+        "--to", now.isoformat(), "--tolerance", "0.002", "--alpha", "0.2",
+        "--step", "1s", "--watch",
     ]  # fmt: skip
     process = await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, env=os.environ, stdout=PIPE, stderr=PIPE
