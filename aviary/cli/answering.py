@@ -11,7 +11,16 @@ import typer
 
 from aviary.cli.border import print_json, say
 from aviary.cli.failing import CommandError, ExitCode
-from aviary.cli.options import AddressOption, Format, FormatOption, NamespaceOption, checked
+from aviary.cli.options import (
+    AddressOption,
+    ByOption,
+    Format,
+    FormatOption,
+    NamespaceOption,
+    PatienceOption,
+    ReasonOption,
+    checked,
+)
 from aviary.cli.reaching import (
     RunningArgument,
     login,
@@ -56,11 +65,9 @@ def answer(  # noqa: PLR0913 - one parameter an option
         str | None,
         typer.Option(help="Which of its calls, by the id of its event.", callback=_call_id),
     ] = None,
-    by: Annotated[str | None, typer.Option(help="Who says it; default: login name.")] = None,
-    reason: Annotated[str, typer.Option("--reason", "-r", help="Why; recorded.")] = "",
-    timeout: Annotated[
-        float, typer.Option(min=0.1, max=600, help="Seconds to wait for an answer.")
-    ] = 10.0,
+    by: ByOption = None,
+    reason: ReasonOption = "",
+    timeout: PatienceOption = 10.0,
     address: AddressOption = None,
     namespace: NamespaceOption = None,
     output: FormatOption = Format.TABLE,

@@ -34,6 +34,12 @@ NamespaceOption = Annotated[
     typer.Option("--namespace", help="Namespace; default: AVIARY_TEMPORAL_NAMESPACE."),
 ]
 
+ByOption = Annotated[str | None, typer.Option("--by", help="Who says it; default: login name.")]
+ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; recorded.")]
+PatienceOption = Annotated[
+    float, typer.Option("--timeout", min=0.1, max=600, help="Seconds to wait for an answer.")
+]
+
 
 def checked(name: str, value: str | None, kind: Any) -> str | None:
     """A value of the command line that must be of a kind of `schemas.base`.

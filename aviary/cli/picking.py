@@ -9,7 +9,15 @@ import typer
 
 from aviary.cli.border import print_json, say
 from aviary.cli.failing import CommandError, ExitCode
-from aviary.cli.options import AddressOption, Format, FormatOption, NamespaceOption
+from aviary.cli.options import (
+    AddressOption,
+    ByOption,
+    Format,
+    FormatOption,
+    NamespaceOption,
+    PatienceOption,
+    ReasonOption,
+)
 from aviary.cli.reaching import (
     RunningArgument,
     login,
@@ -33,11 +41,9 @@ def pick(  # noqa: PLR0913 - one parameter an option
         str | None,
         typer.Option("--service", "-s", help="Whose A/B test.", callback=service_name),
     ] = None,
-    by: Annotated[str | None, typer.Option(help="Who says it; default: login name.")] = None,
-    reason: Annotated[str, typer.Option("--reason", "-r", help="Why; recorded.")] = "",
-    timeout: Annotated[
-        float, typer.Option(min=0.1, max=600, help="Seconds to wait for an answer.")
-    ] = 10.0,
+    by: ByOption = None,
+    reason: ReasonOption = "",
+    timeout: PatienceOption = 10.0,
     address: AddressOption = None,
     namespace: NamespaceOption = None,
     output: FormatOption = Format.TABLE,

@@ -15,11 +15,14 @@ from aviary.cli.catalogs import VersionOption
 from aviary.cli.failing import CommandError, ExitCode, Group
 from aviary.cli.options import (
     AddressOption,
+    ByOption,
     CatalogOption,
     Format,
     FormatOption,
     NamespaceOption,
     NoColorOption,
+    PatienceOption,
+    ReasonOption,
     duration,
 )
 from aviary.cli.picking import pick
@@ -319,11 +322,9 @@ def _command(word: str, meaning: str) -> Callable[..., None]:
             str | None,
             typer.Option("--service", "-s", help="Only this service.", callback=service_name),
         ] = None,
-        by: Annotated[str | None, typer.Option(help="Who says it; default: login name.")] = None,
-        reason: Annotated[str, typer.Option("--reason", "-r", help="Why; recorded.")] = "",
-        timeout: Annotated[
-            float, typer.Option(min=0.1, max=600, help="Seconds to wait for an answer.")
-        ] = 10.0,
+        by: ByOption = None,
+        reason: ReasonOption = "",
+        timeout: PatienceOption = 10.0,
         address: AddressOption = None,
         namespace: NamespaceOption = None,
         output: FormatOption = Format.TABLE,

@@ -9,7 +9,14 @@ import typer
 
 from aviary.cli.border import print_json, say
 from aviary.cli.failing import CommandError, ExitCode
-from aviary.cli.options import AddressOption, Format, FormatOption, NamespaceOption
+from aviary.cli.options import (
+    AddressOption,
+    ByOption,
+    Format,
+    FormatOption,
+    NamespaceOption,
+    ReasonOption,
+)
 from aviary.cli.reaching import ReleaseArgument, login, temporal_settings, with_releases
 
 if TYPE_CHECKING:
@@ -20,8 +27,8 @@ if TYPE_CHECKING:
 def revert(  # noqa: PLR0913 - one parameter an option
     *,
     release: ReleaseArgument,
-    by: Annotated[str | None, typer.Option(help="Who says it; default: login name.")] = None,
-    reason: Annotated[str, typer.Option("--reason", "-r", help="Why; recorded.")] = "",
+    by: ByOption = None,
+    reason: ReasonOption = "",
     plan: Annotated[bool, typer.Option("--plan", help="Say what it would do, and do nothing.")] = (
         False
     ),
