@@ -19,6 +19,8 @@ _ANSWER = """() => {
 }"""
 """What the dialog says in the end, in one look: it may close at any time."""
 _CLOSED = "closed"
+_REFRESHES = 10
+"""How often a page that the UI's own server failed to make is asked for again."""
 
 
 class RefusedError(Exception):
@@ -40,7 +42,7 @@ class Console:
     async def list(self, query: str) -> Locator:
         """Open the list of workflows with a query; returns the links to the found."""
         await self._go(f"/workflows?query={quote(query, safe='')}")
-        await expect(self.page.get_by_test_id("workflow-count")).to_be_visible()
+        await self._shown(self.page.get_by_test_id("workflow-count"))
         return self.page.locator("table a[href*='/workflows/']:visible")
 
     async def release(self, release_id: str) -> None:
@@ -54,11 +56,12 @@ class Console:
     async def workflow(self, workflow_id: str) -> None:
         """Open the page of a workflow, as a link without a run id does."""
         await self._go(f"/workflows/{quote(workflow_id, safe='')}")
-        await expect(self._tab("timeline")).to_be_visible()
+        await self._shown(self._tab("timeline"))
         await expect(self.page.locator("h1:visible")).to_contain_text(workflow_id)
 
     async def details(self) -> Locator:
         """Turn to the tab with the current details; returns their text as it is shown."""
+        await self._shown(self._tab("user-metadata"))
         await self._tab("user-metadata").click()
         return self.page.frame_locator("#user-metadata-current-details").locator("main")
 
@@ -122,6 +125,16 @@ class Console:
 
     def _tab(self, name: str) -> Locator:
         return self.page.locator(f"[data-testid={name}-tab]:visible")
+
+    async def _shown(self, wanted: Locator) -> None:
+        """Wait for a part of a page; where the UI says 500 instead, refresh as it asks to."""
+        failed = self.page.get_by_role("heading", name="500", exact=True)
+        for _ in range(_REFRESHES):
+            await expect(wanted.or_(failed).first).to_be_visible()
+            if not await failed.is_visible():
+                return
+            await self.page.reload()
+        await expect(wanted).to_be_visible()
 
     async def _go(self, path: str) -> None:
         await self.page.goto(f"{self.address}/namespaces/default{path}")

@@ -400,3 +400,28 @@ async def test_a_late_attempt_that_was_overtaken_at_any_request_leaves_no_pod(
     left, _ = await subject.client.list_all(DEPLOYMENTS, subject.namespace)
     assert all(not one["spec"]["replicas"] for one in left)
     assert await subject.things() == frozenset()
+
+
+@pytest.mark.parametrize("kept", [0, 2])
+async def test_who_waits_and_reads_what_was_taken_down_meanwhile_fills_it_no_more(
+    proxy: Between, far: KubernetesDeployer, subject: KubernetesSubject, kept: int
+) -> None:
+    """The change itself wakes him: he reads the Deployment after it was emptied."""
+    wanted = subject.wanted("woken", NEW, 1, trouble=Trouble.CRASH_LOOP)
+    recipe = {**wanted.recipe, "keep_versions": kept}
+    late, reports = await begin(far, wanted.model_copy(update={"recipe": recipe}))
+    await reports.until(lambda state: state.trouble is not None)
+    is_down = asyncio.Event()
+
+    def hold(request: Request) -> asyncio.Event | None:
+        lists = (request.verb, request.resource) == ("list", "deployments")
+        return is_down if lists else None
+
+    proxy.hold = hold
+    await subject.deployer().take_down("woken", NEW, 2, free)
+    is_down.set()
+    with pytest.raises(StaleGeneration):
+        await asyncio.wait_for(late, LONGEST_S)
+    left, _ = await subject.client.list_all(DEPLOYMENTS, subject.namespace)
+    assert [one["spec"]["replicas"] for one in left] == [0] * min(kept, 1)
+    assert await subject.things() == frozenset()

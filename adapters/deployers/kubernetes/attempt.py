@@ -119,6 +119,8 @@ class Attempt:
         await self._shared.beside.have(wanted, self._options, found["metadata"]["name"], port)
         obeyed = labels.annotations_of(wanted)
         if replicas_of(found) < least or not obeyed.items() <= labels.said(found).items():
+            # What was read may have been emptied by a newer order: its fence was before that.
+            await self._shared.fence.check_still(wanted)
             await self._write(found, least)
 
     async def _deployment(self) -> Json | None:
