@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,20 +53,44 @@ def read_connections(settings: Settings) -> Mapping[str, Connection]:
             value that may be a secret.
     """
     path = settings.connections_file
-    if path is None:
-        return {}
+    return {} if path is None else read_written(path, VARIABLE).known
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file of connections.
+
+    Attributes:
+        known: its connections, by name.
+        data: as it has them; it may hold secrets.
+    """
+
+    known: Mapping[str, Connection]
+    data: Mapping[str, Any]
+
+
+def read_written(path: Path, told: str) -> Written:
+    """Read a file of connections.
+
+    Args:
+        path: the file.
+        told: by what it was told of, for errors.
+
+    Raises:
+        SettingsError: as `read_connections`.
+    """
     try:
         document = read_yaml(decoded(read_regular(path, _MOST_BYTES)))
     except UnreadableError as error:
-        raise SettingsError(f"{VARIABLE}: '{path}': expected {error}") from None
+        raise SettingsError(f"{told}: '{path}': expected {error}") from None
     found: dict[str, Connection] = {}
     faults = list(_read(document, found))
     if faults:
-        lines = [f"{VARIABLE}: {_at(path, line)}: {text}" for line, text in faults[:_MOST_TOLD]]
+        lines = [f"{told}: {_at(path, line)}: {text}" for line, text in faults[:_MOST_TOLD]]
         if more := len(faults) - _MOST_TOLD:
-            lines += [f"{VARIABLE}: and {more:,} more"] if more > 0 else []
+            lines += [f"{told}: and {more:,} more"] if more > 0 else []
         raise SettingsError("\n".join(lines))
-    return found
+    return Written(found, dict(document.data))
 
 
 def _at(path: Path, line: int | None) -> str:

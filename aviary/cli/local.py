@@ -72,6 +72,10 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
             help="With --catalog: a version to begin with, such as checkout=1.4.1; repeat it.",
         ),
     ] = None,
+    connections: Annotated[
+        Path | None,
+        typer.Option("--connections", help="With --catalog: a file of those that it names."),
+    ] = None,
     rps: RpsOption = 100.0,
     keep_going: Annotated[
         bool,
@@ -96,7 +100,10 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
     if catalog is None and first:
         text = "--service: expected with --catalog alone; the shop begins with 1.0.0"
         raise CommandError(ExitCode.BAD_INPUT, text)
-    stack = _new_stack(folder, rps, catalog, first=first, engine=engine)
+    if catalog is None and connections is not None:
+        text = "--connections: expected with --catalog alone; the shop names none"
+        raise CommandError(ExitCode.BAD_INPUT, text)
+    stack = _new_stack(folder, rps, catalog, first=first, engine=engine, connections=connections)
     code = _run(stack, stay, keep_going=keep_going)
     # Being stopped is how this command ends well.
     raise typer.Exit(0 if code == running.STOPPED else code)
@@ -220,6 +227,7 @@ def _new_stack(  # noqa: PLR0913, PLR0917 - what the commands vary
     deployer: str = "",
     first: Mapping[str, str] | None = None,
     engine: str = "development",
+    connections: Path | None = None,
 ) -> Stack:
     from aviary.local import debian  # noqa: PLC0415 - heavy
     from aviary.local.docker_stack import DockerStack  # noqa: PLC0415
@@ -245,7 +253,13 @@ def _new_stack(  # noqa: PLR0913, PLR0917 - what the commands vary
     try:
         if catalog is not None:
             return OwnStack(
-                where, cache, catalog=catalog, first=first or {}, rps=rps, engine=engine
+                where,
+                cache,
+                catalog=catalog,
+                first=first or {},
+                rps=rps,
+                engine=engine,
+                connections=connections,
             )
         if deployer:
             return deployers[deployer](where, cache, rps=rps)

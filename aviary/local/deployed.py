@@ -13,12 +13,12 @@ from typing import Final
 import httpx
 
 from adapters.connections import Connection
-from adapters.deployers.process import PROCESS
 from adapters.errors import AdapterError, Retryable
 from adapters.kinds import Shared
 from adapters.ports import EndpointWriter, Registrar, Router
 from aviary.deployers import OWNER, Deployers
 from aviary.kinds import registry
+from aviary.local import instances
 from aviary.local.process import ChildFailedError
 from aviary.routers import make_router
 from schemas.catalog import Catalog, ResolvedService
@@ -81,7 +81,7 @@ class Deployed:
         """
         for service in self._catalog.services:
             deploy = self._resolved(service).deploy
-            if deploy is None or deploy.kind == PROCESS.name:
+            if deploy is None or deploy.connection == instances.CONNECTION:
                 continue
             deployer = self._deployers(deploy)
             try:

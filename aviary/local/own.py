@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from aviary.connections import read_written
 from aviary.local import catalogs, instances, parts
 from aviary.local.fronts.envoy import EnvoyFront
 from aviary.local.process import ChildSpec
 from aviary.local.stack import DEVELOPMENT, Stack
+from aviary.settings import SettingsError
 from schemas.catalog_check import listed
+
+OPTION: Final = "--connections"
+"""By what a file of connections is told of."""
 
 
 class WrongServiceError(ValueError):
@@ -28,6 +33,10 @@ class OwnStack(Stack):
             a deploy event.
         rps: users' requests per second, for `/` of each service.
         engine: as of `Stack`.
+        connections: a file of those that the catalog names.
+
+    Raises:
+        SettingsError: the connections can't be read, or are wrong.
     """
 
     def __init__(  # noqa: PLR0913 - as of `Stack`
@@ -39,17 +48,24 @@ class OwnStack(Stack):
         first: Mapping[str, str],
         rps: float,
         engine: str = DEVELOPMENT,
+        connections: Path | None = None,
     ) -> None:
         super().__init__(folder, cache, catalog=catalog, rps=rps, engine=engine)
         further = self.engine.further_envoys
         self.front = EnvoyFront(self.folder, self.ports, health_path=None, further_admins=further)
         self.first = first
         self._services: tuple[str, ...] = ()
+        if connections is not None:
+            self._further = read_written(connections, OPTION)
+            if instances.CONNECTION in self._further.known:
+                text = "another name: it is the stack's own"
+                raise SettingsError(f"{OPTION}: {instances.CONNECTION}: expected {text}")
 
     def _document(self) -> dict[str, Any]:
         document = catalogs.of_ones_own(self._catalog, self.front.catalog(), self.addresses["shop"])
         text = f"{self._catalog}, with the router and the deployer of this stack"
-        catalog = catalogs.checked(document, text, {instances.CONNECTION: self._connection})
+        known = {instances.CONNECTION: self._connection, **self._further.known}
+        catalog = catalogs.checked(document, text, known)
         self._services = tuple(sorted(catalog.services))
         for service in self.first:
             if service not in catalog.services:

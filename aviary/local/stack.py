@@ -26,6 +26,7 @@ import yaml
 from temporalio.client import Client as TemporalClient
 
 from aviary.catalogs import read_catalog
+from aviary.connections import Written
 from aviary.converter import DATA_CONVERTER
 from aviary.local import catalogs, configs, debian, instances, parts
 from aviary.local.cluster import Cluster
@@ -106,6 +107,7 @@ class Stack:
         self._token, self._deploy_token = (secrets.token_urlsafe(24) for _ in range(2))
         self._instances: dict[tuple[str, str], int] = {}
         self._deployed: Deployed | None = None
+        self._further = Written({}, {})
         self.first: Mapping[str, str] = dict.fromkeys(DEPENDENCIES, FIRST_VERSION)
         """Versions that are up, and have all requests, when it has started; by service."""
         self._parts_up = AsyncExitStack()
@@ -319,7 +321,7 @@ class Stack:
 
     async def _look_after_instances(self) -> None:
         await self.supervisor.start(parts.watcher(self.folder))
-        connections = {instances.CONNECTION: self._connection}
+        connections = {instances.CONNECTION: self._connection, **self._further.known}
         catalog = await asyncio.to_thread(read_catalog, self.folder / "catalog.yaml", connections)
         http = await self._parts_up.enter_async_context(httpx.AsyncClient(timeout=5.0))
         self._deployed = Deployed(catalog, connections, http)
@@ -410,8 +412,10 @@ class Stack:
         text = yaml.safe_dump(self._document(), sort_keys=False)
         (folder / "catalog.yaml").write_text(text)
         if self.deploys:
-            connection = {instances.CONNECTION: instances.written(self._connection)}
-            (folder / "connections.yaml").write_text(yaml.safe_dump(connection, sort_keys=False))
+            own = {instances.CONNECTION: instances.written(self._connection)}
+            file = folder / "connections.yaml"
+            file.touch(mode=0o600)
+            file.write_text(yaml.safe_dump({**own, **self._further.data}, sort_keys=False))
         (folder / "addresses.json").write_text(json.dumps(self.addresses, indent=1))
 
     def _document(self) -> dict[str, Any]:

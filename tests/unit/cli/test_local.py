@@ -43,6 +43,17 @@ def test_where_there_can_be_no_docker_it_says_why(
     assert "a Docker daemon needs root, and this is not root" in done.output
 
 
+def test_connections_are_those_of_a_catalog(run: Run, tmp_path: Path) -> None:
+    done = run("local", "up", "--folder", tmp_path, "--connections", tmp_path / "none.yaml")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "--connections: expected with --catalog alone" in done.stderr
+    catalog = ("--catalog", tmp_path / "catalog.yaml")
+    done = run("local", "up", "--folder", tmp_path, *catalog, "--connections", tmp_path / "none")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"--connections: '{tmp_path / 'none'}': expected" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_up_names_the_engines_that_there_are(run: Run, tmp_path: Path) -> None:
     done = run("local", "up", "--folder", tmp_path, "--engine", "cassandra")
     assert (done.exit_code, done.stdout) == (2, "")

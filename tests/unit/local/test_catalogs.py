@@ -11,10 +11,12 @@ import yaml
 
 from aviary.catalogs import make_catalog
 from aviary.cli.demo.shapes import SHAPES
+from aviary.connections import read_written
 from aviary.local import catalogs, instances
 from aviary.local.own import OwnStack, WrongServiceError
 from aviary.local.ports import FreePorts
 from aviary.local.shop import DEPENDENCIES
+from aviary.settings import SettingsError
 from schemas.catalog_file import CatalogError
 
 _ROUTER = {"kind": "envoy", "directory": "/e", "admin": ["http://127.0.0.1:9901"]}
@@ -120,6 +122,56 @@ async def test_what_is_wrong_with_a_catalog_is_told(text: str, said: str, tmp_pa
         with pytest.raises(CatalogError) as refused:
             stack._document()
     assert said in str(refused.value)
+
+
+_BOX = """
+box:
+  kind: docker
+  host: tcp://box.example:2375
+  insecure: true
+  address: 192.0.2.7
+"""
+
+
+async def test_a_recipe_may_name_a_connection_that_the_stack_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "box.yaml").write_text(_BOX)
+    text = _OWN.replace("{kind: docker", "{kind: docker, connection: box")
+    (tmp_path / "own.yaml").write_text(text)
+    async with OwnStack(
+        tmp_path / "stack",
+        tmp_path / "cache",
+        catalog=tmp_path / "own.yaml",
+        first={},
+        rps=1,
+        connections=tmp_path / "box.yaml",
+    ) as stack:
+        stack._write_configuration()
+        file = Path(stack.settings["AVIARY_CONNECTIONS_FILE"])
+    known = read_written(file, "test").known
+    assert set(known) == {instances.CONNECTION, "box"}
+    assert known["box"] == read_written(tmp_path / "box.yaml", "test").known["box"]
+    assert file.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (_BOX.replace("box:", "here:"), "--connections: here: expected another name"),
+        (_BOX.replace("kind: docker", "kind: dokcer"), "--connections: .*box.yaml:2: box.kind"),
+        ("- 1", "--connections: .*box.yaml:1: expected a mapping"),
+    ],
+)
+def test_what_is_wrong_with_connections_is_told(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "box.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=said):
+        OwnStack(
+            tmp_path / "stack",
+            tmp_path / "cache",
+            catalog=tmp_path / "own.yaml",
+            first={},
+            rps=1,
+            connections=tmp_path / "box.yaml",
+        )
 
 
 @pytest.mark.parametrize("name", SHAPES)
