@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from adapters.deployers.docker.connection import DockerConnection
-from adapters.deployers.docker.options import DockerOptions
+from adapters.deployers.docker.options import DockerOptions, Reach
 from adapters.kinds import DeployerKind, Shared
 from adapters.ports import Deployer
 from schemas.catalog_check import MISSING, Finding
@@ -23,6 +23,12 @@ def _check(options: DockerOptions, connection: DockerConnection | None) -> Itera
         if getattr(options, field) and folder is None:
             expected = "a connection with a secrets_directory, which has them"
             yield Finding((field,), MISSING, expected)
+    # Beside the recipe stands how many instances there shall be, two versions of them at most.
+    instances = getattr(options, "instances", 1)
+    ports = len((connection or DockerConnection()).port_range)
+    if options.reach is Reach.HOST and 2 * instances > ports:
+        expected = f"at most {ports // 2}: two versions share {ports} ports of the host"
+        yield Finding(("instances",), instances, expected)
 
 
 def _check_version(options: DockerOptions, wanted: WantedVersion) -> Iterator[Finding]:

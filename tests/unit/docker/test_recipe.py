@@ -20,6 +20,7 @@ from adapters.deployers.docker.ports import HostPorts
 from adapters.deployers.docker.ssh import command
 from adapters.deployers.docker.troubles import TroubledError, of_pull, of_start
 from adapters.errors import Retryable, Terminal
+from aviary.catalogs import make_catalog
 from schemas.deployment import InstanceState, Trouble, WantedVersion
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -286,3 +287,24 @@ def test_frames_of_a_log_are_joined_even_if_the_first_was_cut() -> None:
     assert _demultiplexed(whole) == b"one\ntwo\n"
     assert _demultiplexed(whole[5:]).endswith(b"two\n")
     assert _demultiplexed(whole[:-2]) == b"one\ntw"
+
+
+@pytest.mark.parametrize(
+    ("reach", "instances", "told"),
+    [("host", 5, ""), ("host", 6, "at most 5: two versions share 10 ports"), ("address", 6, "")],
+)
+def test_more_instances_than_the_host_has_ports_for_are_refused_beforehand(
+    reach: str, instances: int, told: str
+) -> None:
+    recipe = {"kind": "docker", "connection": "box", "image": "a:{version}", "port": 80}
+    document = {
+        "version": 1,
+        "defaults": {"router": {"kind": "memory"}},
+        "services": {"a": {"deploy": {**recipe, "reach": reach, "instances": instances}}},
+    }
+    box = {"box": DockerConnection(ports="20000-20009")}
+    if told:
+        with pytest.raises(ValueError, match=told):
+            make_catalog(document, box)
+    else:
+        assert make_catalog(document, box).resolve("a").deploy is not None
