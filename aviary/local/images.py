@@ -52,8 +52,17 @@ async def import_base(host: DockerHost) -> None:
         DockerError: the daemon does not take it.
     """
     root = await asyncio.to_thread(unpacked, "python-root", "python3", whole=True)
+    await import_root(host, root, BASE)
+
+
+async def import_root(host: DockerHost, root: Path, name: str) -> None:
+    """Make an image of a folder of unpacked packages.
+
+    Raises:
+        DockerError: the daemon does not take it.
+    """
     files = await asyncio.to_thread(_archive, root)
-    await host.docker("import", "-", BASE, stdin=files)
+    await host.docker("import", "-", name, stdin=files)
 
 
 async def build(host: DockerHost, version: str, faults: Mapping[str, Fault]) -> None:
