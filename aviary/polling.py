@@ -31,6 +31,8 @@ _REFUSED_WITHIN_S: Final = 15.0
 _SETTLES_S: Final = 5.0
 _SILENT_S: Final = 100.0
 """Temporal answers a poll within 60 s, with nothing if there is nothing to do."""
+_PASSING: Final = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED"})
+"""What a server that is busy says now and then."""
 _log = structlog.get_logger("aviary.polling")
 
 Ready = Callable[[], Awaitable[None]]
@@ -94,6 +96,9 @@ class Sample:
     refused: float
     reason: str = ""
     """The codes of the refusals."""
+    denied: float = 0.0
+    """Refusals of polls for workflows that are no passing ones. The SDK counts answers of its own
+    sticky queue beside them, which say nothing of the queue itself."""
 
 
 def sample(metrics: TemporalMetrics, polled: PolledQueue) -> Sample:
@@ -111,6 +116,9 @@ def sample(metrics: TemporalMetrics, polled: PolledQueue) -> Sample:
         answered=ended.get(operation, 0.0) - sum(refused.values()),
         refused=sum(refused.values()),
         reason=", ".join(sorted(refused)),
+        denied=sum(count for code, count in refused.items() if code not in _PASSING)
+        if polled.work is Work.WORKFLOWS
+        else 0.0,
     )
 
 
@@ -123,9 +131,13 @@ class _Watched:
         """When there last was an answer, or reason to expect none."""
         self._refused_from: float | None = None
         self._refused_at = 0.0
+        self._denied_at = -_REFUSED_WITHIN_S
 
     def see(self, now: Sample, at: float) -> None:
-        if now.answered > self._last.answered or now.busy:
+        if now.denied > self._last.denied:
+            self._denied_at = at
+        denied = at - self._denied_at < _REFUSED_WITHIN_S
+        if (now.answered > self._last.answered and not denied) or now.busy:
             self._sign_at = at
             self._refused_from = None
         elif now.refused > self._last.refused:

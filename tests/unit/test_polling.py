@@ -100,6 +100,19 @@ def test_refusals_between_answers_are_passing_trouble() -> None:
         assert watched.pass_by(1, answered=1, refused=1) == ""
 
 
+def test_answers_of_the_sticky_queue_say_nothing_of_a_queue_that_is_denied() -> None:
+    """A worker with work at hand: what runs on it goes on, and nothing new would ever begin."""
+    watched = Watched()
+    watched.pass_by(1, QUEUE, answered=1)
+    for _ in range(5):
+        watched.pass_by(5, QUEUE, answered=3)
+        watched.counts[QUEUE] = replace(watched.counts[QUEUE], denied=watched.now)
+        watched.pass_by(1, QUEUE, refused=1, answered=3)
+    said = watched.pass_by(3, QUEUE, answered=3)
+    assert said == f"{QUEUE}: polls are refused (PERMISSION_DENIED)"
+    assert watched.pass_by(20, QUEUE, answered=3) == ""
+
+
 def test_a_poll_that_is_not_refused_any_more_is_polling() -> None:
     """An idle queue has no answer for up to a minute after the server takes its polls again."""
     watched = Watched()
