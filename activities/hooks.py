@@ -120,6 +120,6 @@ async def _with_heartbeats(work: Awaitable[HookAnswer]) -> HookAnswer:
             activity.heartbeat()
     except BaseException:
         task.cancel()
-        await asyncio.wait({task})
+        await asyncio.gather(task, return_exceptions=True)
         raise
     return task.result()

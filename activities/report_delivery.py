@@ -66,7 +66,7 @@ class ReportSender:
             await asyncio.wait({delivery}, timeout=_LAST_S)
         finally:
             delivery.cancel()
-            await asyncio.wait({delivery})
+            await asyncio.gather(delivery, return_exceptions=True)
         if not delivery.cancelled():
             delivery.result()
 

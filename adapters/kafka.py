@@ -193,6 +193,11 @@ def _check_created(topic: str, error: type[Exception], options: KafkaOptions) ->
     raise Retryable(text) if retriable else Terminal(text)
 
 
+def _read(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
 _LOST_SEQUENCE = (
     kafka_errors.OutOfOrderSequenceNumber,
     kafka_errors.DuplicateSequenceNumber,
@@ -276,6 +281,10 @@ class Sender:
         except (kafka_errors.KafkaError, OSError) as error:
             await asyncio.gather(*waiting, return_exceptions=True)
             raise translate(error, f"writing to {records[0].topic}") from error
+        except asyncio.CancelledError:
+            for future in waiting:  # they may fail yet, with nobody left who hears of it
+                future.add_done_callback(_read)
+            raise
 
     def _replace_if_dead(self, producer: Any, error: BaseException | None) -> None:
         """Connect anew when the producer can never write again.

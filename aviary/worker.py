@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 
 from adapters.errors import Retryable, Terminal
+from aviary.background import again_and_again
 from aviary.builds.identity import named_build, version_of
 from aviary.builds.keeper import keeper_of
 from aviary.builds.server import Deployment
@@ -185,13 +187,7 @@ async def work(
         if watch is not None:
             watching = watch.polling.run(lambda: check_temporal(client))
             ending.add(asyncio.create_task(watching))
-        beside = {
-            asyncio.create_task(keep_drift_schedule(client, settings)),
-            asyncio.create_task(Census(client, registry, cell=settings.in_cell).run()),
-        }
-        if version is not None:
-            keeper = keeper_of(client, settings, version, registry)
-            beside.add(asyncio.create_task(keeper.run()))
+        beside = _beside(client, settings, version, registry)
         build = version.build_id if version else BUILD_OFF
         address = settings.temporal_address
         _log.info("working", task_queue=settings.main_queue, temporal=address, build=build)
@@ -210,6 +206,24 @@ async def work(
         if failure:
             raise Retryable(f"Temporal: {failure}")
         _log.info("stopped")
+
+
+def _beside(
+    client: Client,
+    settings: Settings,
+    version: WorkerDeploymentVersion | None,
+    registry: CollectorRegistry,
+) -> set[asyncio.Task[None]]:
+    """Begin what a worker does beside its queues."""
+    works: dict[str, Callable[[], Awaitable[None]]] = {
+        "drift schedule": lambda: keep_drift_schedule(client, settings),
+        "census": Census(client, registry, cell=settings.in_cell).run,
+    }
+    if version is not None:
+        works["builds"] = keeper_of(client, settings, version, registry).run
+    return {
+        asyncio.create_task(again_and_again(name, work), name=name) for name, work in works.items()
+    }
 
 
 async def _until_over(stopping: asyncio.Task[Any], ending: set[asyncio.Task[str]]) -> str:

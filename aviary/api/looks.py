@@ -69,6 +69,7 @@ class Looks:
         old = fresh or self._clock() - asked >= FRESH_S
         if task is None or (task.done() and old):
             task = asyncio.create_task(self._look(release))
+            task.add_done_callback(_read)
             self._kept[release] = (self._clock(), task)
             self._drop()
         # A caller that goes away takes nobody else's answer with it.
@@ -85,6 +86,12 @@ class Looks:
         async with self._limit:
             look = await self._source.look(release)
             return await asyncio.to_thread(shown, look, self._links)
+
+
+def _read(look: asyncio.Task[Shown]) -> None:
+    """Whoever asked may have gone, and a failure that nobody reads would be logged as a fault."""
+    if not look.cancelled():
+        look.exception()
 
 
 def shown(look: Look, links: Links) -> Shown:
