@@ -26,7 +26,7 @@ say = @printf '\033[1m==> %s\033[0m\n' "$(1)"
 .PHONY: help
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## /\1\t/' \
-	  | while IFS=$$'\t' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
+	  | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
 
 .PHONY: venv
 venv: $(STAMP) ## Make .venv from the lock file (needs Python 3.11 or newer)
@@ -47,12 +47,17 @@ demo: install ## Releases on the embedded stack, under four minutes (DEMO=haprox
 	@$(PY) -m aviary local demo $(if $(filter flags,$(DEMO)),--flags,$(if $(filter audiences mirror bluegreen lanes,$(DEMO)),--shows,$(if $(filter docker kubernetes,$(DEMO)),--deployer,--router)) $(DEMO)) $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 .PHONY: test
-test: install ## Run every test, in groups side by side (PYTEST_ARGS="-k plan" passes through)
-	$(call say,test: every group of tests, some side by side)
-	@$(PY) -m tests $(PYTEST_ARGS)
+test: install ## Each layer and each main promise, within 15 minutes (PYTEST_ARGS="-k plan" passes through)
+	$(call say,test: what is run often, in groups side by side)
+	@$(PY) -m tests --part test $(PYTEST_ARGS)
+
+.PHONY: acceptance
+acceptance: install ## All other tests: each platform, clusters, images, browsers; half an hour and more
+	$(call say,acceptance: all other tests, in groups side by side)
+	@$(PY) -m tests --part acceptance $(PYTEST_ARGS)
 
 .PHONY: coverage
-coverage: install ## The same with coverage, which takes longer
+coverage: install ## Both with coverage, which takes longer
 	$(call say,coverage: every group of tests, and the lines that they ran)
 	@$(PY) -m tests --cov $(PYTEST_ARGS)
 

@@ -1,4 +1,4 @@
-"""Run every group of tests, some side by side: `python -m tests [arguments of pytest]`.
+"""Run groups of tests, some side by side: `python -m tests [--part …] [arguments of pytest]`.
 
 Each group is a pytest of its own, with a folder for temporary files and ports of its own. A group
 that failed is printed whole. Arguments that name tests are run as they stand, by one pytest.
@@ -26,7 +26,7 @@ import pytest
 from aviary.local import debian
 from aviary.local.kubernetes.programs import to_build
 from aviary.local.ports import RANGE
-from tests.groups import GROUPS, ROOT, arguments
+from tests.groups import GROUPS, ROOT, Part, arguments, groups_of
 from tests.tally import Result, Tally, exit_code, summary
 
 FIRST_PORT: Final = 15_000
@@ -45,6 +45,7 @@ class Options:
 
     jobs: int = len(os.sched_getaffinity(0)) + 1  # each waits for its servers half of the time
     group: list[str] = field(default_factory=list)
+    part: Part | None = None
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,15 @@ class Run:
     """Arguments of pytest."""
     ending: Event
     """Set when the run was interrupted: what runs is to end."""
+    part: Part | None = None
+    """Of each group; None: all of it."""
 
     def of(self, group: str) -> Result:
         """Run a group to its end."""
         folder = self.folder / group
         (folder / "tmp").mkdir(parents=True)
         command = (
-            *(*_PYTEST, *arguments(group), "-m", "not long", *self.passed_on),
+            *(*_PYTEST, *arguments(group, self.part), *self.passed_on),
             *("-o", f"cache_dir=.pytest_cache/{group}", f"--junitxml={folder / 'results.xml'}"),
             *(["--cov-report="] if any(map(_is_coverage, self.passed_on)) else []),
         )
@@ -121,6 +124,7 @@ def main() -> int:
     parser.add_argument(
         "--group", choices=GROUPS, action="append", help="only this group (repeatable)"
     )
+    parser.add_argument("--part", choices=list(Part), type=Part, help="of each group: a part of it")
     told, passed_on = parser.parse_known_args(namespace=Options())
     os.chdir(ROOT)
     if any(names_tests(word) for word in passed_on):
@@ -128,7 +132,10 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="aviary-tests-"))
     folder.chmod(0o711)  # some tests are done by another account
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    code = run_all(Run(folder, passed_on, Event()), told.group or list(GROUPS), told.jobs)
+    groups = groups_of(told.part) if told.part else list(GROUPS)
+    if told.group:
+        groups = [group for group in groups if group in told.group]
+    code = run_all(Run(folder, passed_on, Event(), told.part), groups, told.jobs)
     if code == pytest.ExitCode.OK:
         shutil.rmtree(folder)
     else:

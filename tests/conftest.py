@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from aviary.logs import configure_logs
 from tests.engines.names import CLUSTER, DEVELOPMENT
+from tests.groups import ACCEPTANCE, SPLIT, Part, is_below
 from tests.limits import pytest_runtest_setup, pytest_runtest_teardown
 
 __all__ = ["pytest_runtest_setup", "pytest_runtest_teardown"]
@@ -23,6 +24,15 @@ settings.load_profile("aviary")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Which Temporal the tests run on."""
     parser.addoption("--engine", choices=(DEVELOPMENT, CLUSTER), default=DEVELOPMENT)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what is in the second part because its file is."""
+    if is_below(item.path, ACCEPTANCE):
+        item.add_marker(Part.ACCEPTANCE)
+    elif item.get_closest_marker(Part.ACCEPTANCE) and not is_below(item.path, SPLIT):
+        raise pytest.UsageError(f"{item.nodeid} would be run by nobody: see SPLIT in tests/groups")
 
 
 @pytest.fixture(scope="session")

@@ -126,7 +126,7 @@ def harmless(shown: str, *, wrapped: bool = False) -> str:
 
     Where lines are wrapped, any word may come first in one.
     """
-    found = set(shown) & acting() - {"\n"}
+    found = (set(shown) & acting()) - {"\n"}  # a copy of all that act takes milliseconds
     assert not found, f"acts on its reader: {found}"
     assert wrapped or not [line for line in shown.split("\n") if line.startswith(FORGED[:6])]
     return shown

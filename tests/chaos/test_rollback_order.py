@@ -24,7 +24,13 @@ async def world(server: WorkflowEnvironment) -> AsyncIterator[Haunted]:
 
 
 @pytest.mark.parametrize("mode", Mode)
-@pytest.mark.parametrize("back", [False, True], ids=["finalize", "roll back"])
+@pytest.mark.parametrize(
+    "back",
+    [
+        pytest.param(False, id="finalize", marks=pytest.mark.acceptance),
+        pytest.param(True, id="roll back"),
+    ],
+)
 async def test_a_fault_at_any_call_leaves_no_service_half_way(
     world: Haunted, back: bool, mode: Mode
 ) -> None:

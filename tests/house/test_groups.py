@@ -1,4 +1,4 @@
-"""`make test`: every test is in one group, and what the groups came to is told truly."""
+"""Every test is in one group and one part of it, and what the groups came to is told truly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ from threading import Event
 import pytest
 
 from tests.__main__ import INTERRUPTED, Run, names_tests, run_all
-from tests.groups import GROUPS, ROOT, arguments, group_of
+from tests.groups import (
+    ACCEPTANCE,
+    GROUPS,
+    ROOT,
+    SPLIT,
+    Part,
+    arguments,
+    group_of,
+    groups_of,
+    is_below,
+)
 
 FILES = sorted((ROOT / "tests").rglob("test_*.py"))
 GOOD = """
@@ -92,18 +102,69 @@ def _run(tmp_path: Path, *groups: str, more: tuple[str, ...] = ()) -> int:
 
 
 def test_every_file_of_tests_is_run_by_the_group_that_it_belongs_to() -> None:
-    run: dict[Path, list[str]] = {file: [] for file in FILES}
-    for group in GROUPS:
-        words = arguments(group)
-        left_out = [ROOT / word.partition("=")[2] for word in words if word.startswith("--ignore")]
-        paths = [ROOT / word for word in words if not word.startswith("--")]
-        assert all(path.exists() for path in paths), group
-        for file, by in run.items():
-            if any(file.is_relative_to(path) for path in paths) and not any(
-                file.is_relative_to(path) for path in left_out
-            ):
-                by.append(group)
+    run = {file: [group for group in GROUPS if _runs(file, arguments(group))] for file in FILES}
     assert run == {file: [group_of(file)] for file in FILES}
+
+
+def test_every_file_is_run_by_one_part_or_split_between_both() -> None:
+    """Where it is split, the mark says which: `test_of_a_split_file_each_part_runs_its_own`."""
+    for file in FILES:
+        group = group_of(file)
+        assert group is not None
+        run = [part for part in Part if _runs(file, arguments(group, part))]
+        if is_below(file, ACCEPTANCE):
+            assert run == [Part.ACCEPTANCE], file
+        else:
+            assert run == (list(Part) if is_below(file, SPLIT) else [Part.TEST]), file
+        assert all(group in groups_of(part) for part in run)
+
+
+def test_a_part_has_no_group_without_tests_and_no_other_group_s() -> None:
+    for part in Part:
+        assert groups_of(part) == [
+            group for group in GROUPS if any(_runs(file, arguments(group, part)) for file in FILES)
+        ]
+        for group in groups_of(part):
+            mine = [file for file in FILES if _runs(file, arguments(group, part))]
+            assert {group_of(file) for file in mine} == {group}
+
+
+def test_what_is_named_is_there_and_named_once() -> None:
+    assert all((ROOT / path).exists() for path in (*ACCEPTANCE, *SPLIT))
+    named = [*ACCEPTANCE, *SPLIT]
+    assert len(named) == len(set(named))
+    assert not [one for one in SPLIT if is_below(ROOT / one, ACCEPTANCE)]
+
+
+def test_of_a_split_file_each_part_runs_its_own() -> None:
+    """Of the deployers: Docker's in one part, the others' in the other, none in both or neither."""
+    found = {
+        part: set(_collected(*arguments("deployers", part), "-k", "test_fence")) for part in Part
+    }
+    assert not found[Part.TEST] & found[Part.ACCEPTANCE]
+    assert found[Part.TEST] | found[Part.ACCEPTANCE] == set(
+        _collected(*arguments("deployers"), "-k", "test_fence")
+    )
+    assert {"docker" in test for test in found[Part.TEST]} == {False}
+    assert {"docker" in test for test in found[Part.ACCEPTANCE]} == {True}
+
+
+def _collected(*words: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [line for line in done.stdout.splitlines() if "::" in line]
+
+
+def _runs(file: Path, words: list[str]) -> bool:
+    """Whether pytest, told these, looks into a file."""
+    left_out = [ROOT / word.partition("=")[2] for word in words if word.startswith("--ignore")]
+    paths = [ROOT / word for word in words[: words.index("-m")] if not word.startswith("--")]
+    return any(map(file.is_relative_to, paths)) and not any(map(file.is_relative_to, left_out))
 
 
 def test_a_failure_and_a_death_are_told_whole_and_fail_the_run(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.groups import Part
+
 ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = re.findall(r"^\.PHONY: (\w+)$", MAKEFILE, re.MULTILINE)
@@ -60,7 +62,15 @@ def test_demo_is_behind_a_router_or_in_containers(shown: str, option: str) -> No
 
 
 def test_arguments_reach_the_tests() -> None:
-    assert "-m tests -k plan\n" in make("--dry-run", "test", "PYTEST_ARGS=-k plan")
+    for part in Part:
+        said = make("--dry-run", part, "PYTEST_ARGS=-k plan")
+        assert f"-m tests --part {part} -k plan\n" in said
+
+
+def test_continuous_integration_runs_every_part() -> None:
+    script = (ROOT / ".ci/run").read_text()
+    assert f"for part in {' '.join(Part)}; do" in script
+    assert "make check" in script
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

@@ -43,13 +43,18 @@ async def deployer(subject: Subject) -> AsyncIterator[Deployer]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test with every deployer that claims what its module is about."""
+    """Run each test with every deployer that claims what its module is about.
+
+    Docker is in `make acceptance`.
+    """
     if "subject" in metafunc.fixturenames:
         runs = getattr(metafunc.module, "CLAIM", "") == "runs"
         names: Sequence[str] = RUNNERS if runs else SUBJECTS
         if (named := outside(metafunc.config)) is not None:
             names = (OUTSIDE,) if hasattr(named, "runner") or not runs else ()
-        metafunc.parametrize("subject", names, indirect=True)
+        marks = {"docker": [pytest.mark.acceptance]}
+        subjects = [pytest.param(name, marks=marks.get(name, [])) for name in names]
+        metafunc.parametrize("subject", subjects, indirect=True)
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,8 @@ from tests.contract.routers.wire import Instances
 
 _HERE: Final = Path(__file__).parent
 PATIENT_ENVOY: Final = EnvoyPace(confirm_within=20.0, endpoints_within=20.0, answer_within=5.0)
+_OFTEN: Final = frozenset({"memory", "several", "coarse", "example", "envoy", OUTSIDE})
+"""Routers that `make test` asks, and not only `make acceptance`."""
 _SELDOM: Final = frozenset({"envoy-ads", "traefik-etcd", "unleash"})
 """Routers that are another of the suite's but for how a route gets there, or that are slow."""
 _OF_THEM: Final = frozenset(
@@ -432,13 +434,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of some routers `make test` asks what differs from the others, and `make chaos` all."""
+    """Say what is run when.
+
+    `make test` asks those of `_OFTEN`, `make acceptance` the others: of some what differs from
+    all others, and `make chaos` all.
+    """
     for one in items:
         callspec = getattr(one, "callspec", None)
-        asked = callspec.params.get("subject") if callspec is not None else None
-        name = one.name.partition("[")[0]
-        if one.path.parent == _HERE and asked in _SELDOM and name not in _OF_THEM:
+        if callspec is None or one.path.parent != _HERE:
+            continue
+        asked = callspec.params.get("subject")
+        if asked in _SELDOM and one.name.partition("[")[0] not in _OF_THEM:
             one.add_marker(pytest.mark.long)
+        if {asked, callspec.params.get("stranger")} - _OFTEN - {None}:
+            one.add_marker(pytest.mark.acceptance)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -153,7 +153,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What the suite asks of routers that can't do something is no question for this one.
 
-    Of the rest `make test` runs what differs on a real API server, and `make chaos` all.
+    Of the rest `make acceptance` runs what differs on a real API server, and `make chaos` all.
     """
     items[:] = [one for one in items if "stranger" not in getattr(one, "fixturenames", ())]
     for one in items:
