@@ -38,12 +38,18 @@ CAPABILITIES: Final = Capabilities(
     sticky=(StickyBy.HEADER, StickyBy.COOKIE),
     sticky_choices=tuple(StickyChoice),
     forced=(AudienceBy.HEADER, AudienceBy.COOKIE),
-    audiences=(*NAMED, *_OF_REQUEST, AudienceBy.METHOD),
+    audiences=(*NAMED, *_OF_REQUEST, AudienceBy.METHOD, AudienceBy.NETWORK),
     audience_terms=AudienceTerms(
         prefixes=(*NAMED, *_OF_REQUEST),
         regexes=(*NAMED, *_OF_REQUEST),
         # Envoy has no match for a query parameter that is not there.
-        negated=(AudienceBy.HEADER, AudienceBy.COOKIE, *_OF_REQUEST, AudienceBy.METHOD),
+        negated=(
+            AudienceBy.HEADER,
+            AudienceBy.COOKIE,
+            *_OF_REQUEST,
+            AudienceBy.METHOD,
+            AudienceBy.NETWORK,
+        ),
         all_of=True,
         kept=True,
         matches=MOST_MATCHES,

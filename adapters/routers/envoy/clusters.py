@@ -13,7 +13,7 @@ from itertools import groupby, permutations
 from pathlib import Path
 from typing import Any
 
-from adapters.routers.envoy import sampling
+from adapters.routers.envoy import sampling, sources
 from adapters.routers.envoy.names import (
     CLUSTER_TYPE,
     LISTENER_TYPE,
@@ -58,17 +58,31 @@ def bootstrap(directory: Path, admin_host: str, admin_port: int) -> dict[str, An
 
 
 def listener(
-    hosts: Sequence[str], port: int, stat_prefix: str, routes: str, source: dict[str, Any]
+    hosts: Sequence[str],
+    port: int,
+    names: tuple[str, str],
+    source: dict[str, Any],
+    further: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """One port for all services; which one is meant, the request's host says."""
+    """One port for all services; which one is meant, the request's host says.
+
+    Args:
+        hosts: addresses to listen on.
+        port: likewise.
+        names: prefix of its metrics, and name of its routes.
+        source: where the routes come from.
+        further: HTTP filters to stand before all others.
+    """
+    stat_prefix, routes = names
     first, *others = hosts
-    further = [{"address": address(host, port)} for host in others]
+    additional = [{"address": address(host, port)} for host in others]
     router = f"{_EXTENSIONS}.filters.http.router.v3.Router"
     manager = {
         "@type": f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": stat_prefix,
         "rds": {"route_config_name": routes, "config_source": source},
         "http_filters": [
+            *further,
             *sampling.filters(),
             {"name": "router", "typed_config": {"@type": router}},
         ],
@@ -77,8 +91,10 @@ def listener(
         "@type": LISTENER_TYPE,
         "name": "aviary",
         "address": address(first, port),
-        **({"additional_addresses": further} if further else {}),
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+        **({"additional_addresses": additional} if additional else {}),
+        "filter_chains": [
+            {"filters": [sources.of_connection(), {"name": "http", "typed_config": manager}]}
+        ],
     }
 
 

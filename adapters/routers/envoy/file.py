@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import ForeignChange, Retryable, Terminal
+from adapters.errors import ForeignChange, Retryable, Terminal, Unsupported
+from adapters.routers.envoy import sources
 from adapters.routers.envoy.admin import Served
 from adapters.routers.envoy.fleet import EnvoyFleet
 from adapters.routers.envoy.names import resource_file, resource_version, tag_of
@@ -33,7 +34,14 @@ from adapters.routers.fence import (
     known,
     overtaken,
 )
-from adapters.routers.files import locked, other_writer, read_document, write_whole
+from adapters.routers.files import (
+    locked,
+    other_writer,
+    read_document,
+    said_by_path,
+    write_whole,
+)
+from schemas.audience import AudienceBy
 from schemas.route import Route
 
 _IN_LOG = "Envoy's log says why it was rejected"
@@ -105,6 +113,25 @@ class RouteFile:
             check_pools(route, self._fleet.versions(route.service))
             self._replace(config, virtual_host(route, self._domains))
             return route
+
+    def check_sources(self, route: Route) -> None:
+        """Refuse an audience by network where the listener does not say where requests come from.
+
+        Raises:
+            Unsupported: so it is.
+        """
+        audiences = (route.audience, *(one.audience for one in route.kept))
+        conditions = [one for each in audiences if each is not None for one in each.conditions]
+        if not any(one.by is AudienceBy.NETWORK for one in conditions):
+            return
+        path = self._fleet.listeners_path
+        with said_by_path(path):
+            kept = sources.is_kept(path)
+        if not kept:
+            raise Unsupported(
+                f"{route.service}: audience by network: expected a listener that keeps the address "
+                f"of each connection as {sources.SOURCE}, {path} has none (docs/how-to/routers.md)"
+            )
 
     def check(self, route: Route, over: Route | None) -> None:
         """Raise what `write` would raise for this route now; write nothing."""

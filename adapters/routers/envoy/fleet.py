@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from adapters.errors import Terminal
-from adapters.routers.envoy import clusters
+from adapters.routers.envoy import clusters, sources
 from adapters.routers.envoy.names import (
     ROUTES_NAME,
     ROUTES_TYPE,
@@ -35,6 +35,8 @@ from adapters.routers.files import locked, read_document, said_by_path, write_wh
 from schemas.base import Model, ServiceName, Version
 
 _LOCK_WITHIN = 5.0
+COUNTRY_HEADER = "x-aviary-country"
+"""The header that says a request's country, where Envoy has a database of them."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -73,7 +75,7 @@ class EnvoyFleet:
         self.directory = directory.absolute()
         self._health_path = health_path
 
-    def bootstrap(
+    def bootstrap(  # noqa: PLR0913 - all but the ports have a default
         self,
         admin_port: int,
         listener_port: int,
@@ -81,12 +83,28 @@ class EnvoyFleet:
         listener_host: str = "127.0.0.1",
         admin_host: str = "127.0.0.1",
         further_hosts: Sequence[str] = (),
+        countries: Path | None = None,
+        country_header: str = COUNTRY_HEADER,
     ) -> Path:
         """Write the bootstrap of one Envoy and the listener that all share; return its path.
 
         Pools and routes that are already there stay. Start with `envoy -c <path>`. The admin port
         can stop Envoy and change its config: leave it on loopback or on a network of its own.
+
+        Args:
+            admin_port: of the Envoy.
+            listener_port: of all.
+            listener_host: that all listen on.
+            admin_host: of the Envoy.
+            further_hosts: that all listen on as well.
+            countries: a MaxMind database of countries (`.mmdb`), as every Envoy sees it. Then a
+                header says the country of the address that a request comes from, and callers can't.
+            country_header: that header; a catalog's `country_header`.
+
+        Raises:
+            ValueError: `countries` has another ending, or `country_header` is no header's name.
         """
+        located = [] if countries is None else sources.of_countries(countries, country_header)
         path = self.directory / f"envoy-{admin_port}.yaml"
         with said_by_path(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -96,7 +114,7 @@ class EnvoyFleet:
             if not self.routes_path.exists():
                 write_whole(self.routes_path, resource_file([_no_routes()]))
             hosts = (listener_host, *further_hosts)
-            write_whole(self.directory / "lds.yaml", self._listener(hosts, listener_port))
+            write_whole(self.listeners_path, self._listener(hosts, listener_port, located))
             write_whole(path, clusters.bootstrap(self.directory, admin_host, admin_port))
         return path
 
@@ -104,6 +122,11 @@ class EnvoyFleet:
     def routes_path(self) -> Path:
         """The file of all routes."""
         return self.directory / "rds.yaml"
+
+    @property
+    def listeners_path(self) -> Path:
+        """The file of the listener."""
+        return self.directory / "lds.yaml"
 
     def set_pools(self, pools: Sequence[Pool]) -> None:
         """Make these the pools; no others stay.
@@ -183,11 +206,11 @@ class EnvoyFleet:
                         "expected it to go from the route before its pool goes"
                     )
 
-    def _listener(self, hosts: Sequence[str], port: int) -> dict[str, object]:
-        source = clusters.watched(self.routes_path)
-        return resource_file(
-            [clusters.listener(hosts, port, STAT_PREFIX, ROUTES_NAME, source)],
-        )
+    def _listener(
+        self, hosts: Sequence[str], port: int, located: Sequence[dict[str, Any]]
+    ) -> dict[str, object]:
+        source, names = clusters.watched(self.routes_path), (STAT_PREFIX, ROUTES_NAME)
+        return resource_file([clusters.listener(hosts, port, names, source, located)])
 
 
 def _no_routes() -> dict[str, object]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from adapters.routers.envoy import sources
 from schemas.audience import AudienceBy, Condition, How, Match
 from schemas.simple_regex import without
 
@@ -31,6 +32,8 @@ def exactly(by: AudienceBy, name: str, value: str) -> dict[str, Any]:
 def _matcher(one: Condition) -> Mapping[str, dict[str, Any]]:
     if one.by is AudienceBy.QUERY:
         return {"query_parameters": {"name": one.name, "string_match": _text(one)}}
+    if one.by is AudienceBy.NETWORK:
+        return {"filter_state": sources.within(one.value, negated=one.negated)}
     inverted = {"invert_match": True} if one.negated else {}
     if one.by is AudienceBy.COOKIE:
         return {"cookies": {"name": one.name, "string_match": _text(one), **inverted}}

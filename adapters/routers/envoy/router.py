@@ -132,6 +132,7 @@ class EnvoyRouter:
         check_able(route, CAPABILITIES)
         deadline = self._clock() + self._pace.confirm_within
         if route.weight > 0 or route.mirror is not None:
+            await asyncio.to_thread(self._file.check_sources, route)
             await asyncio.to_thread(self._file.check, route, over)
             await self._await_clusters(route, deadline)
         before = await asyncio.to_thread(self._file.write, route, over)

@@ -22,10 +22,10 @@ CAPABILITIES: Final = Capabilities(
     weights=WEIGHTS,
     sticky=(StickyBy.HEADER, StickyBy.COOKIE),
     forced=(AudienceBy.HEADER, AudienceBy.COOKIE),
-    audiences=(*NAMED, AudienceBy.PATH, AudienceBy.METHOD),
+    audiences=(*NAMED, AudienceBy.PATH, AudienceBy.METHOD, AudienceBy.NETWORK),
     audience_terms=AudienceTerms(
         prefixes=(*NAMED, AudienceBy.PATH),
-        negated=(*NAMED, AudienceBy.PATH, AudienceBy.METHOD),
+        negated=(*NAMED, AudienceBy.PATH, AudienceBy.METHOD, AudienceBy.NETWORK),
         all_of=True,
         matches=100,
     ),

@@ -125,10 +125,17 @@ local function has_cookie(txn, name, compared, value)
   return false
 end
 
+local function is_from(txn, network)
+  local source = (txn.f:src() or ""):gsub("^::ffff:", "")
+  local found, wanted = core.parse_addr(source), core.parse_addr(network)
+  return found ~= nil and wanted ~= nil and core.match_addr(found, wanted)
+end
+
 local function fits(txn, by, name, compared, value)
   if by == "cookie" then return has_cookie(txn, name, compared, value) end
   if by == "header" then return has(txn.f:req_fhdr(name), compared, value) end
   if by == "query" then return has(txn.f:urlp(name), compared, value) end
+  if by == "network" then return is_from(txn, value) end
   if by == "path" then return has(txn.f:path(), compared, value) end
   return by == "method" and has(txn.f:method(), compared, value)
 end

@@ -20,11 +20,11 @@ CAPABILITIES: Final = Capabilities(
     weights=TotalGrid(total=10_000),
     sticky=(StickyBy.HEADER, StickyBy.COOKIE),
     forced=(AudienceBy.HEADER, AudienceBy.COOKIE),
-    audiences=(*NAMED, AudienceBy.PATH, AudienceBy.METHOD),
+    audiences=(*NAMED, AudienceBy.PATH, AudienceBy.METHOD, AudienceBy.NETWORK),
     audience_terms=AudienceTerms(
         prefixes=(*NAMED, AudienceBy.PATH),
         regexes=(*NAMED, AudienceBy.PATH),
-        negated=(*NAMED, AudienceBy.PATH, AudienceBy.METHOD),
+        negated=(*NAMED, AudienceBy.PATH, AudienceBy.METHOD, AudienceBy.NETWORK),
         all_of=True,
         kept=True,
         matches=100,

@@ -25,13 +25,18 @@ class LiveEnvoy(Served):
     """One Envoy of a fleet."""
 
     def __init__(
-        self, binary: Path, directory: Path, instances: Instances, port: int | None = None
+        self,
+        binary: Path,
+        directory: Path,
+        instances: Instances,
+        port: int | None = None,
+        countries: Path | None = None,
     ) -> None:
         self._binary = binary
         self._instances = instances
         self.fleet = EnvoyFleet(directory)
         self.admin_port, self.port = free_port(), port or free_port()
-        self._config = self.fleet.bootstrap(self.admin_port, self.port)
+        self._config = self.fleet.bootstrap(self.admin_port, self.port, countries=countries)
         super().__init__(self.admin_url, directory / "envoy.log", ("/ready", "LIVE"))
 
     @property

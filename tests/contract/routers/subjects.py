@@ -202,7 +202,7 @@ class EnvoySubject:
     async def call(
         self, service: str, users: Iterable[str], asks: Asks = NOTHING
     ) -> Mapping[str, str]:
-        async with Caller(self.envoy.port, service) as caller:
+        async with Caller(self.envoy.port, service, _source(asks)) as caller:
             return await caller.users(users, **_request(asks))
 
     async def change_by_hand(self, service: str, weight: float) -> None:
@@ -295,7 +295,7 @@ class NginxSubject:
     async def call(
         self, service: str, users: Iterable[str], asks: Asks = NOTHING
     ) -> Mapping[str, str]:
-        async with Caller(self.nginx.port, service) as caller:
+        async with Caller(self.nginx.port, service, _source(asks)) as caller:
             return await caller.users(users, **_request(asks))
 
     async def change_by_hand(self, service: str, weight: float) -> None:
@@ -362,7 +362,7 @@ class HaproxySubject:
     async def call(
         self, service: str, users: Iterable[str], asks: Asks = NOTHING
     ) -> Mapping[str, str]:
-        async with Caller(self.haproxy.port, service) as caller:
+        async with Caller(self.haproxy.port, service, _source(asks)) as caller:
             return await caller.users(users, **_request(asks))
 
     async def change_by_hand(self, service: str, weight: float) -> None:
@@ -406,8 +406,7 @@ class TraefikSubject:
     async def call(
         self, service: str, users: Iterable[str], asks: Asks = NOTHING
     ) -> Mapping[str, str]:
-        source = asks.get((AudienceBy.NETWORK, ""))
-        async with Caller(self.traefik.port, service, source) as caller:
+        async with Caller(self.traefik.port, service, _source(asks)) as caller:
             return await caller.users(users, **_request(asks))
 
     async def change_by_hand(self, service: str, weight: float) -> None:
@@ -592,6 +591,11 @@ class MeshSubject:
         about = self._mesh.cluster.objects["services", name]["metadata"]
         kept = {part: about[part] for part in ("labels", "annotations")}
         self._mesh.cluster.put_service(name, ready=0, **kept)
+
+
+def _source(asks: Asks) -> str | None:
+    """The address that a caller has."""
+    return asks.get((AudienceBy.NETWORK, ""))
 
 
 def _request(asks: Asks) -> dict[str, str]:

@@ -109,6 +109,16 @@ async def test_after_a_rollback_the_audience_is_like_everybody(
     assert shares(got) == {OLD: 1.0}
 
 
+async def test_a_network_is_compared_by_its_first_bits(subject: Subject, by: AudienceBy) -> None:
+    if by is not AudienceBy.NETWORK:
+        return
+    service = await on_stable(subject, OLD, NEW)
+    six = _match(by, "2001:db8::/32")
+    assert not await _for(subject, service, six, _match(by, "127.0.0.8/29"))
+    got = {last: await _version(subject, service, by, f"127.0.0.{last}") for last in (7, 8, 15, 16)}
+    assert got == {7: OLD, 8: NEW, 15: NEW, 16: OLD}
+
+
 async def test_by_how_a_value_begins(subject: Subject, by: AudienceBy) -> None:
     if by in {AudienceBy.METHOD, AudienceBy.NETWORK}:
         return  # they are compared whole

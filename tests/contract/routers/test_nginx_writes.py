@@ -387,6 +387,13 @@ def test_what_is_no_route_is_refused_with_a_reason(
         ({"generation": 2**60}, "generation"),
         ({"service": "other"}, "service: found other"),
         ({"audience": {"any_of": []}}, "audience.any_of"),
+        *(
+            ({"audience": {"any_of": [{"by": "network", "name": "", "value": wrong}]}}, "a network")
+            for wrong in (
+                *("10.0.0.0", "10.0.0/8", "10.0.0.256/8", "10.0.0.0/33", "a/8", "/8", "::1/129"),
+                *("1:2/8", ":1:2:3:4:5:6:7:8/8", "1::2::3/8", "1:::2/8", "12345::/8"),
+            )
+        ),
         ({"audience": {"any_of": [{"by": "moon", "name": "a", "value": "b"}]}}, "by: found moon"),
     ],
 )

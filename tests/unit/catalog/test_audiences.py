@@ -286,7 +286,7 @@ def test_a_router_that_can_t_is_named_with_field_value_and_what_it_can() -> None
     text = """\
 version: 1
 defaults: {router: {kind: haproxy, directory: /x, sockets: [/y]}, metrics: []}
-audiences: {inside: {network: 10.0.0.0/8}, staff: {header: {x-group: staff}}}
+audiences: {inside: {host: shop.example}, staff: {header: {x-group: staff}}}
 strategies:
   one: {steps: [{audience: inside, weight: 50}]}
   two: {steps: [{audience: staff, weight: 50}, 5]}
@@ -295,7 +295,7 @@ services: {cart: {strategy: one}, shop: {strategy: two}}
     found = _problems(text)
     assert (
         "strategies.one.steps[0].audience: got 'inside', expected one that the router haproxy can "
-        "tell: audience by network: expected by header, cookie, query, path, method" in found
+        "tell: audience by host: expected by header, cookie, query, path, method, network" in found
     )
     assert "strategies.two.steps[1]: got 'everybody', expected steps of one audience" in found
     assert "the router haproxy can't have several weights at a time" in found

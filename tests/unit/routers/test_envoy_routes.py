@@ -49,7 +49,13 @@ PATHS = st.builds(
         lambda name: (Condition(by=AudienceBy.HEADER, name=name, value="1", negated=True),), NAMES
     ),
 )
-MATCHES = NAMED | PATHS
+NETWORKS = st.builds(
+    Match,
+    by=st.just(AudienceBy.NETWORK),
+    value=st.sampled_from(("10.0.0.0/8", "2001:db8::/32", "0.0.0.0/0")),
+    negated=st.booleans(),
+)
+MATCHES = NAMED | PATHS | NETWORKS
 AUDIENCES = st.builds(Audience, any_of=st.lists(MATCHES, min_size=1, max_size=3).map(tuple))
 
 

@@ -21,7 +21,13 @@ MATCHES = st.builds(
     by=st.sampled_from((AudienceBy.HEADER, AudienceBy.COOKIE, AudienceBy.QUERY)),
     how=st.sampled_from((How.EQUAL, How.PREFIX)),
     negated=st.booleans(),
-    also=st.just(()) | st.just((Condition(by=AudienceBy.PATH, value="/a,b&c=!", how=How.PREFIX),)),
+    also=st.sampled_from(
+        (
+            (),
+            (Condition(by=AudienceBy.PATH, value="/a,b&c=!", how=How.PREFIX),),
+            (Condition(by=AudienceBy.NETWORK, value="2001:db8::/32", negated=True),),
+        )
+    ),
     name=st.from_regex(r"\A[A-Za-z0-9!#$%&'*+.^_`|~-]{1,20}\Z"),
     value=st.from_regex(r"\A[!-~]([ -~]{0,20}[!-~])?\Z"),
 )

@@ -227,7 +227,8 @@ async def test_it_does_not_begin_without_its_folder(tmp_path: Path) -> None:
 
 
 _audiences = st.lists(
-    st.builds(
+    st.just(Match(by=AudienceBy.NETWORK, value="2001:db8::/32", negated=True))
+    | st.builds(
         Match,
         by=st.just(AudienceBy.QUERY) | st.just(AudienceBy.HEADER) | st.just(AudienceBy.COOKIE),
         name=st.just("x-beta"),
@@ -247,6 +248,31 @@ def test_any_route_can_be_sent(matches: list[Match], share: int, weight: int) ->
     host = virtual_host(mirrored, local_domains)
     document = {"@type": ROUTES_TYPE, "name": ROUTES_NAME, "virtual_hosts": [host]}
     assert encoded(document)[1]
+
+
+def test_a_listener_with_countries_can_be_sent(tmp_path: Path) -> None:
+    fleet = EnvoyFleet(tmp_path / "fleet")
+    fleet.bootstrap(1, 2, countries=Path("/srv/countries.mmdb"), country_header="X-Country")
+    (listener,) = read_document(fleet.listeners_path)["resources"]
+    assert b"x-country" in encoded(listener)[1]
+
+
+@pytest.mark.parametrize(
+    ("file", "header", "expected"),
+    [
+        ("countries.csv", "x-country", r"countries: expected a database \.mmdb, got .*csv"),
+        ("a.mmdb", "x country", r"country_header: expected the name of a header, got 'x country'"),
+        ("a.mmdb", "", "country_header: expected"),
+        ("a.mmdb", "x\r\ny", "country_header: expected"),
+    ],
+)
+def test_countries_are_refused_before_anything_is_written(
+    tmp_path: Path, file: str, header: str, expected: str
+) -> None:
+    fleet = EnvoyFleet(tmp_path / "fleet")
+    with pytest.raises(ValueError, match=expected):
+        fleet.bootstrap(1, 2, countries=Path(file), country_header=header)
+    assert not fleet.directory.exists()
 
 
 def test_any_pool_can_be_sent(fleet: EnvoyFleet) -> None:

@@ -1,6 +1,7 @@
 -- What may be written: routes and pools, checked to the last field. Each check gives the parsed
 -- document, or nil and a text that names the field, the value and what was expected.
 local cjson = require("cjson").new()
+local networks = require "aviary.networks"
 
 cjson.decode_max_depth(8)
 
@@ -101,7 +102,8 @@ end
 
 local CONDITION = {by = true, name = true, value = true, how = true, negated = true}
 local MATCH = {by = true, name = true, value = true, how = true, negated = true, also = true}
-local NAMED = {header = true, cookie = true, query = true, path = false, method = false}
+local NAMED = {header = true, cookie = true, query = true, path = false, method = false,
+    network = false}
 local HOW = {equal = true, prefix = true, regex = true}
 
 local function check_condition(at, one, allowed)
@@ -111,7 +113,7 @@ local function check_condition(at, one, allowed)
     end
     local named = NAMED[one.by]
     if named == nil then
-        return wrong(at .. "by", one.by, "header, cookie, query, path or method")
+        return wrong(at .. "by", one.by, "header, cookie, query, path, method or network")
     end
     if not is_text(one.name, 100) or (one.name ~= "") ~= named then
         return wrong(at .. "name", one.name, named and "a name" or "none")
@@ -124,6 +126,12 @@ local function check_condition(at, one, allowed)
     end
     if one.negated ~= nil and type(one.negated) ~= "boolean" then
         return wrong(at .. "negated", one.negated, "true or false")
+    end
+    if one.by == "network" then
+        one.network = (one.how or "equal") == "equal" and networks.parsed(one.value)
+        if not one.network then
+            return wrong(at .. "value", one.value, "a network such as 10.1.0.0/16")
+        end
     end
     if one.how == "regex" then
         one.whole = "\\A(?:" .. one.value .. ")\\z"

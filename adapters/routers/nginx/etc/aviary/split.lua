@@ -1,6 +1,7 @@
 -- Which version gets a request: what it asks for, whom the canary is for, the weights.
 local counts = require "aviary.counts"
 local documents = require "aviary.documents"
+local networks = require "aviary.networks"
 local pools = require "aviary.pools"
 local state = require "aviary.state"
 
@@ -64,6 +65,9 @@ local function found_of(condition)
 end
 
 local function has(condition)
+    if condition.by == "network" then
+        return networks.has(condition.network, ngx.var.binary_remote_addr)
+    end
     local found = found_of(condition)
     if not found then
         return false
