@@ -156,7 +156,7 @@ def read_document(path: Path) -> dict[str, Any]:
         content = path.read_bytes()
     try:
         document = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Retryable(f"{path}: expected JSON: {error}") from error
     if not isinstance(document, dict):
         raise Retryable(f"{path}: expected a JSON object, found {type(document).__name__}")

@@ -100,7 +100,7 @@ def test_a_directory_that_vanished_is_named(tmp_path: Path) -> None:
             call()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "\x00"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "\x00", "[" * 100_000])
 def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(content)

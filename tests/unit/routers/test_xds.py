@@ -20,7 +20,7 @@ from adapters.routers.envoy.fleet import EnvoyFleet, Pool
 from adapters.routers.envoy.names import CLUSTER_TYPE, LISTENER_TYPE, ROUTES_NAME, ROUTES_TYPE
 from adapters.routers.envoy.routes import local_domains, virtual_host
 from adapters.routers.envoy.xds.messages import UnknownFieldError, encoded, new
-from adapters.routers.envoy.xds.server import SERVICE, ControlPlane
+from adapters.routers.envoy.xds.server import SERVICE, ControlPlane, _take
 from adapters.routers.files import read_document
 from schemas.route import Audience, AudienceBy, Match, Mirror, Route
 
@@ -199,25 +199,62 @@ async def test_what_is_too_much_or_no_request_ends_the_stream_and_nothing_else(
             await peer.say(ROUTES_TYPE, *(f"n{number}" for number in range(10_001)))
             assert await peer.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         async with talking(port) as peer:
+            await peer.say(ROUTES_TYPE, "n" * 1_001)
+            assert await peer.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        async with talking(port) as peer:
             await peer.say("type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret")
             await peer.say(LISTENER_TYPE)
             assert names(await peer.hear()).keys() == {"aviary"}
 
 
+async def test_requests_that_wait_are_let_go_when_their_stream_has_ended() -> None:
+    async def flood() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x"
+
+    waiting: asyncio.Queue[Any] = asyncio.Queue(4)
+    taking = asyncio.create_task(_take(flood(), waiting))
+    await until(waiting.full)
+    taking.cancel()
+    await until(taking.done)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [('{"resources": [{"name": "aviary"}]}', "@type"), ("[" * 100_000, "expected JSON")],
+)
 async def test_a_file_that_is_none_of_aviarys_leaves_what_was_served(
-    fleet: EnvoyFleet, routes: RouteFile
+    fleet: EnvoyFleet, routes: RouteFile, content: str, said: str
 ) -> None:
     plane = ControlPlane(fleet.directory)
     async with plane.serving("127.0.0.1:0") as port, talking(port) as peer:
         await peer.say(ROUTES_TYPE, ROUTES_NAME)
         before = names(await peer.hear())
         own = fleet.routes_path.read_text()
-        fleet.routes_path.write_text('{"resources": [{"name": "aviary"}]}')
-        await until(lambda: "@type" in plane.trouble)
+        fleet.routes_path.write_text(content)
+        await until(lambda: said in plane.trouble)
         await peer.say(ROUTES_TYPE, ROUTES_NAME)
         assert names(await peer.hear()) == before
         fleet.routes_path.write_text(own)
         await until(lambda: not plane.trouble)
+
+
+async def test_a_fault_of_a_look_is_told_and_it_looks_on(
+    fleet: EnvoyFleet, routes: RouteFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane = ControlPlane(fleet.directory)
+
+    def fault() -> None:
+        raise KeyError("nobody thought of that")
+
+    async with plane.serving("127.0.0.1:0") as port, talking(port) as peer:
+        await peer.say(ROUTES_TYPE, ROUTES_NAME)
+        before = names(await peer.hear())
+        with monkeypatch.context() as patch:
+            patch.setattr(plane._source, "fresh", fault)
+            await until(lambda: "nobody thought of that" in plane.trouble)
+        routes.write(Route.split("cart", "1", "2", 50, generation=1))
+        assert names(await peer.hear()) != before
 
 
 async def test_it_does_not_begin_without_its_folder(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ _REQUEST: Final = "envoy.service.discovery.v3.DeltaDiscoveryRequest"
 _RESPONSE: Final = "envoy.service.discovery.v3.DeltaDiscoveryResponse"
 _REQUEST_BYTES_MOST: Final = 1024 * 1024
 _NAMES_MOST: Final = 10_000
+_NAME_CHARS_MOST: Final = 1_000
 STREAMS_MOST: Final = 2_000
 _WAITING_MOST: Final = 64
 """Requests of one stream that wait; what sends more is not read meanwhile."""
@@ -131,10 +132,11 @@ class ControlPlane:
     async def _look(self, *, started: bool = False) -> None:
         try:
             fresh = await asyncio.to_thread(self._source.fresh)
-        except Retryable as error:
+        except Exception as error:
             if not started:
                 raise
-            self.trouble = str(error)  # what was read before stands
+            # What was read before stands, and whatever it is, the next look may be at a good file.
+            self.trouble = str(error) if isinstance(error, Retryable) else repr(error)
             return
         self.trouble = ""
         if fresh is not None:
@@ -149,8 +151,8 @@ class ControlPlane:
                 told_of = self.nodes.changes
                 try:
                     await asyncio.to_thread(self.nodes.write)
-                except Retryable as error:
-                    self.trouble = str(error)
+                except Exception as error:  # noqa: BLE001 - it is told, and tried again
+                    self.trouble = str(error) if isinstance(error, Retryable) else repr(error)
                     told_of = -1
             await asyncio.sleep(self._pace.tell_every)
 
@@ -176,6 +178,7 @@ class ControlPlane:
                 task.cancel()
             if stream.node:
                 self.nodes.change(stream.node, connected=False)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _signal(self, waiting: asyncio.Queue[Any]) -> None:
         seen: Snapshot | None = None
@@ -201,8 +204,13 @@ async def _take(requests: AsyncIterator[bytes], waiting: asyncio.Queue[Any]) -> 
     try:
         async for content in requests:
             await waiting.put(content)
-    finally:
         await waiting.put(_Ended())
+    except BaseException:
+        # Nobody may be left to make room: then what waits would be held for ever.
+        while waiting.full():
+            waiting.get_nowait()
+        waiting.put_nowait(_Ended())
+        raise
 
 
 @dataclass
@@ -271,6 +279,9 @@ class _Stream:
         names = request.resource_names_subscribe
         if len(names) + len(wanted.names) > _NAMES_MOST:
             text = f"expected at most {_NAMES_MOST:,} names of resources"
+            raise _RefusedError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+        if any(len(name) > _NAME_CHARS_MOST for name in names):
+            text = f"expected names of at most {_NAME_CHARS_MOST:,} characters"
             raise _RefusedError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
         if is_first:
             wanted.every = not names
