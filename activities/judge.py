@@ -260,10 +260,15 @@ class JudgeActivities:
             seen.add(evidence_series.look(judge, now.timestamp()))
             return await self._by_share(_verdict(judge, request, now), sample_ratio, request)
 
-        return await whichever_first(watching, self._ask_router(judge, request, metrics), failed)
+        asking = self._ask_router(judge, seen, request, metrics)
+        return await whichever_first(watching, asking, failed)
 
     async def _ask_router(
-        self, judge: Judge, request: JudgeRequest, metrics: tuple[MetricSpec, ...]
+        self,
+        judge: Judge,
+        seen: evidence_series.EvidenceSeries,
+        request: JudgeRequest,
+        metrics: tuple[MetricSpec, ...],
     ) -> bool:
         """Judge by the router's own counts; whether the canary has failed by them."""
         counters = self._router_for(request.router).counters
@@ -283,7 +288,8 @@ class JudgeActivities:
             weight_changed_at=request.weight_changed_at,
         )
         spec, shared = request.spec, self._shared_heartbeat
-        own = OwnCounts(counters, judge, metrics, arms, spec, shared, self._clock, self._sleep)
+        clock, sleep = self._clock, self._sleep
+        own = OwnCounts(counters, judge, seen.router, metrics, arms, spec, shared, clock, sleep)
         with _terminal_evidence():
             return await own.until_failed()
 

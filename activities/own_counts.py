@@ -13,6 +13,7 @@ from activities.shared_heartbeat import SharedHeartbeat
 from adapters.errors import Retryable, Terminal, fault_of
 from adapters.ports import OwnCounters, Routing
 from analysis.judge import Judge
+from analysis.router_series import RouterSeries
 from analysis.selectors import Selector, selector_of
 from analysis.tracks import is_sequential
 from schemas.base import Model, Percent
@@ -72,6 +73,7 @@ class OwnCounts:
     Args:
         counters: the router.
         judge: takes what is read.
+        kept: keeps what was counted by it.
         metrics: all of the canary's, with their PromQL.
         arms: what the queries are filled in with, for as long as the weight stays.
         spec: how often the router is asked, at most.
@@ -84,6 +86,7 @@ class OwnCounts:
         self,
         counters: OwnCounters,
         judge: Judge,
+        kept: RouterSeries,
         metrics: Sequence[MetricSpec],
         arms: Arms,
         spec: JudgeSpec,
@@ -93,6 +96,7 @@ class OwnCounts:
     ) -> None:
         self._counters = counters
         self._judge = judge
+        self._kept = kept
         self._arms = arms
         self._fastest = (spec.router_interval or spec.interval).total_seconds()
         self._slowest = max(spec.interval.total_seconds(), self._fastest)
@@ -120,7 +124,7 @@ class OwnCounts:
                 activity.logger.warning("router is not asked any more", extra={"error": str(error)})
                 return False
             else:
-                self._judge.observe_router(self._snapshot(began, series))
+                self._kept.add(self._judge.observe_router(self._snapshot(began, series)))
                 pause = self._pause(self._clock() - began)
             if self._judge.failure is not None:
                 return True

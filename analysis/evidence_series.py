@@ -15,10 +15,11 @@ from typing import Any, NamedTuple, Self
 from analysis.evalues import Tally
 from analysis.evidence import SequentialTest
 from analysis.judge import Judge
+from analysis.router_series import RouterSeries
 from analysis.tracks import Track
 from schemas.judging import Direction, HistogramMetric
 
-_STATE_VERSION = 1
+_STATE_VERSION = 2
 MOST_ROWS = 120
 _LEAST_ROWS = 24
 _MOST_NUMBERS = 1500
@@ -61,6 +62,8 @@ class EvidenceSeries:
         self._stride = 1
         self._held = 0
         self.rows: list[Row] = []
+        self.router = RouterSeries()
+        """What the router itself counted meanwhile, reading by reading."""
 
     def begin(self, sights: Mapping[str, Sight]) -> None:
         """Count from here: what an earlier bake saw is not this one's."""
@@ -120,7 +123,8 @@ class EvidenceSeries:
     def dump(self) -> list[Any]:
         """The state as plain data: what a retried attempt goes on with."""
         rows = [[r.at, r.odds, {n: list(s) for n, s in r.sights.items()}] for r in self.rows]
-        return [_STATE_VERSION, self._stride, self._held, self._counted, rows]
+        router = self.router.dump()
+        return [_STATE_VERSION, self._stride, self._held, self._counted, rows, router]
 
     @classmethod
     def load(cls, state: Sequence[Any], lower_is_bad: frozenset[str] = frozenset()) -> Self:
@@ -133,7 +137,8 @@ class EvidenceSeries:
         if version != _STATE_VERSION:
             raise ValueError(f"evidence series: version {version}, expected {_STATE_VERSION}")
         evidence_series = cls(lower_is_bad)
-        evidence_series._stride, evidence_series._held, counted, rows = parts
+        evidence_series._stride, evidence_series._held, counted, rows, router = parts
+        evidence_series.router = RouterSeries.load(router)
         evidence_series._counted = {name: _tallies(counts) for name, counts in counted.items()}
         evidence_series.rows = [
             Row(at, odds, {n: Sight(_tallies(s[0]), *s[1:]) for n, s in sights.items()})
@@ -170,13 +175,22 @@ def columns(evidence_series: EvidenceSeries, judge: Judge) -> dict[str, Any] | N
         return None
     rows, begin = evidence_series.rows, evidence_series.rows[0].at
     odds = [row.odds for row in rows]
+    router = evidence_series.router.columns(_router_edges(judge))
     return {
         "began_at": datetime.fromtimestamp(begin, UTC).isoformat(),
         "at": [_whole(round(row.at - begin, 2)) for row in rows],
         "odds": None if None in odds else odds,
         "needed": round(math.log10(judge.threshold), 4),
         "metrics": {name: _columns(name, rows, judge) for name in judge.tracks},
+        **({} if router is None else {"router": router}),
     }
+
+
+def _router_edges(judge: Judge) -> dict[str, tuple[float, ...]]:
+    """Of each histogram that the router counts, its edges."""
+    own = {n: t.own for n, t in judge.tracks.items() if isinstance(t, Track) and t.own is not None}
+    found = {name: one.reader.edges for name, one in own.items()}
+    return {n: e for n, e in found.items() if not any(math.isnan(one) for one in e)}
 
 
 def _columns(name: str, rows: Sequence[Row], judge: Judge) -> dict[str, Any]:

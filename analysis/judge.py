@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 from analysis import explain, kayenta
 from analysis.evalues import Tally
 from analysis.evidence import SequentialTest, merge_state
+from analysis.intervals import Interval
 from analysis.limits import LimitTest
 from analysis.own_counts import SHARE, OwnCounts
 from analysis.tracks import MetricTest, PointTest, Track, WatchTrack, make_track
@@ -188,25 +189,54 @@ class Judge:
             self._heard_at = at
         self._decide(at)
 
-    def observe_router(self, snapshot: Snapshot) -> None:
+    def observe_router(self, snapshot: Snapshot) -> Mapping[str, Interval]:
         """Take one reading of the router's own counts; one that is not newer is ignored.
 
         Args:
             snapshot: what was read; a metric that the router is not asked for is left out.
+
+        Returns:
+            What was counted by it, of each metric of which an interval is complete.
 
         Raises:
             ValueError: buckets without the label le.
         """
         at = snapshot.at.timestamp()
         if self._router_at is not None and at <= self._router_at:
-            return
+            return {}
         self._router_at = at
         not_before = self._not_before(snapshot)
+        counted = {}
         for name, reading in snapshot.metrics.items():
             track = self._tracks[name]
             if isinstance(track, Track) and track.own is not None:
-                track.own.take(reading, at, not_before)
+                track.share_edges()
+                interval = track.own.take(reading, at, not_before)
+                if interval is not None:
+                    counted[name] = interval
         self._decide(at, Source.ROUTER)
+        return counted
+
+    def observe_router_streams(
+        self, streams: Mapping[str, Sequence[Tally]], start: float, end: float
+    ) -> None:
+        """Take one interval of the router's own counts that is counted already.
+
+        Args:
+            streams: bad and all requests of both arms, per metric; of a histogram, of each edge.
+            start: begin of the interval, in seconds.
+            end: its end.
+
+        Raises:
+            KeyError: a metric that the router is not asked for.
+            ValueError: a metric has another number of streams than before.
+        """
+        for name, tallies in streams.items():
+            track = self._tracks[name]
+            if not isinstance(track, Track) or track.own is None:
+                raise KeyError(name)
+            track.own.count([(tally,) for tally in tallies], start, end)
+        self._decide(end, Source.ROUTER)
 
     def _not_before(self, snapshot: Snapshot) -> float:
         """When an interval may begin: after the change of weight, and after the warm-up."""

@@ -11,16 +11,21 @@ source goes on when the router can't be asked, and alone says whether a canary m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from analysis.evalues import Tally
 from analysis.evidence import SequentialTest
-from analysis.intervals import CounterReader
+from analysis.intervals import CounterReader, Interval
 from schemas.reading import MetricReading
 
 SHARE: Final = 0.75
 """Of alpha, for the router's counts: they fail a canary at 4/3 of 1/alpha, and the metrics source
 at 4 times 1/alpha."""
+
+_WAITS: Final = 20
+"""Readings for which the router's histograms wait for the edges that the metrics source chooses:
+by two lots of edges they would be two metrics."""
 
 
 class OwnCounts:
@@ -37,16 +42,24 @@ class OwnCounts:
         self.intervals = 0
         self.since: float | None = None
         self.until: float | None = None
+        self._waited = 0
 
-    def take(self, reading: MetricReading, at: float, not_before: float) -> None:
-        """Take one reading; see `CounterReader.take`."""
+    def take(self, reading: MetricReading, at: float, not_before: float) -> Interval | None:
+        """Take one reading, and count what it completes; see `CounterReader.take`."""
+        if not self.reader.edges and self._waited < _WAITS:
+            self._waited += 1  # the metrics source chooses them, unless it does not answer
+            return None
         interval = self.reader.take(reading, at, not_before)
-        if interval is None:
-            return
-        self.test.count(interval.streams, interval.start, interval.end)
+        if interval is not None:
+            self.count(interval.streams, interval.start, interval.end)
+        return interval
+
+    def count(self, streams: Sequence[Sequence[Tally]], start: float, end: float) -> None:
+        """Count one interval; times in seconds."""
+        self.test.count(streams, start, end)
         self.intervals += 1
-        self.since = interval.start if self.since is None else self.since
-        self.until = interval.end
+        self.since = start if self.since is None else self.since
+        self.until = end
 
     def dump(self) -> dict[str, Any]:
         """The state as plain data."""

@@ -32,6 +32,8 @@ class Interval(NamedTuple):
     """Of the requests that the canary had, 0 to 1; None: its requests were no share of them, and
     are taken as they are at any weight."""
     streams: Mapping[str, Sequence[Tally]]
+    by_router: bool = False
+    """Whether the router itself counted, beside the metrics source: the same requests again."""
 
 
 class Step(NamedTuple):
@@ -134,7 +136,7 @@ class Rejudging:
         self._judge = judge
         self._steps = steps
         self._costs_by = costs_by
-        self._rates: dict[tuple[str, int], _Rates] = {}
+        self._rates: dict[tuple[bool, str, int], _Rates] = {}
         self._step = 0
         self._began: float | None = None
         self.outcome = Outcome()
@@ -148,13 +150,19 @@ class Rejudging:
         return self.outcome
 
     def _share(self, interval: Interval) -> float:
-        if self.outcome.way is Way.BACK:
+        if self.outcome.way is Way.BACK and not self._decided_within(interval):
             return 0.0
+        if self.outcome.way is Way.BACK:
+            return self.outcome.share
         if self._steps is None:
             return interval.share or 0.0
         if self._step >= len(self._steps):
             return 1.0
         return self._steps[self._step].share
+
+    def _decided_within(self, interval: Interval) -> bool:
+        """Whether it was decided while this was counted: by the router, which is sooner."""
+        return self.outcome.at is not None and interval.start < self.outcome.at
 
     def _take(self, interval: Interval) -> None:
         self._pass_empty(interval.start)
@@ -162,19 +170,26 @@ class Rejudging:
         streams: dict[str, list[Tally]] = {}
         for name, tallies in interval.streams.items():
             streams[name] = [
-                shared(tally, interval.share, share, self._taken(name, index, tally))
+                shared(tally, interval.share, share, self._taken(interval, name, index, tally))
                 for index, tally in enumerate(tallies)
             ]
-        self._count(interval, streams)
+        if not interval.by_router:
+            self._count(interval, streams)
         if self.outcome.way is Way.BACK:
             return
         self._began = interval.start if self._began is None else self._began
         known = {name: tallies for name, tallies in streams.items() if name in self._judge.tracks}
-        self._judge.observe_streams(known, interval.start, interval.end)
+        if interval.by_router:
+            self._judge.observe_router_streams(known, interval.start, interval.end)
+        else:
+            self._judge.observe_streams(known, interval.start, interval.end)
         self._judged(interval.end, share)
 
-    def _taken(self, name: str, index: int, tally: Tally) -> tuple[float, float]:
-        return self._rates.setdefault((name, index), _Rates()).take(tally)
+    def _taken(
+        self, interval: Interval, name: str, index: int, tally: Tally
+    ) -> tuple[float, float]:
+        key = interval.by_router, name, index
+        return self._rates.setdefault(key, _Rates()).take(tally)
 
     def _count(self, interval: Interval, streams: Mapping[str, Sequence[Tally]]) -> None:
         if self._costs_by is None or not interval.streams.get(self._costs_by):

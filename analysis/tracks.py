@@ -198,6 +198,11 @@ class Track:
         reader = CounterReader(self.metric, Timing(*seconds, 1))
         self.own = OwnCounts(reader, SequentialTest(plan._replace(looks=looks, tolerance=None)))
 
+    def share_edges(self) -> None:
+        """Have the router counted by the edges of the metrics source, once it has chosen some."""
+        if self.own is not None and not self.own.reader.edges:
+            self.own.reader.edges = self.reader.edges
+
     @property
     def e_value(self) -> float:
         """Odds against the canary being good, from this metric alone: by whoever saw more."""

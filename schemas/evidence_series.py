@@ -44,6 +44,42 @@ class MetricEvidenceSeries(Model):
     )
 
 
+class RouterMetricSeries(Model):
+    """One metric, as the router itself counted it."""
+
+    streams: tuple[StreamSeries, ...] = Field(
+        description="One; of a histogram, one for each edge. Zeros: nothing was counted then."
+    )
+    edges: tuple[float, ...] = Field(default=(), description="In seconds, one for each stream.")
+
+
+class RouterEvidenceSeries(Model):
+    """What the router's own counters showed. Every column has as many numbers as `at`.
+
+    Of a long bake the newest readings are as they were, and older ones are added up.
+    """
+
+    began_at: datetime
+    at: Column = Field(min_length=1, description="When a reading ended, in s since `began_at`.")
+    took: Column = Field(description="Seconds from where it begins until then.")
+    metrics: dict[str, RouterMetricSeries]
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> Self:
+        columns: list[tuple[str, Column]] = [("took", self.took)]
+        for name, one in self.metrics.items():
+            for stream in one.streams:
+                columns += [
+                    (f"{name}.{of}", getattr(stream, of)) for of in StreamSeries.model_fields
+                ]
+        for name, column in columns:
+            if len(column) != len(self.at):
+                raise ValueError(
+                    f"router.{name}: expected {len(self.at)} numbers, got {len(column)}"
+                )
+        return self
+
+
 class EvidenceSeries(Model):
     """One bake. Every column has as many numbers as `at`."""
 
@@ -54,6 +90,11 @@ class EvidenceSeries(Model):
     )
     needed: float = Field(description="log10 of the odds that fail the canary: of 1/alpha.")
     metrics: dict[str, MetricEvidenceSeries]
+    router: RouterEvidenceSeries | None = Field(
+        default=None,
+        exclude_if=lambda one: one is None,
+        description="What the router itself counted, where it was asked.",
+    )
 
     @model_validator(mode="after")
     def _columns_fit(self) -> Self:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -15,7 +16,7 @@ from analysis.rejudging import Interval
 from aviary.audit.gather import TooMuchError
 from schemas.event_data import EvidenceMeasured
 from schemas.event_kinds import EventType
-from schemas.evidence_series import EvidenceSeries
+from schemas.evidence_series import EvidenceSeries, RouterEvidenceSeries, StreamSeries
 from schemas.outside import NAME_MOST, cut
 
 BAKES_MOST: Final = 20_000
@@ -73,6 +74,20 @@ class PastService:
             share = None if bake.apart or bake.whom else bake.weight / _WHOLE
             for one in _intervals(bake.series, share, known):
                 if not found or one.start >= found[-1].end:
+                    found.append(one)
+        return found
+
+    def router_intervals(self) -> list[Interval]:
+        """The same of what the router itself counted; empty where it was not asked."""
+        found: list[Interval] = []
+        known = self.edges()
+        for key in sorted(self.measured):
+            bake = self.measured[key]
+            if bake.series is None or bake.series.router is None:
+                continue
+            share = None if bake.apart or bake.whom else bake.weight / _WHOLE
+            for one in _router_intervals(bake.series.router, share, known):
+                if not found or one.end > found[-1].end:
                     found.append(one)
         return found
 
@@ -180,15 +195,21 @@ def _time(value: object) -> datetime | None:
 
 def _sensible(series: EvidenceSeries) -> bool:
     """Whether times grow, and counts are counts."""
-    later = all(a < b for a, b in zip(series.at, series.at[1:], strict=False))
-    columns = (
-        column
-        for metric in series.metrics.values()
-        for stream in metric.streams
-        for column in (stream.bad_canary, stream.canary, stream.bad_stable, stream.stable)
-    )
-    span = series.at[0] >= 0 and series.at[-1] <= COUNT_MOST / 1e6
-    return later and span and all(0 <= one <= COUNT_MOST for column in columns for one in column)
+    streams = [stream for metric in series.metrics.values() for stream in metric.streams]
+    times, router = [series.at], series.router
+    if router is not None:
+        streams += [stream for metric in router.metrics.values() for stream in metric.streams]
+        times += [router.at]
+        if not all(0 <= one <= COUNT_MOST / 1e6 for one in router.took):
+            return False
+    later = all(a < b for at in times for a, b in pairwise(at))
+    span = all(at[0] >= 0 and at[-1] <= COUNT_MOST / 1e6 for at in times)
+    counts = (one for stream in streams for column in _columns(stream) for one in column)
+    return later and span and all(0 <= one <= COUNT_MOST for one in counts)
+
+
+def _columns(stream: StreamSeries) -> tuple[tuple[float, ...], ...]:
+    return stream.bad_canary, stream.canary, stream.bad_stable, stream.stable
 
 
 def _intervals(
@@ -201,8 +222,7 @@ def _intervals(
         if metric.edges != edges.get(name):
             continue  # counted by other edges than before: not the same streams
         for stream in metric.streams:
-            columns = (stream.bad_canary, stream.canary, stream.bad_stable, stream.stable)
-            for row, counts in zip(rows, zip(*columns, strict=True), strict=True):
+            for row, counts in zip(rows, zip(*_columns(stream), strict=True), strict=True):
                 row[name].append(Tally(*counts))
     if len(rows) > 1:
         for name, tallies in rows[0].items():
@@ -210,6 +230,27 @@ def _intervals(
     return [
         Interval(began + start, began + end, share, row)
         for start, end, row in zip(series.at, series.at[1:], rows[1:], strict=False)
+    ]
+
+
+def _router_intervals(
+    series: RouterEvidenceSeries, share: float | None, edges: Mapping[str, Sequence[float]]
+) -> list[Interval]:
+    """The readings of a router; a metric is left out where nothing was counted of it."""
+    began = series.began_at.timestamp()
+    rows: list[dict[str, list[Tally]]] = [defaultdict(list) for _ in series.at]
+    for name, metric in series.metrics.items():
+        if metric.edges != edges.get(name):
+            continue
+        columns = [zip(*_columns(stream), strict=True) for stream in metric.streams]
+        for row, streams in zip(rows, zip(*columns, strict=True), strict=True):
+            tallies = [Tally(*counts) for counts in streams]
+            if any(one.n_c + one.n_b > 0 for one in tallies):
+                row[name] = tallies
+    return [
+        Interval(began + at - took, began + at, share, row, by_router=True)
+        for at, took, row in zip(series.at, series.took, rows, strict=True)
+        if row
     ]
 
 

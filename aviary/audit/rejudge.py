@@ -9,6 +9,7 @@ from typing import Final
 
 from analysis.judge import Judge
 from analysis.rejudging import Interval, Outcome, Rejudging, Step, Way
+from analysis.tracks import is_sequential
 from aviary.audit.past import PastRelease, PastService
 from schemas.catalog import Catalog, ResolvedService
 from schemas.causes import CauseKind
@@ -89,8 +90,9 @@ class Rejudged:
     @property
     def _same_verdict(self) -> bool:
         """By the last interval there is: what took it back then came of the same counts."""
-        last = self.past.intervals()[-1].end
-        return self.judged_then and self.outcome is not None and self.outcome.at == last
+        both = self.past.intervals(), self.past.router_intervals()
+        last = {found[-1].end for found in both if found}
+        return self.judged_then and self.outcome is not None and self.outcome.at in last
 
 
 def rejudged(releases: Iterable[PastRelease], catalog: Catalog) -> Iterator[list[Rejudged]]:
@@ -112,9 +114,14 @@ def _service(past: PastService, catalog: Catalog) -> Rejudged:
         found.notes.append("nothing was recorded that the catalog judges by")
         return found
     spec = _without(policy.judge, metrics)
-    chosen = [_chosen(one, metrics, past.edges()) for one in intervals]
+    own = past.router_intervals()
+    asked = _asked(spec, metrics, own)
+    # Of two that end at once the metrics source's is the longer one, and was begun before.
+    both = sorted([*intervals, *(own if asked else ())], key=lambda one: (one.end, one.by_router))
+    chosen = [_chosen(one, metrics, past.edges(), asked) for one in both]
     try:
-        judge = Judge(spec, metrics, subject=f"{past.service} {past.version}")
+        subject = f"{past.service} {past.version}"
+        judge = Judge(spec, metrics, subject=subject, ask_router=asked)
         steps = _steps(policy, found.notes)
         found.costs_by = next((one.name for one in metrics if is_acting_ratio(one)), None)
         found.outcome = Rejudging(judge, steps, found.costs_by).run(chosen)
@@ -152,12 +159,31 @@ def _edges(metric: HistogramMetric, spec: JudgeSpec) -> tuple[float, ...]:
     return metric.edges
 
 
+def _asked(
+    spec: JudgeSpec, metrics: Sequence[MetricSpec], own: Sequence[Interval]
+) -> frozenset[str]:
+    """The metrics of which the router was asked as well, where the policy would ask it."""
+    if spec.router_interval is None:
+        return frozenset()
+    counted = {name for one in own for name in one.streams}
+    return frozenset(
+        one.name
+        for one in metrics
+        if one.name in counted and not one.dry_run and is_sequential(one, spec)
+    )
+
+
 def _chosen(
-    interval: Interval, metrics: Sequence[MetricSpec], edges: Mapping[str, tuple[float, ...]]
+    interval: Interval,
+    metrics: Sequence[MetricSpec],
+    edges: Mapping[str, tuple[float, ...]],
+    asked: frozenset[str],
 ) -> Interval:
     """The interval with the streams that the metrics are judged by."""
     streams = {}
     for metric in metrics:
+        if interval.by_router and metric.name not in asked:
+            continue
         tallies = interval.streams.get(metric.name, ())
         if tallies and isinstance(metric, HistogramMetric):
             of = dict(zip(edges[metric.name], tallies, strict=True))

@@ -17,6 +17,7 @@ from activities.shared_heartbeat import SharedHeartbeat
 from adapters.errors import Retryable, Terminal
 from adapters.ports import Routing
 from adapters.routers.memory.trial import TrialRouter
+from schemas.evidence_series import EvidenceSeries
 from schemas.judging import HistogramMetric, JudgeSpec, MetricSpec, RatioMetric
 from schemas.reading import Series
 from schemas.strategy import Bake
@@ -155,6 +156,19 @@ async def test_the_router_is_asked_beside_the_metrics_and_decides_sooner() -> No
     assert (verdict.kind, verdict.decided_by) == (VerdictKind.FAIL, None)
     assert alone.time.passed >= 20
     assert alone.asked == []
+
+
+async def test_what_the_router_showed_is_kept_reading_by_reading() -> None:
+    shop = Shop(bad=0.5)
+    series = EvidenceSeries.model_validate((await judged(shop)).evidence_series)
+    assert series.router is not None
+    assert series.router.at == tuple(0.25 * n for n in range(1, len(shop.asked)))
+    assert set(series.router.took) == {0.25}
+    (errors,) = series.router.metrics["errors"].streams
+    assert sum(errors.canary) == 100 * shop.asked[-1]
+    assert sum(errors.bad_canary) == 50 * shop.asked[-1]
+    alone = await judged(Shop(), SPEC.model_copy(update={"router_interval": None}))
+    assert EvidenceSeries.model_validate(alone.evidence_series).router is None
 
 
 async def test_a_metrics_source_that_hangs_delays_no_fail() -> None:

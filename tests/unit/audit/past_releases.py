@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
 
 from analysis import evidence_series
 from analysis.evalues import Tally
+from analysis.intervals import Interval
 from analysis.judge import Judge
 from aviary.catalogs import make_catalog
 from schemas.catalog import Catalog
@@ -20,6 +21,7 @@ from schemas.verdict import Verdict, VerdictKind
 
 BEGAN = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
 INTERVAL = timedelta(seconds=15)
+READING = timedelta(milliseconds=250)
 ERRORS = {"kind": "ratio", "name": "errors", "bad": "bad", "total": "total"}
 STEPS = {"steps": [5, 25, 50], "bake": {"min": "1m", "max": "10m"}}
 
@@ -86,6 +88,7 @@ def happened(
     began: datetime = BEGAN,
     requests: int = 3000,
     seed: int = 1,
+    asked: bool = False,
 ) -> Happened:
     """A release of one service under a policy.
 
@@ -96,10 +99,12 @@ def happened(
         began: when.
         requests: of each interval.
         seed: of the chance that requests fail by.
+        asked: whether the router was asked for its own counts as well.
     """
     chance = Random(seed)
     service = policy.resolve("checkout")
-    judge = Judge(service.judge, service.metrics or (), subject="checkout 2")
+    own = ["errors"] if asked else []
+    judge = Judge(service.judge, service.metrics or (), subject="checkout 2", ask_router=own)
     telling = _Telling(release, began)
     telling.tell(EventType.RELEASE_STARTED, {})
     of = {"service": "checkout", "version": "2"}
@@ -111,13 +116,15 @@ def happened(
         seen.add(evidence_series.look(judge, telling.now.timestamp()))
         exposure = (steps[number + 1] if number + 1 < len(steps) else step).weight / 100
         while verdict is None or not verdict.final:
-            start = telling.now
-            telling.now += INTERVAL
-            judge.observe_counts(
-                {"errors": _counts(chance, requests, step.weight / 100, rates)},
-                start.timestamp(),
-                telling.now.timestamp(),
-            )
+            start, share = telling.now, step.weight / 100
+            if asked:
+                readings = (_counts(chance, requests // 60, share, rates) for _ in range(60))
+                counted = _by_router(telling, judge, seen, readings)
+            else:
+                telling.now += INTERVAL
+                counted = _counts(chance, requests, share, rates)
+            times = start.timestamp(), telling.now.timestamp()
+            judge.observe_counts({"errors": counted}, *times)
             seen.add(evidence_series.look(judge, telling.now.timestamp()))
             verdict = judge.verdict(
                 telling.now,
@@ -144,6 +151,25 @@ def happened(
         telling.tell(EventType.CANARY_HOLDING, of)
         telling.tell(EventType.RELEASE_FINALIZED, {})
     return Happened(telling.records, back, end)
+
+
+def _by_router(
+    telling: _Telling,
+    judge: Judge,
+    seen: evidence_series.EvidenceSeries,
+    readings: Iterable[Tally],
+) -> Tally:
+    """An interval in which the router is asked, until it is over or the canary has failed."""
+    whole: list[Tally] = []
+    for tally in readings:
+        start, end = telling.now.timestamp(), (telling.now + READING).timestamp()
+        telling.now += READING
+        judge.observe_router_streams({"errors": [tally]}, start, end)
+        seen.router.add({"errors": Interval(start, end, ((tally,),))})
+        whole.append(tally)
+        if judge.failure is not None:
+            break
+    return Tally(*map(sum, zip(*whole, strict=True)))
 
 
 def _counts(chance: Random, requests: int, share: float, rates: tuple[float, float]) -> Tally:

@@ -18,6 +18,8 @@ from aviary.audit.past import Past
 from aviary.audit.rejudge import Rejudged, rejudged
 from aviary.cli import build_app
 from schemas.catalog import Catalog
+from schemas.measured import MEASURED_BYTES
+from schemas.verdict import Source
 from tests.hostile import TEXTS
 from tests.unit.audit.chains import edited
 from tests.unit.audit.past_releases import BEGAN, STEPS, Happened, catalog, document, happened
@@ -54,6 +56,61 @@ def test_the_policy_of_then_decides_as_it_did_then_and_costs_nothing(bad: bool, 
     if happened_then.went_back:
         assert found.at == happened_then.last.at
         assert found.outcome.verdict.kind is happened_then.last.kind
+
+
+ASKED = {"router_interval": "250ms"}
+
+
+@pytest.mark.parametrize("rates", [(0.3, 0.002), (0.5, 0.01)])
+def test_a_verdict_by_the_routers_own_counts_comes_out_again(rates: tuple[float, float]) -> None:
+    then = happened(catalog(judge=ASKED), rates, asked=True)
+    assert then.last.decided_by is Source.ROUTER
+    found = again(then.records, catalog(judge=ASKED))
+    assert found.outcome is not None
+    assert found.outcome.verdict is not None
+    assert not found.differs
+    assert (found.outcome.way, found.outcome.cost) == (Way.BACK, 0)
+    assert found.outcome.verdict.decided_by is Source.ROUTER
+    assert found.outcome.verdict.decided_at == then.last.decided_at
+    alone = again(then.records, catalog())
+    assert alone.outcome is not None
+    assert alone.outcome.verdict is not None
+    assert alone.outcome.verdict.decided_by is None, "such a policy does not ask the router"
+
+
+def test_a_verdict_after_more_readings_than_are_kept_is_the_same() -> None:
+    """Older readings are added up: the verdict may be some readings earlier or later."""
+    then = happened(catalog(judge=ASKED), (0.05, 0.01), asked=True)
+    assert then.went_back
+    found = again(then.records, catalog(judge=ASKED))
+    assert found.outcome is not None
+    assert found.outcome.way is Way.BACK
+
+
+def test_a_good_canary_that_the_router_was_asked_about_goes_through_again() -> None:
+    then = happened(catalog(judge=ASKED), GOOD, asked=True)
+    found = again(then.records, catalog(judge=ASKED))
+    assert not then.went_back
+    assert found.outcome is not None
+    assert (found.outcome.way, found.differs, found.outcome.cost) == (Way.THROUGH, False, 0)
+    longest = max(len(record) for record in then.records)
+    assert longest < 2 * MEASURED_BYTES
+
+
+@pytest.mark.parametrize("column", ["at", "took", "bad_canary"])
+def test_counts_of_a_router_that_can_not_be_are_not_read(column: str) -> None:
+    then = happened(catalog(judge=ASKED), (0.3, 0.002), asked=True)
+    past = Past()
+    for record in then.records:
+        told = json.loads(record)
+        series = (told["data"].get("series") or {}).get("router")
+        if series is not None:
+            holds = series if column in series else series["metrics"]["errors"]["streams"][0]
+            holds[column] = [-1, *holds[column][1:]]
+        past.take(told)
+    (release,) = past.since(None)
+    assert release.unread == 1
+    assert not release.services or not release.services["checkout"].measured
 
 
 def test_a_judge_that_would_have_seen_it_later_costs_more_or_lets_it_through() -> None:
