@@ -5,10 +5,13 @@ First as a process; then as a container, on a Docker daemon that `--connections`
 
 from __future__ import annotations
 
+import asyncio
+import json
 import shlex
 import shutil
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -19,6 +22,7 @@ from tests.e2e.newcomer import Newcomer
 pytestmark = pytest.mark.e2e
 
 WENT_BACK = 3
+PATIENCE_S = 120.0
 
 
 async def test_the_how_to_releases_a_service_in_perl(tmp_path: Path) -> None:
@@ -80,11 +84,22 @@ async def test_the_how_to_releases_it_in_containers(tmp_path: Path) -> None:
                 assert "hello-1.0.0" in await host.docker("ps", "--format", "{{.Names}}")
                 code, output = await here.run(*settings, here.block("release start first"))
                 assert code == 0, output
+                async with asyncio.timeout(PATIENCE_S):
+                    while "hello-1.0.0" in await host.docker("ps", "--format", "{{.Names}}"):  # noqa: ASYNC110 - a daemon is asked
+                        await asyncio.sleep(0.5)
+                assert await failed(tmp_path / "stack") == 0, "users, as one came and one went"
                 code, output = await here.run(*settings, here.block("release start second"))
                 assert code == WENT_BACK, output
             assert await host.docker("ps", "--all", "--quiet") == "", "what was put up has ended"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+async def failed(stack: Path) -> int:
+    """How many requests of the stack's users have failed so far."""
+    address = json.loads((stack / "addresses.json").read_text())["load"]
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
+        return int((await client.get(address)).json()["users"]["failed"])
 
 
 def write_container(here: Newcomer, hello: Path) -> None:
