@@ -174,6 +174,72 @@ def test_a_package_runs_the_suite_with_its_own_subject(copy: Path) -> None:
     assert left < 10, "those of this repository's own subjects are not made at all"
 
 
+OTHERS = """
+from typing import Self
+
+from tests.contract.deployers.subjects import MemorySubject as Deployer
+from tests.contract.hooks.subjects import MemorySubject as Hook
+from tests.contract.metrics.subjects import MemorySubject as Metrics
+from tests.contract.notifiers.subjects import Memory as Notifier
+
+
+class Ours:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
+class OurDeployer(Ours, Deployer):
+    pass
+
+
+class OurHook(Ours, Hook):
+    pass
+
+
+class OurMetrics(Ours, Metrics):
+    pass
+
+
+class OurNotifier(Ours, Notifier):
+    pass
+
+
+class Mute(OurNotifier):
+    def arrived(self) -> list[str]:
+        return []
+"""
+
+
+@pytest.mark.parametrize(
+    ("port", "subject", "at_least"),
+    [
+        ("deployers", "OurDeployer", 45),
+        ("hooks", "OurHook", 15),
+        ("metrics", "OurMetrics", 5),
+        ("notifiers", "OurNotifier", 6),
+    ],
+)
+def test_a_package_runs_the_suite_of_each_other_port(
+    copy: Path, port: str, subject: str, at_least: int
+) -> None:
+    (copy / "our_package/others.py").write_text(OTHERS)
+    done = _pytest(copy, f"tests/contract/{port}", "--subject", f"our_package.others:{subject}")
+    assert done.returncode == 0, done.stdout
+    counted = re.search(r"(\d+) passed, .*deselected", done.stdout)
+    assert counted is not None, done.stdout
+    assert int(counted[1]) >= at_least
+
+
+def test_a_package_s_adapter_that_breaks_a_promise_fails(copy: Path) -> None:
+    (copy / "our_package/others.py").write_text(OTHERS)
+    done = _pytest(copy, "tests/contract/notifiers", "--subject", "our_package.others:Mute")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+    assert "test_it_arrives_once_with_title_and_text[outside]" in done.stdout
+
+
 def test_a_subject_that_is_not_there_is_said_by_its_name(pytestconfig: pytest.Config) -> None:
     for name in ("no_package:Subject", "tests.guide:Nobody", "x y"):
         option = cast("Any", SimpleNamespace(getoption=lambda *_, name=name: name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,19 +14,58 @@ from adapters.ports import MetricsSource
 from aviary.local import debian, probes
 from aviary.local.ports import LOOPBACK, FreePorts
 from aviary.local.process import ChildSpec, Supervisor
+from tests.contract.metrics.subjects import (
+    AT,
+    EVERY,
+    KINDS,
+    SAMPLES,
+    SERVICES,
+    MemorySubject,
+    PrometheusSubject,
+    Subject,
+    counted,
+)
+from tests.contract.outside import OUTSIDE, with_members
 
-AT = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
-SERVICES = 60
-EVERY = 15
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    with_members(metafunc, KINDS)
+
+
+@pytest.fixture
+def member(request: pytest.FixtureRequest) -> Subject:
+    """Every member of the port, or that of a package of its own."""
+    kind = "outside" if request.param == OUTSIDE else f"{request.param}_metrics"
+    found: Subject = request.getfixturevalue(f"{kind}_subject")
+    return found
+
+
+@pytest.fixture
+def memory_metrics_subject() -> MemorySubject:
+    return MemorySubject()
+
+
+@pytest.fixture
+async def prometheus_metrics_subject(address: str) -> AsyncIterator[PrometheusSubject]:
+    made = PrometheusSubject(address, batched=False)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def batched_metrics_subject(address: str) -> AsyncIterator[PrometheusSubject]:
+    made = PrometheusSubject(address, batched=True)
+    yield made
+    await made.close()
 
 
 def past() -> str:
     """Counters of many services: 10 requests an interval each, and one more for its number."""
     lines = ["# TYPE requests counter"]
     for number in range(SERVICES):
-        for sample in range(-20, 1):
-            at = AT.timestamp() + sample * EVERY
-            value = (sample + 20) * (10 + number)
+        for sample in range(SAMPLES + 1):
+            at = (AT - (SAMPLES - sample) * EVERY).timestamp()
+            value = counted(number, sample)
             lines.append(f'requests_total{{service="s{number}",pod="a"}} {value} {at:.0f}')
     return "\n".join((*lines, "# EOF", ""))
 
@@ -58,7 +96,7 @@ def _prometheus(binary: Path, folder: Path, port: int) -> ChildSpec:
 
 @pytest_asyncio.fixture(loop_scope="module", params=["prometheus", "batched"])
 async def source(request: pytest.FixtureRequest, address: str) -> AsyncIterator[MetricsSource]:
-    """Every member of the port."""
+    """What asks Prometheus, directly and in batches."""
     prometheus = PrometheusMetrics(address)
     batched = BatchedMetrics(prometheus)
     yield prometheus if request.param == "prometheus" else batched

@@ -1,48 +1,39 @@
-"""What every `MetricsSource` does, on a real Prometheus."""
+"""What is asked of a real Prometheus, directly and in batches (`test_every_source.py`: of all)."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 
 import pytest
 
-from adapters.errors import Retryable, Terminal
-from adapters.metrics.batching import BatchedMetrics
-from adapters.metrics.prometheus.source import PrometheusMetrics
+from adapters.errors import Terminal
 from adapters.ports import MetricsSource
-from aviary.local.ports import LOOPBACK, FreePorts
 from schemas.reading import Series
-from tests.contract.metrics.conftest import AT, EVERY, SERVICES
+from tests.contract.metrics.subjects import (
+    AT,
+    EVERY,
+    SAMPLES,
+    SERVICES,
+    PrometheusSubject,
+    counted,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-WRONG = ["requests_total{", "requests_total[5m]", "1", '"text"', "sum by requests_total"]
+WRONG = PrometheusSubject.wrong
 
 
 def one(number: int) -> str:
     return f'requests_total{{service="s{number}"}}'
 
 
-def expected(number: int, *, intervals: int = 20) -> list[Series]:
+def expected(number: int, *, samples: int = SAMPLES) -> list[Series]:
     labels = {"__name__": "requests_total", "service": f"s{number}", "pod": "a"}
-    return [Series(labels=labels, value=intervals * (10 + number))]
+    return [Series(labels=labels, value=counted(number, samples))]
 
 
 async def test_the_raw_series_are_as_of_the_time_asked_for(source: MetricsSource) -> None:
     assert await source.query(one(3), AT) == expected(3)
-    earlier = AT - timedelta(seconds=5 * EVERY)
-    assert await source.query(one(3), earlier) == expected(3, intervals=15)
-
-
-async def test_no_data_is_no_series(source: MetricsSource) -> None:
-    assert list(await source.query("nobody_counts_this", AT)) == []
-
-
-@pytest.mark.parametrize("promql", WRONG)
-async def test_a_wrong_query_is_terminal_and_is_named(source: MetricsSource, promql: str) -> None:
-    with pytest.raises(Terminal) as caught:
-        await source.query(promql, AT)
-    assert repr(promql) in str(caught.value)
+    assert await source.query(one(3), AT - 5 * EVERY) == expected(3, samples=SAMPLES - 5)
 
 
 async def test_many_at_once_are_answered_each_for_itself(source: MetricsSource) -> None:
@@ -68,13 +59,3 @@ async def test_many_at_once_are_answered_each_for_itself(source: MetricsSource) 
         together = told[promql]
         assert isinstance(together, list)
         assert sorted(together, key=repr) == sorted(alone, key=repr)
-
-
-async def test_a_source_that_is_away_may_be_asked_again() -> None:
-    nobody = PrometheusMetrics(f"http://{LOOPBACK}:{FreePorts().take()}")
-    batched = BatchedMetrics(nobody)
-    for source in (nobody, batched):
-        with pytest.raises(Retryable, match="ConnectionError"):
-            await source.query("up", AT)
-    await batched.close()
-    nobody.close()
