@@ -9,7 +9,6 @@ from aviary.kinds import ROUTERS
 from tests.contract.routers.claims import EVERY, claimed
 from tests.contract.routers.subjects import SUBJECTS
 
-_NETWORK = {"audience by network"}
 _MORE = {f"audience by {one}" for one in ("query", "path", "host", "method", "network")} | {
     "kept audiences",
     "lanes",
@@ -18,9 +17,9 @@ _MORE = {f"audience by {one}" for one in ("query", "path", "host", "method", "ne
 LACKING = {
     "memory": set(),
     "several": set(),
-    "envoy": _NETWORK,
-    "envoy-ads": _NETWORK,
-    "nginx": {"instances", "mirroring", "audience by host", "lanes", "sticky choice"} | _NETWORK,
+    "envoy": set(),
+    "envoy-ads": set(),
+    "nginx": {"instances", "mirroring", "audience by host", "lanes", "sticky choice"},
     "flagd": EVERY - {"any weight", "fence", "sticky"},
     "caddy": {"instances", "mirroring", "users"} | _MORE,
     "gateway_api": {"counts", "users", "sticky", "endpoints"} | _MORE,
@@ -32,8 +31,7 @@ LACKING = {
         "kept audiences",
         "lanes",
         "sticky choice",
-    }
-    | _NETWORK,
+    },
     "alb": EVERY - {"instances", "registers", "forced by header"},
     "coarse": EVERY - {"fence"},
     "example": EVERY - {"counts"},
