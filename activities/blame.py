@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -108,27 +109,38 @@ class BlameActivities:
         self._catalog = catalog
         self._failures = failures
         self._clock = clock
+        self._thread = ThreadPoolExecutor(1, "blame")
 
     @activity.defn(name=BLAME)
     async def blame(self, request: AskBlame) -> Blame:
-        """Whose doing it is, as far as metrics tell by now."""
+        """Whose doing it is, as far as metrics tell by now; nothing goes on once it is too late."""
         with terminal_errors():
-            now = self._clock()
-            catalog = self._catalog()
-            graph = {name: spec.depends_on for name, spec in catalog.services.items()}
-            exposed = await self._exposed(request.symptom, graph, now)
-            others = any(one.release != request.release for one in exposed)
-            if not others and not (request.even_alone and exposed):
-                return Blame(alone=True)
-            if self._failures is None:
-                return Blame(known=False, text="there are no metrics to read")
-            times = looked_at(now.timestamp())
-            symptom, metric = await self._symptom(self._failures, catalog, request, exposed, times)
-            if symptom is None:
-                text = f"no metric of {request.symptom} counts what failed"
-                return Blame(known=False, text=text)
-            suspects = await self._suspects(self._failures, catalog, exposed, times, metric)
-            return answer(rank(symptom, suspects, graph))
+            try:
+                async with asyncio.timeout(request.within.total_seconds()):
+                    return await self._blame(request)
+            except TimeoutError as error:
+                raise Retryable(f"no answer within {request.within}") from error
+
+    async def _blame(self, request: AskBlame) -> Blame:
+        now = self._clock()
+        catalog = self._catalog()
+        graph = {name: spec.depends_on for name, spec in catalog.services.items()}
+        exposed = await self._exposed(request.symptom, graph, now)
+        others = any(one.release != request.release for one in exposed)
+        if not others and not (request.even_alone and exposed):
+            return Blame(alone=True)
+        if self._failures is None:
+            return Blame(known=False, text="there are no metrics to read")
+        times = looked_at(now.timestamp())
+        symptom, metric = await self._symptom(self._failures, catalog, request, exposed, times)
+        if symptom is None:
+            text = f"no metric of {request.symptom} counts what failed"
+            return Blame(known=False, text=text)
+        suspects = await self._suspects(self._failures, catalog, exposed, times, metric)
+        # For many suspects a second of arithmetic: route writes share this event loop, and the
+        # threads beside it.
+        loop = asyncio.get_running_loop()
+        return answer(await loop.run_in_executor(self._thread, rank, symptom, suspects, graph))
 
     async def _exposed(
         self, symptom: ServiceName, graph: Mapping[str, Iterable[str]], now: datetime

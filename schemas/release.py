@@ -53,6 +53,8 @@ LABELS_BYTES = 16 * 1024
 """Most that a release carries of its deploy event's labels, in each of its events."""
 CAUSE_BYTES = 32 * 1024
 VERDICT_BYTES = 32 * 1024
+CAUSE_ALERT_BYTES = 16 * 1024
+"""Of an alert, in a cause that it is."""
 REPORT_BYTES = 128 * 1024
 STATUS_BYTES = 1024 * 1024
 _SHORTER = (TEXT_MOST, 200, 60)

@@ -19,9 +19,10 @@ with workflow.unsafe.imports_passed_through():
     from activities.blame import AskBlame
     from schemas.alert import Alert
     from schemas.blame import Accusation, Blame
+    from schemas.fitting import fitted
     from schemas.ids import SIGNAL_ACCUSED, canary_workflow_id, watch_workflow_id
     from schemas.outside import NAME_MOST, TEXT_MOST, cut
-    from schemas.release import CanaryState, ServicePlan
+    from schemas.release import CAUSE_ALERT_BYTES, CanaryState, ServicePlan
     from workflows.alerts import Decision, dependent_of
     from workflows.calls import Call, Calls, failure_of, never, until_done
     from workflows.cell import here
@@ -112,6 +113,8 @@ class Blaming:
         """Questions that are under way, by the service that alerts."""
         self._known: dict[str, tuple[datetime, Blame]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._acting = 0
+        """Alerts of which what an answer means is not done yet."""
         self._ended: dict[str, None] = {}
         self._looks: str | None = None
         """What a pause says while an answer is waited for."""
@@ -127,8 +130,8 @@ class Blaming:
 
     @property
     def asking(self) -> bool:
-        """Whether an answer is waited for."""
-        return bool(self._asked)
+        """Whether an answer is waited for, or acted upon."""
+        return bool(self._asked or self._acting)
 
     def take(self, alert: Alert, decided: Decision) -> bool:
         """Ask whose doing an alert is; False where it does what it does without an answer."""
@@ -161,6 +164,14 @@ class Blaming:
     # --- one alert ---
 
     async def _see_to(self, alert: Alert, decided: Decision, symptom: str) -> None:
+        """Ask, and act; whatever goes wrong with that, the alert does what it does without."""
+        try:
+            await self._look_into(alert, decided, symptom)
+        except Exception:  # noqa: BLE001 - a bug here must not cost the alert
+            self._events.as_decided(alert, decided)
+            workflow.logger.exception("nobody is blamed")
+
+    async def _look_into(self, alert: Alert, decided: Decision, symptom: str) -> None:
         blame = await self._answer(alert, symptom)
         if blame is None or blame.alone or not blame.known:
             self._events.as_decided(alert, decided)
@@ -178,6 +189,13 @@ class Blaming:
     async def _settled(
         self, alert: Alert, decided: Decision, blame: Blame, occurrence: str
     ) -> bool:
+        self._acting += 1
+        try:
+            return await self._act(alert, decided, blame, occurrence)
+        finally:
+            self._acting -= 1
+
+    async def _act(self, alert: Alert, decided: Decision, blame: Blame, occurrence: str) -> bool:
         """Do what an answer means; whether that was the last word."""
         if blame.culprit == self._release:
             self._events.back(alert, _text(decided, blame.text), told(blame))
@@ -187,6 +205,8 @@ class Blaming:
             self._pause(alert, text, blame)
             return False
         if occurrence in self._ended:
+            if self._looks is not None and self._decisions.now().pause == self._looks:
+                self._events.resume(f"alert {alert.name} ended, of which it was a victim")
             return True
         told_it = await accuse(blame, alert, self._plan.service)
         to_do = f"goes on when alert {alert.name} ends"
@@ -222,9 +242,11 @@ class Blaming:
 
     async def _ask(self, alert: Alert, symptom: str) -> Blame | None:
         request = question(self._release, alert, self._plan)
-        handle = self._calls.start(Call.BLAME, request, f"{symptom} alerts: whose doing is it?")
-        await until_done(handle, never)
-        del self._asked[symptom]
+        try:
+            handle = self._calls.start(Call.BLAME, request, f"{symptom} alerts: whose doing is it?")
+            await until_done(handle, never)
+        finally:
+            del self._asked[symptom]
         error = failure_of(handle)
         if error is not None:
             workflow.logger.warning("nobody is blamed", extra={"error": str(error.cause)})
@@ -250,7 +272,12 @@ async def accuse(blame: Blame, alert: Alert, service: str) -> bool:
     ranked = next((one for one in blame.ranked if one.release == blame.culprit), None)
     if ranked is None:
         return False
-    about = Accusation(release=ranked.release, service=service, alert=alert, text=blame.text)
+    about = Accusation(
+        release=ranked.release,
+        service=service,
+        alert=fitted(alert, CAUSE_ALERT_BYTES),
+        text=blame.text,
+    )
     told_it = False
     for each in ranked.services:
         for workflow_id in (canary_workflow_id(each, here()), watch_workflow_id(each, here())):

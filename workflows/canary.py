@@ -37,6 +37,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from schemas.outside import NAME_MOST, cut
     from schemas.release import (
+        CAUSE_ALERT_BYTES,
         CAUSE_BYTES,
         CanaryInput,
         CanaryOutcome,
@@ -87,8 +88,6 @@ _ANSWER = (
     '{"id": "msg_…", "verdict": "yes" or "no", "reason": "why"}'
 )
 _UNFIT = Untaken(why=NotTaken.UNFIT, text=f"expected {_ANSWER}")
-ALERT_BYTES = 16 * 1024
-"""Of an alert, in the cause that it is."""
 _DID = {
     CommandKind.PAUSE: Did.PAUSED,
     CommandKind.RESUME: Did.RESUMED,
@@ -385,7 +384,7 @@ class CanaryWorkflow(Commands):
 
     def _blamed(self, alert: Alert, text: str, ranked: tuple[str, ...] = ()) -> None:
         """Go back for an alert."""
-        cause = self._cause(CauseKind.ALERT, text, alert=fitted(alert, ALERT_BYTES))
+        cause = self._cause(CauseKind.ALERT, text, alert=fitted(alert, CAUSE_ALERT_BYTES))
         if self._decisions.trouble(cause, ranked=ranked, **_of(alert)) is Did.TOLD:
             self._reporter.tell()
 

@@ -98,7 +98,10 @@ class WatchWorkflow:
         )
         left = (order.until - workflow.now()).total_seconds()
         if left <= 0:
-            return bool(self._untold) or self._because is not None
+            # What an alert before the end does may be known only now.
+            await workflow.wait_condition(lambda: not self._asking)
+            news = self._order is not order or bool(self._untold)
+            return news or self._because is not None
         try:
             await workflow.wait_condition(
                 lambda: (
@@ -111,7 +114,7 @@ class WatchWorkflow:
                 timeout_summary=f"{_named(order)} is watched",
             )
         except TimeoutError:
-            return False
+            return await self._news(order)
         return True
 
     def _begin_anew(self) -> None:
@@ -264,7 +267,15 @@ class WatchWorkflow:
         self._because = self._because or told
 
     async def _see_to(self, alert: Alert, decided: Decision, order: WatchInput) -> None:
-        """Ask whose doing an alert is, where releases of other services could be it."""
+        """Ask whose doing an alert is; whatever goes wrong with that, it does what it does."""
+        try:
+            await self._look_into(alert, decided, order)
+        except Exception:  # noqa: BLE001 - a bug here must not cost the alert
+            if self._order is order:
+                self._act(decided, order)
+            workflow.logger.exception("nobody is blamed")
+
+    async def _look_into(self, alert: Alert, decided: Decision, order: WatchInput) -> None:
         blame = await self._ask(alert, order)
         if self._order is not order:
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +14,7 @@ from activities.blame import AskBlame, BlameActivities
 from activities.failures import ReadFailures
 from adapters.errors import Retryable
 from adapters.memory import MemoryMetricsSource
+from analysis.blame import rank
 from schemas.blame import Blame, Exposed, WeightChange
 from schemas.reading import Series
 from tests.catalogs import make
@@ -116,7 +119,7 @@ def asks(canaries: KnownCanaries, source: Counters | None, kind: str = "ratio") 
 
 
 def about(symptom: str = "web", release: str = "r-web") -> AskBlame:
-    within = timedelta(seconds=2)
+    within = timedelta(minutes=2)
     return AskBlame(release=release, symptom=symptom, within=within, since=NOW)
 
 
@@ -174,3 +177,42 @@ async def test_a_suspect_without_counts_is_told_by_its_weight_alone() -> None:
     found = await asks(KnownCanaries(WEB, LEDGER), source).blame(about())
     assert found.ranked[0].release == "r-ledger"
     assert "its own requests" not in found.ranked[0].text
+
+
+async def test_route_writes_go_on_while_it_is_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty suspects take a second of arithmetic, and the worker has one event loop."""
+    begun, gate = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(*given: Any) -> Any:
+        loop.call_soon_threadsafe(begun.set)
+        assert gate.wait(60), "the event loop stands still"
+        return rank(*given)
+
+    monkeypatch.setattr("activities.blame.rank", slow)
+    asks_it = asks(KnownCanaries(WEB, LEDGER), Counters("ratio", VICTIMS))
+    asking = asyncio.create_task(asks_it.blame(about()))
+    async with asyncio.timeout(60):
+        await begun.wait()
+    gate.set()
+    assert (await asking).culprit == "r-ledger"
+
+
+async def test_nothing_goes_on_once_it_is_too_late() -> None:
+    """The server has given it up; what reads metrics for nobody would only be in the way."""
+
+    class Hanging(KnownCanaries):
+        stopped = False
+
+        async def exposed(self, service: str) -> Exposed | None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.stopped = True
+            return None
+
+    canaries = Hanging(WEB, LEDGER)
+    request = about().model_copy(update={"within": timedelta(milliseconds=10)})
+    with pytest.raises(Retryable, match="no answer within"):
+        await asks(canaries, Counters("ratio", VICTIMS)).blame(request)
+    assert canaries.stopped

@@ -12,8 +12,9 @@ from temporalio.client import WorkflowHandle
 
 from aviary.bridge.temporal import TemporalGateway
 from schemas.alert import Alert, AlertStatus
+from schemas.blame import Accusation
 from schemas.event_kinds import NoticeKind
-from schemas.ids import QUERY_STATUS, release_workflow_id, watch_workflow_id
+from schemas.ids import QUERY_STATUS, SIGNAL_ACCUSED, release_workflow_id, watch_workflow_id
 from schemas.notice import Notice
 from schemas.release import ReleasePhase, ReleaseStatus
 from schemas.watching import Watched
@@ -119,3 +120,46 @@ async def test_a_watch_ends_by_itself(world: World) -> None:
     assert end.text.endswith("nothing took it back")
     assert not await tell(world, "a")
     assert (await release.status()).phase is ReleasePhase.FINALIZED
+
+
+async def test_what_is_watched_goes_back_where_another_release_finds_that_it_is_the_culprit(
+    world: World,
+) -> None:
+    """Told of another release, or where its catalog does without blame, it does nothing."""
+    release = await finalized(world, ONE)
+    name, service = (await release.status()).release, world.service("a")
+    labels = {"alertname": "Slow", "severity": "critical", "service": "shop"}
+    alert = Alert(
+        fingerprint="1", labels=labels, status=AlertStatus.FIRING, starts_at=datetime.now(UTC)
+    )
+    about = Accusation(release="another", service="shop", alert=alert, text="it is the culprit")
+    await watch(world, "a").signal(SIGNAL_ACCUSED, about)
+    assert f"{service} 2 is watched until" in await says(world, "a")
+    await watch(world, "a").signal(SIGNAL_ACCUSED, about.model_copy(update={"release": name}))
+    end = await ended(watch(world, "a"))
+    assert end.reverted_by == f"{name}.revert"
+    assert "alert Slow: it is the culprit (found out by shop)" in end.text
+    assert (await revert_of(world, release)).phase is ReleasePhase.FINALIZED
+    assert (await world.router.read(service)).stable == "0"
+
+
+async def test_an_alert_shortly_before_the_end_counts_though_its_answer_comes_later(
+    world: World,
+) -> None:
+    """Whose doing it is, nobody can tell: metrics hang for as long as the answer is waited for."""
+    graph = {"ledger": [], "shop": ["ledger"]}
+    alerts = {"revert_within": "4s", "blame_within": "8s"}
+    more: dict[str, Any] = {
+        "strategy": {"steps": [50]},
+        "defaults": {"alerts": alerts},
+        "services": {
+            world.service(name): {"depends_on": [world.service(one) for one in calls]}
+            for name, calls in graph.items()
+        },
+    }
+    await finalized(world, {"shop": []}, **more)
+    release = await finalized(world, {"ledger": []}, **more)
+    world.failures.hangs = True
+    assert await tell(world, "ledger")
+    end = await ended(watch(world, "ledger"))
+    assert end.reverted_by == f"{(await release.status()).release}.revert"
