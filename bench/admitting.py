@@ -1,14 +1,17 @@
 """Admission while hundreds, then thousands, of releases wait for one busy service (9).
 
 What is timed is the release of another service, which nobody else wants: from its start to the word
-that its turn has come, by the server's own times.
+that its turn has come, by the server's own times; and how much CPU the admission's decision is of
+that, which needs no server and can be had beside any queue.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +22,9 @@ from bench import testbed
 from bench.figures import Figure, Goal, Spec
 from bench.testbed import Testbed
 from schemas import ids
-from schemas.admission import AdmissionState, Answer, Answered
+from schemas.admission import AdmissionState, Answer, Answered, Ask, Entry
 from schemas.release import CanaryPhase, ReleaseStatus
+from workflows.release_queue import ReleaseQueue
 
 SIZES: Final = (350, 5_000)
 ADMITTED: Final = {
@@ -33,7 +37,14 @@ ADMITTED: Final = {
     )
     for size in SIZES
 }
-SPECS: Final = tuple(ADMITTED.values())
+DECIDED: Final = Spec(
+    f"CPU of the decision to admit a free service's release, {SIZES[-1]:,} queued for another",
+    "ms",
+    "the same with an empty line",
+    Goal(ratio_at_most=3),
+)
+SPECS: Final = (*ADMITTED.values(), DECIDED)
+DECISIONS: Final = 300
 BUSY: Final = "busy"
 PROBES: Final = 12
 _AT_ONCE: Final = 8
@@ -148,6 +159,38 @@ class Admitting:
         return bool(answer.answered is Answered.ADMITTED)
 
 
+def decided(queued: int) -> list[float]:
+    """Milliseconds of this process's CPU that decisions take, so many releases being queued."""
+    queue, at = ReleaseQueue(), datetime(2026, 1, 1, tzinfo=UTC)
+
+    def ask(number: int, service: str) -> tuple[Entry, Ask]:
+        since = at + timedelta(seconds=number)
+        entry = Entry(
+            release=f"r-{number}",
+            run=f"run-{number}",
+            services=(service,),
+            since=since,
+            place=since,
+        )
+        return entry, Ask(entry=entry)
+
+    for number in range(queued):
+        queue.take(ask(number, BUSY)[1])
+    queue.settle(at)
+    found: list[float] = []
+    for number in range(queued, queued + DECISIONS):
+        entry, asked = ask(number, "free")
+        began = time.process_time()
+        queue.take(asked)
+        said = queue.settle(at)
+        found.append(1000 * (time.process_time() - began))
+        if said[entry.release].answered is not Answered.ADMITTED:
+            raise RuntimeError(f"{entry.release} was not admitted: {said}")
+        queue.leave(entry.release, entry.run)
+        queue.settle(at)
+    return found
+
+
 def _time() -> float:
     return asyncio.get_running_loop().time()
 
@@ -177,4 +220,4 @@ async def measure(folder: Path, *, long: bool) -> list[Figure]:
             waiting = await admitting.queue(size)
             took = await admitting.probes(f"at-{size}")
             figures.append(ADMITTED[size].figure(took, floor, note=_note(size, waiting)))
-        return figures
+    return [*figures, DECIDED.figure(decided(SIZES[-1]), decided(0))]

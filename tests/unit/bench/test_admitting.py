@@ -12,6 +12,10 @@ from bench import admitting, testbed
 from schemas.admission import AdmissionState
 
 
+def test_decisions_are_measured_beside_a_line() -> None:
+    assert [len(admitting.decided(queued)) for queued in (0, 20)] == [admitting.DECISIONS] * 2
+
+
 @pytest.mark.parametrize(("within_s", "reached"), [(60.0, True), (0.2, False)])
 async def test_a_line_has_an_end(
     monkeypatch: pytest.MonkeyPatch, within_s: float, reached: bool
