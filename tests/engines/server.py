@@ -24,6 +24,7 @@ from tests.engines.names import CLUSTER
 from tests.engines.places import open_folder
 
 TEMPORAL: Final = Path(sys.executable).parent / "temporal"
+_STARTS: Final = 6
 
 
 @asynccontextmanager
@@ -40,12 +41,23 @@ async def temporal(
         async with _cluster(settings) as environment:
             yield environment
         return
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(TEMPORAL),
-        data_converter=DATA_CONVERTER,
-        dev_server_extra_args=parts.run_time_settings(settings),
-    ) as environment:
+    async with await _development(settings) as environment:
         yield environment
+
+
+async def _development(settings: Mapping[str, str | int]) -> WorkflowEnvironment:
+    """The SDK gives it five seconds to begin, which it does not have on a busy machine."""
+    for left in range(_STARTS - 1, -1, -1):
+        try:
+            return await WorkflowEnvironment.start_local(
+                dev_server_existing_path=str(TEMPORAL),
+                data_converter=DATA_CONVERTER,
+                dev_server_extra_args=parts.run_time_settings(settings),
+            )
+        except RuntimeError:
+            if not left:
+                raise
+    raise AssertionError("it has returned or raised")
 
 
 @asynccontextmanager
