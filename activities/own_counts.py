@@ -50,7 +50,7 @@ def countable(
         asked: the metrics as the catalog has them.
         filled: the same, with the PromQL of their packs.
     """
-    if routing.counters is None or spec.router_interval is None:
+    if routing.counters is None or spec.router_pace is None:
         return frozenset()
     known = frozenset(routing.capabilities.counters)
     return frozenset(
@@ -98,7 +98,7 @@ class OwnCounts:
         self._judge = judge
         self._kept = kept
         self._arms = arms
-        self._fastest = (spec.router_interval or spec.interval).total_seconds()
+        self._fastest = (spec.router_pace or spec.interval).total_seconds()
         self._slowest = max(spec.interval.total_seconds(), self._fastest)
         self._shared = shared
         self._clock = clock

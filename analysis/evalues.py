@@ -104,9 +104,7 @@ class StartMixture:
 
     def update(self, factors: Sequence[float]) -> None:
         """Count one interval, with one factor per alternative."""
-        laid = 0.0
-        if self._seen < self._looks:
-            laid = _LATER / self._looks + (_FIRST if self._seen == 0 else 0.0)
+        laid = self._laid()
         self._seen += 1
         self._kept = max(self._kept - laid, 0.0)
         fresh = laid / len(self._wealth)
@@ -114,6 +112,19 @@ class StartMixture:
             min((wealth + fresh) * factor, _CEILING)
             for wealth, factor in zip(self._wealth, factors, strict=True)
         ]
+
+    def after(self, factors: Sequence[float]) -> float:
+        """The e-value that one more interval with these factors would make of it."""
+        laid = self._laid()
+        fresh = laid / len(self._wealth)
+        pairs = zip(self._wealth, factors, strict=True)
+        return math.fsum((w + fresh) * f for w, f in pairs) + max(self._kept - laid, 0.0)
+
+    def _laid(self) -> float:
+        """What is laid out in the next interval."""
+        if self._seen >= self._looks:
+            return 0.0
+        return _LATER / self._looks + (_FIRST if self._seen == 0 else 0.0)
 
     def dump(self) -> list[float]:
         """The state as plain numbers."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from analysis.bound import ExcessBound
 from analysis.evalues import RATIOS, STAKES, StartMixture, Tally, lr_factors, share_factors
+from analysis.rounds import Rounds
 from analysis.stakes import AdaptiveBets
 
 
@@ -35,12 +36,15 @@ class Plan(NamedTuple):
     """Lower is bad, of a gauge: the arms change places."""
     adaptive: bool = False
     """Share-betting with stakes that follow from earlier intervals."""
+    burst: float | None = None
+    """Share-betting in rounds: seconds for which one version's errors may go on by chance. None:
+    no longer than an interval, and each is a bet."""
 
 
 class Stream:
     """One stream of tallies of a metric."""
 
-    __slots__ = ("_plan", "bad_b", "bad_c", "bound", "mixture", "n_b", "n_c")
+    __slots__ = ("_agreed", "_plan", "bad_b", "bad_c", "bound", "mixture", "n_b", "n_c", "rounds")
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -51,12 +55,29 @@ class Stream:
         )
         self.bound = ExcessBound(plan.beta, plan.bound_cluster, against_stable=plan.margin > 0)
         self.bad_c = self.n_c = self.bad_b = self.n_b = 0.0
+        self.rounds = None if plan.burst is None else Rounds(plan.burst)
+        self._agreed: float | None = None
 
-    def count(self, groups: Sequence[Tally]) -> None:
-        """Count one interval."""
+    @property
+    def sure(self) -> float:
+        """The e-value that may be stopped at: while a round goes on, as if it were lost.
+
+        What is known of a round before it ends would be chosen by: a canary would be failed by what
+        one stream has, while another is about to lose.
+        """
+        if self.rounds is None or self.rounds.closed:
+            return self.mixture.value
+        if isinstance(self.mixture, AdaptiveBets):
+            return self.mixture.least
+        return self.mixture.after([1.0 - stake for stake in STAKES])
+
+    def count(self, groups: Sequence[Tally], start: float, end: float) -> None:
+        """Count one interval; times in seconds."""
         plan = self._plan
         whole = groups[0] if len(groups) == 1 else _pool(groups)
-        if isinstance(self.mixture, AdaptiveBets):
+        if self.rounds is not None:
+            self._bet_in_rounds(self.rounds, whole, start, end)
+        elif isinstance(self.mixture, AdaptiveBets):
             self._bet_adaptively(self.mixture, groups)
         elif plan.bets:
             flipped = [_swap(tally) for tally in groups] if plan.swapped else groups
@@ -87,6 +108,23 @@ class Stream:
         else:
             bets.update(groups, margin)
 
+    def _bet_in_rounds(self, rounds: Rounds, whole: Tally, start: float, end: float) -> None:
+        if self._agreed is None:
+            self._agreed = self._margin()
+        if self._agreed is None:
+            return
+        bet = rounds.take(whole, self._agreed, start, end)
+        if bet is None:
+            return
+        if isinstance(self.mixture, AdaptiveBets):
+            self.mixture.bet([bet.odds], bet.whole, self._agreed)
+            suspicious = self.mixture.suspicious
+        else:
+            self.mixture.update([1.0 + stake * (bet.odds - 1.0) for stake in STAKES])
+            suspicious = bet.odds > 1.0
+        rounds.expect(end, suspicious=suspicious)
+        self._agreed = None  # until the next reading: of what is known by now
+
     def _margin(self) -> float | None:
         """Times stable's rate that is still good; None: not known before stable was seen."""
         margin, delta = self._plan.margin, self._plan.delta
@@ -101,12 +139,15 @@ class Stream:
     def dump(self) -> list[Any]:
         """The state as plain data."""
         totals = [self.bad_c, self.n_c, self.bad_b, self.n_b]
-        return [totals, self.mixture.dump(), self.bound.dump()]
+        kept = [totals, self.mixture.dump(), self.bound.dump()]
+        return kept if self.rounds is None else [*kept, self.rounds.dump(), self._agreed]
 
     def restore(self, state: Sequence[Any]) -> None:
         """Take up a dumped state."""
         plan = self._plan
-        (self.bad_c, self.n_c, self.bad_b, self.n_b), mixture, bound = state
+        (self.bad_c, self.n_c, self.bad_b, self.n_b), mixture, bound, *rounds = state
+        if plan.burst is not None and rounds:
+            self.rounds, self._agreed = Rounds.load(rounds[0], plan.burst), rounds[1]
         kind = AdaptiveBets if plan.adaptive else StartMixture
         self.mixture = kind.load(mixture, plan.looks)
         self.bound = ExcessBound.load(
@@ -129,6 +170,13 @@ class SequentialTest:
         return math.fsum(stream.mixture.value for stream in self.streams) / len(self.streams)
 
     @property
+    def sure(self) -> float:
+        """The same, as far as a canary may be failed by it now (see `Stream.sure`)."""
+        if not self.streams:
+            return 1.0
+        return math.fsum(stream.sure for stream in self.streams) / len(self.streams)
+
+    @property
     def tolerance(self) -> float | None:
         """The bound at which the metric is good enough; None: it has no bound."""
         if self._plan.tolerance is None or not self.streams:
@@ -142,11 +190,10 @@ class SequentialTest:
 
     def count(self, streams: Sequence[Sequence[Tally]], start: float, end: float) -> None:
         """Count one interval."""
-        del start, end
         if not self.streams:
             self.streams = [Stream(self._plan) for _ in streams]
         for stream, groups in zip(self.streams, streams, strict=True):
-            stream.count(groups)
+            stream.count(groups, start, end)
 
     def within(self, exposure: float = 1.0) -> bool | None:
         """Whether every stream's bound is within the tolerance; None: there is no bound."""

@@ -130,15 +130,22 @@ def comparison(subject: str, track: Track, numbers: MetricEvidence) -> str:
     return f"{subject} {what} against {other} on stable ({requests(numbers)})"
 
 
-def pace(intervals: int | None, numbers: MetricEvidence) -> str:
-    """Why it was then: how many intervals had bad requests, and what one of them can tell."""
+def pace(intervals: int | None, numbers: MetricEvidence, burst: float | None = None) -> str:
+    """Why it was then: how many intervals had bad requests, and what one of them can tell.
+
+    Args:
+        intervals: with bad requests; None: not counted by this method.
+        numbers: of the metric.
+        burst: seconds between two bets on a router's counts; None: each interval was one.
+    """
     whole = numbers.canary.total + numbers.stable.total
     if not intervals or numbers.canary.total <= 0 or numbers.stable.total <= 0:
         return ""
     share = numbers.canary.total / whole
     had = "1 interval" if intervals == 1 else f"{intervals:,} intervals"
+    apart = f", {plain(burst)} s apart as one burst may last {plain(burst)} s" if burst else ""
     return (
-        f", after {had} with bad requests (at {percent(share)} of the requests one burst "
+        f", after {had} with bad requests{apart} (at {percent(share)} of the requests one burst "
         f"on the canary alone is {1 / share:.2g}:1)"
     )
 

@@ -117,7 +117,7 @@ class Judge:
         own = self._by_router
         if not own:
             return odds
-        by_router = math.fsum(t.metric.weight * counts.test.e_value for t, counts in own)
+        by_router = math.fsum(t.metric.weight * counts.test.sure for t, counts in own)
         by_router /= math.fsum(track.metric.weight for track, _ in own)
         return max(SHARE * by_router, (1.0 - SHARE) * odds)
 
@@ -463,7 +463,8 @@ class Judge:
             return f"{observed}; it broke its limit at {time}"
         together = " over all metrics" if len(self._counted) > 1 else ""
         passed = f"the odds against chance{together} passed {self._threshold:g}:1 at {time}"
-        why = f"{observed}; {passed}{explain.pace(failure.intervals, counted)}"
+        burst = self._spec.longest_burst.total_seconds() if by_router else None
+        why = f"{observed}; {passed}{explain.pace(failure.intervals, counted, burst)}"
         return f"{why}{explain.sources(failure.source, shown)}"
 
     def dump(self) -> dict[str, Any]:

@@ -31,6 +31,8 @@ differences are found no later than by stakes that stay (tables 1 and 6 of docs/
 _FIRST_STAKE: Final = 0.5
 """In the first interval that has bad requests: nothing was learnt yet, for or against."""
 _MOST_STAKE: Final = 0.98
+_RISEN: Final = 0.25
+"""Of a stake that follows, where the canary may be worse by now."""
 _STEP: Final = 6.0
 """Most that one interval changes the log odds of a regression: a burst is no proof of one."""
 _LEAD: Final = 6.0
@@ -130,13 +132,35 @@ class AdaptiveBets:
             groups: its tallies, of groups of pods that are independent given common shocks.
             margin: times stable's rate that is still good.
         """
-        odds = share_odds(groups, margin)
+        whole = Tally(*map(math.fsum, zip(*groups, strict=True)))
+        self.bet(share_odds(groups, margin), whole, margin)
+
+    def bet(self, odds: Sequence[float], whole: Tally, margin: float) -> None:
+        """Count one interval whose odds are known.
+
+        Args:
+            odds: of each group with bad requests, the canary's share of them over its share of the
+                requests.
+            whole: what is learnt from afterwards: the interval, or more.
+            margin: times stable's rate that is still good.
+        """
         factors = [math.prod(1.0 + stake * (odd - 1.0) for odd in odds) for stake in FIXED]
         self._fixed.update(factors)
-        whole = Tally(*map(math.fsum, zip(*groups, strict=True)))
         self.told += bool(odds)
         for one in self._following:
             one.update(odds, whole, canary_share(whole, margin))
+
+    @property
+    def least(self) -> float:
+        """The e-value that is left if the next interval's bad requests are stable's alone."""
+        fixed = self._fixed.after([1.0 - stake for stake in FIXED])
+        following = math.fsum(one.wealth * (1.0 - one.stake) for one in self._following)
+        return _FIXED_PART * fixed + (1.0 - _FIXED_PART) * following / len(self._following)
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether the stakes that follow have begun to rise."""
+        return any(one.stake >= _RISEN for one in self._following)
 
     def skip(self) -> None:
         """Count one interval that says nothing."""

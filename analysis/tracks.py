@@ -192,11 +192,15 @@ class Track:
         if isinstance(self.metric, GaugeMetric) or not isinstance(self.test, SequentialTest):
             raise TypeError(f"metric {self.metric.name}: a router does not count it")
         plan = _plan(self.metric, self._spec)
-        looks = _looks(self._spec, self._spec.router_interval)
+        burst = self._spec.longest_burst.total_seconds() if plan.bets else None
+        pace = self._spec.router_pace or self._spec.interval
+        looks = _looks(self._spec, pace + timedelta(seconds=burst or 0.0))
         seconds = self._spec.interval.total_seconds(), self._spec.warmup.total_seconds()
         # One group: what befalls one instance of the canary shows at all proxies at once.
         reader = CounterReader(self.metric, Timing(*seconds, 1))
-        self.own = OwnCounts(reader, SequentialTest(plan._replace(looks=looks, tolerance=None)))
+        self.own = OwnCounts(
+            reader, SequentialTest(plan._replace(looks=looks, tolerance=None, burst=burst))
+        )
 
     def share_edges(self) -> None:
         """Have the router counted by the edges of the metrics source, once it has chosen some."""
@@ -208,7 +212,7 @@ class Track:
         """Odds against the canary being good, from this metric alone: by whoever saw more."""
         if self.own is None:
             return self.test.e_value
-        return max(SHARE * self.own.test.e_value, (1.0 - SHARE) * self.test.e_value)
+        return max(SHARE * self.own.test.sure, (1.0 - SHARE) * self.test.e_value)
 
     @property
     def heard(self) -> bool:

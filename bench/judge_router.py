@@ -2,6 +2,7 @@
 
     python -m bench.judge_router              the table, measured: for a quiet machine
     python -m bench.judge_router --runs 3     fewer runs
+    python -m bench.judge_router --burst 1    with bursts that may last a second
     python -m bench.judge_router --simulated  the readings alone, seeded: table 8 of docs/judging.md
 
 The judge runs as in a worker, with a metrics source that never answers; the route is taken back
@@ -134,8 +135,9 @@ class Took:
 class Bench:
     """One service behind Envoy that fails on demand."""
 
-    def __init__(self, router: EnvoyRouter, canary: Version) -> None:
+    def __init__(self, router: EnvoyRouter, canary: Version, burst: float) -> None:
         self._router = router
+        self._burst = timedelta(seconds=burst)
         self._canary = canary
         self._judge = JudgeActivities(
             Silent(),
@@ -158,6 +160,7 @@ class Bench:
                 pack="envoy",
                 interval=timedelta(seconds=1),
                 router_interval=timedelta(milliseconds=pace),
+                burst=self._burst,
             ),
             metrics=(RatioMetric(name="errors"),),
             weight=weight,
@@ -180,7 +183,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def started(folder: Path) -> AsyncIterator[Bench]:
+async def started(folder: Path, burst: float) -> AsyncIterator[Bench]:
     """Envoy, both versions and the users."""
     versions = {OLD: Version(), NEW: Version()}
     with Instances() as instances:
@@ -199,7 +202,7 @@ async def started(folder: Path) -> AsyncIterator[Bench]:
                 await router.apply(await router.register(SERVICE, OLD))
                 callers = [asyncio.ensure_future(call(live.port)) for _ in range(CALLERS)]
                 try:
-                    yield Bench(router, versions[NEW])
+                    yield Bench(router, versions[NEW], burst)
                 finally:
                     for one in callers:
                         one.cancel()
@@ -216,12 +219,12 @@ def _three(values: Sequence[float]) -> str:
     return f"{statistics.median(ordered):.2f} / {p90:.2f} / {ordered[-1]:.2f}"
 
 
-async def measure(runs: int) -> None:
+async def measure(runs: int, burst: float) -> None:
     """Print the table."""
     print("| weight | errors | read every | fault → verdict | fault → restored |")
     print("|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        async with started(Path(folder) / "envoy") as bench:
+        async with started(Path(folder) / "envoy", burst) as bench:
             for rate in RATES:
                 for weight in WEIGHTS:
                     for pace in PACES:
@@ -265,13 +268,14 @@ def main() -> None:
     """Read the options and run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int)
+    parser.add_argument("--burst", type=float, default=0.0)
     parser.add_argument("--simulated", action="store_true")
     arguments = parser.parse_args()
     if arguments.simulated:
         simulate(arguments.runs or SIMULATED_RUNS)
         return
     logging.disable(logging.WARNING)  # that the metrics source is silent is no news here
-    asyncio.run(measure(arguments.runs or RUNS))
+    asyncio.run(measure(arguments.runs or RUNS, arguments.burst))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ _PARTS = frozenset({"bad", "total", "shown_by", "buckets", "value"})
 """Fields that may hold own PromQL."""
 _SHOWN = 80
 _FASTEST = timedelta(milliseconds=100)
+_ROUTER_PACE = timedelta(milliseconds=250)
 TEMPLATE_VARIABLES = ("service", "version", "pool")
 """What a PromQL template may use: the service, the arm's version, the router's name for both."""
 
@@ -400,10 +401,17 @@ class JudgeSpec(Model):
         description="Shortest time between two readings of what counts requests, where there is "
         "traffic: as long as one burst of errors may last, from 100ms. Left out: the interval.",
     )
-    router_interval: SomeDuration | None = Field(
+    router_interval: Duration | None = Field(
         default=None,
         description="How often the counts of the router itself are read, where it shows them, "
-        "beside the metrics: as long as one burst of errors may last, from 100ms. Left out: never.",
+        "beside the metrics: 0s for never, or from 100ms. Left out: 250ms where `burst` is said "
+        "and shorter than the time between two readings of the metrics, and never elsewhere.",
+    )
+    burst: Duration | None = Field(
+        default=None,
+        description="Longest time for which the errors of one version may go on by chance, as of "
+        "an instance that pauses: what the router shows within it is no more than one piece of "
+        "evidence. Up to the interval. Left out: `fastest`, or the interval.",
     )
     warmup: Duration = Field(
         default=timedelta(0), description="Left out after the canary's start and each pod's."
@@ -445,12 +453,38 @@ class JudgeSpec(Model):
 
     @model_validator(mode="after")
     def _router_interval_within_bounds(self) -> Self:
-        if self.router_interval is not None and self.router_interval < _FASTEST:
+        if self.router_interval and self.router_interval < _FASTEST:
             raise ValueError(
                 f"router_interval: got {format_duration(self.router_interval)}, "
-                f"expected null, or {format_duration(_FASTEST)} or more"
+                f"expected null, 0s, or {format_duration(_FASTEST)} or more"
             )
         return self
+
+    @model_validator(mode="after")
+    def _burst_within_bounds(self) -> Self:
+        if self.burst is not None and self.burst > self.interval:
+            raise ValueError(
+                f"burst: got {format_duration(self.burst)}, "
+                f"expected the interval ({format_duration(self.interval)}) or less"
+            )
+        return self
+
+    @property
+    def longest_burst(self) -> timedelta:
+        """For how long the errors of one version may go on by chance."""
+        return (self.fastest or self.interval) if self.burst is None else self.burst
+
+    @property
+    def router_pace(self) -> timedelta | None:
+        """How often the router is asked; None: never.
+
+        Where bursts may last as long as an interval, it would be no sooner than the metrics
+        source, and cost that a part of alpha: then it is asked only where a catalog says so.
+        """
+        if self.router_interval is None:
+            sooner = self.burst is not None and self.burst < (self.fastest or self.interval)
+            return _ROUTER_PACE if sooner else None
+        return self.router_interval or None
 
 
 class RampSpec(Model):

@@ -163,7 +163,7 @@ def _asked(
     spec: JudgeSpec, metrics: Sequence[MetricSpec], own: Sequence[Interval]
 ) -> frozenset[str]:
     """The metrics of which the router was asked as well, where the policy would ask it."""
-    if spec.router_interval is None:
+    if spec.router_pace is None:
         return frozenset()
     counted = {name for one in own for name in one.streams}
     return frozenset(

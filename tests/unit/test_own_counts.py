@@ -28,8 +28,12 @@ T0 = datetime(2026, 1, 1, tzinfo=UTC)
 ERRORS = RatioMetric(name="errors")
 FILLED = {"query": None, "bad": 'bad{pool="{{pool}}"}', "total": 'total{pool="{{pool}}"}'}
 SPEC = JudgeSpec(
-    interval=timedelta(seconds=4), tolerance=0.2, router_interval=timedelta(milliseconds=250)
+    interval=timedelta(seconds=4),
+    tolerance=0.2,
+    router_interval=timedelta(milliseconds=250),
+    burst=timedelta(0),
 )
+NEVER = SPEC.model_copy(update={"router_interval": timedelta(0)})
 BAKE = Bake(min=timedelta(seconds=40), max=timedelta(seconds=60))
 NAMES = ("bad", "total")
 
@@ -152,7 +156,7 @@ async def test_the_router_is_asked_beside_the_metrics_and_decides_sooner() -> No
     assert shop.time.passed <= 2.5
     assert shop.asked[:3] == [0, 0.25, 0.5]
     alone = Shop(bad=0.5)
-    verdict = (await judged(alone, SPEC.model_copy(update={"router_interval": None}))).verdict
+    verdict = (await judged(alone, NEVER)).verdict
     assert (verdict.kind, verdict.decided_by) == (VerdictKind.FAIL, None)
     assert alone.time.passed >= 20
     assert alone.asked == []
@@ -167,7 +171,7 @@ async def test_what_the_router_showed_is_kept_reading_by_reading() -> None:
     (errors,) = series.router.metrics["errors"].streams
     assert sum(errors.canary) == 100 * shop.asked[-1]
     assert sum(errors.bad_canary) == 50 * shop.asked[-1]
-    alone = await judged(Shop(), SPEC.model_copy(update={"router_interval": None}))
+    alone = await judged(Shop(), NEVER)
     assert EvidenceSeries.model_validate(alone.evidence_series).router is None
 
 
@@ -203,7 +207,7 @@ async def test_a_good_canary_passes_by_the_metrics_when_it_did_before() -> None:
 
 async def test_asking_the_router_makes_neither_heartbeats_nor_the_series_longer() -> None:
     kept = []
-    for spec in (SPEC, SPEC.model_copy(update={"router_interval": None})):
+    for spec in (SPEC, NEVER):
         heartbeats: list[Any] = []
         environment = ActivityEnvironment()
         environment.on_heartbeat = lambda *told, heartbeats=heartbeats: heartbeats.append(told)
@@ -256,11 +260,45 @@ def test_only_what_the_pack_asks_of_such_counters_is_asked_of_the_router() -> No
     assert countable(routing, SPEC, asked, filled) == {"errors"}
     for method in ("threshold", "kayenta"):
         assert not countable(routing, JudgeSpec(method=method), asked, filled)
-    never = SPEC.model_copy(update={"router_interval": None})
-    assert not countable(routing, never, asked, filled)
+    assert not countable(routing, NEVER, asked, filled)
     assert not countable(replace(routing, counters=None), SPEC, asked, filled)
 
 
 def test_a_pace_that_no_router_should_be_asked_at_is_refused() -> None:
-    with pytest.raises(ValueError, match="router_interval: got 50ms, expected null, or 100ms"):
+    with pytest.raises(ValueError, match="router_interval: got 50ms, expected null, 0s, or 100ms"):
         JudgeSpec(router_interval=timedelta(milliseconds=50))
+
+
+@pytest.mark.parametrize(
+    ("spec", "pace"),
+    [
+        ({}, None),
+        ({"interval": "1s"}, None),
+        ({"burst": "1s"}, 0.25),
+        ({"burst": "0s"}, 0.25),
+        ({"burst": "15s"}, None),
+        ({"burst": "1s", "fastest": "1s"}, None),
+        ({"burst": "1s", "router_interval": "0s"}, None),
+        ({"router_interval": "500ms"}, 0.5),
+    ],
+)
+def test_it_is_asked_of_itself_where_bursts_are_said_to_be_short(
+    spec: dict[str, str], pace: float | None
+) -> None:
+    found = JudgeSpec.model_validate(spec).router_pace
+    assert (None if found is None else found.total_seconds()) == pace
+
+
+def test_a_burst_that_is_longer_than_an_interval_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"burst: got 20s, expected the interval \(15s\) or less"):
+        JudgeSpec.model_validate({"burst": "20s"})
+
+
+async def test_bets_are_a_burst_apart() -> None:
+    """At half of the requests each doubles the odds at most, and a second lies between."""
+    shop = Shop(bad=0.5)
+    spec = SPEC.model_copy(update={"burst": timedelta(seconds=1)})
+    verdict = (await judged(shop, spec)).verdict
+    assert (verdict.kind, verdict.decided_by) == (VerdictKind.FAIL, Source.ROUTER)
+    assert 6 <= shop.time.passed <= 12
+    assert "as one burst may last 1 s" in verdict.sentence

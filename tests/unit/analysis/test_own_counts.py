@@ -22,7 +22,11 @@ from schemas.verdict import Reason, Source, Verdict, VerdictKind
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 ERRORS = RatioMetric(name="errors", bad="bad", total="total")
-SPEC = JudgeSpec(interval=timedelta(seconds=1), router_interval=timedelta(milliseconds=250))
+SPEC = JudgeSpec(
+    interval=timedelta(seconds=1),
+    router_interval=timedelta(milliseconds=250),
+    burst=timedelta(0),
+)
 LONG = timedelta(hours=1)
 
 
@@ -191,7 +195,7 @@ def test_good_canaries_are_failed_no_more_often_than_alpha_says(burst: int) -> N
             bad = burst if dice.random() < 0.3 else 0
             canary = dice.random() < 0.5
             tally = Tally(bad * canary, 50, bad * (not canary), 50)
-            track.own.test.count([[tally]], 0, 1)
+            track.own.test.count([[tally]], number - 1, number)
             second = Tally(*map(sum, zip(second, tally, strict=True)))
             if number % 4 == 0:
                 track.test.count([[second]], 0, 1)

@@ -58,14 +58,19 @@ def test_the_policy_of_then_decides_as_it_did_then_and_costs_nothing(bad: bool, 
         assert found.outcome.verdict.kind is happened_then.last.kind
 
 
-ASKED = {"router_interval": "250ms"}
+ASKED = {"burst": "0s"}
+"""Then the router is asked."""
 
 
+@pytest.mark.parametrize("burst", ["0s", "1s"])
 @pytest.mark.parametrize("rates", [(0.3, 0.002), (0.5, 0.01)])
-def test_a_verdict_by_the_routers_own_counts_comes_out_again(rates: tuple[float, float]) -> None:
-    then = happened(catalog(judge=ASKED), rates, asked=True)
+def test_a_verdict_by_the_routers_own_counts_comes_out_again(
+    rates: tuple[float, float], burst: str
+) -> None:
+    policy = catalog(judge={"burst": burst})
+    then = happened(policy, rates, asked=True)
     assert then.last.decided_by is Source.ROUTER
-    found = again(then.records, catalog(judge=ASKED))
+    found = again(then.records, policy)
     assert found.outcome is not None
     assert found.outcome.verdict is not None
     assert not found.differs
