@@ -18,6 +18,9 @@ from schemas.capabilities import (
 WEIGHTS: Final = TotalGrid(total=10_000)
 """The buckets of users: 0.01 percent is one of them. It never changes, or users would move."""
 
+RESPONSES: Final = "haproxy_backend_http_responses_total"
+"""What the pack `haproxy` counts errors by."""
+
 CAPABILITIES: Final = Capabilities(
     weights=WEIGHTS,
     sticky=(StickyBy.HEADER, StickyBy.COOKIE),
@@ -31,6 +34,7 @@ CAPABILITIES: Final = Capabilities(
     ),
     apart=True,
     counts=Counting.ROUTER,
+    counters=(RESPONSES,),
     instances=True,
     registers=True,
     endpoints=True,

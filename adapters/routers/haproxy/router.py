@@ -21,13 +21,14 @@ from adapters.errors import ForeignChange, Retryable
 from adapters.routers.alone import alone
 from adapters.routers.endpoint_fence import Order
 from adapters.routers.fence import check_able, check_pools, overtaken
-from adapters.routers.haproxy.capabilities import CAPABILITIES
+from adapters.routers.haproxy.capabilities import CAPABILITIES, RESPONSES
 from adapters.routers.haproxy.endpoints import EndpointFolder
 from adapters.routers.haproxy.map_file import MapFile
 from adapters.routers.haproxy.names import apart_name, pool_name
 from adapters.routers.haproxy.sockets import HaproxySocket, Pool
 from adapters.routers.haproxy.values import route_of, value_of
 from schemas.deployment import Endpoint, Endpoints
+from schemas.reading import Series
 from schemas.route import Confirmation, Health, Route
 
 T = TypeVar("T")
@@ -156,6 +157,24 @@ class HaproxyRouter:
         await self.read(service)
         seen = await asyncio.gather(*(one.pools(service) for one in self._sockets))
         return {version: sum(one[version].requests for one in seen) for version in _in_each(seen)}
+
+    async def counters(self, service: str) -> Sequence[Series]:
+        """The responses of a service's backends by class, of each HAProxy (see the port)."""
+        asked = await asyncio.gather(*(one.responses(service) for one in self._sockets))
+        return [
+            Series(
+                labels={
+                    "__name__": RESPONSES,
+                    "proxy": backend,
+                    "code": code,
+                    "instance": socket.name,
+                },
+                value=count,
+            )
+            for socket, backends in zip(self._sockets, asked, strict=True)
+            for backend, counts in backends.items()
+            for code, count in counts.items()
+        ]
 
     async def instances(self, service: str) -> Mapping[str, Health] | None:
         """The instances of each version, as the HAProxy sees them that sees the fewest healthy."""

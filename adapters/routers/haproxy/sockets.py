@@ -33,6 +33,7 @@ _WORKER: Final = re.compile(r"^(\d+)\s+worker\s", re.MULTILINE)
 _NO_MAP: Final = "Unknown map identifier"
 _NO_ENTRY: Final = "entry not found"
 _NO_COMMAND: Final = "Unknown command"
+_CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 _MAINTENANCE: Final = 3
 """The bits of a server's administrative state that a command sets, and that it has by another."""
 _GONE: Final = "Can't find the target"
@@ -110,6 +111,14 @@ class HaproxySocket:
                     sum_ = found[version].requests + pool.requests
                     found[version] = Pool(sum_, found[version].health)
         return {version: pool for version, pool in found.items() if pool.health.known}
+
+    async def responses(self, service: str) -> Mapping[str, Mapping[str, int]]:
+        """Responses so far by class, such as `5xx`, of each backend of a service.
+
+        Of the newest process, as its Prometheus exporter shows them: after a reload they begin
+        again.
+        """
+        return _responses((await self._all("show stat -1 2 -1"))[0], service)
 
     async def settle(self, own: str, apart: str, wanted: Sequence[Address]) -> bool:
         """Have the newest process send new requests of a version to these instances alone.
@@ -251,6 +260,16 @@ def moves(there: Sequence[Server], wanted: Sequence[Address]) -> list[tuple[str,
     if not kept and not given:
         return []
     return [*given, *((one.name, None) for one in free[len(given) :] if one.serves)]
+
+
+def _responses(text: str, service: str) -> dict[str, dict[str, int]]:
+    found = {}
+    for row in csv.DictReader(io.StringIO(text.removeprefix("# "))):
+        backend = row.get("pxname") or ""
+        if backend.partition(":")[0] == service and row.get("svname") == "BACKEND":
+            counts = {code: row.get(f"hrsp_{code}") or "" for code in _CLASSES}
+            found[backend] = {code: int(n) for code, n in counts.items() if n.isdecimal()}
+    return found
 
 
 def _server(row: Mapping[str, str]) -> Server:

@@ -54,7 +54,7 @@ LACKING = {
     },
 }
 
-SHOWING = {"envoy", "envoy-ads"}
+SHOWING = {"envoy", "envoy-ads", "haproxy"}
 LEASING = {"memory", "several", "envoy", "envoy-ads"}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import product
 
+import httpx
+
 from adapters.exposition import read_exposition
 from adapters.packs import BUILT_IN
 from analysis.selectors import selector_of
@@ -13,7 +15,7 @@ from schemas.judging import render
 from schemas.reading import Series
 from schemas.route import Route
 from tests.contract.routers.routes import OLD, USERS, near, on_stable
-from tests.contract.routers.subjects import EnvoySubject, Subject
+from tests.contract.routers.subjects import EnvoySubject, HaproxySubject, Subject
 from tests.contract.routers.wire import BAD, Caller
 
 CLAIM = "counters"
@@ -37,8 +39,9 @@ def queries_of(subject: Subject) -> Mapping[str, str]:
 
 async def send(subject: Subject, service: str) -> int:
     """A request of each user, who need not be served; how many the canary got."""
-    assert isinstance(subject, EnvoySubject)
-    async with Caller(subject.envoy.port, service) as caller:
+    assert isinstance(subject, EnvoySubject | HaproxySubject)
+    port = subject.envoy.port if isinstance(subject, EnvoySubject) else subject.haproxy.port
+    async with Caller(port, service) as caller:
         got = [(await caller.get(x_user_id=user)).version for user in USERS]
     return got.count(BAD)
 
@@ -99,6 +102,28 @@ async def test_envoy_shows_what_prometheus_gathers_from_it(envoy_subject: EnvoyS
             scraped, asked = _plain(selector.pick(gathered)), _plain(selector.pick(shown))
             assert scraped == asked
             assert scraped or "5" in template or "4" in template
+
+
+async def test_haproxy_shows_what_prometheus_gathers_from_it(
+    haproxy_subject: HaproxySubject,
+) -> None:
+    """Both see the same numbers, of each class of responses."""
+    subject = haproxy_subject
+    service = await on_stable(subject, OLD, BAD)
+    await subject.router.apply(Route.split(service, OLD, BAD, 50, generation=1))
+    await send(subject, service)
+    page = f"http://127.0.0.1:{subject.haproxy.metrics}/metrics"
+    async with httpx.AsyncClient() as client:
+        gathered = read_exposition((await client.get(page)).content, {})
+    shown = await subject.router.counters(service)
+    for version in (OLD, BAD):
+        pool = await subject.router.locate(service, version)
+        for template in BUILT_IN.load("haproxy").queries["errors"].parts.values():
+            selector = selector_of(render(template, dict.fromkeys(VARIABLES, pool)))
+            assert selector is not None
+            scraped, asked = _plain(selector.pick(gathered)), _plain(selector.pick(shown))
+            assert scraped == asked
+            assert scraped
 
 
 def _plain(series: Sequence[Series]) -> list[tuple[dict[str, str], float]]:
