@@ -64,5 +64,11 @@ class Accusation(Model):
 
     release: ReleaseId = Field(description="Another release's canary does not hear it.")
     service: ServiceName = Field(description="The canary that found it out.")
-    alert: Alert
+    alert: Alert | None = Field(default=None, description="None: a limit that was crossed.")
     text: Text
+
+    @property
+    def sentence(self) -> str:
+        """What it is accused of."""
+        what = f"alert {self.alert.name}" if self.alert else f"a limit of {self.service} is crossed"
+        return f"{what}: {self.text} (found out by {self.service})"

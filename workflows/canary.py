@@ -144,6 +144,7 @@ class CanaryWorkflow(Commands):
             reporter=self._reporter,
             alerts=self._alerts,
             hooks=self._hooks,
+            blaming=self._blaming,
             answers=self._answers,
         )
 
@@ -157,6 +158,7 @@ class CanaryWorkflow(Commands):
             How it ended. Trouble never raises: a canary that goes back is an outcome.
         """
         self._reports.start()
+        self._blaming.go_on_when_quiet()
         if self._plan.lease is not None:
             self._keeping = asyncio.create_task(self._lease.keep())
         while True:
@@ -388,12 +390,13 @@ class CanaryWorkflow(Commands):
         if self._decisions.trouble(cause, ranked=ranked, **_of(alert)) is Did.TOLD:
             self._reporter.tell()
 
-    def _spared(self, alert: Alert, text: str, ranked: tuple[str, ...] = ()) -> None:
-        """Pause for an alert."""
+    def _spared(self, alert: Alert | None, text: str, ranked: tuple[str, ...] = ()) -> None:
+        """Pause for an alert, or for a limit that was crossed."""
         pause = self._decisions.now().pause
         paused = pause is None or pause in self._blaming.pauses
         did = Did.PAUSED if paused else Did.KNOWN
-        self._note(Heard.ALERT, did, text, ranked=ranked, **_of(alert))
+        heard = Heard.VERDICT if alert is None else Heard.ALERT
+        self._note(heard, did, text, ranked=ranked, **({} if alert is None else _of(alert)))
         if paused:
             self._decisions.pause(text)
             self._reporter.tell()
@@ -413,9 +416,12 @@ class CanaryWorkflow(Commands):
         asks = self._plan.alerts.blame_within.total_seconds() > 0
         if about is None or about.release != self._start.release or not asks:
             return
-        if self._traffic.began_at is not None:
-            text = f"alert {about.alert.name}: {about.text} (found out by {about.service})"
-            self._blamed(about.alert, text)
+        if self._traffic.began_at is None:
+            return
+        if about.alert is not None:
+            self._blamed(about.alert, about.sentence)
+        else:
+            self._in_trouble(self._cause(CauseKind.VERDICT, about.sentence))
 
     @workflow.signal(
         name=SIGNAL_ORDER_ROLLBACK, description="Not for people: from the release, roll back now."

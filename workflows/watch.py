@@ -8,6 +8,7 @@ service without a canary. It moves nothing itself: a release that takes the othe
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -40,14 +41,16 @@ with workflow.unsafe.imports_passed_through():
     from schemas.notice import Notice
     from schemas.outside import TEXT_MOST, cut
     from schemas.reverting import ObstacleKind
-    from schemas.verdict import VerdictKind
+    from schemas.verdict import Verdict, VerdictKind
     from schemas.watching import Reverted, Watched, WatchInput
     from workflows import describe
     from workflows.alerts import Decision, SeenAlerts, alerts_in, decide
-    from workflows.blaming import accuse, may_ask, question
+    from workflows.blaming import accuse, may_ask, over_limit, question, symptom_of
 
 _OVER = frozenset({ObstacleKind.NEWER, ObstacleKind.REVERTED, ObstacleKind.WENT_BACK})
 """What stands in the way for good: there is nothing left to watch."""
+_SPARED = timedelta(minutes=1)
+"""After a limit was crossed by somebody else's doing, when it is looked at again."""
 
 
 @workflow.defn(name=WATCH_WORKFLOW, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
@@ -63,6 +66,9 @@ class WatchWorkflow:
         self._text = ""
         self._asking: set[asyncio.Task[None]] = set()
         self._judging: workflow.ActivityHandle[JudgeResult] | None = None
+        self._again: asyncio.Task[None] | None = None
+        self._spared = False
+        """Whether people were told of a limit that is not known to be its doing."""
 
     @workflow.run
     async def run(self, _: WatchInput) -> Watched:
@@ -121,6 +127,7 @@ class WatchWorkflow:
         """Another version is watched: what was said of the one before is over."""
         self._stop_judging()
         self._because = None
+        self._spared = False
         self._untold.clear()
         self._seen = SeenAlerts(self._order.alerts)
 
@@ -205,8 +212,45 @@ class WatchWorkflow:
             workflow.logger.info("limits are not watched any more", extra={"error": str(error)})
             return
         verdict = judging.result().verdict
-        if verdict.kind is VerdictKind.FAIL:
+        if verdict.kind is not VerdictKind.FAIL:
+            return
+        if over_limit(verdict, self._order.plan):
+            self._see_to(self._look_at_limit(verdict, self._order))
+        else:
             self._because = cut(verdict.sentence, TEXT_MOST)
+
+    async def _look_at_limit(self, verdict: Verdict, order: WatchInput) -> None:
+        """Ask whose doing it is that a limit was crossed; where that breaks, it goes back."""
+        told = cut(verdict.sentence, TEXT_MOST)
+        try:
+            because = await self._limit(told, verdict, order)
+        except Exception:  # noqa: BLE001 - a bug here must not cost the verdict
+            workflow.logger.exception("nobody is blamed")
+            because = told
+        if self._order is not order:
+            return
+        self._because = self._because or because
+        if because is None:
+            self._again = asyncio.create_task(self._judge_again(order))
+
+    async def _judge_again(self, order: WatchInput) -> None:
+        await workflow.sleep(_SPARED, summary="until limits are looked at again")
+        if self._order is order:
+            self._judging = None
+            self._judge_limits()
+
+    async def _limit(self, told: str, verdict: Verdict, order: WatchInput) -> str | None:
+        """Why it goes back; None: it is another release's doing, or nobody knows whose."""
+        blame = await self._ask(order.plan.service, verdict.at, order)
+        if blame is None or blame.alone or not blame.known:
+            return told
+        if blame.culprit == order.release:
+            return cut(f"{told}; {blame.text}", TEXT_MOST)
+        told_it = blame.culprit is not None and await accuse(blame, None, order.plan.service)
+        if not told_it and not self._spared:
+            self._untold.append(f"{told}; {blame.text}")
+            self._spared = True
+        return None
 
     def _stop_judging(self) -> None:
         judging, self._judging = self._judging, None
@@ -248,11 +292,14 @@ class WatchWorkflow:
             return
         decided = decide(alert, order.plan, began_at=order.began_at, stable=order.before)
         if may_ask(decided, order.plan) and not self._asking:
-            task = asyncio.create_task(self._see_to(alert, decided, order))
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
+            self._see_to(self._look_at_alert(alert, decided, order))
         else:
             self._act(decided, order)
+
+    def _see_to(self, looks: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(looks)
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
 
     def _act(self, decided: Decision, order: WatchInput) -> None:
         """Do what the catalog says, whoever's doing it is."""
@@ -266,7 +313,7 @@ class WatchWorkflow:
         told = f"{cut(text, TEXT_MOST - 100)}, {format_duration(after)} after it was stable"
         self._because = self._because or told
 
-    async def _see_to(self, alert: Alert, decided: Decision, order: WatchInput) -> None:
+    async def _look_at_alert(self, alert: Alert, decided: Decision, order: WatchInput) -> None:
         """Ask whose doing an alert is; whatever goes wrong with that, it does what it does."""
         try:
             await self._look_into(alert, decided, order)
@@ -276,7 +323,8 @@ class WatchWorkflow:
             workflow.logger.exception("nobody is blamed")
 
     async def _look_into(self, alert: Alert, decided: Decision, order: WatchInput) -> None:
-        blame = await self._ask(alert, order)
+        symptom = symptom_of(alert, order.plan)
+        blame = await self._ask(symptom, alert.starts_at, order)
         if self._order is not order:
             return
         if blame is None or blame.alone or not blame.known:
@@ -288,16 +336,16 @@ class WatchWorkflow:
         elif not await accuse(blame, alert, order.plan.service):
             self._untold.append(f"{decided.what}; {blame.text}; nobody of it is there to be told")
 
-    async def _ask(self, alert: Alert, order: WatchInput) -> Blame | None:
+    async def _ask(self, symptom: str, since: datetime, order: WatchInput) -> Blame | None:
         """None where there is no answer in time."""
-        request = question(order.release, alert, order.plan)
+        request = question(order.release, symptom, since, order.plan)
         try:
             blame: Blame = await workflow.execute_activity(
                 BLAME,
                 request,
                 result_type=Blame,
                 task_queue=effects_queue(workflow.info().task_queue),
-                summary=f"{request.symptom} alerts: whose doing is it?",
+                summary=f"{symptom} is not well: whose doing is it?",
                 **blame_policy(request.within).options,
             )
         except ActivityError as error:
@@ -316,8 +364,7 @@ class WatchWorkflow:
         order = self._order
         asks = order.plan.alerts.blame_within > timedelta(0)
         if about is not None and about.release == order.release and asks:
-            found = f"alert {about.alert.name}: {about.text} (found out by {about.service})"
-            self._blamed(found, order)
+            self._blamed(about.sentence, order)
 
     @workflow.query(name=QUERY_STATUS, description="What is watched, and until when. No input.")
     def status(self, _: Any = None) -> str:

@@ -11,7 +11,7 @@ import pytest
 from schemas.alert import Alert, AlertStatus
 from schemas.blame import Exposed
 from schemas.decisions import Did, Heard
-from schemas.ids import QUERY_EXPOSED, SIGNAL_ALERT
+from schemas.ids import QUERY_EXPOSED, SIGNAL_ALERT, SIGNAL_ROLLBACK
 from schemas.release import CanaryPhase, CauseKind, ReleasePhase
 from tests.workflows.kit import Release, World, eventually
 
@@ -154,3 +154,103 @@ async def test_a_catalog_may_do_without(world: World) -> None:
     await web.canary("web").signal(SIGNAL_ALERT, about(world, "web"))
     assert (await web.result()).phase is ReleasePhase.ROLLED_BACK
     assert not await ledger.is_paused("ledger")
+
+
+async def test_a_limit_that_is_crossed_takes_the_culprit_back_and_pauses_its_victim(
+    world: World,
+) -> None:
+    """A limit says nothing of stable: what it shows may be another release's doing."""
+    web, ledger = await two(world)
+    world.failures.began = await began(ledger, "ledger")
+    world.failures.bad_versions = {(world.service("ledger"), "2")}
+    world.failures.failing = {world.service("web"): 0.06}
+    world.judge.over_limit = {world.service("web")}
+    done = await ledger.result()
+    assert (done.phase, done.cause and done.cause.kind) == (
+        ReleasePhase.ROLLED_BACK,
+        CauseKind.VERDICT,
+    )
+    assert done.cause is not None
+    assert f"a limit of {world.service('web')} is crossed" in done.cause.text
+    world.judge.over_limit = set()
+    await eventually(lambda: web.waits_for("it pauses as a victim, and goes on when no limit"))
+    record = (await web.canary_status("web")).decisions[-1]
+    assert (record.heard, record.did) == (Heard.VERDICT, Did.PAUSED)
+    assert record.ranked[0].startswith((await ledger.status()).release)
+
+
+async def test_a_limit_takes_back_whoever_crosses_it_where_that_is_its_doing(world: World) -> None:
+    web, ledger = await two(world)
+    world.failures.began = await began(web, "web")
+    world.failures.bad_versions = {(world.service("web"), "2")}
+    world.judge.over_limit = {world.service("web")}
+    done = await web.result()
+    assert (done.phase, done.cause and done.cause.kind) == (
+        ReleasePhase.ROLLED_BACK,
+        CauseKind.VERDICT,
+    )
+    assert done.cause is not None
+    assert "it fails more of its own requests" in done.cause.text
+    assert not await ledger.is_paused("ledger")
+
+
+@pytest.mark.parametrize("trouble", ["nothing", "hangs", "compared"])
+async def test_a_verdict_takes_its_canary_back_where_nobody_can_tell_or_stable_was_compared(
+    world: World, trouble: str
+) -> None:
+    web, ledger = await two(world, within="1s")
+    world.failures.began = None if trouble == "nothing" else await began(ledger, "ledger")
+    world.failures.hangs = trouble == "hangs"
+    world.failures.bad_versions = {(world.service("ledger"), "2")}
+    world.failures.failing = {world.service("web"): 0.06}
+    which = world.judge.failing if trouble == "compared" else world.judge.over_limit
+    which.add(world.service("web"))
+    done = await web.result()
+    assert done.phase is ReleasePhase.ROLLED_BACK
+    assert done.cause is not None
+    assert done.cause.text == f"{world.service('web')} at 10 %: FAIL"
+    assert not await ledger.is_paused("ledger")
+
+
+async def test_a_persons_rollback_does_not_wait_until_it_is_known_whose_doing_a_limit_is(
+    world: World,
+) -> None:
+    """Metrics hang, and the catalog would wait half a minute for them."""
+    web, _ = await two(world, within="30s")
+    world.failures.hangs = True
+    world.judge.over_limit = {world.service("web")}
+    await eventually(lambda: web.is_paused("web"))
+    await web.canary("web").signal(SIGNAL_ROLLBACK)
+
+    async def back() -> bool:
+        return not (await world.router.read(world.service("web"))).weight
+
+    await eventually(back)
+    assert world.failures.asking
+    world.failures.gate.set()
+    done = await web.result()
+    assert (done.phase, done.cause and done.cause.kind) == (
+        ReleasePhase.ROLLED_BACK,
+        CauseKind.COMMAND,
+    )
+
+
+@pytest.mark.parametrize("symptom", ["alert", "limit"])
+async def test_a_worker_that_dies_while_it_is_asked_costs_neither_alert_nor_verdict(
+    world: World, symptom: str
+) -> None:
+    """The next one finds metrics that hang: what is done is what is done without an answer."""
+    world = World(world.client)
+    async with world.working():
+        web, ledger = await two(world, within="4s")
+        world.failures.hangs = True
+        if symptom == "limit":
+            world.judge.over_limit = {world.service("web")}
+        else:
+            await web.canary("web").signal(SIGNAL_ALERT, about(world, "web"))
+        await eventually(lambda: world.failures.asking)
+    async with world.working():
+        done = await web.result()
+        assert done.phase is ReleasePhase.ROLLED_BACK
+        assert not (await world.router.read(world.service("web"))).weight
+        assert not await ledger.is_paused("ledger")

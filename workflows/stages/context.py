@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.strategy import Bake, OnInconclusive
     from schemas.verdict import Reason, Verdict
     from workflows.alerts import SeenAlerts
+    from workflows.blaming import Blaming, over_limit
     from workflows.calls import Call, Calls, Stop, not_yet
     from workflows.canary_reporter import CanaryReporter
     from workflows.commands import CommandKind
@@ -29,6 +31,8 @@ with workflow.unsafe.imports_passed_through():
 
 SOON: Final = timedelta(seconds=5)
 """A wait that ends within it is not judged in."""
+SPARED: Final = timedelta(seconds=30)
+"""After a limit was crossed by somebody else's doing, when it is judged again."""
 
 
 @dataclass
@@ -66,6 +70,7 @@ class Context:
     reporter: CanaryReporter
     alerts: SeenAlerts
     hooks: Hooks
+    blaming: Blaming
     answers: Answers
 
     # --- whether it goes on ---
@@ -112,19 +117,49 @@ class Context:
         """Judge, as `Judging.judge` does.
 
         Where somebody else has changed the route a person is asked, and what is judged then is not
-        the weight any more, until it is written again.
+        the weight any more, until it is written again. Where a limit that was crossed is another
+        release's doing, or nobody knows whose, it is judged again a little later.
         """
         stops = Stops(stop=self.stop, halt=self.halt, until=until)
         known = self.answers.overrule
-        answer = await self.judging.judge(
-            bake, stops, exposure=exposure, overruled=known, compare=compare
-        )
+        while True:
+            before = self.judging.evidence
+            answer = await self.judging.judge(
+                bake, stops, exposure=exposure, overruled=known, compare=compare
+            )
+            if not isinstance(answer, Failed):
+                break
+            answer = await self._blamed(answer)
+            if answer is not None:
+                return answer
+            self.judging.evidence = before  # which has not crossed the limit
+            try:
+                await workflow.wait_condition(
+                    lambda: until() or self.stop() is not None,
+                    timeout=SPARED,
+                    timeout_summary="until it is judged again",
+                )
+            except TimeoutError:
+                continue
+            return None if until() else self.stop()
         if not isinstance(answer, Verdict) or answer.reason is not Reason.FOREIGN_CHANGE:
             return answer
         self.answers.overrule = True
         self.decisions.foreign_change(answer.sentence)
         self.reporter.tell()
         return None
+
+    async def _blamed(self, failed: Failed) -> Stopped | None:
+        """Ask whose doing a verdict is; None: it is spared. What else is to be done, is at once."""
+        if not over_limit(failed.cause.verdict, self.start.plan):
+            return failed
+        asking = asyncio.create_task(self.blaming.over_limit(failed.cause))
+        await workflow.wait_condition(lambda: asking.done() or self.halt() is not None)
+        if not asking.done():
+            asking.cancel()
+            return self.halt()
+        cause = asking.result()
+        return None if cause is None else Failed(cause)
 
     async def watch(self, until: Callable[[], bool]) -> Stopped | None:
         """Wait until told, and judge what has traffic meanwhile."""

@@ -27,6 +27,10 @@ class ScriptedFailures:
         self.failing: dict[str, float] = {}
         """Services of which that share of all requests fails from then on."""
         self.hangs = False
+        """Until `gate` is open."""
+        self.gate = asyncio.Event()
+        self.asking = 0
+        """Questions that hang."""
         self.refuses = False
 
     async def versions(self, service: ResolvedService) -> tuple[str, ...]:
@@ -38,7 +42,11 @@ class ScriptedFailures:
     ) -> Failures:
         """In steps of a quarter of a second before and after the beginning, whatever the times."""
         if self.hangs:
-            await asyncio.Event().wait()
+            self.asking += 1
+            try:
+                await self.gate.wait()
+            finally:
+                self.asking -= 1
         if self.refuses:
             raise Retryable("the metrics source does not answer")
         if self.began is None or not times:

@@ -28,6 +28,8 @@ class ScriptedJudge:
         self.says: dict[tuple[str, float], VerdictKind] = {}
         self.blocked: set[tuple[str, float]] = set()
         self.failing: set[str] = set()
+        self.over_limit: set[str] = set()
+        """Services that cross a limit, which is a verdict without a comparison."""
         self.foreign: set[tuple[str, float]] = set()
         """Where it finds that somebody else has changed the route."""
         self.trouble = ""
@@ -65,7 +67,7 @@ class ScriptedJudge:
 
     async def _judge(self, request: JudgeRequest, place: tuple[str, float]) -> JudgeResult:
         try:
-            while request.service not in self.failing and (
+            while request.service not in self.failing | self.over_limit and (
                 request.bake is None or place in self.blocked
             ):
                 activity.heartbeat()
@@ -76,6 +78,10 @@ class ScriptedJudge:
             return self._result(request, VerdictKind.INCONCLUSIVE, final=False)
         if request.service in self.failing:
             return self._result(request, VerdictKind.FAIL)
+        if request.service in self.over_limit:
+            result = self._result(request, VerdictKind.FAIL)
+            over = result.verdict.model_copy(update={"reason": Reason.OVER_LIMIT})
+            return result.model_copy(update={"verdict": over})
         if place in self.foreign and not request.overruled:
             result = self._result(request, VerdictKind.INCONCLUSIVE)
             found = {"reason": Reason.FOREIGN_CHANGE, "sentence": FOREIGN}
