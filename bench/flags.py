@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import httpx
 
+from adapters.routers.flag_shares import user
 from adapters.routers.unleash import UnleashConnection
 from adapters.routers.unleash.evaluation import Evaluation
 from aviary.local.ports import FreePorts
@@ -69,8 +70,9 @@ class Flags:
         async with asyncio.timeout(_WITHIN_S):
             while True:
                 found = await self._ask("GET", query, token=self._server.client_token)
-                users = Evaluation(found["features"]).with_variant(name, "on", range(_USERS))
-                if bool(users) is on:
+                evaluation = Evaluation(found["features"])
+                users = [user(number) for number in range(_USERS)]
+                if any(evaluation.variant(name, one) == "on" for one in users) is on:
                     return time.time()
                 await asyncio.sleep(_POLL_S)
 

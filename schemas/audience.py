@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from ipaddress import ip_network
-from typing import Annotated, Final, Self
+from math import prod
+from typing import Annotated, Final, NamedTuple, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -24,11 +25,12 @@ MOST_CONDITIONS: Final = 10
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _METHOD = re.compile(r"[A-Z][A-Z-]{0,19}")
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]{0,255}")
 
 
 class AudienceBy(StrEnum):
-    """By what of a request a router can tell whom a canary is for."""
+    """By what of a request, or of a user, a router can tell whom a canary is for."""
 
     HEADER = "header"
     COOKIE = "cookie"
@@ -37,12 +39,16 @@ class AudienceBy(StrEnum):
     HOST = "host"
     METHOD = "method"
     NETWORK = "network"
+    CONTEXT = "context"
+    """A field of a feature flag's evaluation context: what the application says of its user."""
 
 
 NAMED: Final = (AudienceBy.HEADER, AudienceBy.COOKIE, AudienceBy.QUERY)
 """Those of which a request may have several, each with a name."""
 ONE_OF_IT: Final = (AudienceBy.PATH, AudienceBy.HOST, AudienceBy.METHOD, AudienceBy.NETWORK)
 """Those of which it has one."""
+TARGETING_KEY: Final = "targetingKey"
+"""The field of an evaluation context that says who the user is, as OpenFeature calls it."""
 PLAIN: Final = (AudienceBy.METHOD, AudienceBy.NETWORK)
 """Those that are compared whole: a method has no beginning worth the name, a network is one."""
 
@@ -63,8 +69,8 @@ class Condition(Model):
     name: str = Field(
         default="",
         pattern=r"^([A-Za-z0-9!#$%&'*+.^_`|~-]{1,100})?$",
-        description="Of the header (in any case), cookie or query parameter: a token of RFC 9110. "
-        "Empty for the others.",
+        description="Of the header (in any case), cookie or query parameter: a token of RFC 9110; "
+        "of the context's field: letters, digits, _ and -. Empty for the others.",
     )
     value: Annotated[str, StringConstraints(pattern=r"^[!-~]([ -~]{0,254}[!-~])?$")] = Field(
         description="Printable ASCII, at most 256 characters, no blank at either end."
@@ -85,9 +91,12 @@ class Condition(Model):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
-        if (self.by in NAMED) is not bool(self.name):
-            wanted = "a name" if self.by in NAMED else "no name"
+        has_name = self.by in NAMED or self.by is AudienceBy.CONTEXT
+        if has_name is not bool(self.name):
+            wanted = "a name" if has_name else "no name"
             raise ValueError(f"name: expected {wanted} for a {self.by.value}, got {self.name!r}")
+        if self.by is AudienceBy.CONTEXT and not _FIELD.fullmatch(self.name):
+            raise ValueError("expected a field's name of letters, digits, _ and -")
         if self.by in PLAIN and self.how is not How.EQUAL:
             raise ValueError(f"how: expected equal for a {self.by.value}, got {self.how.value}")
         if self.how is How.REGEX:
@@ -139,6 +148,16 @@ class Match(Condition):
         return " and ".join(one.text for one in self.conditions)
 
 
+class Term(NamedTuple):
+    """A part of an audience: something has one of these values, or none of them."""
+
+    by: AudienceBy
+    name: str
+    how: How
+    negated: bool
+    values: tuple[str, ...]
+
+
 class Audience(Model):
     """The requests that the canary is for: the weights split these, all others go to stable."""
 
@@ -152,11 +171,41 @@ class Audience(Model):
         return tuple(one for match in self.any_of for one in match.conditions)
 
     @property
+    def terms(self) -> tuple[Term, ...] | None:
+        """Terms that say the same, and have to fit all; None: its matches are about other things.
+
+        Lists of values of one field, or of each of several, are such terms; alternatives are not.
+        """
+        each = [_grouped(match.conditions) for match in self.any_of]
+        if any(one.keys() != each[0].keys() for one in each):
+            return None
+        values = {key: dict.fromkeys(one[key] for one in each) for key in each[0]}
+        for key, several in values.items():
+            if len(several) > 1 if key.negated else any(len(one) > 1 for one in several):
+                return None
+        distinct = {tuple(one.values()) for one in each}
+        if len(distinct) < prod(map(len, values.values())):
+            return None
+        return tuple(
+            key._replace(values=tuple(value for one in several for value in one))
+            for key, several in values.items()
+        )
+
+    @property
     def text(self) -> str:
         """For a person, the first few of many: `header x-group = staff, or 3 more`."""
         first = [match.all_text for match in self.any_of[:2]]
         more = len(self.any_of) - len(first)
         return ", or ".join([*first, *([f"{more} more"] if more else [])])
+
+
+def _grouped(conditions: tuple[Condition, ...]) -> dict[Term, tuple[str, ...]]:
+    """The values of the conditions that are about the same, all in one order."""
+    found: dict[Term, tuple[str, ...]] = {}
+    for one in sorted(conditions, key=lambda one: (one.by, one.name, one.how, one.value)):
+        key = Term(one.by, one.name, one.how, one.negated, ())
+        found[key] = tuple(dict.fromkeys((*found.get(key, ()), one.value)))
+    return dict(sorted(found.items()))
 
 
 class AudienceShare(Model):

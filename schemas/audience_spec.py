@@ -22,6 +22,7 @@ from schemas.audience import (
     MOST_MATCHES,
     NAMED,
     ONE_OF_IT,
+    TARGETING_KEY,
     Audience,
     AudienceBy,
     Condition,
@@ -43,6 +44,10 @@ _MOST_VALUES: Final = MOST_MATCHES
 
 HeaderName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$", description="A token of RFC 9110.")
+]
+FieldName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,99}$", description="Letters, digits, _ and -."),
 ]
 AudienceName = Annotated[
     str,
@@ -108,6 +113,7 @@ def _plain(values: Values | None) -> Values | None:
 
 Whole = Annotated[Values | None, AfterValidator(_plain)]
 _Named = Annotated[dict[HeaderName, Values], Field(max_length=MOST_CONDITIONS)]
+_Fields = Annotated[dict[FieldName, Values], Field(max_length=MOST_CONDITIONS)]
 _Several = Annotated[tuple["AudienceSpec", ...], Field(max_length=_MOST_VALUES)]
 
 
@@ -126,7 +132,14 @@ class AudienceSpec(Model):
     country: Whole = Field(
         default=None, description="As the header country_header of the catalog says."
     )
-    users: Whole = Field(default=None, description=f"Those of the header {USER_HEADER}.")
+    users: Whole = Field(
+        default=None,
+        description=f"Those of the header {USER_HEADER}; of a feature flag, of its targeting key.",
+    )
+    context: _Fields = Field(
+        default_factory=dict,
+        description="For feature flags: fields of the evaluation context, by name.",
+    )
     all_of: _Several = Field(default=(), description="Each of these has to fit.")
     any_of: _Several = Field(default=(), description="One of these has to fit.")
     not_: AudienceSpec | None = Field(default=None, alias="not", description="What must not fit.")
@@ -174,21 +187,25 @@ _FIELDS: Final = {
     AudienceBy.HOST: "host",
     AudienceBy.METHOD: "method",
     AudienceBy.NETWORK: "network",
+    AudienceBy.CONTEXT: "context",
 }
 
 
-def audience_of(spec: AudienceSpec, country_header: str | None) -> NamedAudience:
+def audience_of(
+    spec: AudienceSpec, country_header: str | None, *, of_flag: bool = False
+) -> NamedAudience:
     """What a router is told of an audience.
 
     Args:
         spec: as the catalog says it.
         country_header: the header that says the country; None: there is none.
+        of_flag: whether it is for a feature flag, which knows its users by their targeting key.
 
     Raises:
         AudienceError: it says nothing, or too much, or fits nobody, or has a value that no request
             can have.
     """
-    clauses = _Reader(country_header).read(spec, (), negated=False, depth=1)
+    clauses = _Reader(country_header, of_flag).read(spec, (), negated=False, depth=1)
     matches = [_match(one) for one in clauses if not _never(one)]
     if not matches:
         raise AudienceError((), "an audience", "one that a request can fit")
@@ -206,7 +223,8 @@ def _never(clause: _Clause) -> bool:
     values: dict[tuple[AudienceBy, str], str] = {}
     for one in clause:
         if one.how is How.EQUAL and not one.negated and one.by is not AudienceBy.NETWORK:
-            known = values.setdefault((one.by, one.name.lower()), one.value)
+            name = one.name.lower() if one.by is AudienceBy.HEADER else one.name
+            known = values.setdefault((one.by, name), one.value)
             if known != one.value:
                 return True
     return False
@@ -217,6 +235,7 @@ class _Reader:
     """Makes matches of what is said, each a list of conditions that all have to fit."""
 
     country_header: str | None
+    of_flag: bool
 
     def read(self, spec: AudienceSpec, path: _Path, *, negated: bool, depth: int) -> list[_Clause]:
         """The matches of a specification, or of what it does not fit."""
@@ -252,7 +271,7 @@ class _Reader:
     def _said(
         self, spec: AudienceSpec, path: _Path
     ) -> Iterator[tuple[AudienceBy, str, Values, _Path]]:
-        for by in NAMED:
+        for by in (*NAMED, AudienceBy.CONTEXT):
             named: Mapping[str, Values] = getattr(spec, _FIELDS[by])
             for name, values in named.items():
                 yield by, name, values, (*path, _FIELDS[by], name)
@@ -265,7 +284,12 @@ class _Reader:
                 raise AudienceError((*path, "country"), _said_of(spec.country), expected)
             yield AudienceBy.HEADER, self.country_header, spec.country, (*path, "country")
         if spec.users is not None:
-            yield AudienceBy.HEADER, USER_HEADER, spec.users, (*path, "users")
+            said = (
+                (AudienceBy.CONTEXT, TARGETING_KEY)
+                if self.of_flag
+                else (AudienceBy.HEADER, USER_HEADER)
+            )
+            yield *said, spec.users, (*path, "users")
 
 
 def _said_of(values: Values) -> list[str]:

@@ -225,6 +225,16 @@ class AudienceTerms(Model):
         default=False,
         description="Whether several audiences may have a weight each, at the same time.",
     )
+    mixed: bool = Field(
+        default=True,
+        description="Whether its matches may be about different things; else each has to be a "
+        "value of the same fields, in every combination.",
+    )
+    beside: str = Field(
+        default="",
+        description="The only version that may be beside a canary that is for an audience; empty: "
+        "any.",
+    )
     matches: int = Field(
         default=20, ge=1, description="Most matches of one audience, of which one has to fit."
     )
@@ -325,6 +335,8 @@ def lacking(route: Route, can: Capabilities) -> list[str]:
     for audience in (route.audience, *(one.audience for one in route.kept)):
         if audience is not None:
             found += untellable(audience, can)
+    if beside := lacks_beside(route, can):
+        found.append(beside)
     if route.kept and not can.audience_terms.kept:
         found.append(f"{len(route.kept) + 1} audiences at once: expected one")
     if route.lease is not None and not can.leases:
@@ -334,6 +346,14 @@ def lacking(route: Route, can: Capabilities) -> list[str]:
             f"mirror to {route.mirror.version}: {one}" for one in _no_mirror(route.mirror, can)
         )
     return found
+
+
+def lacks_beside(route: Route, can: Capabilities) -> str:
+    """Why the stable version of a route can't be beside a canary for an audience; empty: it can."""
+    only = can.audience_terms.beside
+    if route.audience is None or not only or route.stable == only:
+        return ""
+    return f"audience beside {route.stable}: expected {only} for everybody else"
 
 
 def _no_mirror(mirror: Mirror, can: Capabilities) -> Iterator[str]:
@@ -357,6 +377,9 @@ def untellable(audience: Audience, can: Capabilities) -> list[str]:
     found = dict.fromkeys(text for one in audience.conditions for text in _untellable(one, can))
     if not terms.all_of and (several := [one for one in audience.any_of if one.also]):
         found[f"audience by {several[0].all_text}: expected one condition at a time"] = None
+    if not terms.mixed and audience.terms is None:
+        text = f"audience by {audience.text}: expected values of the same fields, and no other way"
+        found[text] = None
     if len(audience.any_of) > terms.matches:
         text = f"audience of {len(audience.any_of)} matches: expected at most {terms.matches}"
         found[text] = None

@@ -239,7 +239,7 @@ class Catalog(Model):
     _kinds: RouterKinds | None = PrivateAttr(default=None)
     _deployers: DeployerKinds | None = PrivateAttr(default=None)
     _called: frozenset[str] | None = PrivateAttr(default=None)
-    _audiences: dict[str, NamedAudience] = PrivateAttr(default_factory=dict)
+    _audiences: dict[tuple[str, bool], NamedAudience] = PrivateAttr(default_factory=dict)
     _judges: dict[tuple[int, str], JudgeSpec] = PrivateAttr(default_factory=dict)
 
     def model_post_init(self, context: Any) -> None:
@@ -273,21 +273,29 @@ class Catalog(Model):
         """Return a strategy of this catalog, or else a built-in one; None if neither has it."""
         return self.strategies.get(name) or BUILT_IN.get(name)
 
-    def audience(self, name: str) -> NamedAudience:
+    def audience(self, name: str, *, of_flag: bool = False) -> NamedAudience:
         """An audience of this catalog, as routers are told it.
+
+        Args:
+            name: of the audience.
+            of_flag: whether the router is a provider of feature flags.
 
         Raises:
             KeyError: there is none of that name.
             schemas.audience_spec.AudienceError: it can't be told to a router.
         """
-        if name not in self._audiences:
-            self._audiences[name] = audience_of(self.audiences[name], self.country_header)
-        return self._audiences[name]
+        if (name, of_flag) not in self._audiences:
+            self._audiences[name, of_flag] = audience_of(
+                self.audiences[name], self.country_header, of_flag=of_flag
+            )
+        return self._audiences[name, of_flag]
 
-    def audiences_of(self, strategy: Strategy) -> dict[str, NamedAudience]:
+    def audiences_of(
+        self, strategy: Strategy, *, of_flag: bool = False
+    ) -> dict[str, NamedAudience]:
         """The audiences that a strategy names, likewise."""
         named = (strategy.whom(step) for step in strategy.steps)
-        return {name: self.audience(name) for name in named if name is not None}
+        return {name: self.audience(name, of_flag=of_flag) for name in named if name is not None}
 
     @property
     def has_kinds(self) -> bool:
@@ -385,7 +393,7 @@ class Catalog(Model):
             side_by_side=spec.side_by_side,
             deploy=self.deploy(spec),
             needs=spec.needs,
-            audiences=self.audiences_of(found),
+            audiences=self.audiences_of(found, of_flag=facts.capabilities.flags),
             pack=facts.pack,
             lane=self.lane(spec),
             stale_after=spec.stale_after,

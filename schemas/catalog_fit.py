@@ -173,8 +173,8 @@ def _beyond_routers(catalog: Catalog) -> Iterator[Finding]:
             continue
         seen.add(case)
         own: Path = ("strategies", strategy) if strategy in catalog.strategies else ()
-        audiences, copies = catalog.audiences_of(found), spec.mirror
-        can, kind = facts.capabilities, router.text
+        can, kind, copies = facts.capabilities, router.text, spec.mirror
+        audiences = catalog.audiences_of(found, of_flag=can.flags)
         for lacks in check_able(found, can, kind, own, copies, audiences=audiences, lane=lane):
             yield (
                 lacks if own else Finding(("services", name, "strategy"), strategy, built_in(lacks))

@@ -63,6 +63,8 @@ def _terms(each: Sequence[AudienceTerms]) -> AudienceTerms:
         negated=_in_all(one.negated for one in each),
         all_of=all(one.all_of for one in each),
         kept=all(one.kept for one in each),
+        mixed=all(one.mixed for one in each),
+        beside=next((one.beside for one in each if one.beside), ""),
         matches=min(one.matches for one in each),
     )
 

@@ -274,13 +274,23 @@ def _lacks(catalog: Catalog, name: str, resolved: ResolvedService) -> str:
     return "; ".join(map(built_in, (*beyond, *unfit)))
 
 
+def _lacks_off(resolved: ResolvedService, version: str) -> str:
+    """Why a version can't go to an audience first; empty: it can, or it goes to everybody."""
+    if version != resolved.capabilities.audience_terms.beside or not resolved.audiences:
+        return ""
+    return (
+        f"one for everybody: the router {resolved.router.text} can give an audience anything but "
+        f"{version}, which is what everybody else has"
+    )
+
+
 def _service_plan(
     catalog: Catalog, asked: ServiceVersion, place: _Place, strategy: str | None
 ) -> ServicePlan:
     name = asked.service
     resolved = catalog.resolve(name, strategy)
     metrics = resolved.metrics
-    lacks = _lacks(catalog, name, resolved)
+    lacks = _lacks(catalog, name, resolved) or _lacks_off(resolved, asked.version)
     if lacks:
         text = f"services.{name}: got strategy {resolved.strategy_name!r}, expected {lacks}"
         raise PlanError(PlanReason.UNFIT_STRATEGY, text)

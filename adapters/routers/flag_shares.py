@@ -87,12 +87,3 @@ def check_kept(route: Route, before: set[int], now: set[int]) -> None:
 def looked_at(route: Route) -> tuple[str, float]:
     """The variant that is looked for, and its share in percent: the canary's, or all on stable."""
     return (route.stable, 100.0) if route.canary is None else (route.canary, route.weight)
-
-
-def grows(earlier: Route, route: Route) -> bool:
-    """Whether nobody may lose the canary between two routes."""
-    return (
-        earlier.canary is not None
-        and (earlier.stable, earlier.canary) == (route.stable, route.canary)
-        and earlier.weight <= route.weight
-    )

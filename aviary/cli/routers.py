@@ -87,6 +87,10 @@ def _terms(terms: AudienceTerms) -> Iterator[str]:
         yield "all of several"
     if terms.kept:
         yield "several audiences at a time"
+    if not terms.mixed:
+        yield "no alternatives of other fields"
+    if terms.beside:
+        yield f"an audience only beside {terms.beside}"
 
 
 def capable(can: Capabilities) -> str:

@@ -45,6 +45,8 @@ OF_AUDIENCES: Final[Mapping[str, tuple[Any, str]]] = {
     "negated": ((AudienceBy.PATH,), "test_audiences"),
     "all_of": (True, "test_audiences"),
     "kept": (True, "test_kept_audiences"),
+    "mixed": (False, "test_audiences"),
+    "beside": ("off", "test_audiences"),
 }
 OF_MIRRORS: Final[Mapping[str, tuple[Any, str]]] = {
     "mirror_reads": (True, "test_mirroring"),

@@ -5,23 +5,29 @@ Of a flag, Aviary writes `state`, `defaultVariant`, `targeting` and the metadata
 evaluation, so that an application can log which generation it acts upon.
 
 Weights are parts of 10,000: flagd takes whole numbers only (0.5 would be none). The canary comes
-first among the fractions, so that who has it keeps it while its part grows.
+first among the fractions, so that who has it keeps it while its part grows. Users fall into the
+same part whichever rule asks for it, so that this is so across audiences as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from adapters.errors import Retryable, Terminal, UnknownRoute
 from adapters.routers.flagd.capabilities import CAPABILITIES
-from schemas.route import Route
+from schemas.audience import Audience, How, Term
+from schemas.route import AudienceShare, Route
 
 ENABLED: Final = "ENABLED"
 _MARK: Final = "aviary."
 _GENERATION: Final = f"{_MARK}generation"
+_AUDIENCE: Final = f"{_MARK}audience"
+_KEPT: Final = f"{_MARK}kept"
+_SHARES: Final = TypeAdapter(tuple[AudienceShare, ...])
 _ALL: Final = 100.0
 
 
@@ -113,6 +119,7 @@ class Definition:
                 marks.get(f"{_MARK}weight", 0.0),
                 generation=marks[_GENERATION],
                 owner=marks.get(f"{_MARK}owner", ""),
+                **_audiences(marks),
             )
         except ValidationError as error:
             wrong = ", ".join(str(one["loc"][-1]) for one in error.errors() if one["loc"])
@@ -139,13 +146,57 @@ def serving(route: Route) -> Served:
 
     Who has no targeting key gets the default variant, and so the canary only once it has all.
     """
-    if route.canary is None or not route.weight:
+    if route.canary is None or not any(tier.weight for tier in route.tiers):
         return Served(ENABLED, route.stable, {})
-    if route.weight == _ALL:
-        return Served(ENABLED, route.canary, {})
-    parts = CAPABILITIES.weights.nearest(route.weight)
-    fractions = [[route.canary, parts.canary], [route.stable, parts.stable]]
-    return Served(ENABLED, route.stable, {"fractional": fractions})
+    *some, everybody = route.tiers
+    rest = _split(route, everybody.weight)
+    rules: list[Any] = []
+    for tier in some:
+        if tier.audience is not None:
+            rules += [_rule(tier.audience), _split(route, tier.weight)]
+    if rules:
+        return Served(ENABLED, route.stable, {"if": [*rules, rest]})
+    if isinstance(rest, str):
+        return Served(ENABLED, rest, {})
+    return Served(ENABLED, route.stable, rest)
+
+
+def _split(route: Route, weight: float) -> str | dict[str, Any]:
+    """Who gets what: one variant, or the rule that splits users."""
+    if route.canary is None or not weight:
+        return route.stable
+    if weight == _ALL:
+        return route.canary
+    parts = CAPABILITIES.weights.nearest(weight)
+    return {"fractional": [[route.canary, parts.canary], [route.stable, parts.stable]]}
+
+
+def _rule(audience: Audience) -> dict[str, Any]:
+    """Whether a user is of an audience, in JsonLogic."""
+    if (terms := audience.terms) is not None:
+        return _every(terms)
+    matches = [
+        _every(
+            [Term(one.by, one.name, one.how, one.negated, (one.value,)) for one in match.conditions]
+        )
+        for match in audience.any_of
+    ]
+    return {"or": matches}
+
+
+def _every(terms: Sequence[Term]) -> dict[str, Any]:
+    rules = [_term(one) for one in terms]
+    return rules[0] if len(rules) == 1 else {"and": rules}
+
+
+def _term(term: Term) -> dict[str, Any]:
+    field = {"var": term.name}
+    if term.how is How.PREFIX:
+        each = [{"starts_with": [field, value]} for value in term.values]
+        rule: dict[str, Any] = each[0] if len(each) == 1 else {"or": each}
+    else:
+        rule = {"in": [field, list(term.values)]}
+    return {"!": [rule]} if term.negated else rule
 
 
 def _marks(route: Route) -> dict[str, Any]:
@@ -156,4 +207,22 @@ def _marks(route: Route) -> dict[str, Any]:
     }
     if route.canary is not None:
         marks |= {f"{_MARK}canary": route.canary, f"{_MARK}weight": route.weight}
+    if route.audience is not None:
+        marks[_AUDIENCE] = route.audience.model_dump_json()
+    if route.kept:
+        marks[_KEPT] = json.dumps([one.model_dump(mode="json") for one in route.kept])
     return marks
+
+
+def _audiences(marks: Mapping[str, Any]) -> dict[str, Any]:
+    """Whom the route is for, as it was written.
+
+    Raises:
+        pydantic.ValidationError: it was not.
+    """
+    found: dict[str, Any] = {}
+    if _AUDIENCE in marks:
+        found["audience"] = Audience.model_validate_json(marks[_AUDIENCE])
+    if _KEPT in marks:
+        found["kept"] = _SHARES.validate_json(marks[_KEPT])
+    return found

@@ -11,8 +11,9 @@ from openfeature.exception import OpenFeatureError
 from openfeature.flag_evaluation import FlagResolutionDetails
 
 from adapters.errors import Retryable
+from adapters.routers.flag_people import Context, People
 from adapters.routers.flag_shares import sample
-from adapters.routers.flag_shares import user as made_up
+from schemas.audience import TARGETING_KEY
 
 
 class Evaluation:
@@ -34,18 +35,21 @@ class Evaluation:
             # Its own errors have the malformed flag in the cause, or in their text.
             raise Retryable(f"OpenFeature refuses the flag definitions: {_said(error)}") from None
 
-    def variant(self, key: str, value: object, user: str) -> str:
+    def variant(self, key: str, value: object, user: Context) -> str:
         """The variant that a user gets.
 
         Args:
             key: of the flag.
             value: of any of its variants, for its type.
-            user: the targeting key.
+            user: what is said of them; `targetingKey` tells them apart.
 
         Raises:
             Retryable: the flag can't be evaluated, until somebody repairs it.
         """
-        context = EvaluationContext(targeting_key=user)
+        context = EvaluationContext(
+            targeting_key=user.get(TARGETING_KEY),
+            attributes={name: of for name, of in user.items() if name != TARGETING_KEY},
+        )
         try:
             details = self._resolver(value)(key, value, context)
         except OpenFeatureError as error:
@@ -53,21 +57,28 @@ class Evaluation:
         return str(details.variant)
 
     def with_variant(
-        self, key: str, variants: Mapping[str, Any], variant: str, users: Iterable[int]
+        self,
+        key: str,
+        variants: Mapping[str, Any],
+        variant: str,
+        users: Iterable[int],
+        people: People,
     ) -> set[int]:
         """Those of some made-up users who get a variant."""
-        has = self._has(key, variants, variant)
+        has = self._has(key, variants, variant, people)
         return {number for number in users if has(number)}
 
     def sample(
-        self, key: str, variants: Mapping[str, Any], variant: str, users: int
+        self, key: str, variants: Mapping[str, Any], variant: str, users: int, people: People
     ) -> tuple[set[int], int]:
         """Those who get a variant, and of how many made-up users (`flag_shares.sample`)."""
-        return sample(self._has(key, variants, variant), users)
+        return sample(self._has(key, variants, variant, people), users)
 
-    def _has(self, key: str, variants: Mapping[str, Any], variant: str) -> Callable[[int], bool]:
+    def _has(
+        self, key: str, variants: Mapping[str, Any], variant: str, people: People
+    ) -> Callable[[int], bool]:
         value = variants[variant]
-        return lambda number: self.variant(key, value, made_up(number)) == variant
+        return lambda number: self.variant(key, value, people[number]) == variant
 
     def _resolver(self, value: object) -> Callable[..., FlagResolutionDetails[Any]]:
         core = self._core

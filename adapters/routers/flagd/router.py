@@ -16,7 +16,8 @@ from typing import Any, Final
 from adapters.errors import ForeignChange, Retryable, Terminal, UnknownRoute
 from adapters.routers.fence import change_in, check_able, check_generation, check_over, known
 from adapters.routers.files import locked, other_writer, said_by_path, write_text
-from adapters.routers.flag_shares import USERS, check_kept, check_share, grows, looked_at
+from adapters.routers.flag_people import People
+from adapters.routers.flag_shares import USERS, check_kept, looked_at
 from adapters.routers.flagd.capabilities import CAPABILITIES
 from adapters.routers.flagd.definitions import Definition, Served, flag_in, serving
 from adapters.routers.flagd.evaluation import Evaluation
@@ -149,14 +150,13 @@ class FlagdRouter:
         there = self._known(document, route.service)
         if there.route(route.service) != route:
             raise Retryable(f"{route.service}: another writer was in {self._file} at the same time")
-        canary, weight = looked_at(route)
+        variant, _ = looked_at(route)
         key, variants = there.key, there.variants
-        now, looked = Evaluation(text).sample(key, variants, canary, self._users)
-        check_share(route.service, canary, weight, len(now), looked)
-        earlier = _applied(written, route.service)
-        if earlier is not None and grows(earlier, route) and canary in written.variants:
-            others = [number for number in range(looked) if number not in now]
-            had = Evaluation(before).with_variant(key, written.variants, canary, others)
+        people = People(route, _applied(written, route.service))
+        now, looked = Evaluation(text).sample(key, variants, variant, self._users, people)
+        people.check(now, looked)
+        if (others := people.kept(now, looked)) and variant in written.variants:
+            had = Evaluation(before).with_variant(key, written.variants, variant, others, people)
             check_kept(route, had, now)
 
     def _read(self) -> tuple[str, dict[str, Any]]:

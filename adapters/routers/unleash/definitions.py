@@ -8,13 +8,13 @@ mark is a parameter that Unleash hands out to applications and evaluates nothing
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapters.errors import Terminal, UnknownRoute
+from schemas.audience import TARGETING_KEY, Audience, How, Term
 from schemas.base import Model, ReleaseId, Version
 from schemas.route import Route
 
@@ -29,6 +29,8 @@ _ALL: Final = 1000
 _LONGEST: Final = 100
 """Characters of a variant's name."""
 _KEPT: Final = 83
+_NAMED: Final = 3
+_USER: Final = "userId"
 
 
 class _Answer(BaseModel):
@@ -93,6 +95,24 @@ class _Mark(Model):
     stable: Version
     canary: Version | None = None
     weight: int = Field(default=0, ge=0, le=100)
+    audience: Audience | None = None
+
+
+class Constraint(NamedTuple):
+    """What Unleash compares a field of the context with, so that equal ones are equal."""
+
+    field: str
+    operator: str
+    values: tuple[str, ...]
+    inverted: bool = False
+    any_case: bool = False
+
+    @property
+    def text(self) -> str:
+        """For a person."""
+        first, more = self.values[:_NAMED], len(self.values) - _NAMED
+        listed = ", ".join([*first, *([f"{more} more"] if more > 0 else [])])
+        return f"{self.field} {'not ' if self.inverted else ''}{self.operator} {listed}"
 
 
 class Served(NamedTuple):
@@ -103,15 +123,18 @@ class Served(NamedTuple):
     """Of the variants that somebody gets, by name, in parts of 1,000."""
     kept_by: tuple[str, str]
     """Stickiness and group; empty where all users get the same."""
+    constraints: tuple[Constraint, ...] = ()
+    """Whom it is for, all of which have to fit; none where nobody gets it."""
     limits: tuple[str, ...] = ()
-    """What somebody else has put on it: constraints, segments, or that it is disabled."""
+    """What somebody else has put on it: segments, or that it is disabled."""
 
     @property
     def text(self) -> str:
         """For a person."""
         variants = ", ".join(f"{name} {weight / 10:g} %" for name, weight in self.weights)
         kept = f"by {' in group '.join(self.kept_by)}" if any(self.kept_by) else ""
-        parts = (f"rollout {self.rollout} %", variants, kept, *self.limits)
+        whom = " and ".join(one.text for one in self.constraints)
+        parts = (f"rollout {self.rollout} %", variants, kept, whom, *self.limits)
         return ", ".join(filter(None, parts))
 
 
@@ -183,6 +206,7 @@ class Flag:
                 mark.weight,
                 generation=mark.generation,
                 owner=mark.owner,
+                audience=mark.audience,
             )
         except ValidationError as error:
             wrong = ", ".join(str(one["loc"][-1]) for one in error.errors() if one["loc"])
@@ -200,7 +224,9 @@ class Flag:
         shown = self.ours.variants if rollout != "0" else []
         weights = tuple(sorted((one.name, one.weight) for one in shown if one.weight))
         kept = (str(parameters.get("stickiness")), str(parameters.get("groupId")))
-        return Served(rollout, weights, _kept(rollout, weights, kept), _limits(self.ours))
+        constraints = _constraints(self.ours) if rollout != "0" else ()
+        kept_by = _kept(rollout, weights, kept)
+        return Served(rollout, weights, kept_by, constraints, _limits(self.ours))
 
     def definition(self, strategies: Sequence[Strategy]) -> dict[str, Any]:
         """What applications are sent of it, if it had these strategies."""
@@ -233,14 +259,25 @@ def serving(route: Route, kept: tuple[str, str]) -> Served:
     """What Aviary's strategy has to do for a route.
 
     Args:
-        route: whose weights are whole percent.
+        route: whose weights are whole percent; of an audience, stable is off.
         kept: stickiness and group.
     """
     shares = {variant_name(arm.version): round(arm.weight) for arm in route.arms}
     on = 100 - shares.pop(OFF, 0)
     named = {name: share for name, share in shares.items() if name != ON and share}
     weights = tuple(sorted((name, share * _ALL // on) for name, share in named.items()))
-    return Served(str(on), weights, _kept(str(on), weights, kept))
+    whom = route.audience.terms if on and route.audience is not None else None
+    constraints = tuple(sorted(_constraint(one) for one in whom or ()))
+    return Served(str(on), weights, _kept(str(on), weights, kept), constraints)
+
+
+def _constraint(term: Term) -> Constraint:
+    """A term of an audience; who has nothing of a field fits what is negated, as in Unleash."""
+    field = _USER if term.name == TARGETING_KEY else term.name
+    values = tuple(sorted(term.values))
+    if term.how is How.PREFIX:
+        return Constraint(field, "STR_STARTS_WITH", values, inverted=term.negated)
+    return Constraint(field, "NOT_IN" if term.negated else "IN", values)
 
 
 def strategy_for(
@@ -260,8 +297,9 @@ def strategy_for(
         stable=route.stable,
         canary=route.canary,
         weight=round(route.weight),
+        audience=route.audience,
     )
-    body["parameters"][MARK] = json.dumps(mark.model_dump(exclude_none=True))
+    body["parameters"][MARK] = mark.model_dump_json(exclude_none=True)
     return {**body, "title": f"aviary: {route.text}"}
 
 
@@ -281,7 +319,16 @@ def _body(served: Served, kept: tuple[str, str], variants: Mapping[str, Variant]
     return {
         "name": STRATEGY,
         "disabled": False,
-        "constraints": [],
+        "constraints": [
+            {
+                "contextName": one.field,
+                "operator": one.operator,
+                "values": list(one.values),
+                "inverted": one.inverted,
+                "caseInsensitive": one.any_case,
+            }
+            for one in served.constraints
+        ],
         "segments": [],
         "parameters": {"rollout": served.rollout, "stickiness": stickiness, "groupId": group},
         "variants": [
@@ -304,11 +351,27 @@ def _kept(
     return kept if rollout not in {"0", "100"} or len(weights) > 1 else ("", "")
 
 
+def _constraints(strategy: Strategy) -> tuple[Constraint, ...]:
+    return tuple(sorted(_read(one) for one in strategy.constraints))
+
+
+def _read(said: Mapping[str, Any]) -> Constraint:
+    """A constraint as Unleash hands it out; one of numbers or dates has a value and no list."""
+    values = said.get("values")
+    listed = values if isinstance(values, list) and values else [said.get("value", "")]
+    return Constraint(
+        str(said.get("contextName")),
+        str(said.get("operator")),
+        tuple(sorted(map(str, listed))),
+        inverted=bool(said.get("inverted")),
+        any_case=bool(said.get("caseInsensitive")),
+    )
+
+
 def _limits(strategy: Strategy) -> tuple[str, ...]:
     found = {
         "disabled": bool(strategy.disabled),
         f"strategy {strategy.name}": strategy.name != STRATEGY,
-        f"{len(strategy.constraints)} constraints": bool(strategy.constraints),
         f"{len(strategy.segments)} segments": bool(strategy.segments),
     }
     return tuple(text for text, is_so in found.items() if is_so)

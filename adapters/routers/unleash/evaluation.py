@@ -9,11 +9,22 @@ from typing import Any, Final
 from yggdrasil_engine.engine import UnleashEngine, YggdrasilError
 
 from adapters.errors import Retryable
+from adapters.routers.flag_people import Context, People
 from adapters.routers.flag_shares import EVALUATED_WITHIN, sample
 from adapters.routers.flag_shares import user as made_up
 from adapters.routers.unleash.definitions import OFF, ON
+from schemas.audience import TARGETING_KEY
 
-_KNOWN: Final = {"default": "userId", "userId": "userId", "sessionId": "sessionId"}
+_USER: Final = "userId"
+_OWN: Final = (_USER, "sessionId", "environment", "appName", "remoteAddress")
+"""Fields that Unleash knows; all others are the application's."""
+NAMES: Final = {TARGETING_KEY: _USER}
+"""What Unleash calls a field of an audience."""
+
+
+def sticky_field(stickiness: str) -> str:
+    """The field of the context that tells users apart."""
+    return _USER if stickiness == "default" else stickiness
 
 
 class Evaluation:
@@ -35,7 +46,7 @@ class Evaluation:
         stickiness: str = "default",
     ) -> None:
         self._engine = UnleashEngine()
-        self._field = stickiness
+        self._field = sticky_field(stickiness)
         state = {"version": 2, "features": features, "segments": segments}
         try:
             self._engine.take_state(json.dumps(state))
@@ -43,8 +54,12 @@ class Evaluation:
             raise Retryable(f"Unleash's SDKs refuse the flags: {error}") from None
         self._names = {str(one.get("name")) for one in features}
 
-    def variant(self, flag: str, user: str) -> str:
+    def variant(self, flag: str, user: str | Context) -> str:
         """What a user gets: `off`, a variant, or `on` where there are none.
+
+        Args:
+            flag: its name.
+            user: what is said of them, or what tells them apart alone.
 
         Raises:
             Retryable: no such flag was sent.
@@ -56,15 +71,22 @@ class Evaluation:
             return OFF
         return str(found.name) if found.enabled else ON
 
-    def with_variant(self, flag: str, variant: str, users: Iterable[int]) -> set[int]:
+    def with_variant(
+        self, flag: str, variant: str, users: Iterable[int], people: People
+    ) -> set[int]:
         """Those of some made-up users who get a variant."""
-        return {number for number in users if self.variant(flag, made_up(number)) == variant}
+        return {number for number in users if self.variant(flag, people[number]) == variant}
 
     def sample(
-        self, flag: str, variant: str, users: int, within: float = EVALUATED_WITHIN
+        self,
+        flag: str,
+        variant: str,
+        users: int,
+        people: People,
+        within: float = EVALUATED_WITHIN,
     ) -> tuple[set[int], int]:
         """Those who get a variant, and of how many made-up users (`flag_shares.sample`)."""
-        return sample(lambda number: self.variant(flag, made_up(number)) == variant, users, within)
+        return sample(lambda number: self.variant(flag, people[number]) == variant, users, within)
 
     def found(self, flag: str, users: int) -> dict[str, int]:
         """How many of so many made-up users get each variant."""
@@ -74,7 +96,7 @@ class Evaluation:
             counted[variant] = counted.get(variant, 0) + 1
         return counted
 
-    def _context(self, user: str) -> dict[str, Any]:
-        if self._field in _KNOWN:
-            return {_KNOWN[self._field]: user}
-        return {"properties": {self._field: user}}
+    def _context(self, user: str | Context) -> dict[str, Any]:
+        fields = {self._field: user} if isinstance(user, str) else user
+        own = {name: value for name, value in fields.items() if name in _OWN}
+        return {**own, "properties": {name: of for name, of in fields.items() if name not in own}}

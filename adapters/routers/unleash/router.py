@@ -14,7 +14,8 @@ from typing import Final
 
 from adapters.errors import ForeignChange, Retryable, StaleGeneration, Terminal, UnknownRoute
 from adapters.routers.fence import check_able, check_generation, check_over, known
-from adapters.routers.flag_shares import USERS, check_kept, check_share, grows, looked_at
+from adapters.routers.flag_people import People
+from adapters.routers.flag_shares import USERS, check_kept, looked_at
 from adapters.routers.unleash.api import UnleashApi
 from adapters.routers.unleash.capabilities import CAPABILITIES
 from adapters.routers.unleash.definitions import (
@@ -27,7 +28,7 @@ from adapters.routers.unleash.definitions import (
     variant_name,
     version_named,
 )
-from adapters.routers.unleash.evaluation import Evaluation
+from adapters.routers.unleash.evaluation import NAMES, Evaluation, sticky_field
 from schemas.route import Confirmation, Route
 
 # An attempt to write has 5 s in all; another one after it finds the write done, and goes on.
@@ -182,10 +183,13 @@ class UnleashRouter:
         check_over(route, applied, over)
 
     def _check_limits(self, flag: Flag, route: Route) -> None:
-        if flag.served.limits:
+        limits = flag.served.limits
+        if flag.ours is not None and flag.ours.constraints:
+            limits = (f"{len(flag.ours.constraints)} constraints", *limits)
+        if limits:
             raise Terminal(
                 f"{route.service}: flag {flag.name} has a strategy titled {MARK} with "
-                f"{', '.join(flag.served.limits)}, expected a gradual rollout to everybody"
+                f"{', '.join(limits)}, expected a gradual rollout to everybody"
             )
 
     async def _foreign(self, flag: Flag, route: Route, what: str) -> ForeignChange:
@@ -242,14 +246,14 @@ class UnleashRouter:
         await asyncio.to_thread(self._check_users, route, before, now)
 
     def _check_users(self, route: Route, before: Flag, now: Evaluation) -> None:
-        version, weight = looked_at(route)
+        version, _ = looked_at(route)
         name = variant_name(version)
-        chosen, looked = now.sample(before.name, name, self._users)
-        check_share(route.service, version, weight, len(chosen), looked)
-        earlier = _applied(before, route.service)
-        if earlier is not None and earlier.weight and grows(earlier, route):
-            others = [number for number in range(looked) if number not in chosen]
-            had = self._evaluated(before).with_variant(before.name, name, others)
+        earlier, sticky = _applied(before, route.service), sticky_field(self._stickiness)
+        people = People(route, earlier, sticky=sticky, names=NAMES)
+        chosen, looked = now.sample(before.name, name, self._users, people)
+        people.check(chosen, looked)
+        if others := people.kept(chosen, looked):
+            had = self._evaluated(before).with_variant(before.name, name, others, people)
             check_kept(route, had, chosen)
 
     async def _sent(self, flag: Flag) -> Evaluation:

@@ -25,9 +25,14 @@ def shifted(
     return Route.split(service, OLD, NEW, near(subject, weight), generation=generation, owner=owner)
 
 
-def rolled_back(service: str, generation: int) -> Route:
+def rolled_back(service: str, generation: int, stable: str = OLD) -> Route:
     """All on stable."""
-    return Route.split(service, OLD, generation=generation, owner="shop-1")
+    return Route.split(service, stable, generation=generation, owner="shop-1")
+
+
+def stable_of(subject: Subject) -> str:
+    """A version that may be beside a canary that is for an audience."""
+    return subject.routing.capabilities.audience_terms.beside or OLD
 
 
 async def on_route(subject: Subject, service: str, stable: str) -> None:

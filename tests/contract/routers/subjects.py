@@ -41,9 +41,10 @@ from adapters.routers.traefik.names import APART
 from adapters.routers.traefik.router import TraefikRouter
 from adapters.routers.traefik.store import Store
 from adapters.routers.unleash import UNLEASH
-from adapters.routers.unleash.definitions import strategy_for, variant_name
+from adapters.routers.unleash.definitions import OFF, strategy_for, variant_name
 from adapters.routers.unleash.evaluation import Evaluation
 from adapters.routers.unleash.router import UnleashRouter
+from schemas.audience import TARGETING_KEY
 from schemas.capabilities import Capabilities
 from schemas.deployment import Endpoint
 from schemas.joint_capabilities import joint
@@ -466,6 +467,11 @@ class CoarseSubject:
         assert answer.status_code == 200
 
 
+def _said(asks: Asks) -> dict[str, str]:
+    """The fields of an evaluation context."""
+    return {name: value for (by, name), value in asks.items() if by is AudienceBy.CONTEXT}
+
+
 class FlagdSubject:
     """Flag definitions in a file, and users whose flag OpenFeature evaluates."""
 
@@ -488,7 +494,9 @@ class FlagdSubject:
         self, service: str, users: Iterable[str], asks: Asks = NOTHING
     ) -> Mapping[str, str]:
         found = FlagdEvaluation(self._file.read_text())
-        return {user: found.variant(service, "", user) for user in users}
+        return {
+            user: found.variant(service, "", {TARGETING_KEY: user, **_said(asks)}) for user in users
+        }
 
     async def change_by_hand(self, service: str, weight: float) -> None:
         def change(flags: dict[str, Any]) -> None:
@@ -519,8 +527,10 @@ class UnleashSubject:
     def put_up(self, *versions: str, length: int = 0) -> str:
         service = new_name(length)
         names = {variant_name(version): version for version in versions}
-        self.unleash.make_flag(service, self.unleash.strategy(service, "100", *names))
         self._versions |= names
+        of_flag = [name for name in names if name != OFF]
+        rollout = "100" if len(of_flag) == len(names) else "0"
+        self.unleash.make_flag(service, self.unleash.strategy(service, rollout, *of_flag))
         return service
 
     async def call(
@@ -529,7 +539,7 @@ class UnleashSubject:
         flag = await self._api.flag(service)
         assert flag is not None
         found = Evaluation([flag.definition(flag.evaluated)])
-        variants = {user: found.variant(service, user) for user in users}
+        variants = {user: found.variant(service, {"userId": user, **_said(asks)}) for user in users}
         return {user: self._versions[name] for user, name in variants.items()}
 
     async def change_by_hand(self, service: str, weight: float) -> None:

@@ -6,9 +6,10 @@ import pytest
 
 from adapters.errors import Unsupported
 from adapters.routers.memory.router import Asks
+from schemas.audience import NAMED
 from schemas.capabilities import untellable
 from schemas.route import Audience, AudienceBy, Condition, How, Match, Route
-from tests.contract.routers.routes import NEW, OLD, USERS, near, on_stable, rolled_back
+from tests.contract.routers.routes import NEW, OLD, USERS, near, on_stable, rolled_back, stable_of
 from tests.contract.routers.subjects import Subject
 from tests.contract.routers.wire import shares
 
@@ -31,7 +32,7 @@ def _values(by: AudienceBy, service: str) -> tuple[str, str]:
 
 
 def _key(by: AudienceBy) -> tuple[AudienceBy, str]:
-    named = by in {AudienceBy.HEADER, AudienceBy.COOKIE, AudienceBy.QUERY}
+    named = by in {*NAMED, AudienceBy.CONTEXT}
     return by, NAME if named else ""
 
 
@@ -45,13 +46,15 @@ def _match(by: AudienceBy, value: str, how: How = How.EQUAL, *, negated: bool = 
 
 def _for_beta(subject: Subject, by: AudienceBy, service: str, weight: float) -> Route:
     audience = Audience(any_of=tuple(_match(by, value) for value in _values(by, service)))
-    return Route.split(service, OLD, NEW, near(subject, weight), generation=1, audience=audience)
+    old, weight = stable_of(subject), near(subject, weight)
+    return Route.split(service, old, NEW, weight, generation=1, audience=audience)
 
 
 async def _for(subject: Subject, service: str, *matches: Match) -> str:
     """Give all of an audience the canary, as far as the router can tell it; else why it can't."""
     audience = Audience(any_of=matches)
-    route = Route.split(service, OLD, NEW, 100, generation=1, audience=audience)
+    old = stable_of(subject)
+    route = Route.split(service, old, NEW, 100, generation=1, audience=audience)
     lacks = untellable(audience, subject.routing.capabilities)
     if lacks:
         with pytest.raises(Unsupported, match=f"{service}: .*expected"):
@@ -71,7 +74,7 @@ async def _version(subject: Subject, service: str, by: AudienceBy, value: str) -
 async def test_the_weight_splits_the_audience_and_nobody_else(
     subject: Subject, by: AudienceBy
 ) -> None:
-    service = await on_stable(subject, OLD, NEW)
+    service = await on_stable(subject, stable_of(subject), NEW)
     route = _for_beta(subject, by, service, 100)
     assert (await subject.routing.router.apply(route)).route == route
     assert await subject.routing.router.read(service) == route
@@ -81,32 +84,32 @@ async def test_the_weight_splits_the_audience_and_nobody_else(
     for value in asked:
         got = await subject.call(service, USERS[:20], _asks(by, value))
         assert shares(got) == {NEW: 1.0}, value
-    if by in {AudienceBy.HEADER, AudienceBy.COOKIE, AudienceBy.QUERY, AudienceBy.PATH}:
+    if by in {*NAMED, AudienceBy.PATH, AudienceBy.CONTEXT}:
         beginning = await subject.call(service, USERS[:20], _asks(by, first[:-1]))
-        assert shares(beginning) == {OLD: 1.0}
-    assert shares(await subject.call(service, USERS)) == {OLD: 1.0}
+        assert shares(beginning) == {stable_of(subject): 1.0}
+    assert shares(await subject.call(service, USERS)) == {stable_of(subject): 1.0}
 
     if subject.routing.counts is not None:  # only what the split sent there
-        counted = {OLD: 0, NEW: 20 * len(asked)}
+        counted = {stable_of(subject): 0, NEW: 20 * len(asked)}
         assert await subject.routing.counts.requests(service) == counted
 
 
 async def test_a_share_of_the_audience(subject: Subject, by: AudienceBy) -> None:
-    service = await on_stable(subject, OLD, NEW)
+    service = await on_stable(subject, stable_of(subject), NEW)
     await subject.routing.router.apply(_for_beta(subject, by, service, 50))
     got = shares(await subject.call(service, USERS, _asks(by, _values(by, service)[0])))
     assert got[NEW] == pytest.approx(0.5, abs=0.15)
-    assert shares(await subject.call(service, USERS)) == {OLD: 1.0}
+    assert shares(await subject.call(service, USERS)) == {stable_of(subject): 1.0}
 
 
 async def test_after_a_rollback_the_audience_is_like_everybody(
     subject: Subject, by: AudienceBy
 ) -> None:
-    service = await on_stable(subject, OLD, NEW)
+    service = await on_stable(subject, stable_of(subject), NEW)
     await subject.routing.router.apply(_for_beta(subject, by, service, 100))
-    await subject.routing.router.apply(rolled_back(service, 2))
+    await subject.routing.router.apply(rolled_back(service, 2, stable_of(subject)))
     got = await subject.call(service, USERS[:20], _asks(by, _values(by, service)[0]))
-    assert shares(got) == {OLD: 1.0}
+    assert shares(got) == {stable_of(subject): 1.0}
 
 
 async def test_a_network_is_compared_by_its_first_bits(subject: Subject, by: AudienceBy) -> None:
@@ -122,57 +125,85 @@ async def test_a_network_is_compared_by_its_first_bits(subject: Subject, by: Aud
 async def test_by_how_a_value_begins(subject: Subject, by: AudienceBy) -> None:
     if by in {AudienceBy.METHOD, AudienceBy.NETWORK}:
         return  # they are compared whole
-    service = await on_stable(subject, OLD, NEW)
+    service = await on_stable(subject, stable_of(subject), NEW)
     value = _values(by, service)[0]
     begins = value[: -2 if by is AudienceBy.HOST else -1]
     if refused := await _for(subject, service, _match(by, begins, How.PREFIX)):
         assert f"audience by a prefix of {by}" in refused
         return
     assert await _version(subject, service, by, value) == NEW
-    assert await _version(subject, service, by, "") == OLD
+    assert await _version(subject, service, by, "") == stable_of(subject)
 
 
 async def test_by_a_regular_expression_of_the_whole_value(subject: Subject, by: AudienceBy) -> None:
     if by in {AudienceBy.METHOD, AudienceBy.NETWORK}:
         return
-    service = await on_stable(subject, OLD, NEW)
+    service = await on_stable(subject, stable_of(subject), NEW)
     value = _values(by, service)[0]
     pattern = f"{value[:2]}[a-z. 0-9-]*{value[-1]}"
     if refused := await _for(subject, service, _match(by, pattern, How.REGEX)):
         assert f"audience by a regular expression of {by}" in refused
         return
     assert await _version(subject, service, by, value) == NEW
-    assert await _version(subject, service, by, "") == OLD
+    assert await _version(subject, service, by, "") == stable_of(subject)
     if by is not AudienceBy.HOST:
-        assert await _version(subject, service, by, f"{value}_") == OLD
+        assert await _version(subject, service, by, f"{value}_") == stable_of(subject)
 
 
 async def test_those_who_do_not_have_it(subject: Subject, by: AudienceBy) -> None:
-    service = await on_stable(subject, OLD, NEW)
+    service = await on_stable(subject, stable_of(subject), NEW)
     value = _values(by, service)[0]
     if refused := await _for(subject, service, _match(by, value, negated=True)):
         assert f"audience by not {by}" in refused
         return
     assert await _version(subject, service, by, "") == NEW
-    assert await _version(subject, service, by, value) == OLD
+    assert await _version(subject, service, by, value) == stable_of(subject)
 
 
 async def test_all_conditions_have_to_fit(subject: Subject, by: AudienceBy) -> None:
-    service = await on_stable(subject, OLD, NEW)
+    service = await on_stable(subject, stable_of(subject), NEW)
     value = _values(by, service)[0]
-    group = Condition(by=AudienceBy.HEADER, name="x-group", value="staff")
+    beside: AudienceBy = by if by is AudienceBy.CONTEXT else AudienceBy.HEADER
+    group = Condition(by=beside, name="x-group", value="staff")
     match = _match(by, value).model_copy(update={"also": (group,)})
     if refused := await _for(subject, service, match):
         assert "expected one condition at a time" in refused
         return
-    staff = {(AudienceBy.HEADER, "x-group"): "staff"}
+    staff: dict[tuple[AudienceBy, str], str] = {(beside, "x-group"): "staff"}
     assert shares(await subject.call(service, FEW, {**_asks(by, value), **staff})) == {NEW: 1.0}
-    assert shares(await subject.call(service, FEW, _asks(by, value))) == {OLD: 1.0}
-    assert shares(await subject.call(service, FEW, staff)) == {OLD: 1.0}
+    assert shares(await subject.call(service, FEW, _asks(by, value))) == {stable_of(subject): 1.0}
+    assert shares(await subject.call(service, FEW, staff)) == {stable_of(subject): 1.0}
+
+
+async def test_alternatives_by_other_fields(subject: Subject, by: AudienceBy) -> None:
+    service = await on_stable(subject, stable_of(subject), NEW)
+    beside: AudienceBy = by if by is AudienceBy.CONTEXT else AudienceBy.HEADER
+    value = _values(by, service)[0]
+    staff = Match(by=beside, name="x-group", value="staff")
+    if refused := await _for(subject, service, _match(by, value), staff):
+        assert "expected values of the same fields" in refused
+        return
+    asks: dict[tuple[AudienceBy, str], str] = {(beside, "x-group"): "staff"}
+    assert shares(await subject.call(service, FEW, asks)) == {NEW: 1.0}
+    assert await _version(subject, service, by, value) == NEW
+    assert await _version(subject, service, by, "") == stable_of(subject)
+
+
+async def test_beside_a_version_that_can_not_be_it_is_refused(
+    subject: Subject, by: AudienceBy
+) -> None:
+    only = subject.routing.capabilities.audience_terms.beside
+    if not only:
+        return
+    service = await on_stable(subject, OLD, NEW)
+    audience = Audience(any_of=(_match(by, _values(by, service)[0]),))
+    route = Route.split(service, OLD, NEW, 100, generation=1, audience=audience)
+    with pytest.raises(Unsupported, match=f"audience beside {OLD}: expected {only} for everybody"):
+        await subject.routing.router.apply(route)
 
 
 async def test_without_it_the_route_is_refused_by_name(stranger: Subject, by: AudienceBy) -> None:
-    service = await on_stable(stranger, OLD, NEW)
+    service = await on_stable(stranger, stable_of(stranger), NEW)
     before = await stranger.routing.router.read(service)
     with pytest.raises(Unsupported, match=f"{service}: .*audience by {by}[^:]*: expected"):
         await stranger.routing.router.apply(_for_beta(stranger, by, service, 100))

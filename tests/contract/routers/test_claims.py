@@ -20,7 +20,7 @@ LACKING = {
     "envoy": set(),
     "envoy-ads": set(),
     "nginx": {"instances", "mirroring", "audience by host", "lanes", "sticky choice"},
-    "flagd": EVERY - {"any weight", "fence", "sticky"},
+    "flagd": EVERY - {"any weight", "fence", "sticky", "audience by context", "kept audiences"},
     "caddy": {"instances", "mirroring", "users"} | _MORE,
     "gateway_api": {"counts", "users", "sticky", "endpoints"} | _MORE,
     "istio": {"users", "sticky", "endpoints"} | _MORE,
@@ -43,7 +43,7 @@ LACKING = {
         "lanes",
         "sticky choice",
     },
-    "unleash": EVERY - {"sticky"},
+    "unleash": EVERY - {"sticky", "audience by context"},
     "traefik-etcd": {
         "users",
         "sticky",
@@ -56,6 +56,7 @@ LACKING = {
 
 SHOWING = {"envoy", "envoy-ads", "haproxy"}
 LEASING = {"memory", "several", "envoy", "envoy-ads"}
+BY_CONTEXT = {"memory", "several", "flagd", "unleash"}
 
 
 def test_each_router_claims_what_it_did_before() -> None:
@@ -63,6 +64,7 @@ def test_each_router_claims_what_it_did_before() -> None:
         name: lacks
         | (set() if name in LEASING else {"leases"})
         | (set() if name in SHOWING else {"counters"})
+        | (set() if name in BY_CONTEXT else {"audience by context"})
         for name, lacks in LACKING.items()
     }
     assert {name: EVERY - claimed(can) for name, can in SUBJECTS.items()} == lacking

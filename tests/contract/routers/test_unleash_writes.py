@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from adapters.errors import AdapterError, ForeignChange, Retryable, Terminal, UnknownRoute
+from adapters.routers.flag_people import People
 from adapters.routers.flag_shares import USERS, check_share
 from adapters.routers.unleash.definitions import MARK, nothing_yet
 from adapters.routers.unleash.evaluation import Evaluation
@@ -23,6 +24,7 @@ STAFF = {
     "parameters": {"rollout": "100", "stickiness": "default", "groupId": "staff"},
     "constraints": [{"contextName": "userId", "operator": "IN", "values": ["ann"]}],
 }
+STRANGERS = People(Route.split("any", "off"), sticky="userId")
 EVERYBODY = {**STAFF, "title": "everybody", "constraints": []}
 
 
@@ -71,13 +73,13 @@ async def test_a_flag_that_was_never_on_grows_for_ten_thousand_users(
     for generation, weight in enumerate((5, 25), start=1):
         await router.apply(on(flag, weight, generation), over=before)
         before = on(flag, weight, generation)
-        now = sent(live_unleash, flag).with_variant(flag, "on", range(USERS))
+        now = sent(live_unleash, flag).with_variant(flag, "on", range(USERS), STRANGERS)
         check_share(flag, "on", weight, len(now), USERS)
         assert had <= now
         had = now
     assert live_unleash.is_on(flag)
     await router.apply(off(flag))
-    assert not sent(live_unleash, flag).with_variant(flag, "on", range(100))
+    assert not sent(live_unleash, flag).with_variant(flag, "on", range(100), STRANGERS)
     await router.aclose()
 
 
@@ -142,7 +144,7 @@ async def test_what_somebody_puts_on_aviarys_strategy_is_found(
     there = ours(live_unleash, flag)
     path = live_unleash.path(flag, f"strategies/{there['id']}")
     live_unleash.ask("PUT", path, {**there, "constraints": STAFF["constraints"]})
-    with pytest.raises(ForeignChange, match=r"found rollout 25 %.*, 1 constraints"):
+    with pytest.raises(ForeignChange, match=r"found rollout 25 %.*, userId IN ann, expected"):
         await router.apply(on(flag, 50, 2), over=on(flag, 25))
     await router.apply(off(flag))
     assert ours(live_unleash, flag)["constraints"] == []
@@ -188,7 +190,9 @@ async def test_why_only_whole_percent_are_written(
     found = await api.flag(flag)
     await api.aclose()
     assert found is not None
-    users = Evaluation([found.definition(found.evaluated)]).with_variant(flag, "on", range(100))
+    users = Evaluation([found.definition(found.evaluated)]).with_variant(
+        flag, "on", range(100), STRANGERS
+    )
     assert not users, "Unleash took it, and its SDKs give it to nobody"
 
 

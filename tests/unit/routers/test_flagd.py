@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.errors import ForeignChange, Retryable, Terminal, UnknownRoute, Unsupported
+from adapters.routers.flag_people import People
 from adapters.routers.flag_shares import USERS, check_kept, check_share, sample
 from adapters.routers.flagd.definitions import Definition, serving
 from adapters.routers.flagd.evaluation import Evaluation
@@ -64,7 +65,8 @@ async def test_so_many_of_ten_thousand_users_get_it_as_the_weight_says(
     confirmation = await router.apply(on(weight), over=await router.read("new-checkout"))
     assert confirmation.mark == "new-checkout/1"
     evaluation = Evaluation(file.read_text())
-    chosen = evaluation.with_variant("new-checkout", FLAG["variants"], "on", range(USERS))
+    people = People(on(weight))
+    chosen = evaluation.with_variant("new-checkout", FLAG["variants"], "on", range(USERS), people)
     check_share("new-checkout", "on", weight, len(chosen), USERS)
 
 
@@ -102,7 +104,7 @@ async def test_who_has_no_targeting_key_gets_it_once_all_do(file: Path) -> None:
     router = FlagdRouter(file, users=100)
     for weight, variant in ((99.0, "off"), (100.0, "on")):
         await router.apply(on(weight, round(weight)))
-        assert Evaluation(file.read_text()).variant("new-checkout", value=True, user="") == variant
+        assert Evaluation(file.read_text()).variant("new-checkout", value=True, user={}) == variant
 
 
 async def test_rules_of_the_team_are_not_written_over(file: Path) -> None:
@@ -234,7 +236,7 @@ def test_who_has_it_keeps_it_while_it_grows(hundredths: list[int]) -> None:
     for share in sorted(hundredths):
         definition = Definition("f", FLAG).with_route(on(share / 100))
         evaluation = Evaluation(json.dumps({"flags": {"f": definition}}))
-        now = evaluation.with_variant("f", FLAG["variants"], "on", range(100))
+        now = evaluation.with_variant("f", FLAG["variants"], "on", range(100), People(OFF))
         assert had <= now
         had = now
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from adapters.errors import Retryable, Terminal, UnknownRoute
+from adapters.routers.flag_people import People
 from adapters.routers.flag_shares import check_share
 from adapters.routers.unleash import UnleashConnection, UnleashOptions
 from adapters.routers.unleash.api import UnleashApi
@@ -31,6 +32,7 @@ from schemas.route import Route
 
 FLAG = "new-checkout"
 KEPT = ("default", FLAG)
+STRANGERS = People(Route.split(FLAG, "off"), sticky="userId")
 VERSIONS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,127}", fullmatch=True)
 
 
@@ -67,7 +69,8 @@ def written(route: Route, flag: Flag) -> Flag:
 def test_so_many_of_ten_thousand_users_get_it_as_the_weight_says(weight: int) -> None:
     flag = written(on(weight), flag_of(ours()))
     evaluation = Evaluation([flag.definition(flag.evaluated)])
-    check_share(FLAG, "on", weight, len(evaluation.with_variant(FLAG, "on", range(10_000))), 10_000)
+    chosen = evaluation.with_variant(FLAG, "on", range(10_000), STRANGERS)
+    check_share(FLAG, "on", weight, len(chosen), 10_000)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +113,7 @@ def test_who_has_it_keeps_it_while_it_grows(weights: list[int], arms: tuple[str,
     for weight in sorted(weights):
         flag = written(Route.split(FLAG, *arms, weight), there)
         evaluation = Evaluation([flag.definition(flag.evaluated)])
-        now = evaluation.with_variant(FLAG, arms[1], range(100))
+        now = evaluation.with_variant(FLAG, arms[1], range(100), STRANGERS)
         assert had <= now
         had = now
 
@@ -118,10 +121,10 @@ def test_who_has_it_keeps_it_while_it_grows(weights: list[int], arms: tuple[str,
 def test_on_a_busy_machine_a_tenth_of_the_users_is_enough() -> None:
     flag = written(on(50), flag_of(ours()))
     evaluation = Evaluation([flag.definition(flag.evaluated)])
-    chosen, looked = evaluation.sample(FLAG, "on", 1_000, within=0)
+    chosen, looked = evaluation.sample(FLAG, "on", 1_000, STRANGERS, within=0)
     assert looked == 100
-    assert chosen == evaluation.with_variant(FLAG, "on", range(looked))
-    assert evaluation.sample(FLAG, "on", 100, within=60)[1] == 100
+    assert chosen == evaluation.with_variant(FLAG, "on", range(looked), STRANGERS)
+    assert evaluation.sample(FLAG, "on", 100, STRANGERS, within=60)[1] == 100
 
 
 def test_payloads_and_variants_that_nobody_gets_stay() -> None:
@@ -305,7 +308,7 @@ def test_flags_that_the_engine_refuses_give_nothing_to_anybody(
     definition = flag.definition(flag.evaluated)
     spoil(definition)
     try:
-        found = Evaluation([definition]).with_variant(FLAG, "on", range(10))
+        found = Evaluation([definition]).with_variant(FLAG, "on", range(10), STRANGERS)
     except Retryable:
         return
     assert not found
