@@ -118,6 +118,8 @@ def _services(look: Look) -> list[str]:
         said = at.waits_for if at.waits_for and not at.phase.closed else ""
         if not said and at.verdict is not None:
             said = f"{at.verdict.kind}: {at.verdict.sentence}"
+        if service.watched_until is not None:
+            said = "; ".join(filter(None, (said, f"watched until {_at(service.watched_until)}")))
         cells = (service.service, service.version, at.stable or "", at.phase.words, at.gets, said)
         rows.append([_text(cell) for cell in cells])
     heads = ("service", "version", "beside", "is", "has", "")

@@ -296,8 +296,10 @@ const event = (one) => {
   return tag('li', {}, time(one.time), ' ', tag('b', {}, tag('bdi', {}, one.subject)), ` ${words}`,
     ...[...new Set(more.filter(Boolean))].map((text) => tag('bdi', {}, `; ${text}`)));
 };
+const watched = (one) => one.watched_until
+  ? `watched until ${one.watched_until.slice(0, 16).replace('T', ' ')} UTC` : '';
 const told_of = (one) => [one.waits_for && !one.cause ? `waits for ${one.waits_for}` : '',
-  one.verdict ? one.verdict.sentence : '', one.cause ? one.cause.text : '']
+  one.verdict ? one.verdict.sentence : '', one.cause ? one.cause.text : '', watched(one)]
   .filter(Boolean).join('; ');
 const serviceRow = (one) => tag('tr', {id: `service-${one.service}`},
   tag('th', {scope: 'row', tabindex: '-1'}, tag('bdi', {}, one.service)),

@@ -127,8 +127,13 @@ async def test_a_word_is_said_by_keyboard_and_the_page_follows(
     source.publish(0, 1)
     await expect(page.locator("ol.story li")).to_have_count(2)
     source.end()
+    until = {"watched_until": NOW}
+    services = tuple(one.model_copy(update=until) for one in source.status.services)
+    source.status = source.status.model_copy(update={"services": services})
     await expect(page.locator(".lead .badge")).to_contain_text("finalized")
     await expect(page.get_by_role("button", name="approve")).to_have_count(0)
+    row = page.locator("#service-ledger")
+    await expect(row).to_contain_text(f"watched until {NOW:%Y-%m-%d %H:%M} UTC")
     assert complaints == []
 
 

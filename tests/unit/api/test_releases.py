@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from structlog.testing import capture_logs
 from aviary.api.answers import once_of
 from schemas.phases import ReleasePhase
 from schemas.release import Command
-from tests.unit.api.fakes import FakeSource, app_of, bearer, client_of, status_of
+from tests.unit.api.fakes import NOW, FakeSource, app_of, bearer, client_of, status_of
 from tests.unit.ingestion.fakes import FakeWriter
 
 WHY = {"reason": "looks good"}
@@ -98,6 +99,22 @@ async def test_a_release_is_told_once_to_who_has_it_already(source: FakeSource) 
     source.end()
     changed = await get(source, "/releases/shop-1", **{"if-none-match": etag})
     assert (changed.status_code, changed.json()["may"]) == (200, {})
+
+
+async def test_a_release_that_has_ended_tells_until_when_it_is_watched(source: FakeSource) -> None:
+    """Until then an alert takes it back; of a service that nothing watches there is no field."""
+    source.end()
+    first, *rest = source.status.services
+    watched = first.model_copy(update={"watched_until": NOW + timedelta(hours=1)})
+    source.status = source.status.model_copy(update={"services": (watched, *rest)})
+    found = (await get(source, "/releases/shop-1")).json()["services"]
+    until = NOW + timedelta(hours=1)
+    assert [one.get("watched_until") for one in found] == [
+        until.isoformat().replace("+00:00", "Z"),
+        *[None for _ in rest],
+    ]
+    told = (await get(source, "/releases/shop-1/summary")).text
+    assert told.count(f"watched until {until:%Y}") == 1
 
 
 async def test_many_who_ask_at_once_are_one_question(source: FakeSource) -> None:
