@@ -1,8 +1,9 @@
 """What takes a release back that has ended: a release of its own, as a plan. Pure.
 
 Its services go the other way round, dependents first, each to the version that it had before, with
-all requests at once. What has the version up, who has the lock of a service, what is fenced and how
-a fault is survived is as in every release.
+all requests at once. A feature flag beside which its services were judged, and that a later release
+turned on, is off before they move. What has the version up, who has the lock of a service, what is
+fenced and how a fault is survived is as in every release.
 """
 
 from __future__ import annotations
@@ -56,12 +57,29 @@ class ServiceNow:
 
 
 @dataclass(frozen=True)
+class LaterFlag:
+    """A feature flag that a later release has taken from what the steps of this one asked for."""
+
+    planned: ServicePlan
+    """Of the later release."""
+    variant: str
+    """That everybody had while this release was judged."""
+    release: str
+    """The later one."""
+    needs: frozenset[str]
+    """The services of this release whose steps name it."""
+    moves: bool = False
+    """The later release runs."""
+
+
+@dataclass(frozen=True)
 class EndedRelease:
     """A release that is to be taken back, as Temporal remembers it."""
 
     plan: ReleasePlan
     status: ReleaseStatus
     now: Mapping[str, ServiceNow] = field(default_factory=dict)
+    flags: tuple[LaterFlag, ...] = ()
 
     def of(self, service: str) -> ServiceNow:
         """What is known of a service."""
@@ -75,6 +93,8 @@ class _Change:
     planned: ServicePlan
     before: str
     now: ServiceNow
+    flag: LaterFlag | None = None
+    """None: it is one of the release's own services."""
 
 
 def preview(ended: EndedRelease, revert: str) -> RevertPreview:
@@ -85,7 +105,7 @@ def preview(ended: EndedRelease, revert: str) -> RevertPreview:
         revert: the id of the release that would do it.
     """
     changes, obstacles = _changes(ended)
-    needs = _reversed(ended.plan, changes)
+    needs = _reversed(ended, changes)
     stages = tuple(
         tuple(_way_back(ended, changes[service]) for service in level) for level in levels(needs)
     )
@@ -103,7 +123,7 @@ def plan_revert(ended: EndedRelease, revert: str, because: str) -> ReleasePlan:
         because: why, for people.
     """
     changes, _ = _changes(ended)
-    needs = _reversed(ended.plan, changes)
+    needs = _reversed(ended, changes)
     services = {name: _service_plan(one, needs[name], changes) for name, one in changes.items()}
     plan = ended.plan
     return ReleasePlan(
@@ -142,6 +162,14 @@ def _changes(ended: EndedRelease) -> tuple[dict[str, _Change], list[Obstacle]]:
     if not changes and not obstacles:
         text = f"release {ended.plan.release} changed nothing: its versions were stable before"
         obstacles.append(Obstacle(kind=ObstacleKind.NOTHING_CHANGED, text=text))
+    for flag in ended.flags:
+        if flag.needs.isdisjoint(changes):
+            continue
+        name = flag.planned.service
+        changes[name] = _Change(flag.planned, flag.variant, ServiceNow(), flag)
+        if flag.moves:
+            text = f"release {flag.release} has the flag {name} now, which has to be off before"
+            obstacles.append(Obstacle(kind=ObstacleKind.NEWER, service=name, text=text))
     return changes, obstacles
 
 
@@ -188,7 +216,9 @@ def _notes(release: str, change: _Change) -> Iterator[str]:
     """What a person is to know before."""
     planned, before = change.planned, change.before
     deploy = planned.deploy
-    if deploy is None:
+    if change.flag is not None:
+        yield f"a flag that release {change.flag.release} gave: {before} before its version goes"
+    elif deploy is None:
         yield f"its pipeline has to have {before} up"
     else:
         within = format_duration(deploy.progress_deadline)
@@ -206,12 +236,13 @@ def _notes(release: str, change: _Change) -> Iterator[str]:
 # --- the plan ---
 
 
-def _reversed(plan: ReleasePlan, changes: Mapping[str, _Change]) -> dict[str, set[str]]:
+def _reversed(ended: EndedRelease, changes: Mapping[str, _Change]) -> dict[str, set[str]]:
     """For each service those that go back before it: all that depend on it.
 
     What depends on a service through one that is left alone goes back before it as well.
     """
-    forward = {name: set(one.depends_on) for name, one in plan.services.items()}
+    forward = {name: set(one.depends_on) for name, one in ended.plan.services.items()}
+    forward |= {flag.planned.service: set(flag.needs) for flag in ended.flags}
     reverse = dependents(forward)
     for name in forward.keys() - changes.keys():
         needs, users = forward.pop(name), reverse.pop(name)

@@ -35,13 +35,16 @@ from schemas.deployment import WantedVersion
 from schemas.hooks import HookMoment, at, call_id
 from schemas.phases import ReleasePhase
 from schemas.rejection import Rejected
-from schemas.release import CanaryOutcome, ReleaseInput, ReleaseStatus, ServicePlan
+from schemas.release import CanaryOutcome, ReleaseInput, ReleasePlan, ReleaseStatus, ServicePlan
 from schemas.reverting import Obstacle, ObstacleKind, RevertPreview, revert_id
+from schemas.stages import FlagsStage
+from schemas.step_flags import WantedFlag
 from schemas.watching import Reverted
 from workflows.contract import ContractOutcome, ContractStatus
 from workflows.revert_planning import (
     ContractState,
     EndedRelease,
+    LaterFlag,
     ServiceNow,
     plan_revert,
     preview,
@@ -134,7 +137,9 @@ class Reverter:
             )
             return Looked(refused, None, recorded.start)
         revert, reverted = await self._attempt(release)
-        ended = EndedRelease(recorded.start.plan, recorded.status, await self._services(recorded))
+        plan = recorded.start.plan
+        services, flags = await self._services(recorded), await self._flags(plan)
+        ended = EndedRelease(plan, recorded.status, services, flags)
         seen = preview(ended, revert)
         if reverted is not None:
             seen = seen.model_copy(update={"obstacles": (reverted,)})
@@ -221,6 +226,34 @@ class Reverter:
             before=before,
             contracts=tuple(contracts),
         )
+
+    async def _flags(self, plan: ReleasePlan) -> tuple[LaterFlag, ...]:
+        """The flags that steps of a release name, and that a later release has turned on."""
+        wanted: dict[str, WantedFlag] = {}
+        needs: dict[str, set[str]] = {}
+        for service, planned in plan.services.items():
+            stages = [one for one in planned.stages if isinstance(one, FlagsStage)]
+            for flag in (flag for stage in stages for flag in stage.flags):
+                if flag.flag not in plan.services:
+                    wanted[flag.flag] = flag
+                    needs.setdefault(flag.flag, set()).add(service)
+        found = [await self._flag(flag, frozenset(needs[name])) for name, flag in wanted.items()]
+        return tuple(flag for flag in found if flag is not None)
+
+    async def _flag(self, wanted: WantedFlag, needs: frozenset[str]) -> LaterFlag | None:
+        described = await self._describe(ids.canary_workflow_id(wanted.flag, self._cell))
+        if described is None or described.parent_id is None:
+            return None
+        moves = described.status is WorkflowExecutionStatus.RUNNING
+        outcome = None if moves else await self._result(described, CanaryOutcome)
+        if not moves and (outcome is None or outcome.version in {None, wanted.variant}):
+            return None
+        parent = await self._describe(described.parent_id)
+        release = described.parent_id.removeprefix(ids.release_workflow_id("", self._cell))
+        if parent is None:
+            return None
+        later = (await self._record(parent, release)).start.plan.services[wanted.flag]
+        return LaterFlag(later, wanted.variant, release, needs, moves=moves)
 
     async def _contract(
         self, start: ReleaseInput, planned: ServicePlan, hook: str

@@ -102,6 +102,7 @@ _BY_THEMSELVES = (
         alert_when=(FLAG, "holding"),
         stage="flags",
     ),
+    Scenario("with flags", ReleasePhase.FINALIZED, stage="flags"),
     Scenario("with retire", ReleasePhase.FINALIZED, stage="retire"),
     Scenario(
         "with deploy",
@@ -119,7 +120,7 @@ SCENARIOS = (
         if kind not in {*NOT_HERE, *NEED_DEPLOYER}
     ),
 )
-"""Seven, and one for each kind of stage that none of those comes to."""
+"""Eight, and one for each kind of stage that none of those comes to."""
 
 
 class Running:

@@ -27,6 +27,7 @@ from schemas.route import Confirmation, Route
 from schemas.stale_flag import StaleEnded
 from tests.workflows.kit import Release, World, eventually
 from tests.workflows.kit.world import PATIENCE_S
+from tests.workflows.test_taking_back import look, take_back
 
 SLOWLY = {"steps": [10, 25], "bake": "1m", "soak": "10m"}
 ANN = Command(by="ann")
@@ -39,11 +40,13 @@ class WatchedFlag(FlagdRouter):
         super().__init__(file, "new-checkout", users=200)
         self._world = world
         self.writes: list[tuple[Route, float]] = []
+        self.beside: list[Route] = []
 
     async def apply(self, route: Route, over: Route | None = None) -> Confirmation:
         confirmation = await super().apply(route, over)
         checkout = await self._world.router.read(self._world.service("checkout"))
         self.writes.append((route, checkout.weight))
+        self.beside.append(checkout)
         return confirmation
 
 
@@ -158,6 +161,25 @@ async def test_a_version_is_judged_with_its_flag_off_which_then_grows(
     assert world.router.weights(world.service("checkout"))[:3] == [50, 60, 100]
     assert [(route.weight, beside) for route, beside in flag.writes[:2]] == [(10, 100), (25, 100)]
     assert _flag(file)["defaultVariant"] == "on"
+
+
+async def test_taking_a_version_back_turns_off_the_flag_that_a_later_release_turned_on(
+    world: World, flag: WatchedFlag, file: Path
+) -> None:
+    version = await dark(world, file, "checkout")
+    assert (await version.result()).phase is ReleasePhase.FINALIZED
+    assert (await (await dark(world, file, "flag")).result()).phase is ReleasePhase.FINALIZED
+    assert _flag(file)["defaultVariant"] == "on"
+    serving = await world.router.read(world.service("checkout"))
+    flag.writes.clear()
+    flag.beside.clear()
+    back = await take_back(world, await look(world, version))
+    done = await back.result()
+    assert done.phase is ReleasePhase.FINALIZED, done.cause
+    assert (flag.writes[0][0].canary, flag.writes[0][0].weight) == ("off", 100)
+    assert flag.beside[0] == serving, "the version had not moved yet"
+    assert _flag(file)["defaultVariant"] == "off"
+    assert (await world.router.read(world.service("checkout"))).stable == "0"
 
 
 @pytest.mark.usefixtures("flag")

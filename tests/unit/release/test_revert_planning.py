@@ -24,6 +24,7 @@ from workflows.planning import plan_release
 from workflows.revert_planning import (
     ContractState,
     EndedRelease,
+    LaterFlag,
     ServiceNow,
     plan_revert,
     preview,
@@ -73,6 +74,64 @@ def ended(
         release=released.release, phase=phase, paused=False, services=services, started_at=AT
     )
     return EndedRelease(released, status, now)
+
+
+def flagged(**more: Any) -> EndedRelease:
+    """A release of a service that was judged with a flag off, which a later release turned on."""
+    catalog = make(
+        {
+            "version": 1,
+            "defaults": {"router": {"kind": "memory"}, "metrics": []},
+            "services": {
+                "ledger": {},
+                "checkout": {"depends_on": ["ledger"], "strategy": "dark"},
+                "new-checkout": {
+                    "depends_on": ["checkout"],
+                    "router": {"kind": "flagd", "file": "/f.json"},
+                },
+            },
+            "strategies": {"dark": {"steps": [{"weight": 5, "flags": {"new-checkout": "off"}}]}},
+        }
+    )
+
+    def plan_of(release: str, **versions: str) -> ReleasePlan:
+        services = [{"service": name, "version": one} for name, one in versions.items()]
+        asked = {"release": release, "services": services}
+        return plan_release(catalog, DeployRequested.model_validate(asked))
+
+    release = ended(plan_of("shop-42", ledger="2", checkout="2"))
+    on = plan_of("flags-7", **{"new-checkout": "on"}).services["new-checkout"]
+    later = LaterFlag(on, "off", "flags-7", frozenset({"checkout"}), **more)
+    return replace(release, flags=(later,))
+
+
+def test_a_flag_that_was_turned_on_later_is_off_before_its_version_moves() -> None:
+    release = flagged()
+    assert [[one.service for one in stage] for stage in preview(release, "r").stages] == [
+        ["new-checkout"],
+        ["checkout"],
+        ["ledger"],
+    ]
+    (note,) = preview(release, "r").stages[0][0].notes
+    assert note == "a flag that release flags-7 gave: off before its version goes"
+    reverted = plan_revert(release, "r", "slow")
+    flag, checkout = reverted.services["new-checkout"], reverted.services["checkout"]
+    assert (flag.version, flag.takes_back, flag.router.kind) == ("off", "on", "flagd")
+    assert (flag.depends_on, checkout.depends_on) == ((), ("new-checkout",))
+
+
+def test_a_flag_of_what_did_not_change_is_left_as_it_is() -> None:
+    release = flagged()
+    same = tuple(
+        one.model_copy(update={"stable": "2"}) if one.service == "checkout" else one
+        for one in release.status.services
+    )
+    unchanged = replace(release, status=release.status.model_copy(update={"services": same}))
+    assert plan_revert(unchanged, "r", "slow").services.keys() == {"ledger"}
+
+
+def test_a_flag_that_a_release_has_now_is_in_the_way() -> None:
+    assert kinds(flagged(moves=True)) == [(ObstacleKind.NEWER, "new-checkout")]
 
 
 def kinds(release: EndedRelease) -> list[tuple[ObstacleKind, str | None]]:
