@@ -22,7 +22,7 @@ from aviary.report.tables import (
     timeline_table,
 )
 from aviary.report.weights import weights_figure
-from aviary.report.words import badge, lasted, release_badge, said, stamp
+from aviary.report.words import badge, lasted, release_badge, said, stale_text, stamp
 from schemas.timeline import ServiceTimeline, Timeline
 
 _WEIGHTS = "weights"
@@ -39,7 +39,7 @@ def render(timeline: Timeline, now: datetime) -> str:
     body = [
         tag("a", "To the content", href="#main", class_="skip"),
         _header(timeline, now),
-        tag("main", _sections(timeline, figures), id="main"),
+        tag("main", _sections(timeline, figures, now), id="main"),
         tag("footer", f"Made by Aviary {__version__} at {stamp(now)}. All times are UTC."),
     ]
     scripts = [
@@ -140,12 +140,12 @@ def _contents(timeline: Timeline) -> Markup:
 # --- the sections ---
 
 
-def _sections(timeline: Timeline, figures: dict[str, Figure]) -> list[Child]:
+def _sections(timeline: Timeline, figures: dict[str, Figure], now: datetime) -> list[Child]:
     alerts, lane = alerts_table(timeline), lane_table(timeline)
     return [
         _section("services", "Services", draw(timeline), services_table(timeline)),
         _section("weights", "Weights over time", _weights(figures)),
-        _section("judging", "Judging", _judging(timeline, figures)),
+        _section("judging", "Judging", _judging(timeline, figures, now)),
         _section("lane", "Lane", lane) if lane else None,
         _section("alerts", "Alerts", alerts) if alerts else None,
         _section("timeline", "Timeline", timeline_table(timeline)),
@@ -178,8 +178,16 @@ def _chart(name: str, title: str, caption: str, figure: Figure) -> Markup:
     return tag("figure", tag("figcaption", caption), box)
 
 
-def _judging(timeline: Timeline, figures: dict[str, Figure]) -> list[Child]:
-    return [_service(timeline, service, figures) for service in timeline.services.values()]
+def _judging(timeline: Timeline, figures: dict[str, Figure], now: datetime) -> list[Child]:
+    return [
+        join([_service(timeline, service, figures), _stale(timeline, service, now)])
+        for service in timeline.services.values()
+    ]
+
+
+def _stale(timeline: Timeline, service: ServiceTimeline, now: datetime) -> Markup | None:
+    text = stale_text(timeline, service, now)
+    return tag("p", text, class_="note") if text else None
 
 
 def _service(timeline: Timeline, service: ServiceTimeline, figures: dict[str, Figure]) -> Markup:

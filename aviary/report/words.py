@@ -8,8 +8,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from aviary.report.html import Markup, tag
+from schemas.base import format_duration
 from schemas.event_kinds import MomentKind
 from schemas.release import CanaryPhase, ReleasePhase
+from schemas.stages import StaleStage
+from schemas.stale_flag import OFF
+from schemas.timeline import ServiceTimeline, Timeline
 from schemas.verdict import Verdict, VerdictKind
 
 _DAY_S = 86_400
@@ -138,3 +142,23 @@ def _parted(text: str) -> tuple[str, str]:
         return text, ""
     at = text.rfind(" ", _LONG // 2, _LONG) + 1 or _LONG
     return text[:at], text[at:]
+
+
+def stale_text(timeline: Timeline, service: ServiceTimeline, now: datetime) -> str:
+    """Of a feature flag that the release gave to everybody: since when, and how long it may stay.
+
+    Empty for any other service, and where the catalog has no `stale_after`.
+    """
+    plan, since = service.plan, timeline.finished_at
+    after = next((one.after for one in plan.stages if isinstance(one, StaleStage)), None)
+    if after is None or since is None or service.phase is not CanaryPhase.FINALIZED:
+        return ""
+    if plan.version in {OFF, service.stable}:
+        return ""
+    is_on = f"flag {plan.service} is {plan.version} for everybody since {stamp(since)}"
+    if now < since + after:
+        return f"{is_on}; where it still is, somebody is told after {format_duration(after)}."
+    return (
+        f"Stale: {is_on}, for more than {format_duration(after)}, unless it was changed after this "
+        "release. Take the flag out of the code, and then away."
+    )

@@ -12,6 +12,7 @@ from aviary.report.bundle import bundle
 from aviary.report.page import render
 from schemas.event_kinds import MomentKind
 from schemas.release import CanaryPhase, ReleasePhase
+from schemas.stages import StaleStage
 from schemas.timeline import Timeline
 from tests.replay.record import SCENARIOS
 from tests.unit.report.reading import Page
@@ -207,3 +208,25 @@ def test_a_judging_that_was_stopped_is_told_from_one_that_was_lost(
     text = Page(render(whole.model_copy(update={"services": services}), NOW)).text
     assert text.count(said) == 1
     assert ("ended without a word" in text) is not stopped
+
+
+def test_a_flag_that_a_release_gave_to_everybody_is_called_stale_in_its_time() -> None:
+    timeline = timeline_of(SHOP)
+    name, service = next(iter(timeline.services.items()))
+
+    def page(minutes: float, **of_service: object) -> str:
+        stages = (*service.plan.stages, StaleStage(after=timedelta(minutes=60)))
+        plan = service.plan.model_copy(update={"stages": stages, "version": "on"})
+        update = {"plan": plan, "phase": CanaryPhase.FINALIZED, "stable": "off", **of_service}
+        services = {**timeline.services, name: service.model_copy(update=update)}
+        ended = {"services": services, "finished_at": at(100)}
+        return Page(render(timeline.model_copy(update=ended), at(minutes))).text
+
+    said = f"flag {name} is on for everybody since "
+    assert said in page(130)
+    assert "somebody is told after 1h" in page(130)
+    assert f"Stale: {said}" in page(161)
+    assert "for more than 1h" in page(161)
+    assert said not in page(161, stable="on"), "it was on before"
+    assert said not in page(161, phase=CanaryPhase.ROLLED_BACK)
+    assert said not in Page(render(timeline, at(161))).text
