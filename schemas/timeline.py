@@ -28,6 +28,12 @@ class Moment(Model):
     by: str = Field(default="", description="Who, for what a person did.")
     reason: str = Field(default="", description="In that person's words.")
     weight: Percent | None = Field(default=None, description="Of the canary, from then on.")
+    whom: str = Field(
+        default="",
+        exclude_if=lambda name: not name,
+        description="Name of the audience whose requests the weight is a share of; empty: "
+        "everybody's.",
+    )
     step: int | None = Field(default=None, description="Index from 0.")
     verdict: Verdict | None = None
     alert: Alert | None = None

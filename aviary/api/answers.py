@@ -21,16 +21,18 @@ from pydantic import TypeAdapter, ValidationError
 
 from adapters.links import Links
 from aviary.api.audit import audit
-from aviary.api.callers import Callers
+from aviary.api.callers import Callers, check_role
 from aviary.api.looks import FRESH_S, Looks, Shown, as_json, etag_of
-from aviary.api.models import Answered, CommandBody, WhoAmI
+from aviary.api.models import Answered, CommandBody, PickBody, WhoAmI
 from aviary.api.problems import Problem, read_body
 from aviary.api.record import Record, Records
 from aviary.api.roles import WORDS, Caller, Role
-from aviary.api.source import Listed, ReleaseSource
+from aviary.api.source import Listed, ReleaseSource, Said
 from aviary.api.stream import HEARTBEAT, EventStream
 from aviary.api.summary import asks, digest_of, markdown, versions_of
+from aviary.releases.failing import CommandError
 from aviary.releases.finding import Filters
+from aviary.releases.picking import picked, words_of
 from schemas.base import ReleaseId
 from schemas.events import JSON_CONTENT_TYPE
 from schemas.outside import NAME_MOST, cut
@@ -40,6 +42,8 @@ from schemas.release import Command
 PATH: Final = "/releases"
 BODY_MOST: Final = 16 * 1024
 """Bytes of a word that is said to a release."""
+PICK: Final = "pick"
+"""The one word that is not the release's own: it says approve or rollback."""
 PAGE_MOST: Final = 500
 """Releases of one page."""
 STREAMS_MOST: Final = 100
@@ -293,13 +297,20 @@ class Api:
         about: dict[str, object] = {"release": cut(release, NAME_MOST)}
         try:
             caller = await self.callers.allowed(request, WORDS[word])
-            key, body = await self._asked(request, about)
-            return await self._say(request, caller, _id(release), word, key, body, about)
+            kind = PickBody if word == PICK else CommandBody
+            key, body = await self._asked(request, about, kind)
+            said = await self._said(caller, _id(release), word, key, body)
         except Problem as problem:
             audit(request, caller, word, problem.status, about, problem.reason)
             raise
+        status = HTTPStatus.ACCEPTED if said.kept else HTTPStatus.OK
+        audit(request, caller, word, status, about)
+        answer = Answered(release=release, word=word, by=caller.name, answer=said.answer)
+        return JSONResponse(answer.model_dump(), status, {"Cache-Control": "no-store"})
 
-    async def _asked(self, request: Request, about: dict[str, object]) -> tuple[str, CommandBody]:
+    async def _asked(
+        self, request: Request, about: dict[str, object], kind: type[CommandBody]
+    ) -> tuple[str, CommandBody]:
         key = request.headers.get("idempotency-key", "")
         if not _KEY.fullmatch(key):
             got = f"got {show(key)}" if key else "missing"
@@ -308,39 +319,51 @@ class Api:
         about["key"] = key
         content = await read_body(request, BODY_MOST, _BODY_S)
         try:
-            body = CommandBody.model_validate_json(content)
+            body = kind.model_validate_json(content)
         except ValidationError as error:
             text = cut(explain(error), 500)
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", text) from None
         about |= {"said": body.reason, "service": body.service}
+        about |= {"version": body.version} if isinstance(body, PickBody) else {}
         return key, body
 
-    async def _say(  # noqa: PLR0913, PLR0917 - of one word
-        self,
-        request: Request,
-        caller: Caller,
-        release: str,
-        word: str,
-        key: str,
-        body: CommandBody,
-        about: dict[str, object],
-    ) -> Response:
+    async def _said(
+        self, caller: Caller, release: str, word: str, key: str, body: CommandBody
+    ) -> Said:
+        """What a release answers to a word of somebody who may say it."""
         if self._commands >= _COMMANDS_AT_ONCE:
             text = "too many words at once, expected it again later"
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "busy", text)
         self._commands += 1
         try:
             services = await self._source.services(release)
+            if isinstance(body, PickBody):
+                once = once_of(caller.name, f"{word} {body.version}", body.service, key)
+                return await self._picked(caller, release, services, once, body)
+            once = once_of(caller.name, word, body.service, key)
             _check_scope(caller, release, services, word, body.service)
             command = Command(by=caller.name, reason=body.reason, service=body.service)
-            once = once_of(caller.name, word, body.service, key)
-            said = await self._source.say(word, release, command, once)
+            return await self._source.say(word, release, command, once)
         finally:
             self._commands -= 1
-        status = HTTPStatus.ACCEPTED if said.kept else HTTPStatus.OK
-        audit(request, caller, word, status, about)
-        answer = Answered(release=release, word=word, by=caller.name, answer=said.answer)
-        return JSONResponse(answer.model_dump(), status, {"Cache-Control": "no-store"})
+
+    async def _picked(
+        self, caller: Caller, release: str, services: frozenset[str], once: str, body: PickBody
+    ) -> Said:
+        """Say the word that gives a version all users, unless this key has said it already."""
+        if not caller.sees(services):
+            raise _none(release)
+        if (before := await self._source.answered(release, once)) is not None:
+            return before
+        look = await self._source.look(release)
+        try:
+            service, word = picked(look.canaries, release, body.version, body.service)
+        except CommandError as error:
+            raise Problem(HTTPStatus.CONFLICT, "refused", error.text) from None
+        check_role(caller, WORDS[word])
+        _check_scope(caller, release, services, word, service)
+        command = words_of(body.version, service, word, caller.name, body.reason)
+        return await self._source.say(word, release, command, once)
 
     async def aclose(self) -> None:
         """Follow nothing any more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -26,6 +26,18 @@ _DOTS: Final = 2
 """In a signed token; there is none in a token that is made here."""
 _LOOK_EVERY_S: Final = 1.0
 _log = structlog.get_logger("aviary.webhook")
+
+
+def check_role(caller: Caller, wanted: Collection[Role]) -> None:
+    """Refuse whoever has none of these roles.
+
+    Raises:
+        Problem: so it is (403).
+    """
+    if not caller.has(wanted):
+        named = " or ".join(sorted(role.value for role in wanted))
+        text = f"{caller.name} has not the role {named}"
+        raise Problem(HTTPStatus.FORBIDDEN, "forbidden", text)
 
 
 class CallersWatch:
@@ -135,8 +147,5 @@ class Callers:
         if limited and (wait_s := self._rates.wait_s(caller.name)):
             text = f"{caller.name} asks too often, expected it again in {wait_s} s"
             raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "too_often", text, wait_s)
-        if not caller.has(wanted):
-            named = " or ".join(sorted(role.value for role in wanted))
-            text = f"{caller.name} has not the role {named}"
-            raise Problem(HTTPStatus.FORBIDDEN, "forbidden", text)
+        check_role(caller, wanted)
         return caller

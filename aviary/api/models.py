@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from schemas.base import Model, ReleaseId, ServiceName
+from schemas.base import Model, ReleaseId, ServiceName, Version
 from schemas.live import Live
 from schemas.outside import TEXT_MOST
 from schemas.release import CanaryStatus, ReleaseStatus
@@ -22,6 +22,12 @@ class CommandBody(Model):
     service: ServiceName | None = Field(
         default=None, description="Only this service; all that the word applies to if left out."
     )
+
+
+class PickBody(CommandBody):
+    """Which version of an A/B test that has ended all users get."""
+
+    version: Version = Field(description="The winner: the new version, or the old one.")
 
 
 class Answered(Model):

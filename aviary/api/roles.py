@@ -19,9 +19,9 @@ class Role(StrEnum):
     READ = "read"
     """See releases."""
     APPROVE = "approve"
-    """Tell a release to go on, to wait, or to stay: approve, pause, resume, skip, keep."""
+    """Tell a release to go on, to wait, or to stay: approve, pause, pick, resume, skip, keep."""
     ROLLBACK = "rollback"
-    """Take a release back, or pause it."""
+    """Take a release back, pause it, or pick the old version."""
     ALERTS = "alerts"
     """Send alerts, of any service."""
 
@@ -29,6 +29,7 @@ class Role(StrEnum):
 WORDS: Final[dict[str, frozenset[Role]]] = {
     "approve": frozenset({Role.APPROVE}),
     "pause": frozenset({Role.APPROVE, Role.ROLLBACK}),
+    "pick": frozenset({Role.APPROVE, Role.ROLLBACK}),
     "resume": frozenset({Role.APPROVE}),
     "skip": frozenset({Role.APPROVE}),
     "keep": frozenset({Role.APPROVE}),

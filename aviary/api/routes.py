@@ -11,8 +11,8 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from aviary.api.answers import ASKS_HEADER, PAGE_MOST, PHASE_HEADER, Api
-from aviary.api.models import Answered, CommandBody, Listing, OneRelease, WhoAmI
+from aviary.api.answers import ASKS_HEADER, PAGE_MOST, PHASE_HEADER, PICK, Api
+from aviary.api.models import Answered, CommandBody, Listing, OneRelease, PickBody, WhoAmI
 from aviary.api.problems import Problem, ProblemBody, described, problem_answer
 from aviary.api.roles import WORDS
 from aviary.releases.failing import CommandError
@@ -252,7 +252,8 @@ def _add_one(app: FastAPI, api: Api) -> None:
 def _add_word(
     app: FastAPI, word: str, say: Callable[[Request, str, str], Awaitable[Response]]
 ) -> None:
-    body = {"required": True, "content": {JSON_CONTENT_TYPE: {"schema": _BODY}}}
+    schema = (PickBody if word == PICK else CommandBody).model_json_schema()
+    body = {"required": True, "content": {JSON_CONTENT_TYPE: {"schema": schema}}}
 
     @app.post(
         f"/releases/{{release}}/{word}",
@@ -271,6 +272,3 @@ def _add_word(
     )
     async def told(request: Request, release: str) -> Response:
         return await say(request, release, word)
-
-
-_BODY: Final = CommandBody.model_json_schema()

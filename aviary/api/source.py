@@ -115,6 +115,10 @@ class ReleaseSource(Protocol):
         """Say a word to a release; the same `once` again has no second effect."""
         ...
 
+    async def answered(self, release: str, once: str) -> Said | None:
+        """What a release has answered to what was said with this `once`; None: nothing yet."""
+        ...
+
     def events(self, release: str) -> AsyncIterator[Published]:
         """What a release has published so far and publishes from now on, until it has ended."""
         ...
@@ -217,6 +221,20 @@ class TemporalReleases:
                 raise Problem(HTTPStatus.CONFLICT, "ended", text) from error
             raise _of_rpc(error, f"release {release}") from error
         return Said(answer)
+
+    async def answered(self, release: str, once: str) -> Said | None:
+        """See `ReleaseSource`; what was refused may be said again."""
+        client = await self._connected()
+        handle = client.get_workflow_handle(ids.release_workflow_id(release, self._cell))
+        asked = handle.get_update_handle(once, result_type=str)
+        try:
+            return Said(await asked.result(rpc_timeout=timedelta(seconds=self.patience_s)))
+        except (WorkflowUpdateFailedError, UnansweredUpdate):
+            return None
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise _of_rpc(error, f"release {release}") from error
 
     async def _unanswered(self, word: str, workflow: str, command: Command, once: str) -> Said:
         if word != ids.SIGNAL_ROLLBACK:

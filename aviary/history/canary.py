@@ -148,6 +148,7 @@ class CanaryReader:
         """One confirmed write. Before any of its own, a canary clears what an earlier one left."""
         service, version = self._plan.service, self._plan.version
         steps = len(self._plan.strategy.full_steps)
+        whom = ""
         if route.canary == version:
             kind, weight = MomentKind.SHIFTED, route.weight
             given = (
@@ -172,7 +173,7 @@ class CanaryReader:
             text += f", at attempt {call.attempt}"
             text += f" ({call.failure})" if call.failure else ""
         known = step if route.canary == version and step >= 0 else None
-        return self._moment(at, kind, text, weight=weight, step=known)
+        return self._moment(at, kind, text, weight=weight, whom=whom, step=known)
 
     def _step(self, before: int, route: Route) -> int:
         """The step that a weight is of: the next one that has it."""

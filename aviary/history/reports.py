@@ -82,7 +82,8 @@ def _weighed(
     elif report.weight > 0 and report.stable != plan.version:
         whom = report.whom or "the requests"
         text = f"{plan.service} {plan.version} gets {report.weight:g} % of {whom}"
-        yield _moment(plan, MomentKind.SHIFTED, report, text)
+        moment = _moment(plan, MomentKind.SHIFTED, report, text)
+        yield moment.model_copy(update={"whom": report.whom})
     elif before is not None and report.phase.back:
         text = f"{plan.service} {report.stable or 'stable'} has all requests again"
         yield _moment(plan, MomentKind.RESTORED, report, text)

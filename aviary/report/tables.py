@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from analysis.explain import length, percent, plain
 from aviary.history.decided import NOT_RECORDED, words
 from aviary.report.html import Child, Markup, table, tag
+from aviary.report.weights import share_at
 from aviary.report.words import (
     after,
     badge,
@@ -40,7 +41,7 @@ def services_table(timeline: Timeline) -> Markup:
                 [tag("a", name, href=f"#service-{name}"), _in_step(name, service.plan.group)],
                 f"{service.stable or '?'} → {service.plan.version}",
                 badge(service.phase),
-                f"{service.weight:g} %",
+                share_at(timeline.of(name), service.weight),
                 alerts or "none",
                 _last_word(timeline, service),
             ]
@@ -114,7 +115,7 @@ def _judging(
             clock(judging.began_at),
             tag("div", after(judging.began_at, timeline.started_at), class_="why"),
         ],
-        f"{judging.weight:g} %",
+        share_at(timeline.of(judging.service), judging.weight, judging.began_at),
         f"{kind}, {lasted(seconds)}" if judging.ended_at else f"{kind}, it goes on",
         _word(judging),
         [cut(sentence), evidence(verdict, specs) if verdict else None],

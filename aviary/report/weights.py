@@ -43,6 +43,20 @@ def weights_of(moments: Sequence[Moment]) -> list[tuple[datetime, float]]:
     return [(m.at, m.weight) for m in moments if m.kind in kinds and m.weight is not None]
 
 
+def share_at(moments: Sequence[Moment], weight: float, at: datetime | None = None) -> str:
+    """A weight of a service, and whose requests it is a share of: `20 % of benelux`.
+
+    Args:
+        moments: of the service, in order.
+        weight: percent.
+        at: when it had it; None: now.
+    """
+    kinds = {MomentKind.SHIFTED, MomentKind.RESTORED}
+    given = (m for m in reversed(moments) if m.kind in kinds and (at is None or m.at <= at))
+    whom = next((m.whom for m in given), "")
+    return f"{weight:g} %" + (f" of {whom}" if whom else "")
+
+
 def weight_at(steps: Sequence[tuple[datetime, float]], moment: Moment) -> float:
     """The weight just before."""
     return next((weight for at, weight in reversed(steps) if at < moment.at), 0.0)

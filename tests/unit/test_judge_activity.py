@@ -615,12 +615,23 @@ async def test_an_ab_test_ends_as_a_difference_is_shown_or_its_time_is_over(
     assert (result.verdict.kind, result.verdict.reason) == (kind, reason)
     assert result.verdict.final
     assert (shop.now - T0).total_seconds() == pytest.approx(took, abs=1)
-    assert " on 2 and " in result.verdict.sentence
+    began = {
+        Reason.BETTER: "2 is better than 1: errors 30",
+        Reason.WORSE: "2 is worse than 1: errors 30",
+        Reason.NO_DIFFERENCE: "no difference shown in 2m: errors 0",
+    }
+    assert result.verdict.sentence.startswith(began[reason])
+    assert " on 2 and 0" in result.verdict.sentence
+    assert result.verdict.sentence.endswith(" of 20)")
     live = [given[1] for given in told if len(given) > 1]
     assert {one.kind for one in live[:-1]} == {VerdictKind.INCONCLUSIVE}
     # Another attempt goes on from the same odds.
     again = await _judge(shop, asked.model_copy(update={"evidence": result.evidence}))
     assert again.verdict.reason is reason
+    kept, first = again.evidence["ab"], result.evidence["ab"]
+    assert kept["shown"] == first["shown"]
+    assert kept["last"][1] >= first["last"][1] > 0
+    assert first["shown"][0] is (None if reason is Reason.NO_DIFFERENCE else True)
 
 
 async def test_an_ab_test_is_failed_by_another_metric() -> None:

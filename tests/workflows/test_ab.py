@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from aviary.cli.picking import picked
+from aviary.api.source import TemporalReleases
+from aviary.releases.picking import picked, words_of
+from aviary.settings import load_settings
 from schemas.event_kinds import EventType
 from schemas.release import Command, ReleasePhase
 from schemas.verdict import VerdictKind
@@ -60,6 +62,25 @@ async def test_a_person_picks_the_winner_whatever_was_shown(
     # While nobody has picked yet, it is judged on, and nothing compares.
     assert {one.compare for one in world.judge.requests if one.bake is None} <= {""}
     assert any(one.type == EventType.CANARY_GATED for one in world.log.events)
+
+
+async def test_a_pick_that_is_said_over_http_counts_once_and_is_found_again(world: World) -> None:
+    ledger = world.service("ledger")
+    world.judge.says[ledger, 50.0] = VerdictKind.PASS
+    release = await world.release({"ledger": []}, strategy=AB, **METRICS)
+    await release.until(ledger="gated")
+    name = release.handle.id.removeprefix("release/")
+    source = TemporalReleases(load_settings(), world.client)
+    assert await source.answered(name, "a-key") is None
+    look = await source.look(name)
+    service, word = picked(look.canaries, name, "2", None)
+    command = words_of("2", service, word, "token:ann", "more orders")
+    said = await source.say(word, name, command, "a-key")
+    assert "token:ann: picked 2: more orders" in said.answer
+    assert await source.answered(name, "a-key") == said
+    assert (await release.result()).phase is ReleasePhase.FINALIZED
+    assert await source.answered(name, "a-key") == said
+    assert await source.answered(name, "another-key") is None
 
 
 async def test_what_fails_while_a_test_goes_on_takes_it_back(world: World) -> None:

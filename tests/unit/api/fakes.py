@@ -23,7 +23,7 @@ from aviary.event_receiver import EventOptions, EventReceiver
 from aviary.releases.finding import Filters
 from aviary.webhook import WebhookOptions, create_app
 from schemas.phases import CanaryPhase, ReleasePhase
-from schemas.release import Command, ReleaseStatus, ServiceStatus
+from schemas.release import CanaryStatus, Command, ReleaseStatus, ServiceStatus
 from tests.catalogs import make
 from tests.unit.ingestion.fakes import FakeWriter
 
@@ -86,6 +86,24 @@ def status_of(*services: str, phase: ReleasePhase = ReleasePhase.RUNNING) -> Rel
     )
 
 
+def picking(*services: str) -> dict[str, CanaryStatus]:
+    """Canaries whose A/B test of 1 and 2 has ended."""
+    return {
+        name: CanaryStatus(
+            service=name,
+            release="shop-1",
+            version="2",
+            sequence=1,
+            phase=CanaryPhase.GATED,
+            at=NOW,
+            route=None,
+            alerts_seen=0,
+            picks=("1", "2"),
+        )
+        for name in services
+    }
+
+
 class FakeSource:
     """Knows one release."""
 
@@ -94,6 +112,7 @@ class FakeSource:
         self.looks = 0
         self.asked: list[tuple[Filters, int, bytes | None]] = []
         self.said: list[tuple[str, str, Command, str]] = []
+        self.canaries: dict[str, CanaryStatus] = {}
         self.refuses = ""
         self.kept = False
         self.published: list[dict[str, Any]] = []
@@ -127,7 +146,7 @@ class FakeSource:
         self._check(release)
         await self.gate.wait()
         self.looks += 1
-        return Look(self.status, {}, {})
+        return Look(self.status, self.canaries, {})
 
     async def services(self, release: str) -> frozenset[str]:
         self._check(release)
@@ -140,6 +159,11 @@ class FakeSource:
         if all(known[3] != once for known in self.said):
             self.said.append((word, release, command, once))
         return Said(f"{word} it is", self.kept)
+
+    async def answered(self, release: str, once: str) -> Said | None:
+        self._check(release)
+        words = [word for word, _, _, known in self.said if known == once]
+        return Said(f"{words[0]} it is", self.kept) if words else None
 
     async def events(self, release: str) -> AsyncIterator[Published]:
         self._check(release)

@@ -72,8 +72,8 @@ def test_patterns_name_services(pattern: str, inside: list[str], outside: list[s
 
 def test_each_role_lets_say_its_words_and_no_others() -> None:
     said = {role: Caller("x", frozenset({role})).words for role in Role}
-    assert said[Role.APPROVE] == {"approve", "pause", "resume", "skip", "keep"}
-    assert said[Role.ROLLBACK] == {"pause", "rollback"}
+    assert said[Role.APPROVE] == {"approve", "pause", "pick", "resume", "skip", "keep"}
+    assert said[Role.ROLLBACK] == {"pause", "pick", "rollback"}
     assert said[Role.READ] == said[Role.DEPLOY] == said[Role.ALERTS] == frozenset()
     assert set(WORDS) == said[Role.APPROVE] | said[Role.ROLLBACK]
 
@@ -202,7 +202,7 @@ async def test_a_caller_is_told_who_it_is() -> None:
         "name": "token:shop",
         "roles": ["approve", "deploy", "read", "rollback"],
         "services": ["check*"],
-        "words": ["approve", "keep", "pause", "resume", "rollback", "skip"],
+        "words": ["approve", "keep", "pause", "pick", "resume", "rollback", "skip"],
         "until": None,
     }
 

@@ -10,7 +10,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from aviary.api.roles import WORDS
-from tests.unit.api.fakes import FakeSource, app_of, bearer, client_of
+from tests.unit.api.fakes import FakeSource, app_of, bearer, client_of, picking
 from tests.unit.api.test_releases import KEY, WHY
 
 SCHEMA: dict[str, Any] = app_of(FakeSource()).openapi()
@@ -65,14 +65,16 @@ async def test_what_is_read_is_as_described(path: str, url: str) -> None:
 @pytest.mark.parametrize("word", WORDS)
 async def test_what_a_word_is_answered_is_as_described(word: str) -> None:
     source = FakeSource()
+    source.canaries = picking("ledger")
     path = f"/releases/{{release}}/{word}"
+    body = WHY | ({"version": "2"} if word == "pick" else {})
     async with client_of(app_of(source)) as http:
 
         async def told(release: str = "shop-1", who: str = "all", **more: Any) -> int:
             answer = await http.post(
                 f"/releases/{release}/{word}",
                 headers=bearer(who) | more.get("headers", KEY),
-                json=more.get("body", WHY),
+                json=more.get("body", body),
             )
             kind = answer.headers["content-type"].split(";")[0]
             check(answer.json(), "post", path, answer.status_code, kind)
@@ -86,9 +88,9 @@ async def test_what_a_word_is_answered_is_as_described(word: str) -> None:
         assert await told(body={"reason": "x" * 20_000}) == 413
         assert await told(body={}) == 422
         source.refuses = "not now"
-        assert await told() == 409
+        assert await told(headers={"idempotency-key": "later"}) == 409
         source.refuses, source.kept = "", True
-        assert await told() == 202
+        assert await told(headers={"idempotency-key": "last"}) == 202
 
 
 async def test_paths_that_are_not_there_are_problems_too() -> None:

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from aviary.api.answers import once_of
 from schemas.phases import ReleasePhase
 from schemas.release import Command
-from tests.unit.api.fakes import NOW, FakeSource, app_of, bearer, client_of, status_of
+from tests.unit.api.fakes import NOW, FakeSource, app_of, bearer, client_of, picking, status_of
 from tests.unit.ingestion.fakes import FakeWriter
 
 WHY = {"reason": "looks good"}
@@ -272,6 +272,65 @@ async def test_what_a_release_refuses_is_told_and_a_kept_rollback_is_accepted(
     assert (answer.status_code, answer.json()["detail"]) == (409, "no gate waits")
     source.refuses, source.kept = "", True
     assert (await post(source, "rollback")).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("version", "word", "of"), [("2", "approve", "ledger"), ("1", "rollback", None)]
+)
+async def test_the_winner_that_is_picked_is_the_word_that_gives_it_all(
+    source: FakeSource, version: str, word: str, of: str | None
+) -> None:
+    source.canaries = picking("ledger")
+    answer = await post(source, "pick", body=WHY | {"version": version})
+    assert (answer.status_code, answer.json()["word"]) == (200, "pick")
+    ((said, _, command, _),) = source.said
+    reason = f"picked {version}: looks good"
+    assert (said, command) == (word, Command(by="token:all", reason=reason, service=of))
+    # The test is decided now: the same key is answered as before, and another is too late.
+    source.canaries = {}
+    again = await post(source, "pick", body=WHY | {"version": version})
+    assert again.json() == answer.json()
+    late = await post(
+        source, "pick", body=WHY | {"version": version}, headers={"idempotency-key": "other"}
+    )
+    assert (late.status_code, late.json()["reason"], len(source.said)) == (409, "refused", 1)
+    assert "no A/B test has ended and waits for its winner" in late.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("who", "body", "status", "says"),
+    [
+        ("all", {}, 422, "version"),
+        ("all", {"version": 2}, 422, "version"),
+        ("all", {"version": "a b"}, 422, "version"),
+        ("all", {"version": "2", "winner": "1"}, 422, "winner"),
+        ("all", {"version": "3"}, 409, "got 3, expected one of 1 (old) and 2 (new)"),
+        ("all", {"version": "2", "service": "search"}, 409, "no A/B test of search"),
+        ("reader", {"version": "2"}, 403, "has not the role approve or rollback"),
+        ("approver", {"version": "1"}, 403, "has not the role rollback"),
+        ("pager", {"version": "2"}, 403, "has not the role approve"),
+        ("shop", {"version": "2"}, 403, "may not approve ledger"),
+        ("shop", {"version": "1"}, 403, "may not rollback ledger"),
+        ("other", {"version": "2"}, 404, "there is none"),
+    ],
+)
+async def test_a_pick_that_may_not_be_says_nothing(
+    source: FakeSource, who: str, body: dict[str, Any], status: int, says: str
+) -> None:
+    source.canaries = picking("ledger")
+    answer = await post(source, "pick", who, WHY | body)
+    assert (answer.status_code, source.said) == (status, [])
+    assert says in answer.json()["detail"]
+
+
+async def test_of_two_tests_the_one_that_is_meant_has_to_be_named(source: FakeSource) -> None:
+    source.canaries = picking("ledger", "checkout")
+    answer = await post(source, "pick", body=WHY | {"version": "2"})
+    assert (answer.status_code, source.said) == (409, [])
+    assert "checkout" in answer.json()["detail"]
+    named = WHY | {"version": "2", "service": "checkout"}
+    assert (await post(source, "pick", "shop", named)).status_code == 200
+    assert [(word, said.service) for word, _, said, _ in source.said] == [("approve", "checkout")]
 
 
 async def test_another_word_names_those_that_there_are(source: FakeSource) -> None:

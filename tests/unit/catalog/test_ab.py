@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from adapters.routers.memory.router import CAPABILITIES
 from aviary.cli.failing import CommandError
-from aviary.cli.picking import picked
 from aviary.cli.tables import ab_of, steps_of
+from aviary.releases.picking import picked
 from schemas.capability_check import check_able
 from schemas.catalog_file import CatalogError
 from schemas.deploy import DeployRequested
@@ -158,7 +158,7 @@ def test_the_winner_is_one_of_the_two_and_the_word_follows() -> None:
     with pytest.raises(CommandError, match="no A/B test of cart has ended"):
         picked(canaries, "r", "2", "cart")
     canaries["cart"] = _Canary("7", "8")
-    with pytest.raises(CommandError, match="--service: expected one of"):
+    with pytest.raises(CommandError, match="^service: expected one of cart, shop, each a decision"):
         picked(canaries, "r", "2", None)
 
 

@@ -48,6 +48,19 @@ def test_services_that_need_each_other_are_shown_as_in_step() -> None:
         assert f"{one} waits for its group ({other}) to have ended step" in page.text
 
 
+def test_a_weight_of_an_audience_says_whose_requests_it_is_a_share_of() -> None:
+    plain = timeline_of(SHOP)
+    moments = tuple(
+        one.model_copy(update={"whom": "<b>staff"} if one.weight in {5, 25} else {})
+        for one in plain.moments
+    )
+    page = Page(render(plain.model_copy(update={"moments": moments}), NOW))
+    assert "5 % of <b>staff" in page.text
+    assert "25 % of <b>staff" in page.text
+    assert "50 % of <b>staff" not in page.text
+    assert "of <b>staff" not in Page(render(plain, NOW)).text
+
+
 def test_other_peoples_words_stay_words() -> None:
     html = _page(text=NASTY)
     plain, nasty = Page(_page()), Page(html)
