@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from analysis.ab import AbTest
@@ -43,28 +43,17 @@ class AbJudge(Judge):
         """The state, with that of the test."""
         return {**super().dump(), KEPT: self._test.dump()}
 
-    def verdict(
-        self,
-        now: datetime,
-        *,
-        started_at: datetime,
-        bake_min: timedelta,
-        bake_max: timedelta,
-        exposure: float = 1.0,
+    def _instead(
+        self, verdict: Verdict, elapsed: timedelta, least: timedelta, most: timedelta, /
     ) -> Verdict:
-        """The verdict now: of the test, unless another metric has failed the new version."""
-        verdict = super().verdict(
-            now, started_at=started_at, bake_min=bake_min, bake_max=bake_max, exposure=exposure
-        )
+        """The word of the test, unless another metric has failed the new version."""
         seen = self._seen()
-        self._test.take(seen, now.timestamp())
+        self._test.take(seen, verdict.at.timestamp())
         if verdict.kind is VerdictKind.FAIL:
             return verdict
-        elapsed = now - started_at
-        shown = self._test.more is not None and elapsed >= bake_min
-        final = shown or elapsed >= bake_max
+        final = elapsed >= most or (self._test.more is not None and elapsed >= least)
         kind, reason = self._compared(seen) if final else _GOES_ON
-        sentence = self._says(reason, seen, bake_max)
+        sentence = self._says(reason, seen, most)
         told = {"kind": kind, "reason": reason, "final": final, "sentence": sentence}
         return verdict.model_copy(update=told)
 

@@ -365,7 +365,7 @@ class Judge:
         final = kind is not VerdictKind.INCONCLUSIVE or ended
         reason = reason if final else Reason.COLLECTING
         failed_at = self.failure.at if kind is VerdictKind.FAIL and self.failure else None
-        return Verdict(
+        verdict = Verdict(
             kind=kind,
             reason=reason,
             sentence=self._sentence(reason, numbers, exposure),
@@ -375,6 +375,13 @@ class Judge:
             decided_at=explain.moment(failed_at),
             decided_by=self.failure.source if failed_at is not None and self.failure else None,
         )
+        return self._instead(verdict, elapsed, bake_min, bake_max)
+
+    def _instead(
+        self, verdict: Verdict, _elapsed: timedelta, _least: timedelta, _most: timedelta, /
+    ) -> Verdict:
+        """What is said instead of a verdict, by a judge that asks something else."""
+        return verdict
 
     def _deaf(self, now: float) -> bool:
         """Whether there was no whole reading of what is acted upon for some intervals."""

@@ -52,6 +52,17 @@ OF_MIRRORS: Final[Mapping[str, tuple[Any, str]]] = {
     "mirror_reads": (True, "test_mirroring"),
     "mirror_mark": (True, "test_mirroring"),
 }
+TRIED_BY: Final[Mapping[str, str]] = {
+    "prefixes": "test_by_how_a_value_begins",
+    "regexes": "test_by_a_regular_expression_of_the_whole_value",
+    "negated": "test_those_who_do_not_have_it",
+    "all_of": "test_all_conditions_have_to_fit",
+    "mirror_reads": "test_what_it_cant_keep_out_of_copies_or_mark_is_refused",
+    "mirror_mark": "test_what_it_cant_keep_out_of_copies_or_mark_is_refused",
+}
+"""The one test of a cell whose module tries others as well."""
+REFUSED: Final = frozenset({"sticky_choices", "forced", "audiences", "lanes", "mirroring", "kept"})
+"""What a route asks for, so that a router which does not claim it has to refuse it by name."""
 UNSAID: Final = frozenset(
     {
         "apart",
@@ -73,12 +84,15 @@ NOTHING: Final = Capabilities(weights=TotalGrid(total=100))
 COPIES: Final = NOTHING.model_copy(update={"mirroring": True})
 
 
-def _tests(module: str) -> list[str]:
+def _tests(module: str) -> dict[str, frozenset[str]]:
+    """The tests of a module, each with what it takes."""
     tree = ast.parse((SUITE / f"{module}.py").read_text())
-    found = [
-        one.name for one in tree.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
-    return [name for name in found if name.startswith("test_")]
+    return {
+        one.name: frozenset(argument.arg for argument in one.args.args)
+        for one in tree.body
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+        if one.name.startswith("test_")
+    }
 
 
 def test_each_capability_is_in_a_cell_or_said_to_be_in_none() -> None:
@@ -94,6 +108,18 @@ def test_each_cell_says_what_the_router_claims_and_is_tried(name: str) -> None:
     after = before.model_copy(update=update or {name: value})
     assert capable(after) != capable(before), "the table does not show it"
     assert _tests(module), f"{module} tries nothing"
+
+
+@pytest.mark.parametrize("name", [*CELLS, *OF_MIRRORS, *OF_AUDIENCES])
+def test_each_cell_is_tried_with_the_routers_that_claim_it_and_refused_by_the_others(
+    name: str,
+) -> None:
+    tests = _tests({**CELLS, **OF_MIRRORS, **OF_AUDIENCES}[name][1])
+    tried = {test for test, takes in tests.items() if "subject" in takes}
+    assert tried, "with no router"
+    assert name not in TRIED_BY or TRIED_BY[name] in tried
+    refused = [test for test, takes in tests.items() if "stranger" in takes]
+    assert refused or name not in REFUSED, "of no router is it asked to refuse"
 
 
 @pytest.mark.parametrize("name", sorted(UNSAID - {"audience_terms"}))
