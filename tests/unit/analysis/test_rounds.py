@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from analysis.evalues import Tally
@@ -30,6 +31,10 @@ PLAN = Plan(
 READING = 0.25
 LAST = 4
 """Readings in a burst of a second."""
+READINGS = 32
+Fallen = tuple[bool, ...]
+"""Of each burst, whether it fell on the canary."""
+Path = list[float]
 Burst = tuple[int, list[int]]
 """The reading in which it begins, and how many requests it makes bad in each."""
 
@@ -50,7 +55,7 @@ def odds_over_time(
     test: SequentialTest, fallen: Sequence[tuple[bool, Burst]], share: float
 ) -> list[float]:
     """What a canary could be failed by after each reading, when the bursts fell like that."""
-    bad = [[0, 0] for _ in range(32)]
+    bad = [[0, 0] for _ in range(READINGS)]
     for canary, (begins, course) in fallen:
         for number, more in enumerate(course):
             bad[begins + number][not canary] += more
@@ -90,24 +95,55 @@ def test_without_rounds_they_do() -> None:
     assert chance_to_pass(20.0, PLAN, LONG, 0.5) == 0.0
 
 
-@few
-@given(short, st.sampled_from([1.5, 2.0, 4.0]))
-def test_streams_whose_rounds_end_at_different_times_are_averaged_as_if_the_open_were_lost(
-    come: list[Burst], times: float
-) -> None:
-    """Errors, and slow answers half a second after them: together no longer than a burst."""
-    chance, share = 0.0, 0.5
+def most_that_stopping_gains(paths: Mapping[Fallen, Path], come: Sequence[Burst]) -> float:
+    """Exact: the mean of the odds of who may stop at any reading, knowing where bursts fell so far.
+
+    Args:
+        paths: the odds over time, however the bursts fall, each way as likely.
+        come: the bursts.
+    """
+    worth = {fallen: path[-1] for fallen, path in paths.items()}
+    for number in reversed(range(READINGS - 1)):
+        known: dict[tuple[bool | None, ...], list[Fallen]] = defaultdict(list)
+        for fallen in paths:
+            pairs = zip(fallen, come, strict=True)
+            known[tuple(one if begins <= number else None for one, (begins, _) in pairs)].append(
+                fallen
+            )
+        for alike in known.values():
+            later = math.fsum(worth[one] for one in alike) / len(alike)
+            worth |= dict.fromkeys(alike, max(paths[alike[0]][number], later))
+    return math.fsum(worth.values()) / len(worth)
+
+
+def paths_of(come: Sequence[Burst], late: int) -> dict[Fallen, Path]:
+    """The average of two streams at half of the requests: the second shows a burst so late."""
+    found = {}
     for fallen in itertools.product((True, False), repeat=len(come)):
         pairs = list(zip(fallen, come, strict=True))
-        late = [(one, (begins + 2, course)) for one, (begins, course) in pairs]
-        both = zip(
-            odds_over_time(SequentialTest(PLAN), pairs, share),
-            odds_over_time(SequentialTest(PLAN), late, share),
-            strict=True,
-        )
-        most = max((one + other) / 2 for one, other in both)
-        chance += share ** len(come) * (most >= times)
-    assert chance <= 1 / times + 1e-9
+        later = [(one, (begins + late, course)) for one, (begins, course) in pairs]
+        both = [odds_over_time(SequentialTest(PLAN), one, 0.5) for one in (pairs, later)]
+        found[fallen] = [(one + other) / 2 for one, other in zip(*both, strict=True)]
+    return found
+
+
+KNOWN_BEFORE: list[Burst] = [(0, [9]), (3, [9] * LAST), (10, [9] * LAST), (17, [9] * LAST)]
+"""The second begins in the pause after the first bet, and goes on into the next round."""
+
+
+@few
+@given(bursts)
+@example(KNOWN_BEFORE)
+def test_nothing_is_gained_by_stopping_while_a_round_goes_on(come: list[Burst]) -> None:
+    assert most_that_stopping_gains(paths_of(come, 0), come) <= 1 + 1e-9
+
+
+@few
+@given(short)
+@example([(begins, course[:2]) for begins, course in KNOWN_BEFORE])
+def test_nor_where_two_streams_show_a_burst_at_different_times(come: list[Burst]) -> None:
+    """Errors, and slow answers half a second after them: together no longer than a burst."""
+    assert most_that_stopping_gains(paths_of(come, 2), come) <= 1 + 1e-9
 
 
 def test_a_bet_is_over_at_once_and_the_next_is_a_burst_later() -> None:
