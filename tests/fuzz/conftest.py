@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 LONG: Final = "long"
 TARGET_S: Final = 60.0
-BLOCK: Final = 100
+BLOCK: Final = 20
 """Inputs between two looks at the clock."""
 _TRIED: Final = pytest.StashKey[dict[str, int]]()
 _SLOW: Final = [

@@ -13,7 +13,6 @@ import pytest
 from aiokafka import errors
 
 from activities.hooks import _with_heartbeats
-from activities.report_delivery import ReportSender
 from adapters import kafka
 from adapters.kafka import KafkaOptions, Outgoing, Sender
 from aviary.api.looks import Looks
@@ -95,26 +94,6 @@ async def test_records_that_fail_when_their_writer_has_gone(
     first.set_exception(errors.KafkaTimeoutError())
     del first
     await asyncio.sleep(0.01)
-    assert unread() == []
-
-
-async def test_a_report_that_fails_beside_work_that_fails(
-    unread: Callable[[], list[Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sender = ReportSender(cast("Any", None))
-
-    async def deliver(_: Any) -> None:
-        raise ValueError("not to be told")
-
-    monkeypatch.setattr(sender, "deliver", deliver)
-
-    async def work() -> None:
-        async with sender(cast("Any", object())):
-            await asyncio.sleep(0)
-            raise OSError("the work itself")
-
-    with pytest.raises(OSError, match="the work itself"):
-        await work()
     assert unread() == []
 
 
