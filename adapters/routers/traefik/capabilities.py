@@ -50,6 +50,7 @@ FILE: Final = Capabilities(
     registers=True,
     endpoints=True,
     fence=Fence.LOCK,
+    leases=True,
     platform_errors=(
         PlatformError(status=502, when="no connection to an instance, or it broke", counted=True),
         PlatformError(status=503, when="no instance is healthy", counted=False),
@@ -59,8 +60,8 @@ FILE: Final = Capabilities(
 )
 """With routes in files."""
 
-ETCD: Final = FILE.model_copy(update={"fence": Fence.COMPARE})
-"""With routes in etcd, which compares and writes in one transaction."""
+ETCD: Final = FILE.model_copy(update={"fence": Fence.COMPARE, "leases": False})
+"""With routes in etcd, which compares and writes in one transaction. No leases are kept there."""
 
 
 def kept(can: Capabilities, sticky: Sticky) -> Capabilities:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from adapters.errors import (
     UnknownRoute,
     Unsupported,
 )
+from adapters.ports import Leased, LeaseStore
 from adapters.routers.endpoint_fence import Order
 from adapters.routers.fence import (
     change_in,
@@ -209,11 +210,24 @@ class TraefikRouter:
         """What it was told: not of pools that somebody else put there (see the port)."""
         return await self._told.told(service)
 
+    async def renew(self, service: str) -> None:
+        """Leave a sign of life beside the route of a service (see the port)."""
+        await self._leases().renew(service)
+
+    async def leased(self, services: Collection[str]) -> Mapping[str, Leased]:
+        """The routes that have a lease (see the port)."""
+        return await self._leases().leased(services)
+
     async def aclose(self) -> None:
         """Close what is its own."""
         await self._store.aclose()
         if self._owns:
             await self._client.aclose()
+
+    def _leases(self) -> LeaseStore:
+        if not isinstance(self._store, LeaseStore):
+            raise Unsupported(f"expected a store that keeps leases, got {self._store.provider}")
+        return self._store
 
     def _check(self, found: Found, route: Route, over: Route | None) -> set[str]:
         """Raise if a route may not be written; return the versions that must be known first."""

@@ -55,7 +55,7 @@ LACKING = {
 }
 
 SHOWING = {"envoy", "envoy-ads", "haproxy"}
-LEASING = {"memory", "several", "envoy", "envoy-ads"}
+LEASING = {"memory", "several", "envoy", "envoy-ads", "traefik-file"}
 BY_CONTEXT = {"memory", "several", "flagd", "unleash"}
 
 
