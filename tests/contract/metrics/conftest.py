@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -70,11 +71,11 @@ def past() -> str:
     return "\n".join((*lines, "# EOF", ""))
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def address(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    folder = tmp_path_factory.mktemp("prometheus")
+@asynccontextmanager
+async def prometheus_of(folder: Path, samples: str) -> AsyncIterator[str]:
+    """The address of one whose past is these samples, as OpenMetrics."""
     tools = await debian.install(debian.cache_folder())
-    (folder / "past.txt").write_text(past())
+    (folder / "past.txt").write_text(samples)
     (folder / "prometheus.yml").write_text("scrape_configs: []\n")
     blocks = ("tsdb", "create-blocks-from", "openmetrics", folder / "past.txt", folder / "data")
     await debian.run(tuple(map(str, (tools.promtool, *blocks))), folder)
@@ -82,6 +83,12 @@ async def address(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str
     async with Supervisor(folder) as children:
         await children.start(_prometheus(tools.prometheus, folder, port))
         yield f"http://{LOOPBACK}:{port}"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def address(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    async with prometheus_of(tmp_path_factory.mktemp("prometheus"), past()) as found:
+        yield found
 
 
 def _prometheus(binary: Path, folder: Path, port: int) -> ChildSpec:
