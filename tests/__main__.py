@@ -126,12 +126,14 @@ def main() -> int:
     )
     parser.add_argument("--part", choices=list(Part), type=Part, help="of each group: a part of it")
     told, passed_on = parser.parse_known_args(namespace=Options())
+    # A shell that begins it in the background has interrupts ignored, also by all that it begins.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     os.chdir(ROOT)
     if any(names_tests(word) for word in passed_on):
         os.execv(sys.executable, [*_PYTEST, *passed_on])
     folder = Path(tempfile.mkdtemp(prefix="aviary-tests-"))
     folder.chmod(0o711)  # some tests are done by another account
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     groups = groups_of(told.part) if told.part else list(GROUPS)
     if told.group:
         groups = [group for group in groups if group in told.group]

@@ -102,6 +102,7 @@ ACCEPTANCE: Final[tuple[str, ...]] = (
     "tests/house/test_nginx_page.py",
     "tests/house/test_observe.py",
     "tests/house/test_pipeline_files.py",
+    "tests/house/test_pipeline_runners.py",
     "tests/house/test_relabelling.py",
     "tests/house/test_traefik_page.py",
     "tests/unit/cli/test_bounds.py",

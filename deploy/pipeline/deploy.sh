@@ -9,6 +9,7 @@
 #   -t SECONDS  then it is given up, and the release goes on (3600)
 #   -a SECONDS  how long the event may be on its way (300)
 #   -p SECONDS  between two questions (2)
+#   -l NAME=TEXT  a label of the release, such as commit=<sha>; repeat it
 #   -s FILE     for the summary, in Markdown; GITHUB_STEP_SUMMARY gets it as well, where it is set
 #
 # AVIARY_SERVER is the address of the webhook. The token is AVIARY_TOKEN, or in the file
@@ -24,7 +25,7 @@ OK=0 FAILURE=1 BAD_INPUT=2 ROLLED_BACK=3 NOT_FOUND=4 WAITING=5 TIMED_OUT=6
 LONGEST_WAIT=30 ID_TOKEN_S=180 MOST=4194304
 
 event='' until=end timeout=3600 appear=300 poll=2 target=''
-code='' phase='' asks='' etag='' headline='' seen='' token_at=0 again=''
+labels='' code='' phase='' asks='' etag='' headline='' seen='' token_at=0 again=''
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -46,7 +47,17 @@ whole() { # NAME VALUE: it has to be a whole number
     case $2 in '' | *[!0-9]* | ????????*) finish "$BAD_INPUT" "$1: got '$2', expected seconds" ;; esac
 }
 
-while getopts 'f:u:t:a:p:s:' option; do
+label() { # NAME=TEXT: one more; what would have to be escaped is refused
+    case $1 in
+    *=*) ;;
+    *) finish "$BAD_INPUT" "-l: got '$1', expected NAME=TEXT, such as commit=<sha>" ;;
+    esac
+    case ${1%%=*} in *[!A-Za-z0-9._-]* | '') finish "$BAD_INPUT" "-l: got '$1', expected a name of letters, digits and . _ -" ;; esac
+    case ${1#*=} in *[!A-Za-z0-9._+:@/-]* | '') finish "$BAD_INPUT" "-l: got '$1', expected a text of letters, digits and . _ + : @ / -" ;; esac
+    labels="$labels${labels:+,}\"${1%%=*}\":\"${1#*=}\""
+}
+
+while getopts 'f:u:t:a:p:s:l:' option; do
     case $option in
     f) event=$OPTARG ;;
     u) until=$OPTARG ;;
@@ -54,6 +65,7 @@ while getopts 'f:u:t:a:p:s:' option; do
     a) appear=$OPTARG ;;
     p) poll=$OPTARG ;;
     s) target=$OPTARG ;;
+    l) label "$OPTARG" ;;
     *) finish "$BAD_INPUT" "usage: deploy.sh [options] RELEASE SERVICE=VERSION..." ;;
     esac
 done
@@ -87,11 +99,12 @@ enveloped() { # RELEASE SERVICE=VERSION...: an event on stdout; what would have 
         printf '%s{"service":"%s","version":"%s"}' "$comma" "${pair%%=*}" "${pair#*=}" >>"$folder/event"
         comma=,
     done
-    printf ']}}\n' >>"$folder/event"
+    printf '],"labels":{%s}}}\n' "$labels" >>"$folder/event"
 }
 
 if [ -n "$event" ]; then
     [ $# -eq 0 ] || finish "$BAD_INPUT" "expected an event or services, got both"
+    [ -z "$labels" ] || finish "$BAD_INPUT" "-l: expected without -f: an event has its own labels"
     [ -r "$event" ] || finish "$BAD_INPUT" "-f: got '$event', expected a file"
     cp "$event" "$folder/event"
 else

@@ -9,13 +9,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import yaml
 
 from aviary.pipeline import client, deploy
 from aviary.releases.failing import ExitCode
+from schemas.commit import Commit, commit_of, committed_at
 from schemas.deploy import parse_deploy
 from tests.unit.cli.conftest import ROOT, Run, run  # noqa: F401 - a fixture
 from tests.unit.pipeline.scripted import (
@@ -32,6 +35,7 @@ from tests.unit.pipeline.scripted import (
 )
 
 SCRIPT = ROOT / "deploy/pipeline/deploy.sh"
+ACTION = ROOT / "deploy/pipeline/github/action.yml"
 TOKEN = "aviary_a-token-of-a-test"
 EVENT = {
     "specversion": "1.0",
@@ -238,6 +242,11 @@ def test_the_script_is_posix() -> None:
         ("shop-1", "checkout=a=b"),
         ("-t", "1e9", "shop-1", "checkout=2"),
         ("-u", "never", "shop-1", "checkout=2"),
+        ("-l", "commit", "shop-1", "checkout=2"),
+        ("-l", "ref=", "shop-1", "checkout=2"),
+        ("-l", "=text", "shop-1", "checkout=2"),
+        ("-l", 'ref=a","x":"', "shop-1", "checkout=2"),
+        ("-l", 'r"f=a', "shop-1", "checkout=2"),
         ("-f", "/nowhere"),
         ("-x",),
     ],
@@ -254,8 +263,11 @@ def test_the_script_and_the_command_make_the_same_event(
     run: Run,  # noqa: F811 - the fixture
 ) -> None:
     pairs = ("checkout=2", "ledger=3.0.1+b-7")
-    assert by_hand(server, "shop-1", *pairs).returncode == 0
+    said = ("repository=acme/shop", "commit_time=2026-03-01T12:00:00+01:00", "ref=v1")
+    marked = [part for one in said for part in ("-l", one)]
+    assert by_hand(server, *marked, "shop-1", *pairs).returncode == 0
     services = [part for pair in pairs for part in ("--service", pair)]
+    services += [part for one in said for part in ("--label", one)]
     env = {"AVIARY_SERVER": server.url, "AVIARY_TOKEN": TOKEN}
     server.replies = [ACCEPTED]
     with pytest.MonkeyPatch.context() as patched:
@@ -266,6 +278,38 @@ def test_the_script_and_the_command_make_the_same_event(
     by_script, by_command = (parse_deploy(one.body) for one in server.of("POST"))
     assert by_script == by_command
     assert by_script.deploy.services[1].version == "3.0.1+b-7"
+    assert by_script.deploy.labels == dict(one.split("=") for one in said)
+
+
+def test_the_action_says_which_commit_it_is_and_leaves_out_what_is_no_plain_text(
+    server: Scripted,
+) -> None:
+    script = yaml.safe_load(ACTION.read_text())["runs"]["steps"][0]["run"]
+    inputs = {"RELEASE": "shop-1", "SERVICES": "checkout=2", "UNTIL": "accepted", "TIMEOUT": "60"}
+    job = {
+        "AVIARY_SERVER": server.url,
+        "AVIARY_TOKEN": TOKEN,
+        "SCRIPT": str(SCRIPT),
+        "COMMITTED": "2026-03-01T12:00:00+01:00",
+        "GITHUB_REPOSITORY": "acme/shop",
+        "GITHUB_SHA": "a" * 40,
+        "GITHUB_REF_NAME": 'a"$(id)',
+    }
+    command = [_dash(), "-e", "-c", script]
+    path = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        command,
+        env=path | job | inputs,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (posted,) = server.of("POST")
+    labels = parse_deploy(posted.body).deploy.labels
+    assert committed_at(labels) == datetime.fromisoformat(job["COMMITTED"])
+    assert commit_of(labels) == Commit("acme/shop", "a" * 40)
 
 
 def by_hand(server: Scripted, *arguments: str) -> subprocess.CompletedProcess[str]:
