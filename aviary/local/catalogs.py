@@ -25,6 +25,7 @@ from schemas.problems import Problem, show_value
 
 SHOP: Final = Path(__file__).with_name("catalog.yaml")
 SHAPES: Final = Path(__file__).with_name("shapes.yaml")
+_FLAGS: Final = {kind.name for kind in ROUTERS if kind.capabilities.flags}
 
 
 def of_the_shop(
@@ -71,8 +72,8 @@ def shaped(name: str) -> dict[str, Any]:
 def of_ones_own(path: Path, router: Mapping[str, Any], address: str) -> dict[str, Any]:
     """A catalog of somebody's own services, for this machine.
 
-    Whatever it says of routers, the stack's carries all of them. Processes start in the folder of
-    the catalog, or in one that is told from there, and are the stack's.
+    Whatever it says of routers, the stack's carries all of them but feature flags. Processes start
+    in the folder of the catalog, or in one that is told from there, and are the stack's.
 
     Args:
         path: the file.
@@ -123,7 +124,7 @@ def _at_home(terms: Any, path: Path, address: str) -> Any:
     """What is said of a service, or of all, with the stack's router and deployer."""
     if not isinstance(terms, dict):
         return terms
-    kept = {name: value for name, value in terms.items() if name != "router"}
+    kept = {name: value for name, value in terms.items() if name != "router" or _is_flag(value)}
     deploy = terms.get("deploy")
     if isinstance(deploy, dict) and deploy.get("kind") == PROCESS.name:
         cwd = path.absolute().parent / str(deploy.get("cwd") or ".")
@@ -131,6 +132,11 @@ def _at_home(terms: Any, path: Path, address: str) -> Any:
         if isinstance(env := deploy.get("env") or {}, dict):
             kept["deploy"]["env"] = {"ROUTER": address, **env}
     return kept
+
+
+def _is_flag(router: Any) -> bool:
+    """Whether it is a provider of feature flags, which no router of the stack's stands for."""
+    return isinstance(router, dict) and router.get("kind") in _FLAGS
 
 
 def _as_it_counts(defaults: Mapping[str, Any]) -> None:

@@ -41,6 +41,18 @@ def test_the_shop_s_versions_are_recipes_of_the_stack_s_own_deployer(tmp_path: P
     assert catalog.resolve("ledger").router.options["directory"] == "/e"
 
 
+def test_a_feature_flag_keeps_its_provider(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.yaml"
+    path.write_text(
+        "version: 1\nservices:\n  one: {router: {kind: nginx}}\n"
+        "  flag: {router: {kind: flagd, file: /f.json}, metrics: []}\n  odd: {router: [flagd]}\n"
+    )
+    services = catalogs.of_ones_own(path, _ROUTER, "http://127.0.0.1:1")["services"]
+    assert services["flag"]["router"] == {"kind": "flagd", "file": "/f.json"}
+    assert "router" not in services["one"]
+    assert "router" not in services["odd"]
+
+
 def test_without_a_deployer_the_stack_puts_versions_up() -> None:
     assert make_catalog(_filled(deploys=False)).resolve("ledger").deploy is None
 

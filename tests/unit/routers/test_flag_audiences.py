@@ -211,6 +211,8 @@ def test_a_list_of_users_is_as_many_as_it_names() -> None:
     named = {people[number][TARGETING_KEY] for number in range(100)} & {"ann", "ben"}
     assert named == {"ann", "ben"}
     people.check({number for number in range(100) if people[number][TARGETING_KEY] in named}, 100)
+    half = People(route(50, audience(users=["ann", "ben"])))
+    half.check(set(), 1_000)  # of two users, nobody is no surprise: they are not counted again
 
 
 @pytest.mark.parametrize(
