@@ -102,7 +102,6 @@ _BY_THEMSELVES = (
         alert_when=(FLAG, "holding"),
         stage="flags",
     ),
-    Scenario("with flags", ReleasePhase.FINALIZED, stage="flags"),
     Scenario("with retire", ReleasePhase.FINALIZED, stage="retire"),
     Scenario(
         "with deploy",
@@ -120,7 +119,7 @@ SCENARIOS = (
         if kind not in {*NOT_HERE, *NEED_DEPLOYER}
     ),
 )
-"""Eight, and one for each kind of stage that none of those comes to."""
+"""Seven, and one for each kind of stage that none of those comes to."""
 
 
 class Running:
