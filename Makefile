@@ -68,6 +68,8 @@ chaos: install ## Every fault on every release: table, and .cache/chaos.json (CH
 	$(call say,chaos: the long matrices of contracts and workflows, and the engine of production)
 	@$(PY) -m pytest -m long tests/contract tests/kubernetes tests/unit
 	@$(PY) -m pytest -m long tests/workflows tests/engines
+	$(call say,chaos: docker-compose.yml for real over the restart of each service)
+	@$(PY) -m pytest -m long -o faulthandler_timeout=4000 tests/compose
 	@$(PY) -m pytest -m "not long" --engine cluster $(ON_CLUSTER)
 
 .PHONY: fuzz

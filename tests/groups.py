@@ -35,7 +35,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "engines": ("tests/engines",),
     "browser": ("tests/browser",),
     "house": ("tests/house",),
-    "deployers": ("tests/contract/deployers",),
+    "deployers": ("tests/contract/deployers", "tests/compose"),
     "telemetry": ("tests/telemetry", "tests/replay"),
 }
 

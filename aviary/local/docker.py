@@ -204,6 +204,8 @@ class DockerHost:
         disk: size of its disk, such as `64m`; None: that of the folder.
         registries: whom it asks without TLS; the machine itself by default.
         network: where it is; one of its own by default.
+        helpers: folders of programs that it finds as well, such as iptables: without that,
+            containers do not find each other by name.
         further: words of its command line, such as a second address that it listens at.
     """
 
@@ -213,6 +215,7 @@ class DockerHost:
     disk: str | None = None
     registries: Sequence[str] = ()
     network: Network = field(default_factory=Network.draw)
+    helpers: Sequence[Path] = ()
     further: Sequence[str] = ()
     _process: asyncio.subprocess.Process | None = field(default=None, init=False)
 
@@ -225,6 +228,12 @@ class DockerHost:
     def address(self) -> str:
         """Where published ports are reached."""
         return self.network.there
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of the daemon, and of clients of it."""
+        path = ":".join((*map(str, self.helpers), self.tools.path))
+        return {**self.tools.environment, "PATH": path, "DOCKER_HOST": f"unix://{self.socket}"}
 
     async def __aenter__(self) -> Self:
         check_machine()
@@ -261,7 +270,7 @@ class DockerHost:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self.tools.environment,
+                env=self.environment,
                 start_new_session=True,
             )
         try:
@@ -305,8 +314,7 @@ class DockerHost:
             DockerError: it failed; with what it printed.
         """
         program = self.tools.program("docker")
-        environment = {**self.tools.environment, "DOCKER_HOST": f"unix://{self.socket}"}
-        return await run(program, *words, stdin=stdin, environment=environment)
+        return await run(program, *words, stdin=stdin, environment=self.environment)
 
     async def remove(self) -> None:
         """End all that runs in it, and leave nothing."""
