@@ -21,6 +21,7 @@ from aiodocker.networks import DockerNetwork
 from aiodocker.volumes import DockerVolume
 
 from adapters.deployers.docker.connection import DockerConnection
+from adapters.deployers.docker.labels import bears
 from adapters.deployers.docker.ssh import SshTunnel, command
 from adapters.errors import Retryable
 from schemas.outside import one_line
@@ -80,7 +81,8 @@ class Engine:
         filters = json.dumps({"label": list(labels)}) if labels else "{}"
         async with self._asked() as docker:
             found = await docker.containers.list(all=True, filters=filters)
-            return [dict(one._container) for one in found]  # noqa: SLF001 - it has no other way
+            every = [dict(one._container) for one in found]  # noqa: SLF001 - it has no other way
+        return [one for one in every if bears(one, labels)]
 
     async def inspect(self, name: str) -> Json | None:
         """One container; None: there is none."""
@@ -175,7 +177,7 @@ class Engine:
         async with self._asked() as docker:
             volumes: Any = docker.volumes
             found = await volumes.list(filters={"label": list(labels)})
-            return list(found.get("Volumes") or ())
+        return [one for one in found.get("Volumes") or () if bears(one, labels)]
 
     async def make_volume(self, name: str, labels: Mapping[str, str]) -> None:
         """Make a volume; one that is there stays as it is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from schemas.deployment import WantedVersion
@@ -56,6 +56,16 @@ def matching(
     found = [f"{OWNER}={owner}", f"{MANAGED}={kind}" if kind else MANAGED]
     found += [f"{SERVICE}={service}"] if service is not None else []
     return found + ([f"{VERSION}={version}"] if version is not None else [])
+
+
+def bears(thing: Mapping[str, Any], wanted: Sequence[str]) -> bool:
+    """Whether it has all of the labels that it was listed by.
+
+    A daemon may list what has any of them, as Podman does with volumes.
+    """
+    said = labels_of(thing)
+    parts = [one.partition("=") for one in wanted]
+    return all(said.get(name) == value if given else name in said for name, given, value in parts)
 
 
 def labels_of(thing: Mapping[str, Any]) -> Mapping[str, str]:
