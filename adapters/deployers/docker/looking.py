@@ -13,6 +13,8 @@ from adapters.deployers.docker.options import Reach
 from schemas.deployment import Endpoint, Instance, InstanceState, Trouble
 from schemas.outside import one_line
 
+OVER: Final = frozenset({"exited", "dead", "stopped"})
+"""States of a container that has ended; `stopped` is Podman's, until it has cleaned up."""
 STEADY_S: Final = 2.0
 """How long a container without any check has to run before it passes for ready."""
 _KILLED: Final = 128 + 9
@@ -101,7 +103,7 @@ class _Looked:
         status = self.state.get("Status")
         if status == "running":
             return self._running(endpoint)
-        if status == "restarting" or (status in {"exited", "dead"}):
+        if status == "restarting" or status in OVER:
             return self._ended(endpoint)
         text = {
             "created": "made, and not started yet",

@@ -19,6 +19,7 @@ from adapters.deployers.docker.engine import (
     EngineError,
 )
 from adapters.deployers.docker.fence import Fence
+from adapters.deployers.docker.looking import OVER
 from adapters.deployers.docker.ports import HostPorts
 from adapters.deployers.docker.troubles import TroubledError, is_port_taken, of_start
 from adapters.deployers.docker.watching import Watch
@@ -100,8 +101,7 @@ class Making:
     async def _kept(self, there: Mapping[str, Any]) -> None:
         async with self._few:
             container, status = str(there["Id"]), there.get("State")
-            is_over = status in {"exited", "dead"}
-            if status == "created" or (is_over and self._may_begin_again(container)):
+            if status == "created" or (status in OVER and self._may_begin_again(container)):
                 await self._begun(self._name(number_of(there)), container)
 
     def _may_begin_again(self, container: str) -> bool:

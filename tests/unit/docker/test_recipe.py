@@ -253,6 +253,7 @@ def container(status: str, **state: Any) -> dict[str, Any]:
             InstanceState.FAILED, Trouble.CRASH_LOOP, "ended with 4 (3 times)",
         ),
         (container("exited", ExitCode=137), InstanceState.FAILED, Trouble.CRASH_LOOP, "was killed"),
+        (container("stopped", ExitCode=1), InstanceState.FAILED, Trouble.CRASH_LOOP, "ended with"),
         (
             container("exited", OOMKilled=True),
             InstanceState.FAILED, Trouble.OUT_OF_MEMORY, "64 MB",
