@@ -43,6 +43,21 @@ def test_without_a_difference_it_rarely_shows_one_however_often_it_is_looked_at(
     assert shown <= 10, "5 of 100 at most are expected"
 
 
+def test_one_alpha_is_for_both_directions_together() -> None:
+    early = 0
+    for seed in range(8):
+        rng, test, bad_c, bad_b = random.Random(seed), AbTest(SPEC), 0, 0
+        for at in range(1, 200):
+            bad_c += sum(rng.random() < 0.06 for _ in range(50))
+            bad_b += sum(rng.random() < 0.03 for _ in range(50))
+            test.take(Tally(bad_c, at * 50, bad_b, at * 50), float(at))
+            if test.more is not None:
+                break
+            # By half of alpha each: odds of one direction alone are not enough.
+            early += test._more.e_value >= test.threshold
+    assert early > 0
+
+
 def test_what_was_shown_first_stays() -> None:
     test = run(1, 0.06, 0.03, 60)
     seen = test.at
