@@ -274,7 +274,9 @@ def strings(value: Any) -> set[str]:
 
 
 @hostile
-@pytest.mark.parametrize("width", [40, 80, 160])
+@pytest.mark.parametrize(
+    "width", [40, *(pytest.param(width, marks=pytest.mark.acceptance) for width in (80, 160))]
+)
 def test_a_tree_stays_within_its_width(text: str, width: int) -> None:
     for phase in ReleasePhase:
         lines = Tree(width).lines(look_of(text, phase), datetime(2026, 2, 1, tzinfo=AT.tzinfo))

@@ -16,7 +16,7 @@ from adapters.deployers.docker.engine import Engine
 from adapters.deployers.docker.labels import FENCE_KIND, MANAGED, OWNER, SERVICE, matching
 
 MINE: Final = {OWNER: "prod", MANAGED: FENCE_KIND, SERVICE: "cart"}
-OTHERS: Final = (
+OTHERS: Final[tuple[dict[str, str] | None, ...]] = (
     {**MINE, SERVICE: "ledger"},
     {**MINE, OWNER: "test"},
     {name: value for name, value in MINE.items() if name != MANAGED},
