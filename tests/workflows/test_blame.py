@@ -219,7 +219,7 @@ async def test_a_persons_rollback_does_not_wait_until_it_is_known_whose_doing_a_
     web, _ = await two(world, within="30s")
     world.failures.hangs = True
     world.judge.over_limit = {world.service("web")}
-    await eventually(lambda: web.is_paused("web"))
+    await eventually(lambda: world.failures.asking)
     await web.canary("web").signal(SIGNAL_ROLLBACK)
 
     async def back() -> bool:
