@@ -53,8 +53,9 @@ def add_log(listener: Path, log: Path) -> None:
             "log_format": {"text_format_source": {"inline_string": FORMAT}},
         },
     }
-    manager = resource["filter_chains"][0]["filters"][0]["typed_config"]
-    manager["access_log"] = [access]
+    for one in resource["filter_chains"][0]["filters"]:
+        if one["name"] == "http":
+            one["typed_config"]["access_log"] = [access]
     write_whole(listener, resource_file([resource]))
 
 

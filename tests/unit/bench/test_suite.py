@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from adapters.routers.envoy.fleet import EnvoyFleet
+from adapters.routers.files import read_document
 from aviary.local.parts import Ports
 from aviary.local.ports import FreePorts
 from bench import many, rollback_order
 from bench.__main__ import RESULT, SUITES, complete, specs
 from bench.restoring import HOPS, Moments
-from bench.seen import AccessLog, Call, parse
+from bench.seen import AccessLog, Call, add_log, parse
 from bench.starting import graph, resident_mib
 from bench.tables import NONE, rows
 from schemas.catalog import Catalog
@@ -122,3 +124,18 @@ def test_the_floor_is_explained_where_there_is_one() -> None:
     for spec in specs():
         if spec.goal.ratio_at_most is not None or spec.goal.ratio_at_least is not None:
             assert re.search(r"\w", spec.floor), spec.name
+
+
+def test_the_log_is_of_the_filter_that_has_requests_and_of_no_other(tmp_path: Path) -> None:
+    fleet = EnvoyFleet(tmp_path)
+    fleet.bootstrap(9901, 8080)
+    add_log(tmp_path / "lds.yaml", tmp_path / "access.log")
+    (listener,) = read_document(tmp_path / "lds.yaml")["resources"]
+    (chain,) = listener["filter_chains"]
+    logged = {one["name"] for one in chain["filters"] if "access_log" in one["typed_config"]}
+    managers = {
+        one["name"]
+        for one in chain["filters"]
+        if one["typed_config"]["@type"].endswith(".HttpConnectionManager")
+    }
+    assert logged == managers != set()
