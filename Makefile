@@ -47,7 +47,7 @@ demo: install ## Releases on the embedded stack, under four minutes (DEMO=haprox
 	@$(PY) -m aviary local demo $(if $(filter flags,$(DEMO)),--flags,$(if $(filter audiences mirror bluegreen lanes,$(DEMO)),--shows,$(if $(filter docker kubernetes,$(DEMO)),--deployer,--router)) $(DEMO)) $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 .PHONY: test
-test: install ## Each layer and each main promise, within 15 minutes (PYTEST_ARGS="-k plan" passes through)
+test: install ## Each layer and each main promise, in about 15 minutes (PYTEST_ARGS="-k plan" passes through)
 	$(call say,test: what is run often, in groups side by side)
 	@$(PY) -m tests --part test $(PYTEST_ARGS)
 

@@ -44,7 +44,7 @@ class Part(StrEnum):
     """Which tests of a group."""
 
     TEST = "test"
-    """Each layer and each main promise, within 15 minutes on two cores that do nothing else."""
+    """Each layer and each main promise, in about 15 minutes on two cores that do nothing else."""
     ACCEPTANCE = "acceptance"
     """The rest: other platforms, whole clusters, images, browsers, what takes long."""
 

@@ -145,18 +145,23 @@ box:
 """
 
 
+def _connected(folder: Path) -> OwnStack:
+    """A stack that is told of the connections in `box.yaml`."""
+    return OwnStack(
+        folder / "stack",
+        folder / "cache",
+        catalog=folder / "own.yaml",
+        first={},
+        rps=1,
+        connections=folder / "box.yaml",
+    )
+
+
 async def test_a_recipe_may_name_a_connection_that_the_stack_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "box.yaml").write_text(_BOX)
     text = _OWN.replace("{kind: docker", "{kind: docker, connection: box")
     (tmp_path / "own.yaml").write_text(text)
-    async with OwnStack(
-        tmp_path / "stack",
-        tmp_path / "cache",
-        catalog=tmp_path / "own.yaml",
-        first={},
-        rps=1,
-        connections=tmp_path / "box.yaml",
-    ) as stack:
+    async with _connected(tmp_path) as stack:
         stack._write_configuration()
         file = Path(stack.settings["AVIARY_CONNECTIONS_FILE"])
     known = read_written(file, "test").known
@@ -176,14 +181,7 @@ async def test_a_recipe_may_name_a_connection_that_the_stack_is_told_of(tmp_path
 def test_what_is_wrong_with_connections_is_told(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "box.yaml").write_text(text)
     with pytest.raises(SettingsError, match=said):
-        OwnStack(
-            tmp_path / "stack",
-            tmp_path / "cache",
-            catalog=tmp_path / "own.yaml",
-            first={},
-            rps=1,
-            connections=tmp_path / "box.yaml",
-        )
+        _connected(tmp_path)
 
 
 @pytest.mark.parametrize("name", SHAPES)
